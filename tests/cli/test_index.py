@@ -263,3 +263,25 @@ def test_vectors_that_do_not_fit_are_refused_and_damaged_ones_are_named(diptych:
     np.save("emb/img_emb/img_emb_0.npy", np.ones((3, 7), np.float32))
     got = diptych("index", "emb", "--out", "wide")
     assert (got.code, "vectors of 7 numbers" in got.err) == (2, True)
+
+
+def test_an_index_lives_at_an_address(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lance", reason="needs the extra 'lance'")
+    address = f"lance:{tmp_path}/pets"
+    first = diptych("index", photos, "--out", address)
+    assert first.out == f"3 entries in {address}: 3 added, 0 unchanged, 0 removed\n"
+    again = diptych("index", photos, "--out", address, "--json")
+    assert (again.data["index"], again.data["unchanged"], again.data["encoded"]) == (address, 3, 0)
+    for words in ((address, "blue"), ("blue", address)):
+        assert paths(diptych("search", *words, "--top", "1", "--json")) == ["blue.png"]
+    assert paths(diptych("search", address, "blue", "--where", "name~*/red*", "--json")) == ["red.png"]
+    for option in (["--ann"], ["--export", "copy.parquet"]):
+        refused = diptych("index", photos, "--out", address, *option)
+        assert refused.code == 2
+        assert f"{address} is searched exactly by its database" in " ".join(refused.err.split())
+    assert diptych("index", "--remove", "*/red.png", "--out", address, "--json").data["entries"] == 2
+    absent = diptych("search", f"lance:{tmp_path}/none", "blue")
+    assert absent.code == 2
+    assert "There is no index at lance:" in absent.err
+    assert sorted(p.name for p in (tmp_path / "pets").iterdir()) == ["entries.lance", "notes.lance"]
+    assert not list(tmp_path.glob("*.lock"))

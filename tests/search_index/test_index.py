@@ -153,7 +153,7 @@ def test_slots_come_in_parts_and_search_by_parts_finds_the_same(index: Index, mo
         parts = list(index.slots_where("image", size=size))
         assert max(map(len, parts)) == min(size, len(whole))
         assert np.concatenate(parts).tolist() == whole[:, 1].tolist()
-        monkeypatch.setattr("diptych.search_index.index.CHUNK", 4 * index.dim * size)
+        monkeypatch.setattr("diptych.search_index.described.CHUNK", 4 * index.dim * size)
         assert before == (names(index, q, 40), [f.entry.name for f in nearest(index, q, 40, {"image": 1.0}, where=odd)])
     assert not list(index.slots_where("image", [Condition("half", "=", "2")]))
 
@@ -318,7 +318,7 @@ def test_damage_and_bad_input_are_named(index: Index, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no index at"):
         Index(tmp_path / "none")
     for opens in (Index, lambda folder: Index.create(folder, FACTS)):
-        with pytest.raises(UsageError, match=r"^s3://bucket/idx is an address, and an index is a folder of this"):
+        with pytest.raises(UsageError, match=r"^s3://bucket/idx is an address that holds no index"):
             opens(Path("s3://bucket/idx"))
     assert not Path("s3:").exists()
     with pytest.raises(UsageError, match="indexed with small"):

@@ -176,7 +176,7 @@ def function(
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
-            with FileKeys(cache) as keys, sole_writer(None if out is None or verb.learns_in_steps else Path(out)):
+            with FileKeys(cache) as keys, sole_writer(verb.locked(None if out is None else Path(out))):
                 context = CallContext(model, asked, keys, None if out is None else Path(out), overwrite=overwrite)
                 answer = asked.run(context)
                 results = gathered(answer, context.out, overwrite=overwrite)

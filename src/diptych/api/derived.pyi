@@ -1532,7 +1532,7 @@ def index(
 
     Args:
         photos: photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves.
-        out: folder of the index; made if absent, else added to, with its backbone. None: nothing is written.
+        out: folder of the index, or lance:FOLDER, s3://BUCKET/NAME, qdrant://HOST:PORT/NAME; made if absent, else added to, with its backbone. None: nothing is written.
         model: a name, a loaded model, or None for ``lite``.
         remove: delete entries: a path, or a pattern such as "*/holiday/*".
         prune: delete entries below PHOTOS that are no longer there.
@@ -1801,7 +1801,7 @@ def search(
     """Find the entries nearest to words, pictures, or both.
 
     Args:
-        folder: folder of diptych index.
+        folder: folder or address of diptych index.
         query: words and pictures, added up: "a red car" photo.jpg "2:at night".
         model: a name, a loaded model, or None for ``lite``.
         minus: words or pictures to move away from, such as "0.5:snow".

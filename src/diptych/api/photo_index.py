@@ -40,9 +40,11 @@ class PhotoIndex:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def __repr__(self) -> str:
+        from diptych.data.files import named
+
         done = ", ".join(f"{getattr(self, n)} {n}" for n in ("added", "unchanged", "removed"))
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
-        head = f"{number_of(self.entries, 'entry', 'entries')} in {self.folder}: {done}"
+        head = f"{number_of(self.entries, 'entry', 'entries')} in {named(self.folder)}: {done}"
         return "\n".join([head, *skipped, *self.remarks])
 
     def __len__(self) -> int:
@@ -54,9 +56,9 @@ class PhotoIndex:
     @property
     def entries(self) -> int:
         """Number of entries."""
-        from diptych.search_index.index import Index
+        from diptych.search_index.opening import index_at
 
-        with Index(self.folder) as index:
+        with index_at(self.folder) as index:
             return len(index)
 
     @property

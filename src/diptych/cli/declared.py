@@ -205,7 +205,8 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         inspect.Parameter("shared", inspect.Parameter.KEYWORD_ONLY, default=defaults, annotation=shared_options)
     )
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    derived = options.offers(*verb.offers, lock=not verb.learns_in_steps)(run)
+    run.locked = verb.locked  # type: ignore[attr-defined]
+    derived = options.offers(*verb.offers)(run)
     lines = "".join(f"\n\n\b\n$ diptych {line}" for line in verb.examples)
     derived.__doc__ = f"{inspect.cleandoc(verb.__doc__ or '')}{lines}"
     return derived

@@ -328,18 +328,18 @@ class Opened:
         return Crew(pool, partial(load, self.options.backbone, device=self.run.device), self.options.cluster_threads)
 
 
-def offers(*names: str, lock: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function that takes dataclasses of options: every field that is annotated as an option is a
     flag, those of ``RunOptions`` only where they are named.
 
     Args:
         names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
             Where ``engine`` is offered, so is ``verbose``, which says what it chose.
-        lock: whether the output is locked while the command runs.
     """
     names = (*names, "verbose") if "engine" in names else names
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        locked: Callable[[Path | None], Path | None] = getattr(function, "locked", lambda out: out)
         flags: list[inspect.Parameter] = []
         groups: dict[str, tuple[Any, list[str]]] = {}
         wanted: list[str] = []  # parameters that take typer's context
@@ -372,7 +372,7 @@ def offers(*names: str, lock: bool = True) -> Callable[[Callable[..., None]], Ca
         def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            with typed_on(context), sole_writer(_written(given) if lock else None):
+            with typed_on(context), sole_writer(locked(_written(given))):
                 function(**given, **dict.fromkeys(wanted, context))
 
         flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))

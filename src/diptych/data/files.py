@@ -29,6 +29,7 @@ from diptych.core import DataError, UsageError
 Content: TypeAlias = bytes | str | Callable[[Path], object]
 """Of a file: bytes, text, or what writes it to the path that it is given."""
 _ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfs|abfss|file):/+(.*)", re.DOTALL)
+_DATABASES = ("s3", "gs", "qdrant", "qdrants")
 _DRAFT = re.compile(r"\.(.{1,40})\.([0-9a-f]{32})\.tmp", re.DOTALL)
 _OLD = 24 * 3600.0  # seconds after which a draft of another machine is nobody's work in progress
 _NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
@@ -71,13 +72,27 @@ def address_of(spec: str | os.PathLike[str]) -> str | None:
     return f"{match[1]}://{'/' if match[1] == 'file' else ''}{match[2]}"
 
 
+def database_address(spec: str | os.PathLike[str]) -> str | None:
+    """Return the address of a search index in a vector database, also where it became a path; None where it is none.
+
+    Example:
+        >>> database_address(Path("qdrant://host:6333/pets")), database_address("lance:pets"), database_address("pets")
+        ('qdrant://host:6333/pets', 'lance:pets', None)
+    """
+    kind, _, rest = os.fspath(spec).partition(":")
+    path = rest.strip("/")
+    if kind in _DATABASES and path and rest.startswith("/"):
+        return f"{kind}://{path}"
+    return f"lance:{rest[: rest.startswith('/')]}{path}" if kind == "lance" and path else None
+
+
 def named(path: str | os.PathLike[str]) -> str:
     """Return a path as users wrote it: an address that became a path has two slashes again.
 
     >>> named(Path("s3://bucket/vectors")), named(Path("out/vectors"))
     ('s3://bucket/vectors', 'out/vectors')
     """
-    return address_of(path) or os.fspath(path)
+    return address_of(path) or database_address(path) or os.fspath(path)
 
 
 def refuse(path: Path, overwrite: bool) -> None:
@@ -94,7 +109,7 @@ def try_to_write(folder: Path) -> str:
     """Return why no file can be written in a folder, in the system's words; "" where one can, or for an address. What
     the trial makes is removed.
     """
-    if address_of(folder) is not None:
+    if address_of(folder) is not None or database_address(folder) is not None:
         return ""
     absent = [p for p in (folder, *folder.parents) if not p.exists()]
     try:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, DataError, MissingExtra, Run
 from diptych.data.files import write_whole
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.index import Index
 from diptych.search_index.mapped import Mapped
 from diptych.search_index.rows import Modality
 

@@ -25,21 +25,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DamagedStore, DataError, UsageError, name_today
+from diptych.core import DamagedStore, DataError, UsageError
 from diptych.data.files import address_of, append, locked, write_json
+from diptych.search_index.described import Described, Vectors
 from diptych.search_index.mapped import Mapped
 from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 
-Vectors = NDArray[np.float32]
-CHUNK = 32 * 2**20
-"""Bytes of vectors in memory at once."""
 _SCHEMA = 1
 _MAPPED: Mapped[Vectors] = Mapped()
 _LOCK = "create.lock"  # held while the index is made, so that of several processes one makes it
 _DATABASE = tuple(f"rows.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
 
 
-class Index(Rows):
+class Index(Rows, Described):
     """An open index. An object is for one thread; several processes may read and write.
 
     Args:
@@ -50,6 +48,8 @@ class Index(Rows):
         DataError: the folder holds no index.
         DamagedStore: its files are damaged.
     """
+
+    folder: Path
 
     def __init__(self, folder: Path) -> None:
         self.folder = _here(folder)
@@ -69,11 +69,7 @@ class Index(Rows):
             raise UsageError(
                 f"{folder} has schema {content.get('schema')}, and this version reads {_SCHEMA}: index again."
             )
-        facts: dict[str, Any] = content["facts"]
-        if "backbone" in facts:
-            facts["backbone"] = name_today(str(facts["backbone"]), str(facts.get("fingerprint")))
-        self.facts: Mapping[str, Any] = facts
-        self.dim = int(self.facts["dim"])
+        self.describe(content["facts"])
         if not (folder / "rows.sqlite").is_file():
             raise DamagedStore(f"{folder} has lost its rows.sqlite: remove the folder and index again.")
         super().__init__(folder / "rows.sqlite")
@@ -105,40 +101,10 @@ class Index(Rows):
                     write_json(folder / "index.json", {"schema": _SCHEMA, "facts": facts})
         return cls.create(folder, facts)
 
-    def expect(self, fingerprint: str, name: str) -> None:
-        """Check the backbone, since vectors of two backbones are not comparable.
-
-        Raises:
-            UsageError: the index is of another backbone.
-        """
-        if fingerprint != self.facts["fingerprint"]:
-            there = self.facts.get("backbone")
-            if name == there:
-                raise UsageError(
-                    f"{self.folder} was indexed with other weights, {{precision}} or decode of {there} (requested:"
-                    f" {self.facts.get('precision_asked', self.facts.get('precision'))}, {self.facts.get('decode')}): "
-                    f"request the same, or index again in a new folder."
-                )
-            raise UsageError(
-                f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: name "
-                f"{there} as the model, or index again in a new folder."
-            )
-
     def close(self) -> None:
         """Close the files."""
         self._maps.clear()
         self._database.close()
-
-    def __enter__(self) -> Index:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    @property
-    def chunk(self) -> int:
-        """Number of vectors in memory at once."""
-        return max(1, CHUNK // (4 * self.dim))
 
     def add(self, entries: Sequence[Entry], vectors: Mapping[Modality, tuple[NDArray[np.int64], Vectors]]) -> None:
         """Add or replace entries, all or none, and force them to the disk.
@@ -150,20 +116,12 @@ class Index(Rows):
         Raises:
             DataError: sizes differ, or a vector is zero or not finite.
         """
-        for positions, values in vectors.values():
-            if values.shape != (len(positions), self.dim):
-                raise DataError(
-                    f"The index {self.folder} takes ({len(positions)}, {self.dim}) vectors, not {values.shape}."
-                )
-            if not np.isfinite(values).all() or not np.linalg.norm(values, axis=1).all():
-                raise DataError("A vector is zero or not finite: look for a broken backbone.")
+        unit = self.unit(vectors)
         with self._writing():
             slots: dict[Modality, dict[int, int]] = {m: {} for m in MODALITIES}
-            for modality, (positions, values) in vectors.items():
+            for modality, (positions, values) in unit.items():
                 number, count = self._file(modality)
-                unit = values.astype(np.float64)
-                unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-                append(self._path(modality, number), unit.astype("<f4").tobytes(), count * self.dim * 4)
+                append(self._path(modality, number), values.astype("<f4").tobytes(), count * self.dim * 4)
                 slots[modality] = {int(p): count + i for i, p in enumerate(positions)}
                 self._database.execute(
                     "UPDATE files SET slots = ? WHERE modality = ?", (count + len(positions), modality)
@@ -249,6 +207,12 @@ class Index(Rows):
             mapping = self._maps[modality] = (number, mapped)
         return mapping[1]
 
+    def blocks(self, modality: Modality) -> Iterator[Vectors]:
+        """Yield (n, D) unit vectors of all entries that have one of the modality."""
+        stored, column = self.vectors(modality), 1 + MODALITIES.index(modality)
+        for part in self.places(modality, size=self.chunk):
+            yield np.asarray(stored[part[:, column]])
+
     def path(self, modality: Modality) -> Path:
         """Return the current file of vectors."""
         return self._path(modality, self._file(modality)[0])
@@ -305,7 +269,7 @@ def _disk_full_named(folder: Path) -> Iterator[None]:
 def _here(folder: Path) -> Path:
     if address_of(folder) is not None:
         raise UsageError(
-            f"{address_of(folder)} is an address, and an index is a folder of this machine: index stored vectors of "
-            f"an address into a folder, or copy the index here."
+            f"{address_of(folder)} is an address that holds no index: an index is a folder of this machine, or lies at "
+            f"lance:FOLDER, s3://BUCKET/NAME, gs://BUCKET/NAME or qdrant://HOST:PORT/NAME."
         )
     return folder

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, UsageError
 from diptych.search_index import ann
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.database_index import DatabaseIndex
+from diptych.search_index.described import Vectors
+from diptych.search_index.index import Index
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import MODALITIES, Found, Modality
 from diptych.search_index.where import Condition
 
@@ -25,7 +28,7 @@ _BLOCK = 256  # vectors
 
 
 def nearest(
-    index: Index,
+    index: AnyIndex,
     query: Vectors,
     k: int,
     weights: Mapping[Modality, float],
@@ -55,10 +58,18 @@ def nearest(
             f"A search takes k of at least 1, a weight, and a query of {index.dim} numbers, not {k}, {weights}, "
             f"{query.shape}."
         )
+    chosen = {m: weights[m] for m in modalities}
+    if isinstance(index, DatabaseIndex):
+        if exact is False:
+            raise UsageError(f"{index.folder} is searched exactly: it has no approximate index of ours.")
+        found = index.nearest(query.astype(np.float32), k, chosen, where)
+        if where and (not found or any(c.operator == "!=" for c in where)):
+            _check_columns(index, where)
+        return found
     for attempt in (1, 2):
         try:
             with index.snapshot():
-                best = _best(index, query.astype(np.float32), k, {m: weights[m] for m in modalities}, where, exact)
+                best = _best(index, query.astype(np.float32), k, chosen, where, exact)
                 if where and (not best or any(c.operator == "!=" for c in where)):
                     _check_columns(index, where)
                 entries = index.entries([i for _, i in best])
@@ -69,7 +80,7 @@ def nearest(
     raise AssertionError
 
 
-def _check_columns(index: Index, where: Sequence[Condition]) -> None:
+def _check_columns(index: AnyIndex, where: Sequence[Condition]) -> None:
     columns = index.columns()
     for c in where:
         if c.column.replace('"', "") not in columns:

@@ -135,20 +135,7 @@ class Rows:
                 self._database.execute(f"CREATE INDEX IF NOT EXISTS fact_{new} ON rows ({words}, image, text)")
         self._database.execute("ANALYZE")
 
-    def facets(self, where: Sequence[Condition] = (), most: int = 12) -> dict[str, dict[str, int]]:
-        """Return fact -> value -> number of entries, the most frequent value first, for conditions such as "year=1990".
-
-        Args:
-            where: conditions; the values of a fact are counted without those on itself, so that another one of its
-                values can be chosen.
-            most: facts with more values than this, such as file names, are left out; so are those with one value.
-        """
-        counted = self._values(where)
-        for column in {c.column for c in where}:
-            counted[column] = self._values([c for c in where if c.column != column]).get(column, {})
-        return {column: values for column, values in sorted(counted.items()) if 2 <= len(values) <= most}
-
-    def _values(self, where: Sequence[Condition]) -> dict[str, dict[str, int]]:
+    def values(self, where: Sequence[Condition]) -> dict[str, dict[str, int]]:
         """Return fact -> value -> number of the entries that meet all conditions."""
         text, values = clause(where)
         query = (

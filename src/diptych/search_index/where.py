@@ -77,3 +77,22 @@ def clause(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
             parts.append(f" AND typeof({left}) IN {kinds} AND {left} {c.operator} ?")
             values += [*path, *path, c.text if c.number is None or is_column else c.number]
     return "".join(parts), values
+
+
+def shell_pattern(pattern: str) -> str:
+    r"""Return a shell pattern, as SQLite's GLOB reads it, as a regular expression of the whole text.
+
+    Example:
+        >>> bool(re.match(shell_pattern("*/cat[0-9]?.jpg"), "a/b/cat1x.jpg")), shell_pattern("a.b*")
+        (True, '(?s)^a\\.b.*$')
+    """
+    words = re.findall(r"\[\^?\]?[^\]]*\]|.", pattern, re.DOTALL)
+    return "(?s)^" + "".join({"*": ".*", "?": "."}.get(w) or _set(w) for w in words) + "$"
+
+
+def _set(word: str) -> str:
+    """Return a set of characters such as [a-z] or [^a-z], or one character, as a regular expression."""
+    if len(word) == 1:
+        return re.escape(word)
+    start = 2 if word[1] == "^" else 1
+    return word[:start] + re.sub(r"[\\\[\]&~|]", r"\\\g<0>", word[start:-1]) + "]"

@@ -18,7 +18,7 @@ from diptych.features.artefacts import Read, stated
 from diptych.features.artefacts import load as load_fitted
 from diptych.features.spaces import fingerprints_of
 from diptych.features.spaces import stated as description
-from diptych.search_index.index import Index
+from diptych.search_index.opening import index_at
 from diptych.serve.model import ServedModel
 from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.defaults import DEFAULTS
@@ -46,7 +46,7 @@ def open_index(folder: Path, models: Sequence[ServedModel]) -> ServedIndex:
     Raises:
         UsageError: there is no index, or none of the models made it.
     """
-    with Index(folder) as index:
+    with index_at(folder) as index:
         facts = dict(index.facts)
     for model in models:
         if fingerprint(model.model, model.run) == facts["fingerprint"]:
@@ -91,7 +91,7 @@ def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path]) -> None:
         UsageError, DataError: see ``open_index`` and ``open_classifier``.
     """
     for folder in indexes:
-        with Index(folder):
+        with index_at(folder):
             pass
     for folder in classifiers:
         if fitted_space(folder) is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
 from diptych.core.settings import with_settings
+from diptych.data.files import database_address
 from diptych.verbs import keeping, kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
@@ -125,13 +126,13 @@ class Verb:
     from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and, where the command
     does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing; "must": before the
     model, and it must be given), and ``result`` what it returns ("": ``Results`` of items). ``without_out`` is what its
-    help says of None, ``out_is_file`` that ``out`` is a file, ``trains`` that a system may train, so that there is a
-    trial, and ``takes_model`` that the function has an argument ``model``. Where ``on_model`` is true, the verb is
-    about the model itself: it is the first word of the command, and the function must have it and ``out``. ``raises``
-    documents an error of this verb alone. Where ``learns_in_steps`` is true, a copy of the model is trained in steps:
-    the work locks its output itself, for processes of torchrun write there together, as many processes load as are
-    asked for, and a recipe file repeats the command. ``former`` holds names that arguments of the function had in the
-    last version, with those of today.
+    help says of None, ``out_is_file`` that ``out`` is a file, ``side_by_side`` that several processes may write into
+    one vector database at a time, ``trains`` that a system may train, so that there is a trial, and ``takes_model``
+    that the function has an argument ``model``. Where ``on_model`` is true, the verb is about the model itself: it is
+    the first word of the command, and the function must have it and ``out``. ``raises`` documents an error of this verb
+    alone. Where ``learns_in_steps`` is true, a copy of the model is trained in steps: the work locks its output itself,
+    for processes of torchrun write there together, as many processes load as are asked for, and a recipe file repeats
+    the command. ``former`` holds names that arguments of the function had in the last version, with those of today.
     """
 
     name: ClassVar[str] = ""
@@ -140,6 +141,7 @@ class Verb:
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
     out_is_file: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     takes_model: ClassVar[bool] = True
     report: ClassVar[str] = ""
@@ -156,6 +158,12 @@ class Verb:
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name") or cls.__name__.lower()
+
+    @classmethod
+    def locked(cls, out: Path | None) -> Path | None:
+        """Return the output that one process alone may write at a time, and that is not locked by the work itself."""
+        shared = cls.side_by_side and out is not None and database_address(out) is not None
+        return None if cls.learns_in_steps or shared else out
 
     @classmethod
     def arguments(cls, face: Face | None = None) -> dict[str, Argument]:

@@ -35,7 +35,11 @@ class IndexPhotos(Verb):
 
     name: ClassVar[str] = "index"
     out: ClassVar[str] = "photo-index"
-    out_help: ClassVar[str] = "Folder of the index; made if absent, else added to, with its backbone."
+    out_help: ClassVar[str] = (
+        "Folder of the index, or lance:FOLDER, s3://BUCKET/NAME, qdrant://HOST:PORT/NAME; made if absent, else added "
+        "to, with its backbone."
+    )
+    side_by_side: ClassVar[bool] = True
     python_out: ClassVar[Any] = "position"
     result: ClassVar[str] = "PhotoIndex"
     examples: ClassVar[tuple[str, ...]] = (
@@ -113,11 +117,18 @@ class IndexPhotos(Verb):
 
     def run(self, context: Context) -> Taken:
         """Take the photos in, and do what else is asked for."""
+        from diptych.data.files import database_address, named
+
         photos, out = self.paths(), context.out
         if photos and getattr(getattr(getattr(context, "given", None), "loaded", None), "folder", "") is None:
             raise UsageError("This space lies in no folder, where a search could find it again: save it, then index.")
         if out is None and not photos:
             raise UsageError("An index that is there has a folder: give {out}.")
+        if out is not None and database_address(out) is not None and (self.ann or self.export is not None):
+            raise UsageError(
+                f"{{ann}} and {{export}} are of an index in a folder, and {named(out)} is searched exactly by its "
+                f"database, which other tools open as it is: leave these options out."
+            )
         if self.export is not None:
             context.free_file(Path(self.export), "export")
         if self.ann:
@@ -132,7 +143,7 @@ class IndexPhotos(Verb):
             raise
 
     def _run(self, context: Context, photos: list[str], out: Path) -> Taken:
-        from diptych.search_index.index import Index
+        from diptych.search_index.opening import index_at
         from diptych.tasks.search.cut import mark
         from diptych.tasks.search.export import export
         from diptych.tasks.search.index import remove
@@ -152,7 +163,7 @@ class IndexPhotos(Verb):
             self._add(there, photos, clips, taken)
             taken.context = there
         if self.cut:
-            with Index(out) as index:
+            with index_at(out) as index:
                 facts = dict(index.facts)
             like = context.like(facts, wholly=True)
             taken.marked = mark(out, self.cut, like.model(spaces=True), like.run())
@@ -174,6 +185,7 @@ class IndexPhotos(Verb):
 
     def _add(self, context: Context, photos: list[str], clips: int | None, taken: Taken) -> None:
         """Take records in, build the approximate index where it is due, and say how good it is."""
+        from diptych.data.files import database_address
         from diptych.data.load import open_data, open_records
         from diptych.data.records.records import Records, joined
         from diptych.data.records.regions import region_records
@@ -187,7 +199,7 @@ class IndexPhotos(Verb):
         from diptych.tasks.search.spaces import Source, has_words
 
         parts: list[Records] = []
-        boxes = None
+        boxes, database = None, database_address(taken.folder) is not None
         if self.regions is not None and photos:
             data = open_data(photos, context.keys, need="photos")
             boxes = RegionSource.open(data, self.regions, context.backbone, decode=context.run().decode)
@@ -228,7 +240,7 @@ class IndexPhotos(Verb):
                 context.remember(tower)
             if records is not None:
                 result = take_in(records, tower, run, taken.folder, prune=gone)
-            if self.ann or approximate.installed():
+            if not database and (self.ann or approximate.installed()):
                 taken.built = build(taken.folder, tower, run, always=self.ann, words=has_words(tower))
             for modality, graph in taken.built.items():
                 recall = ", ".join(
@@ -237,7 +249,7 @@ class IndexPhotos(Verb):
                 taken.lines.append(
                     f"{modality}: {graph.kind}, {graph.nprobe} cells a search, measured recall@10 {recall}"
                 )
-        if not approximate.installed() and result is not None and result.entries > approximate.EXACT:
+        if not database and not approximate.installed() and result is not None and result.entries > approximate.EXACT:
             taken.advice.append(
                 f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search."
             )
@@ -261,7 +273,9 @@ class Taken(Answer[Any]):
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
         """Return what was added and removed, marked and built."""
-        facts = {"index": str(self.folder)} if self.result is None else self.result.as_dict()
+        from diptych.data.files import named
+
+        facts = {"index": named(self.folder)} if self.result is None else self.result.as_dict()
         facts |= {"cut": self.marked} if self.marked else {}
         facts |= {"approximate": {m: asdict(graph) for m, graph in self.built.items()}} if self.with_graphs else {}
         return {**facts, "remarks": list(remarks)}
@@ -276,11 +290,13 @@ class Taken(Answer[Any]):
 
     def summary(self, out: Path | None) -> list[str]:
         """Return what was added and removed, and what the marks allow."""
+        from diptych.data.files import named
+
         lines = []
         if self.result is not None:
             r = self.result
             lines.append(
-                f"{number_of(r.entries, 'entry', 'entries')} in {self.folder}: {r.added} added, {r.unchanged} "
+                f"{number_of(r.entries, 'entry', 'entries')} in {named(self.folder)}: {r.added} added, {r.unchanged} "
                 f"unchanged, {r.removed} removed"
             )
         if marked := self.marked:
@@ -324,9 +340,9 @@ def space_of(context: Context, name: str) -> Backbone:
 
 
 def _facts(out: Path) -> dict[str, Any]:
-    from diptych.search_index.index import Index
+    from diptych.search_index.opening import holds_index, index_at
 
-    if not (out / "index.json").is_file():
+    if not holds_index(out):
         return {}
-    with Index(out) as index:
+    with index_at(out) as index:
         return dict(index.facts)

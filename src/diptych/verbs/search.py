@@ -41,7 +41,7 @@ class Search(Verb):
     run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
     offers: ClassVar[tuple[str, ...]] = ("overwrite", "json", "device", "engine", "cache")
 
-    folder: Any = argument("Folder of diptych index.", FOLDER, flag="INDEX", positional=True)
+    folder: Any = argument("Folder or address of diptych index.", FOLDER, flag="INDEX", positional=True)
     query: Any = argument('Words and pictures, added up: "a red car" photo.jpg "2:at night".', QUERY, positional=True)
     minus: Any = argument(
         'Words or pictures to move away from, such as "0.5:snow".', AWAY, (), short="-m",
@@ -69,13 +69,13 @@ class Search(Verb):
     def run(self, context: Context) -> Answers:
         """Look for the entries."""
         from diptych.data.files import write_whole
-        from diptych.search_index.index import Index
+        from diptych.search_index.opening import index_at
         from diptych.tasks.search.ask import search, torchless
 
         if self.html is not None:
             context.free_file(self.html, "html")
         folder, query = self._index()
-        with Index(folder) as index:
+        with index_at(folder) as index:
             facts = dict(index.facts)
         terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
         name = self.backbone or str(facts.get("backbone", "lite"))
@@ -210,4 +210,8 @@ def terms_of(query: object, sign: float) -> list[ask.Term]:
 
 
 def _is_index(value: object) -> bool:
-    return isinstance(value, (str, os.PathLike)) and Path(value, "index.json").is_file()
+    if not isinstance(value, (str, os.PathLike)):
+        return False
+    from diptych.data.files import database_address
+
+    return database_address(value) is not None or Path(value, "index.json").is_file()

@@ -234,7 +234,7 @@ def test_a_full_disk_is_said_and_searches_go_on(
     def full(*given: Any, **named: Any) -> None:
         raise OSError(number, os.strerror(number), "/srv/private/marks.jsonl")
 
-    monkeypatch.setattr("diptych.tasks.search.marks.append", full)
+    monkeypatch.setattr("diptych.search_index.notes.append", full)
     entry = Seen(client.get("/?q=red").text).all("figure")[0]["id"][1:]
     answer = client.post("/marks", data={"state": "q=red", "entry": entry, "right": "1"})
     assert answer.status_code == status

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError
 from diptych.data.words.classnames import tidy
-from diptych.search_index.index import Index
+from diptych.search_index.database_index import DatabaseIndex
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import Entry
 from diptych.search_index.where import Condition
 from diptych.serve.pages.facets import facets
@@ -29,11 +30,12 @@ SPLITS = ("train", "val", "validation", "test")
 HIGHEST = 0.95
 
 
-def browsed(index: Index, state: State) -> Found:
+def browsed(index: AnyIndex, state: State) -> Found:
     """Return what a page without a query shows of an open index."""
     conditions = [Condition.parse(text) for text in state.conditions()]
     slots: range | NDArray[np.int64] = range(len(index.vectors("image")))
-    if conditions:  # the first ones of a large index: a condition may be met by few of many
+    # the first ones of a large index: a condition may be met by few of many, and a database numbers slots anyhow
+    if conditions or isinstance(index, DatabaseIndex):
         slots = next(iter(index.slots_where("image", conditions)), np.zeros(0, dtype=np.int64))
     spread = np.linspace(0, max(len(slots) - 1, 0), min(PHOTOS, len(slots))).round().astype(np.int64)
     rows = index.located("image", [int(slots[i]) for i in spread], conditions)
@@ -44,7 +46,7 @@ def browsed(index: Index, state: State) -> Found:
     )  # fmt: skip
 
 
-def slider(index: Index) -> Slider:
+def slider(index: AnyIndex) -> Slider:
     """Return which shares of right answers can be asked for, for words on pictures."""
     try:
         known = calibration(index, "text", {"image": 1.0}).marks

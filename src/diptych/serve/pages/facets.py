@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diptych.search_index.index import Index
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.where import Condition
 from diptych.serve.pages.state import State
 
@@ -30,7 +30,7 @@ class Facet:
     where: str
 
 
-def facets(index: Index, state: State) -> dict[str, tuple[Facet, ...]]:
+def facets(index: AnyIndex, state: State) -> dict[str, tuple[Facet, ...]]:
     """Return column -> values to narrow the answers to; {} for an index of more than ``MOST_COUNTED`` entries."""
     if len(index) > MOST_COUNTED:
         return {}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError
 from diptych.metrics.cut import STRATA
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
+from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Found as Answered
 from diptych.search_index.rows import Modality
 from diptych.serve.inputs import Input
@@ -122,17 +123,17 @@ def text_of(terms: Sequence[Term]) -> str:
     return "; ".join(t.value if t.weight == 1 else f"{t.weight:g}:{t.value}" for t in terms)
 
 
-def _weights(index: Index, state: State) -> Mapping[Modality, float]:
+def _weights(index: AnyIndex, state: State) -> Mapping[Modality, float]:
     return weights_of(state.captions) or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
 
 
 def _nothing(index: ServedIndex, state: State) -> Found:
-    with Index(index.folder) as opened:
+    with index_at(index.folder) as opened:
         return browsed(opened, state)
 
 
 def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
-    with Index(index.folder) as opened:
+    with index_at(index.folder) as opened:
         entries = opened.entries([number])
         slot = int(opened.slots([number])[0])
         if number not in entries or slot < 0:
@@ -141,7 +142,7 @@ def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
 
 
 def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
-    with Index(index.folder) as opened:
+    with index_at(index.folder) as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
         own = _own(marks, asked, key)
@@ -192,7 +193,7 @@ def _own(marks: Sequence[Mark], asked: Asked, key: str) -> dict[str, bool | None
 
 
 def _model(index: ServedIndex, asked: Asked, state: State) -> dict[str, bytes]:
-    with Index(index.folder) as opened:
+    with index_at(index.folder) as opened:
         own = _own(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
         head = marked_head(opened, own)
         if head is None:
@@ -211,7 +212,7 @@ def _promise(answer: Answer) -> str:
 
 
 def _tile(
-    index: Index, asked: Asked, number: int, slot: int, found: Answered, share: float | None, marked: bool | None
+    index: AnyIndex, asked: Asked, number: int, slot: int, found: Answered, share: float | None, marked: bool | None
 ) -> Tile:
     reasons: list[tuple[str, float]] = []
     if slot >= 0:
@@ -226,14 +227,14 @@ def _tile(
 
 
 def _counts(index: ServedIndex, asked: Asked, state: State) -> tuple[int, int]:
-    with Index(index.folder) as opened:
+    with index_at(index.folder) as opened:
         own = _own(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
     good = sum(bool(right) for right in own.values())
     return good, len(own) - good
 
 
 def _marks(index: ServedIndex, asked: Asked, state: State, numbers: Sequence[int], right: bool | None) -> list[Mark]:
-    with Index(index.folder) as opened:
+    with index_at(index.folder) as opened:
         entries, slots = opened.entries(numbers), opened.slots(numbers)
         lacking = next((n for n, slot in zip(numbers, slots, strict=True) if n not in entries or slot < 0), None)
         if lacking is not None:

@@ -11,7 +11,7 @@ from diptych import catalog
 from diptych.core import ClassNames, Evidence, Kit, Run, Segmenter, UnreadableItem
 from diptych.data.memory import InMemory
 from diptych.nn.dense.label_maps import upsampled
-from diptych.search_index.index import Index
+from diptych.search_index.opening import index_at
 from diptych.serve.model import ServedModel
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.pages.heatmap import heat, layer
@@ -29,7 +29,7 @@ def entry_picture(folder: Path, number: int, side: int = SIDE) -> Image.Image:
     Raises:
         UnreadableItem: there is no such entry, or its picture is gone.
     """
-    with Index(folder) as index:
+    with index_at(folder) as index:
         entry = index.entries([number]).get(number) if 0 <= number < 2**63 else None
     if entry is None:
         raise UnreadableItem(str(number), "no such entry")

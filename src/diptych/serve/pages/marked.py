@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from diptych.core import Classifier, ClassNames
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.opening import AnyIndex
 from diptych.serve.model import ServedModel
 from diptych.tasks.defaults import DEFAULTS, default
 from diptych.tasks.model import Predictor
@@ -43,7 +44,7 @@ class MarkedHead:
         return self.weight / np.float32(np.linalg.norm(self.weight))
 
 
-def marked_head(index: Index, marks: Mapping[str, bool | None]) -> MarkedHead | None:
+def marked_head(index: AnyIndex, marks: Mapping[str, bool | None]) -> MarkedHead | None:
     """Return the head of the marks of one query; None without right and wrong ones.
 
     Args:
@@ -65,7 +66,7 @@ def marked_head(index: Index, marks: Mapping[str, bool | None]) -> MarkedHead | 
     return MarkedHead(fitted.coef_[0].astype(np.float32), float(fitted.intercept_[0]), right, len(labels) - right)
 
 
-def as_model(head: MarkedHead, query: str, model: ServedModel, index: Index) -> dict[str, bytes]:
+def as_model(head: MarkedHead, query: str, model: ServedModel, index: AnyIndex) -> dict[str, bytes]:
     """Return the files of a model folder, which ``diptych classify --model`` and ``serve --classifier`` take.
 
     The classes are the query and "not " before it; the probability is that of the logistic regression, without
@@ -78,7 +79,7 @@ def as_model(head: MarkedHead, query: str, model: ServedModel, index: Index) -> 
         ClassNames((query, f"not {query}")), model.model, weight, torch.tensor([head.bias, 0.0]), INVERSE_PENALTY
     )
     about = {
-        "method": DEFAULTS["head"], "source": f"marks of the index {index.folder.resolve().name}", "query": query,
+        "method": DEFAULTS["head"], "source": f"marks of the index {Path(index.folder).resolve().name}", "query": query,
         "marks": {"right": head.right, "wrong": head.wrong},
     }  # fmt: skip
     with TemporaryDirectory() as folder:

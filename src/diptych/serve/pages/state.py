@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from diptych.search_index.index import Vectors
+from diptych.search_index.described import Vectors
 from diptych.serve.refusals import Refusal
 
 TOP, MOST = 24, 1000
@@ -64,7 +64,7 @@ class State:
             q=given.get("q", "").strip()[:2000],
             minus=given.get("minus", "").strip()[:2000],
             where=given.get("where", "").strip()[:2000],
-            like=int(_number(like, "like", 0, 2**62)) if like else None,
+            like=_whole(like, "like", 2**62) if like else None,
             picture=given.get("picture", ""),
             weight=_number(given.get("weight", "") or "1", "weight", -100, 100),
             at_least=_number(given.get("at_least", "") or "0", "at_least", 0, 0.999),
@@ -147,6 +147,13 @@ def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:
         if words and (weight is None or (math.isfinite(weight) and weight != 0)):
             found.append((words, sign * (1.0 if weight is None else weight)))
     return found
+
+
+def _whole(text: str, name: str, high: int) -> int:
+    """Return a whole number as it is: those of entries in a database have more digits than a float holds."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= high):
+        raise Refusal(400, f"{name} must be a number in 0 to {high:g}, not {text[:40]!r}.")
+    return int(text)
 
 
 def _number(text: str, name: str, low: float, high: float) -> float:

@@ -12,7 +12,8 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from diptych.core import DiptychError, UsageError
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.opening import index_at
 from diptych.serve.answers import SearchAnswer
 from diptych.serve.declared import body_of
 from diptych.serve.inputs import Input
@@ -57,7 +58,7 @@ class ServedIndex:
     model: ServedModel
 
     def __post_init__(self) -> None:
-        with Index(self.folder) as index:
+        with index_at(self.folder) as index:
             index.expect(fingerprint(self.model.model, self.model.run), self.model.model.spec.name)
 
     @cached_property
@@ -77,7 +78,7 @@ class ServedIndex:
         at_least: float | None = None,
     ) -> Answer:
         """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
-        with Index(self.folder) as index:
+        with index_at(self.folder) as index:
             return ask(
                 index, query, tuple(terms), self.backbone, k=top, weights=weights_of(captions), where=where,
                 exact=exact or None, at_least=at_least,

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from diptych.core import Backbone, DamagedStore, DataError, Run, Texts
-from diptych.data.files import write_whole
 from diptych.data.words.absent import absent_nouns
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed_arrays
 from diptych.features.unit_rows import unit_rows
 from diptych.metrics.cut import STRATA, AbsentScores, Floats
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.notes import read_note, write_note
+from diptych.search_index.opening import AnyIndex
 
 FILE = "absent.json"
 WORDS = 400
@@ -49,7 +50,7 @@ class AbsentWords:
     scores: AbsentScores
 
 
-def draw_absent(index: Index, backbone: Backbone, run: Run, present: Iterable[str] = ()) -> AbsentWords:
+def draw_absent(index: AnyIndex, backbone: Backbone, run: Run, present: Iterable[str] = ()) -> AbsentWords:
     """Draw words for an index, and keep their scores in its folder.
 
     Args:
@@ -74,29 +75,30 @@ def draw_absent(index: Index, backbone: Backbone, run: Run, present: Iterable[st
     up = np.ceil(drawn.scores.scores * 1e6) / 1e6  # rounded down, a cut would lie below the word itself
     rows = [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in up]
     content = {"schema": 1, "entries": entries, "ranks": RANKS, "words": words, "scores": rows}
-    write_whole(index.folder / FILE, json.dumps(content, ensure_ascii=False), overwrite=True)
+    write_note(index.folder, FILE, json.dumps(content, ensure_ascii=False))
     return drawn
 
 
-def read_absent(folder: Path) -> AbsentWords | None:
+def read_absent(folder: Path | str) -> AbsentWords | None:
     """Return the words that were drawn for an index; None: none were.
 
     Raises:
         DamagedStore: the file is damaged.
     """
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        text = read_note(folder, FILE)
+        if text is None:
+            return None
+        content = json.loads(text)
         rows = [[-np.inf if v is None else float(v) for v in row] for row in content["scores"]]
         ranks = tuple(int(r) for r in content["ranks"])
         scores = np.array(rows, dtype=np.float64).reshape(-1, len(ranks))
         if content["schema"] != 1 or ranks[0] != 1 or len(scores) != len(content["words"]):
             raise ValueError
         return AbsentWords(int(content["entries"]), tuple(content["words"]), AbsentScores(ranks, scores))
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         raise DamagedStore(
-            f"{folder / FILE} is damaged: remove it, and mark answers again with 'diptych index --cut'."
+            f"{folder}/{FILE} is damaged: remove it, and mark answers again with 'diptych index --cut'."
         ) from None
 
 
@@ -106,20 +108,19 @@ def encoded(texts: list[str], backbone: Backbone, run: Run) -> Vectors:
     return unit_rows(values).astype(np.float32)
 
 
-def top_scores(index: Index, queries: Vectors, depth: int) -> tuple[Floats, int]:
+def top_scores(index: AnyIndex, queries: Vectors, depth: int) -> tuple[Floats, int]:
     """Return the (m, depth or fewer) highest scores of pictures for m queries, descending, and the number of pictures;
     a block of pictures is in memory at once.
     """
     best, count = np.zeros((len(queries), 0)), 0
-    stored = index.vectors("image")
-    for part in index.places("image", size=index.chunk):
-        count += len(part)
-        found = np.hstack([best, queries @ np.asarray(stored[part[:, 1]]).T])
+    for block in index.blocks("image"):
+        count += len(block)
+        found = np.hstack([best, queries @ block.T])
         best = -np.sort(-found, axis=1)[:, :depth]
     return best, count
 
 
-def _texts(index: Index) -> Iterator[str]:
+def _texts(index: AnyIndex) -> Iterator[str]:
     for part in index.places("image", size=index.chunk):
         for entry in index.entries(part[:, 0].tolist()).values():
             yield entry.caption

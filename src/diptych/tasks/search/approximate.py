@@ -11,7 +11,8 @@ from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.features.unit_rows import unit_rows
 from diptych.search_index import ann
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.index import Index
 from diptych.search_index.rows import MODALITIES, Modality
 
 GROWN = 0.2

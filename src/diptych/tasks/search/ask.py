@@ -18,8 +18,10 @@ from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, Usag
 from diptych.data.images import SUFFIXES
 from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
+from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
@@ -225,7 +227,7 @@ def search(
     """
     for condition in where:
         Condition.parse(condition)  # before anything is encoded
-    with Index(folder) as index:
+    with index_at(folder) as index:
         index.expect(fingerprint(backbone, run), backbone.spec.name)
         filled(index)
         query = query_vector(terms, backbone, run)
@@ -248,7 +250,7 @@ def kind_of(terms: Sequence[Term]) -> Kind:
     return "both" if len(kinds) > 1 else "image" if True in kinds else "text"
 
 
-def filled(index: Index) -> int:
+def filled(index: AnyIndex) -> int:
     """Return the number of entries of an index.
 
     Raises:
@@ -263,7 +265,7 @@ def filled(index: Index) -> int:
 
 
 def ask(
-    index: Index,
+    index: AnyIndex,
     query: Vectors,
     terms: tuple[Term, ...],
     backbone: str,
@@ -305,7 +307,7 @@ def ask(
         answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()), nothing=bool(found) and not above)
         found = above
     recall = None
-    if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
+    if isinstance(index, Index) and exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]
         recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if len(known) == len(chosen) else None
     return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)

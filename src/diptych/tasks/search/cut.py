@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.data.words.classnames import tidy
 from diptych.metrics.cut import STRATA
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
+from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Entry, Modality
 from diptych.tasks.search.absent import draw_absent, encoded
 from diptych.tasks.search.index import fingerprint
@@ -52,7 +53,7 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
         UsageError: another backbone, no such file or column, or a table of another form.
         DataError: the marks are too few.
     """
-    with Index(folder) as index:
+    with index_at(folder) as index:
         index.expect(fingerprint(backbone, run), backbone.spec.name)
         if table := Path(what).suffix.lower() == ".csv":
             rows = _rows(Path(what))
@@ -81,7 +82,7 @@ def report(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: there are none, or too few.
     """
-    with Index(folder) as index:
+    with index_at(folder) as index:
         fitted = calibration(index, "text", PICTURES)
     marks = [m for m in read_marks(folder) if m.source == fitted.source and m.score is not None]
     cuts: dict[str, Any] = {}
@@ -99,7 +100,7 @@ def report(folder: Path) -> dict[str, Any]:
     return {"marks": len(marks), "queries": queries, "right": right, "cuts": cuts}
 
 
-def _of_captions(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
+def _of_captions(index: AnyIndex, backbone: Backbone, run: Run) -> list[Mark]:
     entries = [e for e in _entries(index) if e.caption and e.key]
     if not entries:
         raise UsageError(f"No picture of {index.folder} has a caption: mark answers with a .csv file.")
@@ -108,7 +109,7 @@ def _of_captions(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
     return marked_answers(index, chosen, [{first[c].key} for c in chosen], lambda e: e.key, "captions", backbone, run)
 
 
-def _of_column(index: Index, column: str, backbone: Backbone, run: Run) -> list[Mark]:
+def _of_column(index: AnyIndex, column: str, backbone: Backbone, run: Run) -> list[Mark]:
     def value(entry: Entry) -> str:
         said = str(entry.facts.get(column, ""))
         return Path(said).name if column == "folder" else said  # "train/cat" and "test/cat" are one class
@@ -143,7 +144,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _of_table(index: Index, path: Path, rows: list[dict[str, str]], backbone: Backbone, run: Run) -> list[Mark]:
+def _of_table(index: AnyIndex, path: Path, rows: list[dict[str, str]], backbone: Backbone, run: Run) -> list[Mark]:
     if not rows:
         return []
     by_name = {e.name: (i, e) for i, e in _by_id(index).items()}
@@ -181,7 +182,7 @@ def _number(path: Path, row: Mapping[str, str], column: str, least: float) -> fl
     return value
 
 
-def _renewed(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
+def _renewed(index: AnyIndex, backbone: Backbone, run: Run) -> list[Mark]:
     """Return the marks of people with their scores, which earlier versions did not keep; of entries that are gone, and
     of queries with pictures without a score, there are none.
     """
@@ -199,19 +200,24 @@ def _renewed(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
     return marks
 
 
-def _ranks(index: Index, vector: Vectors, scores: Sequence[float]) -> list[int]:
+def _ranks(index: AnyIndex, vector: Vectors, scores: Sequence[float]) -> list[int]:
     """Return the ranks of entries with these scores among all pictures, from 1."""
     higher = np.zeros(len(scores), dtype=np.int64)
-    stored = index.vectors("image")
-    for part in index.places("image", size=index.chunk):
-        block = np.sort(np.asarray(stored[part[:, 1]]) @ vector)
+    for part in index.blocks("image"):
+        block = np.sort(part @ vector)
         higher += len(block) - np.searchsorted(block, np.asarray(scores, dtype=np.float32), side="right")
     ranks: list[int] = (1 + higher).tolist()
     return ranks
 
 
 def marked_answers(
-    index: Index, words: Sequence[str], right: Sequence[set[str]], value: Any, source: str, backbone: Backbone, run: Run
+    index: AnyIndex,
+    words: Sequence[str],
+    right: Sequence[set[str]],
+    value: Any,
+    source: str,
+    backbone: Backbone,
+    run: Run,
 ) -> list[Mark]:
     """Return marks of answers to each query, right where the value of an entry is one of the query's: all of the first
     ones, and a sample of those below.
@@ -251,14 +257,14 @@ def _drawn(values: Sequence[str], run: Run) -> list[str]:
     return [values[i] for i in sorted(order[:QUERIES].tolist())]
 
 
-def _by_id(index: Index) -> dict[int, Entry]:
+def _by_id(index: AnyIndex) -> dict[int, Entry]:
     rows = list(index.places("image"))
     if not rows:
         raise DataError(f"{index.folder} holds no pictures, and a cut is made for searches of pictures.")
     return index.entries(np.concatenate(rows)[:, 0].tolist())
 
 
-def _entries(index: Index) -> list[Entry]:
+def _entries(index: AnyIndex) -> list[Entry]:
     return list(_by_id(index).values())
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diptych.core import UsageError
 from diptych.core.errors import need_extra
-from diptych.data.files import drafted, escaped
+from diptych.data.files import database_address, drafted, escaped, named
 from diptych.search_index.index import Index
 from diptych.search_index.rows import MODALITIES, Modality, dumped
 
@@ -33,6 +33,8 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> int:
         UsageError: another ending, there is no index, or ``out`` exists and ``overwrite`` is False.
         MissingExtra: pylance is not installed.
     """
+    if database_address(folder) is not None:
+        raise UsageError(f"{named(folder)} is open to other tools as it is: a folder is exported.")
     ending = out.suffix.lower()
     if ending not in (".lance", ".parquet"):
         raise UsageError(f"An index is exported to a name that ends in .lance or .parquet, not to {out}.")

@@ -12,6 +12,7 @@ import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Run, UnreadableItem, UsageError
+from diptych.data.files import named
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, stamp
 from diptych.data.records.roots import root
@@ -19,7 +20,9 @@ from diptych.data.records.vectors import StoredVectors
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import Embeddings, embed_readable
 from diptych.search_index import ann
-from diptych.search_index.index import Index, Vectors
+from diptych.search_index.described import Vectors
+from diptych.search_index.index import Index
+from diptych.search_index.opening import AnyIndex, create_at, holds_index, index_at
 from diptych.search_index.rows import Entry, Modality, dumped
 from diptych.tasks.record import engine_of, now, precision_of, versions
 from diptych.tasks.search.approximate import outgrown
@@ -62,7 +65,7 @@ class Indexed:
         skipped = [e.as_dict() for e in self.failed]
         own = ("entries", "added", "unchanged", "removed", "encoded")
         return {
-            "index": str(self.out),
+            "index": named(self.out),
             **{n: getattr(self, n) for n in own},
             "seconds": round(self.seconds, 3),
             "skipped": skipped,
@@ -74,14 +77,14 @@ def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
 
-def open_index(out: Path, backbone: Backbone, run: Run) -> Index:
+def open_index(out: Path, backbone: Backbone, run: Run) -> AnyIndex:
     """Open or make the index of a backbone.
 
     Raises:
         UsageError: it was made with another backbone, precision or decode, or the folder holds other files.
     """
-    if (out / "index.json").exists():
-        made = Index(out)
+    if holds_index(out):
+        made = index_at(out)
         made.expect(fingerprint(backbone, run), backbone.spec.name)
         return made
     facts = {
@@ -96,7 +99,7 @@ def open_index(out: Path, backbone: Backbone, run: Run) -> Index:
         "versions": versions(),
         "date": now(),
     }
-    return Index.create(out, facts)
+    return create_at(out, facts)
 
 
 def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed:
@@ -161,11 +164,11 @@ def unchanged(
     """
     start = time.perf_counter()
     records, roots = records.distinct(), [root(p) for p in prune]
-    if not (out / "index.json").exists():
+    if not holds_index(out):
         return None
-    with Index(out) as made:
+    with index_at(out) as made:
         made.expect(fingerprint(backbone, run), backbone.spec.name)
-        if ann.installed() and outgrown(made, always=False):
+        if isinstance(made, Index) and ann.installed() and outgrown(made, always=False):
             return None
         with run.track("index", len(records)) as bar:
             for first in range(0, len(records), SLICE):
@@ -177,7 +180,7 @@ def unchanged(
         return Indexed(out, len(made), 0, len(records), removed, records.failed, 0, time.perf_counter() - start)
 
 
-def _pruned(made: Index, records: Records, roots: Sequence[str]) -> int:
+def _pruned(made: AnyIndex, records: Records, roots: Sequence[str]) -> int:
     removed = made.delete(list(_gone(made, records, roots))) if roots else 0
     if made.wasted() > WASTE:
         made.compact()
@@ -192,13 +195,13 @@ def remove(out: Path, patterns: Sequence[str]) -> Indexed:
         DataError: a pattern matches nothing.
     """
     start = time.perf_counter()
-    with Index(out) as made:
+    with index_at(out) as made:
         names = dict[str, None]()
         for pattern in patterns:
             found = [n for p in (pattern, str(Path(pattern).absolute())) for n in (*made.stamps([p]), *made.names(p))]
             if not found:
                 raise DataError(
-                    f"No entry of {out} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'."
+                    f"No entry of {named(out)} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'."
                 )
             names |= dict.fromkeys(found)
         removed = made.delete(list(names))
@@ -207,7 +210,7 @@ def remove(out: Path, patterns: Sequence[str]) -> Indexed:
         return Indexed(out, len(made), 0, len(made), removed, (), 0, time.perf_counter() - start)
 
 
-def _fresh(made: Index, records: Records, rows: range) -> list[int]:
+def _fresh(made: AnyIndex, records: Records, rows: range) -> list[int]:
     known = made.stamps([records.names[i] for i in rows])
     return [
         i
@@ -226,7 +229,7 @@ def _facts(records: Records, i: int) -> dict[str, Any]:
 
 
 def _add(
-    made: Index, records: Records, rows: list[int], backbone: Backbone, run: Run
+    made: AnyIndex, records: Records, rows: list[int], backbone: Backbone, run: Run
 ) -> tuple[int, list[UnreadableItem]]:
     some = records.take(rows)
     stamps = [
@@ -297,7 +300,7 @@ def _stored(part: RecordPart) -> Embeddings | None:
     return Embeddings(torch.from_numpy(values[good]), np.flatnonzero(good), failed)
 
 
-def _gone(made: Index, records: Records, roots: Sequence[str]) -> Iterator[str]:
+def _gone(made: AnyIndex, records: Records, roots: Sequence[str]) -> Iterator[str]:
     held = set(records.names)
     for path in roots:
         for name in made.names():

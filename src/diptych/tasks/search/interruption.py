@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from diptych.core.wording import number_of
+from diptych.data.files import named
 
 
 class Interruptible:
@@ -38,5 +39,5 @@ class Interruptible:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             records = number_of(self.total, "record is", "records are")
             raise KeyboardInterrupt(
-                f"Interrupted: {self.count:,} of {records} in {self.out}; the same command goes on from there."
+                f"Interrupted: {self.count:,} of {records} in {named(self.out)}; the same command goes on from there."
             ) from None

@@ -14,9 +14,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from diptych.core import DamagedStore, DataError
-from diptych.data.files import append, escaped, locked, write_whole
+from diptych.data.files import escaped
 from diptych.metrics.cut import STRATA, Cut, Floats, Marks
-from diptych.search_index.index import Index
+from diptych.search_index.notes import add_note, changing, read_note, write_note
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import MODALITIES, Modality
 from diptych.tasks.search.absent import GROWN, AbsentWords, read_absent
 from diptych.tasks.search.default_cut import default_cut
@@ -128,16 +129,13 @@ def weights_key(weights: Mapping[Modality, float]) -> str:
     return " ".join(f"{m} {weights[m] / total:.3g}" for m in MODALITIES if weights.get(m))
 
 
-def read_marks(folder: Path) -> list[Mark]:
+def read_marks(folder: Path | str) -> list[Mark]:
     """Return the marks of an index that count.
 
     Raises:
         DamagedStore: a line is no mark.
     """
-    try:
-        lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
+    lines = (read_note(folder, FILE) or "").splitlines()
     marks: dict[tuple[str, str, str, str], Mark] = {}
     for number, line in enumerate(lines, 1):
         try:
@@ -145,7 +143,7 @@ def read_marks(folder: Path) -> list[Mark]:
         except (ValueError, TypeError):
             if number == len(lines):
                 break  # a writer was killed
-            raise DamagedStore(f"{folder / FILE}, line {number} is no mark: remove the line.") from None
+            raise DamagedStore(f"{folder}/{FILE}, line {number} is no mark: remove the line.") from None
         key = (mark.source, mark.query, mark.weights, mark.path)
         marks.pop(key, None)
         if mark.right is not None:
@@ -153,22 +151,20 @@ def read_marks(folder: Path) -> list[Mark]:
     return list(marks.values())
 
 
-def add_marks(folder: Path, marks: Sequence[Mark]) -> None:
+def add_marks(folder: Path | str, marks: Sequence[Mark]) -> None:
     """Add marks, and force them to the disk; half a line of a writer that was killed, or had no room, goes."""
-    path = folder / FILE
-    with locked(folder / f"{FILE}.lock"):
-        whole = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0
-        append(path, _lines(marks), at=whole)
+    with changing(folder, FILE):
+        add_note(folder, FILE, _lines(marks))
 
 
-def replace_marks(folder: Path, source: str, marks: Sequence[Mark]) -> None:
+def replace_marks(folder: Path | str, source: str, marks: Sequence[Mark]) -> None:
     """Replace all marks of a source."""
-    with locked(folder / f"{FILE}.lock"):
+    with changing(folder, FILE):
         kept = [mark for mark in read_marks(folder) if mark.source != source]
-        write_whole(folder / FILE, _lines([*kept, *marks]), overwrite=True)
+        write_note(folder, FILE, _lines([*kept, *marks]))
 
 
-def calibration(index: Index, kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
+def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
     """Return the calibration of an index that fits a query: that of its marks, where they are enough, else the one that
     ships with its backbone.
 
@@ -241,7 +237,7 @@ def calibrated(
     raise failure
 
 
-def _check(index: Index, words: AbsentWords | None) -> None:
+def _check(index: AnyIndex, words: AbsentWords | None) -> None:
     """Raise DataError where it is not known how an index of this size answers words for absent things."""
     if words is None:
         raise DataError(

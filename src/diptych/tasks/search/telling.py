@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from diptych.core import Backbone, DataError, Run
-from diptych.data.files import write_whole
+from diptych.data.files import database_address, write_whole
 from diptych.metrics.cut import STRATA
-from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import Modality
 from diptych.tasks.search.absent import encoded
 from diptych.tasks.search.marks import PEOPLE, calibration, read_marks
@@ -47,7 +47,7 @@ class Telling:
     floor: float
 
 
-def telling(index: Index, queries: Sequence[str], backbone: Backbone, run: Run, count: int = COUNT) -> list[Telling]:
+def telling(index: AnyIndex, queries: Sequence[str], backbone: Backbone, run: Run, count: int = COUNT) -> list[Telling]:
     """Return answers to be marked, one each of queries that nobody marked; [] where none has an answer above the floor.
 
     Raises:
@@ -80,7 +80,7 @@ def drawn(scores: Sequence[float], floor: float, rng: np.random.Generator) -> tu
     return (int(rng.integers(above)) if above else -1), above
 
 
-def floor_of(index: Index) -> float:
+def floor_of(index: AnyIndex) -> float:
     """Return the lowest cut that is of interest.
 
     Raises:
@@ -96,7 +96,10 @@ def floor_of(index: Index) -> float:
 
 
 def write_telling(folder: Path, rows: Sequence[Telling]) -> Path:
-    """Write the answers to be marked as a table, with a column to be filled in, and return its path."""
+    """Write the answers to be marked as a table, with a column to be filled in, and return its path: in the folder of
+    the index, or in the working folder for an index in a database.
+    """
+    folder = folder if database_address(folder) is None else Path()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

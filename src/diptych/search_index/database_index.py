@@ -1,0 +1,224 @@
+"""A search index in a vector database, with what the tasks ask of an index in a folder; all searches are exact.
+
+Its slots are the numbers of its rows, and its vectors are fetched by them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core import DataError, UsageError
+from diptych.data.files import plain
+from diptych.search_index.database import Database, Row, number_of
+from diptych.search_index.described import Described, Vectors
+from diptych.search_index.rows import MODALITIES, Entry, Found, Modality, bound, dumped
+from diptych.search_index.where import Condition, shell_pattern
+
+FACTS, COLUMNS = "facts", "columns"
+"""Kinds of notes: what the index was made with, and the names of its metadata."""
+
+
+class DatabaseIndex(Described):
+    """An open index in a database; for any thread.
+
+    Args:
+        database: where it lies.
+
+    Raises:
+        UsageError: there is no index.
+        DataError: the database does not answer.
+    """
+
+    folder: str
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.folder = database, database.address
+        facts = database.notes(FACTS).get(FACTS)
+        if facts is None:
+            raise UsageError(
+                f"There is no index at {self.folder}: make one with 'diptych index PHOTOS --out {self.folder}'."
+            )
+        self.describe(json.loads(facts))
+
+    @classmethod
+    def create(cls, database: Database, facts: Mapping[str, Any]) -> DatabaseIndex:
+        """Create an empty index, or open one; see ``Index.create``."""
+        if not database.notes(FACTS):
+            database.create(int(facts["dim"]))
+            database.write_note(FACTS, FACTS, json.dumps(plain(facts)), first=True)
+        index = cls(database)
+        index.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
+        return index
+
+    def close(self) -> None:
+        """Do nothing: the client stays open for the next search."""
+
+    def __len__(self) -> int:
+        return self.database.count()
+
+    def add(self, entries: Sequence[Entry], vectors: Mapping[Modality, tuple[NDArray[np.int64], Vectors]]) -> None:
+        """Add or replace entries, see ``Index.add``; a killed process leaves whole entries."""
+        for entry in entries:
+            if isinstance(bound(entry.name), bytes):
+                raise DataError(f"{self.folder} takes names in UTF-8, and {entry.name!r} is none: rename the file.")
+        whole: list[dict[Modality, Vectors]] = [{} for _ in entries]
+        for modality, (positions, values) in self.unit(vectors).items():
+            for position, value in zip(positions.tolist(), values, strict=True):
+                whole[position][modality] = value
+        rows = [Row(number_of(e.name), e, frozenset(own), own) for e, own in zip(entries, whole, strict=True)]
+        new = {c for e in entries for c in e.facts} - self.database.notes(COLUMNS).keys()
+        for column in sorted(new):
+            self.database.write_note(COLUMNS, column, "")
+        self.database.put(list({row.number: row for row in rows}.values()))
+
+    def delete(self, names: Sequence[str]) -> int:
+        """Delete entries by name, and return their number."""
+        numbers = [row.number for row in self._named(names)]
+        self.database.drop(numbers)
+        return len(numbers)
+
+    def wasted(self) -> float:
+        """Return 1: the database itself knows what is worth writing anew."""
+        return 1.0
+
+    def compact(self) -> None:
+        """Let the database do what makes the next searches faster."""
+        self.database.tidy()
+
+    def stamps(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+        """Return name -> (stamp, caption, facts as JSON) of the names that are in the index."""
+        return {
+            row.entry.name: (row.entry.stamp, row.entry.caption, dumped(row.entry.facts)) for row in self._named(names)
+        }
+
+    def names(self, pattern: str = "*") -> Iterator[str]:
+        """Yield the names that a shell pattern matches (``*`` also crosses folders)."""
+        matches = re.compile(shell_pattern(pattern)).fullmatch
+        yield from sorted(row.entry.name for row in self._rows() if matches(row.entry.name))
+
+    def count(self, where: Sequence[Condition] = ()) -> int:
+        """Return how many entries meet all conditions."""
+        return self.database.count(where)
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of columns for conditions: "name", "caption", and every fact of an entry."""
+        return ("name", "caption", *sorted(self.database.notes(COLUMNS)))
+
+    def values(self, where: Sequence[Condition]) -> dict[str, dict[str, int]]:
+        """Return fact -> value -> number of the entries that meet all conditions."""
+        counted: dict[str, Counter[str]] = {}
+        for row in self._rows(where):
+            for column, value in row.entry.facts.items():
+                counted.setdefault(column, Counter())[str(value)] += 1
+        return {column: dict(values.most_common()) for column, values in counted.items()}
+
+    def places(
+        self, modality: Modality, where: Sequence[Condition] = (), *, size: int = 4096
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield (n, 3) rows of (id, image slot, text slot), see ``Rows.places``, in no order."""
+        for part in self.database.rows(where, modality=modality, size=size):
+            yield _places(part)
+
+    def slots_where(
+        self, modality: Modality, where: Sequence[Condition] = (), *, size: int = 4096
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield (n,) slots of the entries that meet all conditions, in no order."""
+        yield from (part[:, 0] for part in self.places(modality, where, size=size))
+
+    def located(self, modality: Modality, slots: Sequence[int], where: Sequence[Condition] = ()) -> NDArray[np.int64]:
+        """Return (n, 3) rows as ``places`` of the present entries at the given slots that meet all conditions."""
+        parts = list(self.database.rows(where, numbers=slots, modality=modality))
+        return _places([row for part in parts for row in part])
+
+    def numbers(self, names: Sequence[str]) -> dict[str, int]:
+        """Return name -> id of the names that are in the index."""
+        return {row.entry.name: row.number for row in self._named(names)}
+
+    def slots(self, ids: Sequence[int]) -> NDArray[np.int64]:
+        """Return the (n,) image slots of entries by id, -1 without a picture."""
+        there = {row.number for row in self._rows(numbers=ids) if "image" in row.has}
+        return np.asarray([i if i in there else -1 for i in map(int, ids)], dtype=np.int64)
+
+    def entries(self, ids: Sequence[int]) -> dict[int, Entry]:
+        """Return id -> entry."""
+        return {row.number: row.entry for row in self._rows(numbers=ids)}
+
+    def vectors(self, modality: Modality) -> Fetched:
+        """Return the vectors of a modality, to be fetched by slot."""
+        return Fetched(self, modality)
+
+    def blocks(self, modality: Modality) -> Iterator[Vectors]:
+        """Yield (n, D) unit vectors of all entries that have one of the modality."""
+        for part in self.database.rows(modality=modality, vectors=(modality,), size=min(self.chunk, 4096)):
+            if part:
+                yield np.stack([row.vectors[modality] for row in part])
+
+    def nearest(
+        self, query: Vectors, k: int, weights: Mapping[Modality, float], where: Sequence[Condition] = ()
+    ) -> list[Found]:
+        """Return the k nearest entries, see ``nearest.nearest``.
+
+        Of pictures and captions together, the best of each are scored, until no other entry can be better: one that is
+        in neither list scores at most the sum of their last scores (Fagin's threshold algorithm).
+        """
+        towards = {m: query if w > 0 else -query for m, w in weights.items()}
+        if len(weights) == 1:
+            ((m, weight),) = weights.items()
+            found = self.database.nearest(m, towards[m], k, where)
+            return [Found(row.entry, abs(weight) * score) for score, row in found]
+        depth = 4 * k
+        while True:
+            rows, bound, more = dict[int, Row](), 0.0, False
+            for m, weight in weights.items():
+                best = self.database.nearest(m, towards[m], depth, where, tuple(weights))
+                rows |= {row.number: row for _, row in best}
+                if len(best) == depth:
+                    bound, more = bound + max(0.0, abs(weight) * best[-1][0]), True
+            scored = sorted(
+                (-sum(w * float(row.vectors[m] @ query) for m, w in weights.items() if m in row.vectors), number)
+                for number, row in rows.items()
+            )[:k]
+            if not more or (len(scored) == k and -scored[-1][0] >= bound):
+                return [Found(rows[number].entry, -score) for score, number in scored]
+            depth *= 4
+
+    def _rows(self, where: Sequence[Condition] = (), numbers: Sequence[int] | None = None) -> Iterator[Row]:
+        some = None if numbers is None else [int(n) for n in numbers]
+        for part in self.database.rows(where, numbers=some):
+            yield from part
+
+    def _named(self, names: Sequence[str]) -> Iterator[Row]:
+        asked = {number_of(name): name for name in names}
+        yield from (row for row in self._rows(numbers=list(asked)) if row.entry.name == asked[row.number])
+
+
+class Fetched:
+    """The vectors of a modality, as an array that is read where it is indexed by slots."""
+
+    def __init__(self, index: DatabaseIndex, modality: Modality) -> None:
+        self._index, self._modality = index, modality
+
+    def __len__(self) -> int:
+        return self._index.database.count((), self._modality)
+
+    def __getitem__(self, slots: int | NDArray[np.int64]) -> Vectors:
+        asked = np.atleast_1d(np.asarray(slots, dtype=np.int64))
+        m, found = self._modality, dict[int, Vectors]()
+        for part in self._index.database.rows(numbers=asked.tolist(), modality=m, vectors=(m,)):
+            found |= {row.number: row.vectors[m] for row in part}
+        if lost := [n for n in asked.tolist() if n not in found]:
+            raise DataError(f"{self._index.folder} has lost entry {lost[0]} meanwhile: search again.")
+        values = np.stack([found[n] for n in asked.tolist()]) if len(asked) else np.zeros((0, self._index.dim), "f4")
+        return values if np.ndim(slots) else values[0]
+
+
+def _places(rows: Sequence[Row]) -> NDArray[np.int64]:
+    cells = [(row.number, *(row.number if m in row.has else -1 for m in MODALITIES)) for row in rows]
+    return np.asarray(cells, dtype=np.int64).reshape(-1, 3)
