@@ -230,6 +230,12 @@ def test_a_pipeline_is_kept_by_its_path_and_fingerprint(diptych: Cli, tmp_path: 
     assert (tmp_path / "edits" / "one.png").read_bytes() == first
     other = diptych(*words, "--denoiser", f"local:{tmp_path / 'sd1'}")
     assert (other.code, "give that as --denoiser" in other.err) == (2, True), other.err
+    (tmp_path / "sd3" / "transformer").mkdir(parents=True)
+    for part in ("vae", "text_encoder", "text_encoder_2", "scheduler"):
+        (tmp_path / "sd3" / part).mkdir()
+    flow = diptych(*words, "--denoiser", f"local:{tmp_path / 'sd3'}")
+    assert flow.code == 1, flow.err
+    assert "predicts the velocity of a flow and has no cross-attention, and Cut-and-Paste inverts" in flow.err
     shutil.rmtree(tmp_path / "sdxl")
     lost = diptych(*words)
     assert (lost.code, "There is no folder" in lost.err) == (2, True), lost.err
