@@ -40,8 +40,8 @@ def segmenters_panel(s: Studio) -> Panel:
             lines.append([(slug, INK), (", ".join(areas[:2]), DIM), (", ".join(areas[2:4]), DIM)])
     words = (
         "The same four photos and ten names by every segmenter, with `lite:2026-11`; the photos alone were chosen. "
-        "Where one thing fills the photo, most call everything by its name: the table under the cup is missed but for a "
-        "corner. "
+        "Where one thing fills the photo, most call everything by its name: the table under the cup is missed but for "
+        "a corner. "
         "Six find the red train. `fc-clip` and `maft-plus` learnt from 140 label maps of other scenes and draw the "
         "cleanest borders, but only `fc-clip` calls the sky over the old town sky, and neither finds the train. "
         "`ovseg` learnt from 110 captioned photos. SAM-CLIP is not here: it distils into a SAM, and no weights of one "

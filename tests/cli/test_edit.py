@@ -13,6 +13,7 @@ from torch import Generator
 
 from diptych.backbones.generators.load import load_stylegan2
 from diptych.backbones.generators.stylegan2 import fresh_weights
+from diptych.data.formats.clips import read_video
 from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
 from diptych.nn.delta_mapper import DeltaMapper
 from tests.backbones.diffusion.test_pipeline_folders import small_pipeline
@@ -195,12 +196,19 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
     words = ("edit", "clips", "--frames", "2", "--source", "a red cup", "-m", "cut-and-paste", "--variant", "small")
     got = diptych(*words, "--target", "a new thing", "--subject", "dog.png", "-b", "vit", "--json")
     assert got.code == 0, got.err
-    assert set(got.data["pictures"][0]) == {"name", "area", "frames_without"}
+    assert set(got.data["pictures"][0]) == {
+        "name", "area", "frames_without", "consistency", "consistency_before",
+    }  # fmt: skip
+    assert "never learnt cup, and no photographs: give a pipeline as --denoiser" in got.err
     with Image.open(tmp_path / "edits" / "one.png") as sheet:
         assert sheet.size == (2 * 256 + 16, 2 * 256 + 16)
         assert "compositeWithTrainedAlgorithmicMedia" in str(sheet.info)
     with Image.open(tmp_path / "edits" / "edited" / "one.png") as clip:
         assert (clip.n_frames, clip.width, "compositeWithTrained" in str(clip.info)) == (2, clip.height, True)
+        side = clip.width
+    pytest.importorskip("av")
+    first, last = read_video(tmp_path / "edits" / "edited" / "one.mp4", 2)
+    assert first.size == last.size == (-(-256 // side) * side,) * 2
     for bad, said in (
         (("--target", "a red cup with milk"), "only adds words"),
         (("--target", "a cup", "--subject", "dog.png"), "leaves no word for the subject"),
@@ -230,6 +238,12 @@ def test_a_pipeline_is_kept_by_its_path_and_fingerprint(diptych: Cli, tmp_path: 
     assert (tmp_path / "edits" / "one.png").read_bytes() == first
     other = diptych(*words, "--denoiser", f"local:{tmp_path / 'sd1'}")
     assert (other.code, "give that as --denoiser" in other.err) == (2, True), other.err
+    (tmp_path / "sd3" / "transformer").mkdir(parents=True)
+    for part in ("vae", "text_encoder", "text_encoder_2", "scheduler"):
+        (tmp_path / "sd3" / part).mkdir()
+    flow = diptych(*words, "--denoiser", f"local:{tmp_path / 'sd3'}")
+    assert flow.code == 1, flow.err
+    assert "predicts the velocity of a flow and has no cross-attention, and Cut-and-Paste inverts" in flow.err
     shutil.rmtree(tmp_path / "sdxl")
     lost = diptych(*words)
     assert (lost.code, "There is no folder" in lost.err) == (2, True), lost.err

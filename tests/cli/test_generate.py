@@ -9,6 +9,7 @@ from PIL import Image
 
 from diptych.backbones.diffusion.load import load_diffusion
 from diptych.core import Backbone
+from tests.backbones.diffusion.test_flow_folders import small_flow_pipeline
 from tests.backbones.diffusion.test_pipeline_folders import small_pipeline
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
@@ -85,3 +86,26 @@ def test_a_pipeline_draws_with_a_negative_text_and_a_scheduler(diptych: Cli, tmp
         assert got.data["negative"] == ("a bad cat" if name == "negative" else "")
         pictures[name] = (tmp_path / name / "a-dog-1.png").read_bytes()
     assert len(set(pictures.values())) == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pipeline_of_flow_matching_draws_with_its_own_schedulers(diptych: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    small_flow_pipeline(t5=False).save_pretrained(tmp_path / "sd3", variant="fp16")
+    words = ("generate", "a dog", "-n", "1", "--steps", "2", "--denoiser", f"local:{tmp_path / 'sd3'}")
+    pictures = {}
+    for name, more in {
+        "plain": (),
+        "negative": ("--negative", "a bad cat"),
+        "heun-flow": ("--scheduler", "heun-flow"),
+        "seed": ("--seed", "1"),
+        "half": ("--precision", "fast"),
+    }.items():
+        got = diptych(*words, *more, "--out", name, "--json")
+        assert got.code == 0, got.err
+        assert got.data["scheduler"] == ("heun-flow" if name == "heun-flow" else "euler-flow")
+        pictures[name] = (tmp_path / name / "a-dog-1.png").read_bytes()
+    assert len(set(pictures.values())) == 5
+    got = diptych(*words, "--scheduler", "dpm++", "--out", "other")
+    assert got.code == 2
+    assert "dpm++ is for denoisers that predict noise, and this one is of flow matching: give euler-flow" in got.err

@@ -13,7 +13,7 @@ from diptych.backbones.diffusion.lora import add_lora
 from diptych.backbones.diffusion.pipeline_folders import load_pipeline
 from diptych.backbones.diffusion.pipelines import PipelineDiffusion
 from diptych.backbones.diffusion.schedulers import SCHEDULERS
-from diptych.core import Run
+from diptych.core import NotAvailable, Run
 from diptych.nn.diffusion.ddim import noise
 from diptych.tasks.generate import generate
 from tests.backbones.diffusion.test_pipeline_folders import LAYOUTS, small_pipeline
@@ -121,3 +121,52 @@ def test_pictures_of_a_lora_folder_equal_those_of_diffusers(
     assert float((drawn - plain).abs().max()) > 100 * BOUND
     assert changed.fingerprint != ours.fingerprint
     assert not any("lora" in name for network in changed.modules() for name in network.state_dict())
+
+
+def low_rank(network: Any, layers: tuple[str, ...], prefix: str, kohya: bool) -> dict[str, Tensor]:
+    """Return random factors for the layers of a network, with names as peft or kohya writes them."""
+    factors = {}
+    for name, module in network.named_modules():
+        if name.endswith(layers):
+            down, up = torch.randn(2, module.in_features), torch.randn(module.out_features, 2)
+            if not kohya:
+                factors |= {f"{prefix}.{name}.lora_A.weight": 0.3 * down, f"{prefix}.{name}.lora_B.weight": 0.3 * up}
+                continue
+            within = "" if "unet" in prefix else "text_model_"
+            key = f"{prefix}_{within}{name.removeprefix('text_model.').replace('.', '_')}"
+            factors |= {f"{key}.lora_down.weight": 0.3 * down, f"{key}.lora_up.weight": 0.3 * up}
+            factors[f"{key}.alpha"] = torch.tensor(1.0)
+    return factors
+
+
+@pytest.mark.parametrize("kohya", [False, True])
+def test_a_lora_of_the_text_encoders_too_equals_that_of_diffusers(
+    both: tuple[PipelineDiffusion, Any], tmp_path: Path, kohya: bool
+) -> None:
+    pytest.importorskip("peft")
+    from safetensors.torch import save_file
+
+    ours, theirs = both
+    two = hasattr(theirs, "text_encoder_2")
+    names = ("lora_unet", "lora_te1" if two else "lora_te", "lora_te2") if kohya else (
+        "unet", "text_encoder", "text_encoder_2"
+    )  # fmt: skip
+    torch.manual_seed(1)
+    factors = low_rank(theirs.unet, ("to_q", "to_v"), names[0], kohya)
+    for encoder, name in zip([part.encoder for part in ours.texts.parts], names[1:], strict=False):
+        factors |= low_rank(encoder, ("q_proj", "k_proj", "v_proj", "out_proj"), name, kohya)
+    save_file(factors, tmp_path / "lora.safetensors")
+    changed = load_pipeline(Path(ours.folder))
+    try:
+        add_lora(changed, tmp_path)
+    except NotAvailable as error:
+        pytest.skip(str(error))
+    theirs.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    assert isinstance(changed, PipelineDiffusion)
+    drawn, known = pictures(changed, theirs, "ddim", BAD)
+    theirs.unload_lora_weights()
+    torch.testing.assert_close(drawn, known, rtol=0, atol=BOUND)
+    for part, before in zip(changed.texts.parts, ours.texts.parts, strict=True):
+        weights = part.encoder.state_dict()
+        assert not any("lora" in name for name in weights)
+        assert any(not torch.equal(t, weights[name]) for name, t in before.encoder.state_dict().items())

@@ -1475,7 +1475,7 @@ def generate(
     count: int = 4,
     steps: int = 25,
     guidance: float = 3.0,
-    scheduler: str = "ddim",
+    scheduler: str | None = None,
     lora: str | Path | None = None,
     seed: int = 0,
     method: str | Editor | System[Editor] | None = None,
@@ -1497,7 +1497,7 @@ def generate(
         count: pictures made of each text. Must be at least 1.
         steps: steps of sampling. Must be at least 1.
         guidance: guidance scale, how strongly the text counts; 1 is no guidance. Must be at least 0.
-        scheduler: ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm.
+        scheduler: ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm; of flow matching euler-flow or heun-flow (default: ddim, or euler-flow).
         lora: FOLDER with a LoRA of the pipeline, in safetensors.
         seed: seed of the noise, and of a training.
         method: a system that draws pictures from words, instead of the denoiser.

@@ -133,4 +133,7 @@ class TextDiffusion(Protocol):
 
         Returns:
             (B, C, h, w).
+
+        Raises:
+            MissingHook: a hook is given, and its attention cannot be shown.
         """

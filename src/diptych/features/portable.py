@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diptych.backbones.diffusion.pipelines import PipelineDiffusion
+from diptych.backbones.diffusion.pipelines import Pipeline
 from diptych.backbones.generators.pyramid import PyramidInverter
 from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError, plugins
 from diptych.core.wording import first_of
@@ -270,7 +270,7 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, PyramidInverter):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": f"the inverter {value.kind}"}}
         return {"space": where}
-    if isinstance(value, PipelineDiffusion):
+    if isinstance(value, Pipeline):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": f"{_DENOISER}local:{value.folder}"}}
         return {"space": where}
     if isinstance(value, (MaskProposer, PromptableMasks)):
@@ -462,7 +462,7 @@ def _named_tensors(packed: Any) -> Iterator[str]:
 
 
 def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:
-    named = (Space, MaskProposer, PromptableMasks, PyramidInverter, PipelineDiffusion)
+    named = (Space, MaskProposer, PromptableMasks, PyramidInverter, Pipeline)
     held = [part for part in kit.parts.values() if isinstance(part, named)]
     held += [part.base for part in held if isinstance(part, Around)]  # a space round a backbone brings it along
     for space in held:

@@ -28,8 +28,8 @@ from diptych.data.samples import need_readable, openable
 from diptych.features import artefacts
 from diptych.tasks.defaults import default
 from diptych.tasks.label_maps.segmented import stems
-from diptych.tasks.pages.sheets import picture_of, rows_sheet
-from diptych.tasks.provenance import CHANGED, MADE, marked
+from diptych.tasks.pages.sheets import picture_of, rows_sheet, shown
+from diptych.tasks.provenance import CHANGED, MADE, film, marked
 from diptych.train.parameters import resumable
 
 MOVED = 1e-6
@@ -101,7 +101,8 @@ class Edits:
         }
 
     def write(self, pair: Pair, path: Path, method: str, *, overwrite: bool = False) -> None:
-        """Write a picture as PNG; what had a picture before also alone, to ``edited/NAME.png``: a clip as animated PNG.
+        """Write a picture as PNG; what had a picture before also alone, to ``edited/NAME.png``: a clip as animated PNG,
+        and with PyAV as MP4.
 
         Every file says in its metadata that a program made or changed it, and from which words.
         """
@@ -111,6 +112,10 @@ class Edits:
         write_whole(path, marked([pair.image()], kind, words), overwrite=overwrite)
         if pair.before is not None:
             write_whole(alone(path), marked(pair.result(), kind, words), overwrite=overwrite)
+        if pair.before is not None and pair.after.ndim == 4:
+            moving = film([shown(t) for t in pair.after], kind, words)
+            if moving is not None:
+                write_whole(film_of(path), moving, overwrite=overwrite)
 
 
 def files(out: Path, names: Sequence[str]) -> list[Path]:
@@ -121,6 +126,11 @@ def files(out: Path, names: Sequence[str]) -> list[Path]:
 def alone(path: Path) -> Path:
     """Return where the result goes of which ``path`` shows before and after."""
     return path.parent / "edited" / path.name
+
+
+def film_of(path: Path) -> Path:
+    """Return where an edited clip goes as MP4, of which ``path`` shows before and after."""
+    return alone(path).with_suffix(".mp4")
 
 
 def strengths(change: Tensor | None, channels: Sequence[int]) -> list[dict[str, Any]]:

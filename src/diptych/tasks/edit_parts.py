@@ -66,13 +66,14 @@ def kit_for(
         UsageError: a name is none.
         NotAvailable, DataError: a part is not on this machine, or damaged.
         MissingPart: the generator has no encoder of the kind that the editor uses.
+        MissingHook: the denoiser is of flow matching.
     """
     parts: dict[str, Any] = {"main": backbone}
     draws = drawn_by(generator, inverter, photos=photos)
     openers: dict[str, Callable[[], dict[str, Any]]] = {
         "StyleGenerator": lambda: generator_parts(draws, inverter),
         "MapInverter": lambda: map_parts(draws, parts.get("inverter")),
-        "TextDiffusion": lambda: _diffusion(denoiser, backbone),
+        "TextDiffusion": lambda: _diffusion(denoiser or "small", backbone, card.name),
         "Segmenter": lambda: _segmenter(segmenter, backbone),
     }
     for kind in card.needs.parts:
@@ -108,10 +109,11 @@ def map_parts(name: str, inverter: object) -> dict[str, Any]:
     return {"maps": maps}
 
 
-def _diffusion(name: str | None, backbone: Backbone) -> dict[str, Any]:
-    from diptych.backbones.diffusion.load import load_diffusion
+def _diffusion(name: str, backbone: Backbone, system: str) -> dict[str, Any]:
+    from diptych.backbones.diffusion.load import check_attention, load_diffusion
 
-    return {"diffusion": load_diffusion(name or "small", backbone)}
+    check_attention(name, system)
+    return {"diffusion": load_diffusion(name, backbone)}
 
 
 def _segmenter(slug: str | None, backbone: Backbone) -> dict[str, Any]:

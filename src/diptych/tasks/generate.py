@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from diptych.backbones.diffusion.pipelines import PipelineDiffusion
-from diptych.backbones.diffusion.schedulers import DDIM, check_scheduler, sample_by
+from diptych.backbones.diffusion.pipelines import Pipeline
+from diptych.backbones.diffusion.schedulers import DDIM, check_scheduler, sample_by, scheduler_for
 from diptych.core import EditAsk, Edited, Run, TextDiffusion, UsageError
 from diptych.nn.diffusion.ddim import levels, noise, sample
 from diptych.tasks.edit import Edits, pairs_of
@@ -24,7 +24,7 @@ def generate(
     steps: int = STEPS,
     guidance: float = GUIDANCE,
     negative: str = "",
-    scheduler: str = DDIM,
+    scheduler: str | None = None,
 ) -> Edits:
     """Sample pictures of each text from a denoiser.
 
@@ -38,7 +38,7 @@ def generate(
         steps: of sampling, at least 1 and fewer than those of the denoiser's training.
         guidance: how far the prediction goes away from that of ``negative``, >= 0; 1 is none.
         negative: what the pictures shall not show; "": away from no text.
-        scheduler: "ddim", or for a pipeline the name of another, see ``schedulers.SCHEDULERS``.
+        scheduler: "ddim", or for a pipeline the name of another, see ``schedulers``; None: the denoiser's usual one.
 
     Raises:
         UsageError: there is no text, a text is empty, a number is out of its range, or the scheduler is none of the
@@ -46,11 +46,12 @@ def generate(
         DataError: the scheduler does not fit the pipeline.
     """
     check_texts(texts)
-    check_scheduler(scheduler)
-    if scheduler != DDIM and not isinstance(diffusion, PipelineDiffusion):
+    if scheduler not in (None, DDIM) and not isinstance(diffusion, Pipeline):
+        check_scheduler(scheduler)
         raise UsageError(
             f"The scheduler {scheduler} belongs to pipelines: give one as {{denoiser}}, or leave {{scheduler}} out."
         )
+    scheduler = scheduler_for(diffusion, scheduler)
     levels(steps, len(diffusion.alphas_cumprod))
     if guidance < 0:
         raise UsageError(f"guidance must be at least 0, got {guidance:g}: 1 is none.")
@@ -65,7 +66,7 @@ def generate(
             if scheduler == DDIM:
                 z = sample(diffusion, told, start, steps=steps, guidance=guidance, away=away)
             else:
-                assert isinstance(diffusion, PipelineDiffusion)
+                assert isinstance(diffusion, Pipeline)
                 numbers = {"steps": steps, "guidance": guidance}
                 z = sample_by(scheduler, diffusion, told, start, **numbers, away=away, g=g)  # type: ignore[arg-type]
             pictures.append(diffusion.from_latent(z).cpu())

@@ -158,7 +158,7 @@ class Edit(Verb):
         """Learn to edit, or read what was trained, and edit the pictures."""
         from diptych.data.samples import need_readable
         from diptych.features.portable import denoiser_of
-        from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, need_inverter
+        from diptych.tasks.edit import alone, drawn_ask, edit, files, film_of, fitted_editor, need_inverter
         from diptych.tasks.edit_parts import drawn_by, kit_for
         from diptych.tasks.evidence import evidence_for
 
@@ -168,7 +168,8 @@ class Edit(Verb):
         names = [f"seed{self.seed}-{i + 1}" for i in range(count)] if given is None else _names(given)
         if given is not None:
             need_readable(given)
-        context.free(*(str(f(path)) for path in files(Path(), names) for f in (Path, alone)), LISTING)
+        written = (Path, alone, film_of) if self.start == "clips" else (Path, alone)
+        context.free(*(str(f(path)) for path in files(Path(), names) for f in written), LISTING)
         reference = None if self.subject is None else _opened(self.subject)
         masks = None if self.mask is None else [_mask(self.mask)]
         context = keeping.where(self, context)
@@ -273,8 +274,13 @@ class Changed(Pictures):
         return "  ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in facts.items())
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
-        """Return that nothing was relevant enough to change."""
+        """Return that nothing was relevant enough to change, or that the small denoiser does not know what is there."""
+        from diptych.tasks.generate import unlearnt
+
         pairs = self.result.pairs
+        if self.about.get("denoiser") == "small" and (words := unlearnt([self.result.ask.source])):
+            unknown = ", ".join(words)
+            return [f"The small denoiser never learnt {unknown}, and no photographs: give a pipeline as {{denoiser}}."]
         if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
             return ["No channel is relevant enough to be moved: give a lower {threshold}, down to 0."]
         return []

@@ -56,8 +56,11 @@ class Generate(Verb):
     guidance: float = argument(
         "Guidance scale, how strongly the text counts; 1 is no guidance.", default=3.0, range=at_least(0), reads=never
     )
-    scheduler: str = argument(
-        "ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm.", default="ddim", reads=never
+    scheduler: str | None = argument(
+        "ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm; of flow matching euler-flow or heun-flow "
+        "(default: ddim, or euler-flow).",
+        default=None,
+        reads=never,
     )  # fmt: skip
     lora: str | Path | None = argument(
         "FOLDER with a LoRA of the pipeline, in safetensors.", kinds.FOLDER, None, reads=never
@@ -85,7 +88,7 @@ class Generate(Verb):
 
     def check(self) -> None:
         """Refuse texts that are none, or hold words that the small denoiser never learnt."""
-        from diptych.backbones.diffusion.schedulers import DDIM, check_scheduler
+        from diptych.backbones.diffusion.schedulers import DDIM
         from diptych.tasks.generate import check_learnt, check_texts
 
         check_texts(self.texts)
@@ -95,17 +98,27 @@ class Generate(Verb):
             raise UsageError(
                 "The denoiser learns nothing: give {method}, or leave {like}, {fitted}, {variant} and {settings} out."
             )
-        check_scheduler(self.scheduler)
+        self._check_scheduler()
         if self.negative and self.guidance == 1.0:
             raise UsageError("Without guidance {negative} has no effect: give a {guidance} above 1, or leave it out.")
         if self.denoiser != "small":
             return
-        if self.scheduler != DDIM or self.lora is not None:
+        if self.scheduler not in (None, DDIM) or self.lora is not None:
             raise UsageError(
                 "{scheduler} and {lora} belong to pipelines: give one as {denoiser}, local:FOLDER, or leave them out."
             )
         if not self.anyway:
             check_learnt(self._words())
+
+    def _check_scheduler(self) -> None:
+        """Refuse a scheduler that does not fit the denoiser, of which no weights are read."""
+        from diptych.backbones.diffusion.folder_parts import layout_of
+        from diptych.backbones.diffusion.load import folder_of
+        from diptych.backbones.diffusion.schedulers import check_scheduler
+
+        folder = folder_of(self.denoiser)
+        if self.scheduler is not None:
+            check_scheduler(self.scheduler, flow=None if folder is None else layout_of(folder)[0].flow)
 
     def _words(self) -> tuple[str, ...]:
         """Return all texts that the denoiser reads."""
@@ -122,6 +135,7 @@ class Generate(Verb):
     def run(self, context: Context) -> Generated:
         """Make the pictures."""
         from diptych.backbones.diffusion.load import load_diffusion
+        from diptych.backbones.diffusion.schedulers import scheduler_for
         from diptych.tasks.edit import edit, files, fitted_editor, names_of
         from diptych.tasks.edit_parts import kit_for
         from diptych.tasks.evidence import evidence_for
@@ -130,11 +144,12 @@ class Generate(Verb):
         context.free(*map(str, files(Path(), names_of(self.ask, Run()))), LISTING)
         if self.method is None:
             model, run = context.model(), context.run()
-            numbers: dict[str, Any] = {
-                "steps": self.steps, "guidance": self.guidance, "negative": self.negative, "scheduler": self.scheduler,
-            }  # fmt: skip
             lora = None if self.lora is None else Path(self.lora)
             denoiser = load_diffusion(self.denoiser, model, precision=run.precision, lora=lora)
+            numbers: dict[str, Any] = {
+                "steps": self.steps, "guidance": self.guidance, "negative": self.negative,
+                "scheduler": scheduler_for(denoiser, self.scheduler),
+            }  # fmt: skip
             result = generate(self.texts, denoiser, run, count=self.count, **numbers)
             about: dict[str, Any] = {"denoiser": self.denoiser, "lora": None if lora is None else str(lora), **numbers}
             strange = unlearnt(self._words()) if self.denoiser == "small" else ()

@@ -86,8 +86,9 @@ class Rewrite(Verb):
         model, run = context.model(), context.run()
         parts: dict[str, Any] = {"main": model}
         if not kept and _learns_from_pictures(system):
-            from diptych.backbones.diffusion.load import load_diffusion
+            from diptych.backbones.diffusion.load import check_one_encoder, load_diffusion
 
+            check_one_encoder(self.denoiser, system.card.name)
             parts["diffusion"] = load_diffusion(self.denoiser, model)
         folder = None if self.fitted is None else Path(self.fitted)
         writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder)

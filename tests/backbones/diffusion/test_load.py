@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from diptych.backbones.diffusion.load import SMALL_BANK, SMALL_SCENES, load_diffusion, load_small
-from diptych.core import Backbone, DataError, NotAvailable, UsageError
+from diptych.backbones.diffusion.folder_parts import LAYOUTS
+from diptych.backbones.diffusion.load import (
+    SMALL_BANK,
+    SMALL_SCENES,
+    check_attention,
+    check_one_encoder,
+    load_diffusion,
+    load_small,
+)
+from diptych.core import Backbone, DataError, MissingHook, NotAvailable, UsageError
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 
@@ -49,3 +58,28 @@ def test_the_scenes_it_draws_fit_its_pictures() -> None:
     assert SMALL_SCENES.size == 32
     assert SMALL_SCENES.bank is SMALL_BANK
     assert len(SMALL_BANK.combinations()) == 48
+
+
+@pytest.mark.parametrize(
+    ("layout", "attention", "encoders"),
+    [
+        ("StableDiffusionPipeline", "", ""),
+        ("StableDiffusionXLPipeline", "", "reads several text encoders, and UF-FGTG trains one"),
+        ("StableDiffusion3Pipeline", "has no cross-attention, and Cut-and-Paste inverts", "reads several"),
+    ],
+)
+def test_what_a_system_lacks_is_known_before_weights_are_read(
+    tmp_path: Path, layout: str, attention: str, encoders: str
+) -> None:
+    for part in LAYOUTS[layout].parts:
+        (tmp_path / part).mkdir()
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": layout}))
+    for check, system, words in (
+        (check_attention, "Cut-and-Paste", attention), (check_one_encoder, "UF-FGTG", encoders),
+    ):  # fmt: skip
+        check("small", system)
+        if words:
+            with pytest.raises(MissingHook, match=words):
+                check(f"local:{tmp_path}", system)
+        else:
+            check(f"local:{tmp_path}", system)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from diptych.backbones.diffusion.load import load_diffusion
-from diptych.backbones.diffusion.pipeline_folders import load_pipeline, variant_of
-from diptych.core import Backbone, DataError, TextDiffusion, UsageError
+from diptych.backbones.diffusion.pipeline_folders import load_pipeline
+from diptych.core import Backbone, DataError, TextDiffusion
 from diptych.testing.backbones import small_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -205,29 +205,6 @@ def test_names_of_earlier_versions_are_known(folders: Callable[..., Path], tmp_p
     assert load_pipeline(folder).fingerprint == load_pipeline(folders(layout)).fingerprint
 
 
-def test_plain_files_come_before_variants_and_fp16_before_others(tmp_path: Path) -> None:
-    for name, chosen in (("non_ema", "non_ema"), ("fp16", "fp16")):
-        (tmp_path / f"diffusion_pytorch_model.{name}.safetensors").touch()
-        assert variant_of(tmp_path) == chosen
-    (tmp_path / "diffusion_pytorch_model-00001-of-00002.safetensors").touch()
-    assert variant_of(tmp_path) is None
-    index = tmp_path / "diffusion_pytorch_model.safetensors.index.json"
-    for shard in ("../other/model.safetensors", "diffusion_pytorch_model.bin"):
-        index.write_text(json.dumps({"weight_map": {"x": shard}}))
-        with pytest.raises(DataError, match="no safetensors beside it"):
-            variant_of(tmp_path)
-
-
-def test_several_variants_and_pickled_weights_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").touch()
-    with pytest.raises(DataError, match="no weights in safetensors"):
-        variant_of(tmp_path)
-    for name in ("ema", "non_ema"):
-        (tmp_path / f"model.{name}.safetensors").touch()
-    with pytest.raises(DataError, match="several variants, ema, non_ema"):
-        variant_of(tmp_path)
-
-
 def edited(folder: Path, place: Path, name: str, **changes: Any) -> Path:
     """Return a copy of a folder with entries of one JSON file changed; None removes one."""
     shutil.copytree(folder, place)
@@ -285,13 +262,3 @@ def test_parts_that_do_not_belong_together_and_lost_weights_are_named(
     UNet2DConditionModel.from_config(config).save_pretrained(mixed / "unet")
     with pytest.raises(DataError, match="tokens of width 32, and its text encoders give 24"):
         load_pipeline(mixed)
-
-
-def test_what_is_no_pipeline_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no folder"):
-        load_pipeline(tmp_path / "none")
-    with pytest.raises(DataError, match="no pipeline in the layout of Stable Diffusion"):
-        load_pipeline(tmp_path)
-    (tmp_path / "model_index.json").write_text("[]")
-    with pytest.raises(DataError, match="holds no JSON object"):
-        load_pipeline(tmp_path)

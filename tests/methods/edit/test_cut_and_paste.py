@@ -99,11 +99,26 @@ def test_limits_strength_0_a_floor_and_one_frame(fitted: FittedCutAndPaste) -> N
     for editor, some in ((fitted, replace(ask, strength=0.0)), (high, ask)):
         found = editor.edit(some, Run())
         assert all(torch.equal(a, b) for a, b in zip(found.before, found.after, strict=True))
-    assert found.facts[0] == {"area": 0.0, "frames_without": 3}
+    facts = dict(found.facts[0])
+    assert facts.pop("consistency") == facts.pop("consistency_before")
+    assert facts == {"area": 0.0, "frames_without": 3}
     frames = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     words = exchanged(fitted.diffusion, "a red star", "a blue cup")
     alone = replace(fitted, method=replace(fitted.method, fusion=(0.0, 1.0, 0.0)))
     assert torch.equal(fitted.cut(frames, "a red star", words).maps, alone.cut(frames, "a red star", words).maps)
+
+
+@torch.no_grad()
+def test_frames_are_compared_by_the_backbone_with_their_neighbours(fitted: FittedCutAndPaste) -> None:
+    before, after = torch.rand(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    facts = fitted.consistency(before, after, Run())
+    for name, frames in (("consistency_before", before), ("consistency", after)):
+        side = (fitted.backbone.image.size,) * 2
+        large = torch.nn.functional.interpolate(frames, side, mode="bicubic", antialias=True).clamp(0, 1)
+        v = fitted.backbone.image.encode(fitted.backbone.image.inputs(list(large))).numpy()  # type: ignore[union-attr]
+        cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in ((v[0], v[1]), (v[1], v[2]))]
+        assert facts[name] == pytest.approx(np.mean(cosines), abs=1e-4)
+    assert fitted.consistency(before[:1], after[:1], Run()) == {}
 
 
 def test_a_reference_says_what_appears(fitted: FittedCutAndPaste) -> None:

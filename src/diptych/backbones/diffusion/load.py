@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core import Backbone, DataError, NotAvailable, TextDiffusion, UsageError
+from diptych.core import Backbone, DataError, MissingHook, NotAvailable, TextDiffusion, UsageError
 from diptych.data.scenes.captions import long_caption, short_caption
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.paint import SceneObject
@@ -60,8 +60,8 @@ def load_diffusion(
     """Return a denoiser by its name.
 
     Args:
-        name: "small", or "local:FOLDER" with a pipeline of diffusers in the layout of Stable Diffusion, of safetensors
-            alone.
+        name: "small", or "local:FOLDER" with a pipeline of diffusers in the layout of Stable Diffusion 1, 2, XL or 3,
+            of safetensors alone.
         backbone: reads the texts of ``small``, which was trained with ``tiny``; a pipeline has a reader of its own. Its
             device is that of the denoiser.
         precision: of the networks of a pipeline, whatever that of its files: "bf16", or any other for float32.
@@ -76,19 +76,70 @@ def load_diffusion(
         if lora is not None:
             raise UsageError("The small denoiser has no LoRA: give a pipeline as {denoiser}, or leave {lora} out.")
         return load_small(backbone)
-    if name.startswith("local:") and len(name) > 6:
+    if (folder := folder_of(name)) is not None:
         import torch
 
         from diptych.backbones.diffusion.pipeline_folders import load_pipeline
 
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        pipeline = load_pipeline(Path(name[6:]).expanduser(), dtype)
+        pipeline = load_pipeline(folder, dtype)
         if lora is not None:
             from diptych.backbones.diffusion.lora import add_lora
 
             add_lora(pipeline, lora)
         return pipeline.to(next(backbone.module().parameters(), torch.empty(0)).device)
     raise UsageError(f"{name!r} names no denoiser: use small, or local:FOLDER with a pipeline of diffusers.")
+
+
+def folder_of(name: str) -> Path | None:
+    """Return the folder of a pipeline that a denoiser's name names; None: it names none.
+
+    Example:
+        >>> str(folder_of("local:models/sd")), folder_of("small")
+        ('models/sd', None)
+    """
+    return Path(name[6:]).expanduser() if name.startswith("local:") and len(name) > 6 else None
+
+
+def check_attention(name: str, system: str) -> None:
+    """Refuse a pipeline of flow matching for a system that needs predicted noise and cross-attention.
+
+    Its weights are not read.
+
+    Args:
+        name: of the denoiser.
+        system: name of the system.
+
+    Raises:
+        MissingHook: it is one.
+        UsageError, DataError: see ``folder_parts.layout_of``.
+    """
+    from diptych.backbones.diffusion.folder_parts import layout_of
+
+    folder = folder_of(name)
+    if folder is not None and (layout := layout_of(folder)[0]).flow:
+        raise MissingHook(
+            f"{folder} holds a {layout.name}, which predicts the velocity of a flow and has no cross-attention, and "
+            f"{system} inverts pictures by predicted noise and exchanges cross-attention: give a pipeline in the "
+            f"layout of Stable Diffusion 1, 2 or XL as {{denoiser}}, or small."
+        )
+
+
+def check_one_encoder(name: str, system: str) -> None:
+    """Refuse a pipeline with several text encoders for a system that trains one; see ``check_attention``.
+
+    Raises:
+        MissingHook: it has several.
+        UsageError, DataError: see ``folder_parts.layout_of``.
+    """
+    from diptych.backbones.diffusion.folder_parts import layout_of
+
+    folder = folder_of(name)
+    if folder is not None and (layout := layout_of(folder)[0]).encoders > 1:
+        raise MissingHook(
+            f"{folder} holds a {layout.name}, which reads several text encoders, and {system} trains one: give a "
+            f"pipeline in the layout of Stable Diffusion 1 or 2 as {{denoiser}}, or small."
+        )
 
 
 def load_small(backbone: Backbone, path: Path = SMALL) -> SmallDiffusion:

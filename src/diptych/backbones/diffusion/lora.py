@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diptych.backbones.diffusion.pipelines import PipelineDiffusion
+from diptych.backbones.diffusion.flow_pipelines import FlowDiffusion
+from diptych.backbones.diffusion.pipelines import Pipeline, PipelineDiffusion
 from diptych.core import DataError, MissingExtra, NotAvailable, UsageError
 from diptych.core.wording import one_line
 
@@ -18,7 +19,7 @@ _DOWN = ("lora_A.weight", "lora.down.weight", "lora_down.weight", "lora_linear_l
 """How the names of the first of two factors end."""
 
 
-def add_lora(pipeline: PipelineDiffusion, path: Path) -> None:
+def add_lora(pipeline: Pipeline, path: Path) -> None:
     """Add the low-rank changes of a folder to the weights of a pipeline, which are modified in place.
 
     Args:
@@ -83,7 +84,7 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _foreign(file: Path, pipeline: PipelineDiffusion, error: Exception) -> DataError:
+def _foreign(file: Path, pipeline: Pipeline, error: Exception) -> DataError:
     words = one_line(str(error))[:120]
     return DataError(f"{file} holds no LoRA of {pipeline.folder} ({words}): give one that was trained on its layout.")
 
@@ -106,10 +107,20 @@ def lora_file(path: Path) -> Path:
     return files[0]
 
 
-def _diffusers_pipeline(pipeline: PipelineDiffusion) -> Any:
+def _diffusers_pipeline(pipeline: Pipeline) -> Any:
     """Return a pipeline of diffusers round the same networks, for its loaders."""
     import diffusers
 
+    if isinstance(pipeline, FlowDiffusion):
+        (clip_l, clip_g), third = pipeline.texts.clip.parts, pipeline.texts.t5
+        return diffusers.StableDiffusion3Pipeline(
+            vae=pipeline.autoencoder, transformer=pipeline.transformer, text_encoder=clip_l.encoder,
+            tokenizer=clip_l.tokenizer, text_encoder_2=clip_g.encoder, tokenizer_2=clip_g.tokenizer,
+            text_encoder_3=None if third is None else third.encoder,
+            tokenizer_3=None if third is None else third.tokenizer,
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        )  # fmt: skip
+    assert isinstance(pipeline, PipelineDiffusion)
     first, *second = pipeline.texts.parts
     parts: dict[str, Any] = {
         "vae": pipeline.autoencoder, "unet": pipeline.unet, "text_encoder": first.encoder,

@@ -1,37 +1,37 @@
-"""Reads pipelines of diffusers from local folders: the layouts of Stable Diffusion 1, 2 and XL.
+"""Reads pipelines of diffusers from local folders: the layouts of Stable Diffusion 1, 2, XL and 3.
 
-Only safetensors are read, and no code of the folder runs: the classes of all parts are fixed here.
+Only safetensors are read, and no code of the folder runs: the classes of all parts are fixed here and in
+``flow_folders``.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from diptych.backbones.causal import quiet
-from diptych.backbones.diffusion.pipeline_texts import PipelineTexts, TextPart
-from diptych.backbones.diffusion.pipelines import PipelineDiffusion
-from diptych.core import DataError, MissingExtra, UsageError
-from diptych.core.wording import one_line
+from diptych.backbones.diffusion.folder_parts import (
+    LOADS,
+    Layout,
+    autoencoder,
+    clip_texts,
+    is_part,
+    layout_of,
+    named,
+    network,
+    scheduler_config,
+)
+from diptych.backbones.diffusion.pipeline_texts import PipelineTexts
+from diptych.backbones.diffusion.pipelines import Pipeline, PipelineDiffusion
+from diptych.core import DataError, MissingExtra
 
-LAYOUTS: Mapping[str, bool] = {"StableDiffusionPipeline": False, "StableDiffusionXLPipeline": True}
-"""Pipelines by the name in model_index.json -> whether they have two text encoders."""
-LOADS = "pipelines of Stable Diffusion 1 and 2 and of SDXL that begin with words alone load"
-"""What the sentence of a refusal says."""
-LARGEST = 16 * 2**20
-"""Bytes of a JSON file that is read."""
-_WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(?:\.([\w-]+?))?(?:-\d{5}-of-\d{5})?\.safetensors", re.ASCII)
 
-
-def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> PipelineDiffusion:
+def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> Pipeline:
     """Read a pipeline from a local folder, with the subfolders unet, vae (optional), text_encoder, tokenizer and
-    scheduler; SDXL has text_encoder_2 and tokenizer_2 too.
+    scheduler; SDXL has text_encoder_2 and tokenizer_2 too. Those of Stable Diffusion 3 are in ``flow_folders``.
 
     Where a part has plain files and variants, such as ``model.fp16.safetensors``, the plain ones are read; else its
     only variant, or fp16.
@@ -47,87 +47,40 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> PipelineD
         DataError: a part is missing, of another layout, or not in safetensors.
     """
     try:
-        from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+        import diffusers  # noqa: F401
     except ImportError:
         raise MissingExtra("diffusers", "diffusion", "A pipeline of diffusers") from None
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+    layout, index = layout_of(folder)
+    if layout.flow:
+        from diptych.backbones.diffusion.flow_folders import load_flow
 
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}: give one that holds a pipeline of diffusers.")
-    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
-    two = _has_two_encoders(folder, index)
-    config = _scheduler(folder)
-    with _named(folder), quiet():
-        betas = DDIMScheduler.from_config(dict(config)).betas
-        unet = _network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
-        vae = _autoencoder(AutoencoderKL, folder / "vae", dtype) if _is_part(folder, index, "vae") else None
-        parts = [_texts(CLIPTextModel, folder, "", dtype, penultimate=two)]
-        if two:
-            parts.append(_texts(CLIPTextModelWithProjection, folder, "_2", dtype, penultimate=True))
-    texts = PipelineTexts(tuple(parts), two and bool(index.get("force_zeros_for_empty_prompt", True)))
-    pipeline = PipelineDiffusion(
-        unet, vae, texts, betas, config.get("prediction_type", "epsilon"), config, str(folder.resolve())
-    )
-    _check_fits(folder, pipeline)
+        pipeline: Pipeline = load_flow(folder, index, dtype)
+    else:
+        pipeline = _load_unet(folder, layout, index, dtype)
     for module in pipeline.modules():
         module.eval().requires_grad_(False)
     return pipeline
 
 
-def variant_of(part: Path) -> str | None:
-    """Return which files of a part's folder are read: None for the plain ones, else a variant's name.
+def _load_unet(folder: Path, layout: Layout, index: Mapping[str, Any], dtype: torch.dtype) -> PipelineDiffusion:
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    Raises:
-        DataError: it has no safetensors, several variants of which none is fp16, or an index that leaves the folder.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     (Path(folder) / "model.fp16.safetensors").touch()
-        ...     variant_of(Path(folder))
-        'fp16'
-    """
-    matches = [m for path in sorted(part.glob("*.safetensors")) if (m := _WEIGHTS.fullmatch(path.name))]
-    variants = {m[2] for m in matches}
-    if not variants:
-        raise DataError(
-            f"{part} holds no weights in safetensors: save the pipeline with save_pretrained(folder, "
-            f"safe_serialization=True)."
-        )
-    for path in part.glob("*.index*.json"):
-        shards = _json(path).get("weight_map", {})
-        if not all(_WEIGHTS.fullmatch(str(name)) for name in shards.values()):
-            raise DataError(f"{path} names files that are no safetensors beside it: save the pipeline anew.")
-    if None in variants:
-        return None
-    if len(variants) > 1 and "fp16" not in variants:
-        names = ", ".join(sorted(map(str, variants)))
-        raise DataError(f"{part} holds several variants, {names}: leave the files of one there.")
-    return "fp16" if "fp16" in variants else str(variants.pop())
-
-
-def _has_two_encoders(folder: Path, index: Mapping[str, Any]) -> bool:
-    """Return whether a folder has the layout of SDXL, as it says or as its subfolders show.
-
-    Raises:
-        DataError: it says another one.
-    """
-    name = index.get("_class_name")
-    if name is None:
-        name = "StableDiffusionXLPipeline" if (folder / "text_encoder_2").is_dir() else "StableDiffusionPipeline"
-    if name not in LAYOUTS:
-        raise DataError(f"{folder} holds a {str(name)[:60]}, and {LOADS}: give one of these.")
-    if missing := [part for part in ("unet", "text_encoder", "scheduler") if not _is_part(folder, index, part)]:
-        raise DataError(
-            f"{folder} has no {missing[0]}, so it holds no pipeline in the layout of Stable Diffusion, and {LOADS}: "
-            f"give one of these."
-        )
-    return LAYOUTS[name]
-
-
-def _is_part(folder: Path, index: Mapping[str, Any], name: str) -> bool:
-    """Return whether a part is there and not left out by model_index.json, which writes [null, null] for that."""
-    return (folder / name).is_dir() and index.get(name, [name]) != [None, None]
+    two = layout.encoders > 1
+    config = _scheduler(folder)
+    with named(folder), quiet():
+        betas = DDIMScheduler.from_config(dict(config)).betas
+        unet = network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
+        vae = autoencoder(AutoencoderKL, folder / "vae", dtype) if is_part(folder, index, "vae") else None
+        parts = [clip_texts(CLIPTextModel, folder, "", dtype, penultimate=two)]
+        if two:
+            parts.append(clip_texts(CLIPTextModelWithProjection, folder, "_2", dtype, penultimate=True))
+    texts = PipelineTexts(tuple(parts), two and bool(index.get("force_zeros_for_empty_prompt", True)))
+    pipeline = PipelineDiffusion(
+        unet, vae, texts, betas, config.get("prediction_type", "epsilon"), config, str(folder.resolve())
+    )
+    _check_fits(folder, pipeline)
+    return pipeline
 
 
 def _scheduler(folder: Path) -> dict[str, Any]:
@@ -136,60 +89,12 @@ def _scheduler(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: it is none of a denoiser that predicts noise or v in steps.
     """
-    config = _json(folder / "scheduler" / "scheduler_config.json")
+    config = scheduler_config(folder)
     if str(config.get("_class_name", "")).startswith(("EDM", "FlowMatch", "Karras")):
         raise DataError(f"{folder} has the scheduler {config['_class_name']}, and {LOADS}: give one of these.")
     if (predicts := config.get("prediction_type", "epsilon")) not in ("epsilon", "v_prediction"):
         raise DataError(f"{folder} predicts {predicts!r}: give one that predicts epsilon or v.")
     return config
-
-
-def _texts(kind: Any, folder: Path, suffix: str, dtype: torch.dtype, *, penultimate: bool) -> TextPart:
-    from transformers import CLIPTokenizer
-
-    encoder = _network(kind, folder / f"text_encoder{suffix}", dtype=dtype)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{suffix}", local_files_only=True)
-    return TextPart(encoder, tokenizer, penultimate)
-
-
-def _autoencoder(kind: Any, part: Path, dtype: torch.dtype) -> Any:
-    config = _json(part / "config.json")
-    overflows = dtype == torch.float16 and bool(config.get("force_upcast", True))
-    return _network(kind, part, torch_dtype=torch.float32 if overflows else dtype)
-
-
-def _network(kind: Any, part: Path, **precision: torch.dtype) -> Any:
-    """Return a network of a fixed class with all its weights.
-
-    Raises:
-        DataError: weights are missing.
-    """
-    network, info = kind.from_pretrained(
-        part,
-        variant=variant_of(part),
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-        **precision,
-    )
-    if missing := sorted(info["missing_keys"]):
-        raise DataError(f"{part} lacks {len(missing)} weights, among them {missing[0]}: save the pipeline anew.")
-    return network
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Turn errors of the libraries into one sentence that names the folder."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        words = one_line(str(error))[:120]
-        raise DataError(
-            f"{folder} holds no pipeline in the layout of Stable Diffusion in safetensors ({words}): save it with "
-            f"save_pretrained(folder, safe_serialization=True)."
-        ) from error
 
 
 def _check_fits(folder: Path, pipeline: PipelineDiffusion) -> None:
@@ -230,20 +135,3 @@ def _check_fits(folder: Path, pipeline: PipelineDiffusion) -> None:
                 f"The U-Net of {folder} does not read the pooled vectors of its text encoders, which have {pooled} "
                 f"numbers: give a folder whose parts belong together."
             )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Return a JSON object from a file.
-
-    Raises:
-        DataError: it cannot be read, is too large, or holds something else.
-    """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise DataError(f"{path} is larger than {LARGEST // 2**20} MB: it is no configuration of a pipeline.")
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({str(error)[:80]}): save the pipeline anew.") from error
-    if not isinstance(facts, dict):
-        raise DataError(f"{path} holds no JSON object: save the pipeline anew.")
-    return facts

@@ -10,12 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from diptych.core import Condition, TextReading
+
+
+class Texts(Protocol):
+    """All text encoders of a pipeline."""
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        """The networks."""
+
+    @property
+    def reading(self) -> TextReading | None:
+        """How one text tower is read; None where there are several."""
+
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """Return the condition of B texts."""
+
+    def places(self, text: str, words: str) -> tuple[int, ...]:
+        """Return the positions of the tokens of ``words`` in the condition of ``text``, all occurrences."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,11 @@ class PipelineTexts:
 
     parts: tuple[TextPart, ...]
     empty_is_zero: bool = False
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        """The networks."""
+        return tuple(part.encoder for part in self.parts)
 
     @property
     def reading(self) -> TextReading | None:

@@ -43,11 +43,12 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.ranges import above, at_least, between, check, wrong
+from diptych.metrics.frame_consistency import frame_consistency
 from diptych.nn.diffusion.attention import Record, cut, fused, outside, replaced_columns, word_map
 from diptych.nn.diffusion.ddim import Inverted, invert, repeated, sample
 from diptych.nn.diffusion.exchange import Exchange, exchanged
 from diptych.nn.diffusion.subject import subject_tokens, with_tokens
-from diptych.nn.style_space import square_of
+from diptych.nn.style_space import seen, square_of
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class FittedCutAndPaste(FittedEditor):
     """Edits clips.
 
     Args:
-        backbone: the one that the denoiser may read texts with.
+        backbone: the one that the denoiser may read texts with; its image encoder compares frames.
         diffusion: the denoiser.
     """
 
@@ -148,7 +149,9 @@ class FittedCutAndPaste(FittedEditor):
     diffusion: TextDiffusion
 
     def edit(self, ask: EditAsk, run: Run) -> Edited:
-        """Replace words of a clip; see ``FittedEditor``. Facts: the share of each clip that may change."""
+        """Replace words of a clip; see ``FittedEditor``. Facts: the share of each clip that may change, the frames
+        without anything to change, and the frame consistency before and after.
+        """
         self.method.takes.check(ask, self.method.card.name)
         assert ask.clips is not None
         words = exchanged(self.diffusion, ask.source, ask.targets[0])
@@ -156,7 +159,8 @@ class FittedCutAndPaste(FittedEditor):
             raise UsageError(f"{ask.targets[0]!r} leaves no word for the subject: name it, such as 'a thing'.")
         with torch.no_grad():
             told = self.target(ask, words, run)
-            before, after, facts = [], [], []
+            before, after = [], []
+            facts: list[dict[str, float]] = []
             with run.track("edit clips", len(ask.clips)) as bar:
                 for i in range(len(ask.clips)):
                     frames = torch.stack([square_of(frame, self.diffusion.size) for frame in ask.clips[i]])
@@ -166,8 +170,15 @@ class FittedCutAndPaste(FittedEditor):
                     after.append(self.diffusion.from_latent(z).cpu())
                     shares = [round(float(m.mean()), 4) for m in found.m]
                     facts.append({"area": round(sum(shares) / len(shares), 4), "frames_without": shares.count(0.0)})
+                    facts[-1] |= self.consistency(before[-1], after[-1], run)
                     bar.advance()
         return Edited(tuple(before), tuple(after), facts=tuple(facts))
+
+    def consistency(self, before: Tensor, after: Tensor, run: Run) -> dict[str, float]:
+        """Return how alike neighbouring frames look to the backbone, before and after; {} of one frame."""
+        ends = {"consistency_before": before, "consistency": after}
+        values = {name: frame_consistency(seen(self.backbone.image, t, run)) for name, t in ends.items()}
+        return {name: round(value, 4) for name, value in values.items() if value is not None}
 
     def target(self, ask: EditAsk, words: Exchange, run: Run) -> Condition:
         """Return the condition of the target, with the tokens of the reference's subject where there is one."""
