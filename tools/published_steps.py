@@ -180,6 +180,7 @@ def main(slugs: list[str]) -> None:
         for slug in slugs or list(TRIALS):
             written["trials"][slug] = trial(slug, data, Path(folder))
             print(slug, written["trials"][slug], flush=True)  # noqa: T201
+            written["without"] = WITHOUT
             written["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
             FILE.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
