@@ -14,7 +14,7 @@ from PIL import Image
 from diptych.core import UsageError
 from diptych.data.scenes.compose import SceneRecipe, render
 from diptych.data.scenes.paint import SceneObject
-from diptych.data.scenes.sprites import Picture, SpriteBank
+from diptych.data.scenes.sprites import Picture, SpriteBank, cut_out
 
 MOTIONS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {
@@ -125,3 +125,29 @@ def drawn_plan(
         for sprite in sprites
         for _ in range(each)
     )
+
+
+def white_cut_out(image: Image.Image, name: str) -> Picture:
+    """Cut a picture sprite from a photo on a white background, padded to a square with transparent pixels.
+
+    The background is the white pixels, of three channels of at least 243, that are connected to the border.
+
+    Args:
+        image: photo on a white background.
+        name: name of the object.
+
+    Raises:
+        DataError: the whole photo is white.
+    """
+    from scipy.ndimage import label
+
+    pixels = np.asarray(image.convert("RGB"))
+    patches, _ = label(np.pad((pixels >= 243).all(2), 1, constant_values=True))
+    solid = (patches != patches[0, 0])[1:-1, 1:-1]
+    picture = cut_out(image, Image.fromarray((solid * 255).astype(np.uint8)), name)
+    height, width = picture.rgba.shape[:2]
+    side = max(height, width)
+    square = np.zeros((side, side, 4), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = picture.rgba
+    return Picture(name, square)

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from diptych.core import Run
-from diptych.metrics.axes.calibration import calibrated, cross_fitted, drawn, log_likelihood, permuted
+from diptych.metrics.axes.calibration import calibrated, drawn, log_likelihood
 from diptych.metrics.axes.common import half_of
+from proofs.benches.audits.holistic import cross_fitted, permuted
 
 
 def sharpened(scale: float, seed: int = 0, n: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from diptych.core import Control, Finding, Run
-from diptych.metrics.calibration import fit_temperature, weighted_calibration_error
+from diptych.metrics.calibration import weighted_calibration_error
 from diptych.metrics.classification import weighted_mean
 from diptych.metrics.interval import bootstrap_mean, two_sided
 from diptych.metrics.outliers import maximum_probability
@@ -24,32 +24,6 @@ def log_likelihood(logits: Floats, labels: Ints, temperature: float = 1.0) -> Fl
     """Return log softmax(L / T) of the true class of N items, (N,), floored at float32's smallest probability."""
     p = log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels]
     return np.asarray(np.maximum(p, np.log(np.finfo(np.float32).tiny)))
-
-
-def cross_fitted(logits: Floats, labels: Ints, first: Bools, taught: Ints) -> Floats:
-    """Return the gain in log-likelihood by a temperature, (N,): each half is scaled by that of the other half.
-
-    Args:
-        logits: (N, K).
-        labels: (N,) true class positions.
-        first: (N,) mask of one half.
-        taught: (N,) labels that the temperature is fitted on; ``labels``, or permuted ones, by which any softening that
-            knows nothing of the answers shows what it gains.
-    """
-    gain = np.zeros(len(labels))
-    for fitted, measured in ((first, ~first), (~first, first)):
-        t = fit_temperature(logits[fitted], taught[fitted])
-        z, y = logits[measured], labels[measured]
-        gain[measured] = log_likelihood(z, y, t) - log_likelihood(z, y)
-    return gain
-
-
-def permuted(labels: Ints, first: Bools, run: Run) -> Ints:
-    """Return (N,) labels permuted within each half, so that each half keeps its counts."""
-    rng, taught = np.random.default_rng(run.integer("permuted labels")), labels.copy()
-    for half in (first, ~first):
-        taught[half] = rng.permutation(taught[half])
-    return taught
 
 
 def drawn(logits: Floats, rng: np.random.Generator) -> Ints:
