@@ -33,7 +33,7 @@ from diptych.core import (
 )
 from diptych.core.errors import EXTRAS
 from diptych.features import artefacts
-from diptych.testing.backbones import SmallBackbone, backbone_for
+from diptych.testing.backbones import SmallBackbone, backbone_for, small_clip
 from diptych.testing.compare import close, contents, digest, global_dice, global_state, same
 from diptych.testing.harm import harms
 
@@ -94,6 +94,7 @@ class Exam(ABC):
     hookless: ClassVar[bool] = True  # whether a backbone without the hooks of the card must be refused in fit
     alone: ClassVar[tuple[float, float]] = (1e-4, 1e-5)  # how far an item alone may be from the same among others
     names_evidence: ClassVar[bool] = False  # whether the error of missing evidence has the name of its field
+    clip: ClassVar[bool] = False  # whether the backbone is the small CLIP, which has every hook
     part_names: ClassVar[Mapping[str, str]] = {}  # interface of a part -> the name by which kits hold it
 
     def __init__(
@@ -135,7 +136,7 @@ class Exam(ABC):
     @cached_property
     def backbone(self) -> Any:
         """A small random backbone with the hooks of the card and no others, where there is such a one."""
-        return self.placed(backbone_for(self.card.needs.hooks))
+        return self.placed(small_clip() if self.clip else backbone_for(self.card.needs.hooks))
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return the parts of the kit beside the backbone."""
@@ -156,9 +157,9 @@ class Exam(ABC):
         """What must not be written into."""
         return self.evidence
 
-    @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Any:
         """Return what the system fits."""
+        return self.make().fit(kit, evidence, run)
 
     @abstractmethod
     def answer(self, fitted: Any, run: Run) -> Any:
@@ -468,6 +469,16 @@ class Exam(ABC):
 
 def _named(*promises: Callable[[], None]) -> dict[str, Callable[[], None]]:
     return {promise.__name__: promise for promise in promises}
+
+
+def plain(values: torch.Tensor) -> tuple[tuple[bool, str], ...]:
+    """Return what scores must be, as rules for ``faults``: finite float32 on the CPU, without gradients."""
+    return (
+        (values.dtype == torch.float32, f"scores are {values.dtype}, not torch.float32"),
+        (not values.requires_grad, "scores take gradients: compute them within torch.no_grad()"),
+        (values.device.type == "cpu", f"scores are on {values.device}, not on the CPU"),
+        (bool(torch.isfinite(values).all()), "scores are not finite"),
+    )
 
 
 def faults(*rules: tuple[bool, str]) -> None:

@@ -94,11 +94,7 @@ class TrainingExam(Exam):
     role = Recipe
     saves = False  # a space is written by ``pretrain`` and ``finetune``
     hookless = False
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
+    clip = True
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return a writer, language models, and where the card asks for them a denoiser and a teacher."""
