@@ -114,7 +114,7 @@ def detect_panel(s: Studio) -> Panel:
     from diptych.methods.detect.feature_memory import FeatureMemory
     from diptych.nn.dense.label_maps import upsampled
     from diptych.tasks.detect import detect
-    from diptych.tasks.pages.heatmap import heat
+    from diptych.tasks.pages.overlay import heat
 
     root = s.data / "textile_sim"
     normal = ImageFiles(image_paths(str(root / "train" / "nominal")))

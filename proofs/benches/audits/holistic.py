@@ -16,10 +16,9 @@ from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import Floats
 from diptych.features.subjects import answers, class_scores, embeddings
-from diptych.metrics.axes.calibration import drawn, log_likelihood
+from diptych.metrics.axes.calibration import drawn, log_likelihood, outlier_scores
 from diptych.metrics.axes.common import half_of
 from diptych.metrics.axes.factors import shuffled_factors, worst_beyond_mean
-from diptych.metrics.axes.unknown import outlier_scores
 from diptych.metrics.calibration import fit_temperature
 from diptych.metrics.outliers import maximum_probability, nearest
 from proofs.trial import Tabled, Trial, each_seed, hash_of, over

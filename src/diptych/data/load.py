@@ -15,11 +15,10 @@ from diptych.data.folders import FOLDER, PICTURE, ImageFiles
 from diptych.data.format import FRAMES, Format, Need, Request, first
 from diptych.data.formats.anomaly import ANOMALIES
 from diptych.data.formats.captioned import CAPTIONED
-from diptych.data.formats.clip_folder import CLIPS, ClipFiles
-from diptych.data.formats.cloud_folder import CLOUDS
 from diptych.data.formats.coop import COOP
 from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
+from diptych.data.formats.item_folders import CLIPS, CLOUDS, ClipFiles
 from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.label_folders import LABEL_FOLDERS
 from diptych.data.formats.pairs import PAIRS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -173,7 +173,7 @@ class Pairs:
 
     start: int = 0
 
-    item: ClassVar[Callable[[int], Any]] = Pair
+    item: ClassVar[type[Any]] = Pair
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         return ((i, type(self).item(i)) for i in range(self.start, len(PHOTOS)))

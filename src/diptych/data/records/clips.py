@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.data.format import Format
-from diptych.data.formats.clip_folder import CLIPS, ClipFiles, read_clips
+from diptych.data.formats.item_folders import CLIPS, ClipFiles, read_clips
 from diptych.data.keys import FileKeys
 from diptych.data.records.records import Fact, Records
 
