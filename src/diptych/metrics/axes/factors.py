@@ -1,5 +1,5 @@
-"""Axis of visual factors, accuracy on the same pictures, one thing changed; and of conflicting cues, pictures whose shape
-is of one class and whose texture is of another.
+"""Axis of visual factors: accuracy on the same pictures, one thing changed; and of conflicting cues: pictures whose
+shape is of one class and whose texture is of another.
 """
 
 from __future__ import annotations
