@@ -32,7 +32,6 @@ from diptych.data.formats.webdataset import TAR_FOLDER, TARS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
-from diptych.data.records.clips import CLIP_RECORDS
 from diptych.data.records.records import RECORDS, Records
 from diptych.data.records.vectors import VECTOR_RECORDS
 from diptych.data.tables import LISTED, TABLE
@@ -152,7 +151,6 @@ def open_records(
     *,
     image: str = "",
     text: str = "",
-    frames: int | None = None,
     vectors: bool = False,
 ) -> Records:
     """Open records: pictures, texts or both, with metadata.
@@ -164,7 +162,6 @@ def open_records(
         keys: cache of content keys.
         image: column of a table with the picture's path; "": the first of ``data.rows.PATH_COLUMNS`` that is present.
         text: column of a table with the text; "": the first of ``data.rows.TEXT_COLUMNS`` that is present.
-        frames: pictures of a clip, where the source is a clip or a folder of clips. None: a source of pictures.
         vectors: also take stored vectors in the place of pictures, see ``records.vectors``.
 
     Returns:
@@ -174,8 +171,8 @@ def open_records(
         UsageError: the path does not exist, or has none of these formats.
         DataError: a table has neither column, no rows, or a path that leads outside its folder.
     """
-    request = Request("photos" if frames is None else "clips", keys, image, text, frames=frames or FRAMES)
-    return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS, CLIP_RECORDS), located(spec), request)
+    request = Request("photos", keys, image, text)
+    return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS), located(spec), request)
 
 
 def open_stream(
