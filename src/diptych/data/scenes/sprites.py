@@ -206,19 +206,3 @@ def read_emoji(path: Path, style: str = "google", groups: frozenset[str] | None 
             )
         )
     return tuple(pictures)
-
-
-def cut_out(image: Image.Image, mask: Image.Image, name: str) -> Picture:
-    """Cut a picture sprite from a photo by a mask of the same size (non-zero is the object), cropped to the mask's box.
-
-    Raises:
-        DataError: sizes differ, or the mask is empty.
-    """
-    if image.size != mask.size:
-        raise DataError(f"Mask of {name!r} is {mask.size} but the image is {image.size}: they must have one size.")
-    alpha = (np.asarray(mask.convert("L")) > 0).astype(np.uint8) * 255
-    if not alpha.any():
-        raise DataError(f"Mask of {name!r} is empty: nothing to cut out.")
-    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return Picture(name, np.dstack([np.asarray(image.convert("RGB"))[window], alpha[window]]))

@@ -76,17 +76,6 @@ def audit_groups(
     return findings, failed
 
 
-def pair_auditor(choice: str, threshold: float | None = None) -> PairScorer:
-    """Return what judges the words of captions.
-
-    Args:
-        choice: "threshold" or "most-negative".
-        threshold: words below this attribution are wrong; None: the paper's, for CLIP ViT-B/32.
-    """
-    given = {} if threshold is None else {"threshold": threshold}
-    return default("audit pairs", PairScorer, choice="threshold" if choice == "threshold" else "most-negative", **given)
-
-
 @dataclass(frozen=True)
 class RightCaptions:
     """How well right captions fit their photos: what another caption is held against.
