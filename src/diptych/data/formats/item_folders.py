@@ -16,7 +16,7 @@ from diptych.data.format import FRAMES, Format
 from diptych.data.formats.clips import Clip, FrameFolders, Videos
 from diptych.data.formats.points import SUFFIXES, Clouds
 from diptych.data.images import SUFFIXES as PICTURES
-from diptych.data.keys import FileKeys
+from diptych.data.keys import FileKeys, KeyedFiles
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
 from diptych.data.named_sets import located
 from diptych.data.skipped import VIDEOS
@@ -131,7 +131,7 @@ CLOUDS = Format(
 
 
 @dataclass(frozen=True)
-class ClipFiles:
+class ClipFiles(KeyedFiles):
     """Videos and folders of frames, mixed, as clips; see ``Videos`` and ``FrameFolders``.
 
     Args:
@@ -144,15 +144,12 @@ class ClipFiles:
     keys: FileKeys | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
+        super().__post_init__()
         object.__setattr__(self, "_parts", (FrameFolders(self.paths, self.frames, self.keys),))
         if any(is_video(p) for p in self.paths):
             object.__setattr__(
                 self, "_parts", (*self.__dict__["_parts"], Videos(self.paths, self.frames, keys=self.keys))
             )
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Clip:
         return self._part(index)[index]
@@ -164,10 +161,6 @@ class ClipFiles:
             UnreadableItem: there are none.
         """
         return self._part(index).key(index)
-
-    def name(self, index: int, /) -> str:
-        """Return the path."""
-        return self.paths[index]
 
     def _part(self, index: int) -> FrameFolders | Videos:
         part: FrameFolders | Videos = self.__dict__["_parts"][int(is_video(self.paths[index]))]
