@@ -38,24 +38,9 @@ from diptych.data.tables import LISTED, TABLE
 from diptych.data.words.textlines import LINES
 
 FORMATS: tuple[Format[LabelledData], ...] = (
-    STAR_TABLE,
-    CLIPS,
-    CLOUDS,
-    GROUPED,
-    CAPTIONED,
-    TAR_FOLDER,
-    METADATA,
-    PARQUET,
-    ANOMALIES,
-    MASKS,
-    LABEL_FOLDERS,
-    TARS,
-    LISTED,
-    FOLDER,
-    COOP,
-    TABLE,
-    PICTURE,
-)
+    STAR_TABLE, CLIPS, CLOUDS, GROUPED, CAPTIONED, TAR_FOLDER, METADATA, PARQUET, ANOMALIES, MASKS, LABEL_FOLDERS, TARS,
+    LISTED, FOLDER, COOP, TABLE, PICTURE,
+)  # fmt: skip
 """Formats of data sets, in the order in which they are tried."""
 STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_PAIRS, ARTICLES, SLIDES)
 """Formats of streams, in the order in which they are tried."""

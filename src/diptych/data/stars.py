@@ -77,12 +77,7 @@ class Stars:
 
 
 def curve_channels(
-    curve: LightCurve,
-    length: int,
-    window: float | None = None,
-    *,
-    constants: Array | None = None,
-    padded: bool = False,
+    curve: LightCurve, length: int, window: float | None = None, *, constants: Array | None = None, padded: bool = False
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Return the (L, 5 + C) channels of a light curve, and which of the L rows are measurements.
 

@@ -20,16 +20,9 @@ if TYPE_CHECKING:
     from diptych.core import Backbone, Run, Runner, Spec
 
 PACKAGES = (
-    "diptych",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "transformers",
-    "onnxruntime",
-    "numpy",
+    "diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy",
     "scikit-learn",
-)
+)  # fmt: skip
 ZERO_SHOT = "zeroshot_classification"
 FEW_SHOT = "fewshot_classification"
 
@@ -232,18 +225,10 @@ def _named(parts: Mapping[str, str]) -> str:
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
     """Return what a result says beside its numbers: backbone, device, threads, versions, machine, command, date."""
     return {
-        "backbone": backbone.spec.name,
-        "fingerprint": backbone.fingerprint,
-        "device": run.device,
-        "precision": precision_of(backbone, run),
-        "precision_asked": run.precision,
-        "engine": engine_of(backbone, run),
-        "threads": threads(),
-        "versions": versions(),
-        "machine": machine(),
-        "command": command,
-        "date": now(),
-    }
+        "backbone": backbone.spec.name, "fingerprint": backbone.fingerprint, "device": run.device,
+        "precision": precision_of(backbone, run), "precision_asked": run.precision, "engine": engine_of(backbone, run),
+        "threads": threads(), "versions": versions(), "machine": machine(), "command": command, "date": now(),
+    }  # fmt: skip
 
 
 def peak_memory_mib() -> float:

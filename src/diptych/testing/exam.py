@@ -279,10 +279,7 @@ class Exam(ABC):
         says which system fitted it.
         """
         fitted, system = self.kept(self.first.fitted), self.make()
-        require(
-            frozen(type(fitted)),
-            f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)",
-        )
+        require(frozen(type(fitted)), f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fitted"
             artefacts.save(fitted, path, system)
@@ -413,10 +410,7 @@ class Exam(ABC):
     def parameters_are_frozen_and_documented(self) -> None:
         """The class is a frozen dataclass; its docstring has the source and every parameter, each with a default."""
         system, text = self.system, inspect.getdoc(self.system) or ""
-        require(
-            frozen(system),
-            f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)",
-        )
+        require(frozen(system), f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)")
         require("Source:" in text, 'the docstring has no line "Source: ..." with section and equation of the paper')
         for field in dataclasses.fields(system):  # type: ignore[arg-type]
             require(f"{field.name}: " in text, f'the docstring lacks "{field.name}: ..." under Args')
@@ -430,18 +424,12 @@ class Exam(ABC):
         if self.further:
             return _named(self.answers_as_its_role_says, *self.row_promises())
         listed = [
-            self.the_card_is_complete,
-            self.parameters_are_frozen_and_documented,
-            self.answers_as_its_role_says,
-            self.same_seed_same_bits,
-            self.another_seed_changes_nothing_where_the_card_says_so,
-            self.gradient_mode_does_not_matter,
-            self.global_state_is_untouched,
-            self.inputs_are_not_written,
-            self.asked_twice_it_answers_the_same,
-            self.an_item_alone_is_answered_as_among_others,
+            self.the_card_is_complete, self.parameters_are_frozen_and_documented, self.answers_as_its_role_says,
+            self.same_seed_same_bits, self.another_seed_changes_nothing_where_the_card_says_so,
+            self.gradient_mode_does_not_matter, self.global_state_is_untouched, self.inputs_are_not_written,
+            self.asked_twice_it_answers_the_same, self.an_item_alone_is_answered_as_among_others,
             self.no_items_get_no_answers,
-        ]
+        ]  # fmt: skip
         needs = self.card.needs
         if self.saves:
             listed += [self.what_is_fitted_can_be_saved, self.a_folder_that_does_not_fit_is_refused]

@@ -20,17 +20,10 @@ from diptych.core import DataError, NotAvailable
 from diptych.data.rows import reading_parquet
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
-    "red": (214, 40, 40),
-    "orange": (244, 140, 24),
-    "yellow": (248, 216, 40),
-    "green": (44, 160, 60),
-    "cyan": (40, 196, 208),
-    "blue": (36, 84, 210),
-    "purple": (132, 50, 176),
-    "pink": (248, 140, 190),
-    "brown": (124, 76, 36),
-    "gray": (132, 132, 132),
-}
+    "red": (214, 40, 40), "orange": (244, 140, 24), "yellow": (248, 216, 40), "green": (44, 160, 60),
+    "cyan": (40, 196, 208), "blue": (36, 84, 210), "purple": (132, 50, 176), "pink": (248, 140, 190),
+    "brown": (124, 76, 36), "gray": (132, 132, 132),
+}  # fmt: skip
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 _DRAWN = 192  # side of the original masks in pixels, which are larger than any use
 
@@ -52,36 +45,16 @@ _POLYGONS: Mapping[str, list[tuple[float, float]]] = {
     "cross": [
         (x, y)
         for x, y in (
-            (0.34, 0.04),
-            (0.66, 0.04),
-            (0.66, 0.34),
-            (0.96, 0.34),
-            (0.96, 0.66),
-            (0.66, 0.66),
-            (0.66, 0.96),
-            (0.34, 0.96),
-            (0.34, 0.66),
-            (0.04, 0.66),
-            (0.04, 0.34),
-            (0.34, 0.34),
+            (0.34, 0.04), (0.66, 0.04), (0.66, 0.34), (0.96, 0.34), (0.96, 0.66), (0.66, 0.66), (0.66, 0.96),
+            (0.34, 0.96), (0.34, 0.66), (0.04, 0.66), (0.04, 0.34), (0.34, 0.34),
         )
     ],
     "arrow": [(0.02, 0.36), (0.52, 0.36), (0.52, 0.1), (0.98, 0.5), (0.52, 0.9), (0.52, 0.64), (0.02, 0.64)],
-}
+}  # fmt: skip
 SHAPES = (
-    "circle",
-    "square",
-    "triangle",
-    "star",
-    "heart",
-    "cross",
-    "diamond",
-    "pentagon",
-    "hexagon",
-    "crescent",
-    "ring",
+    "circle", "square", "triangle", "star", "heart", "cross", "diamond", "pentagon", "hexagon", "crescent", "ring",
     "arrow",
-)
+)  # fmt: skip
 
 
 @cache

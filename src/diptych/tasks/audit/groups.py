@@ -190,13 +190,11 @@ class AuditedPairs:
         shares = right.shares([r.cosine for r in self.rows])
         rows = [
             replace(
-                row,
-                right_share=float(share),
-                stands_out=(out := bool(share <= right.rate)),
+                row, right_share=float(share), stands_out=(out := bool(share <= right.rate)),
                 parts=_marked(row.parts, out),
             )
             for row, share in zip(self.rows, shares, strict=True)
-        ]
+        ]  # fmt: skip
         return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.cosine, r.index))), self.failed, right)
 
     def as_dict(self) -> dict[str, Any]:

@@ -57,12 +57,7 @@ class FoundRegions:
 
 
 def find_regions(
-    photos: Table[Any],
-    backbone: Backbone,
-    proposer: MaskProposer,
-    run: Run,
-    *,
-    writer: Writer | None = None,
+    photos: Table[Any], backbone: Backbone, proposer: MaskProposer, run: Run, *, writer: Writer | None = None
 ) -> FoundRegions:
     """Find and name regions of photos, see ``features.region_labels``.
 

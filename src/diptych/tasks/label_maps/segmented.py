@@ -81,16 +81,11 @@ class Segmented:
         """Return the segments of the panoptic map as plain data, with pixel boxes of left, top, width, height."""
         return [
             {
-                "id": s.id,
-                "label": self.classes[s.label],
-                "value": s.label,
-                "thing": s.thing,
-                "score": round(s.score, 4),
-                "area": s.area,
-                "bbox": list(s.box),
+                "id": s.id, "label": self.classes[s.label], "value": s.label, "thing": s.thing,
+                "score": round(s.score, 4), "area": s.area, "bbox": list(s.box),
             }
             for s in (() if self.panoptic is None else self.panoptic.segments)
-        ]
+        ]  # fmt: skip
 
     def colours(self) -> list[Colour]:
         """Return the colour of each class."""

@@ -46,11 +46,8 @@ class EditorExam(Exam):
     clip = True
     alone = (1e-3, 1e-3)
     part_names: ClassVar[Mapping[str, str]] = {
-        "StyleGenerator": "generator",
-        "TextDiffusion": "diffusion",
-        "Segmenter": "segmenter",
-        "MapInverter": "maps",
-    }
+        "StyleGenerator": "generator", "TextDiffusion": "diffusion", "Segmenter": "segmenter", "MapInverter": "maps",
+    }  # fmt: skip
 
     @property
     def takes(self) -> Any:

@@ -69,9 +69,6 @@ class RetrieverExam(Exam):
     def row_promises(self) -> list[Callable[[], None]]:
         """Return what each further row is asked: it may train something else."""
         return [
-            self.same_seed_same_bits,
-            self.inputs_are_not_written,
-            self.order_does_not_matter,
-            self.no_items_get_no_answers,
-            self.what_is_fitted_can_be_saved,
-        ]
+            self.same_seed_same_bits, self.inputs_are_not_written, self.order_does_not_matter,
+            self.no_items_get_no_answers, self.what_is_fitted_can_be_saved,
+        ]  # fmt: skip
