@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.backbones.sources.proposers import AUTO, load_promptable, load_proposer
+from diptych.backbones.sources.promptable import load_promptable
+from diptych.backbones.sources.proposers import AUTO, load_proposer
 from diptych.backbones.sources.vision import load_vision, sam_space
 from diptych.core import (
     Backbone,

@@ -10,7 +10,7 @@ import pytest
 from diptych.core import Run, UsageError
 from diptych.data.formats.region_table import with_regions
 from diptych.data.load import open_data
-from diptych.tasks.curate.regions import FoundRegions, agents_of, find_regions, quality
+from diptych.tasks.curate.regions import FoundRegions, find_regions, quality
 from tests.features.test_region_labels import Halves, table
 from tests.support.colours import ColourBackbone
 
@@ -58,30 +58,3 @@ def test_quality_against_true_boxes(photos: Path) -> None:
     (photos / "true.csv").write_text("image,x0,y0,x1,y1,phrase\na.png,0,0,20,20,a car\n")
     with pytest.raises(UsageError, match="a column 'category'"):
         quality(found, with_regions(data, photos / "true.csv").whole(), seed=0)
-
-
-def test_words_name_models_and_addresses() -> None:
-    agents = agents_of(["judge=org/big@v2@http://h:1/v1", "small@http://h/v1"], "KEY")
-    assert [agents[n].model for n in ("describe", "revise", "judge", "shorten")] == [
-        "small",
-        "small",
-        "org/big@v2",
-        "small",
-    ]
-    assert (agents["judge"].base_url, agents["judge"].key_variable) == ("http://h:1/v1", "KEY")
-    assert list(agents_of(["describe=m@http://h/v1"])) == ["describe"]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["model"], "'model' names no agent"),
-        (["judge=m@http://h/v1"], "Captions are written by agents"),
-        (["m@http://h/v1", "n@http://h/v1"], "The agent of all is given twice"),
-        (["m@h"], "'h' is no address"),
-        ([], "give agent"),
-    ],
-)
-def test_bad_words_are_named(words: list[str], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        agents_of(words)

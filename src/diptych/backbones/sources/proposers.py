@@ -1,17 +1,9 @@
-"""Mask proposers by name: without weights, with ours, on an encoder, or from folders in transformers' format.
-
-SAM and SAM 2 are read by name from such folders too.
-"""
+"""Mask proposers by name: without weights, with ours, on an encoder, or from folders in transformers' format."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from diptych.backbones.hub import is_offline, repository
-from diptych.backbones.names import parse
-from diptych.core import DataError, MaskProposer, PromptableMasks, UsageError
-from diptych.data.files import read_json
+from diptych.backbones.sources.promptable import PROMPTABLE, folder_of, kind_of, model_in, processor_in, sam_in
+from diptych.core import MaskProposer, UsageError
 
 AUTO = "auto"
 """The system's own choice, in the place of a name; ``load_proposer`` does not know it."""
@@ -79,86 +71,3 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
         return OwlProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "AutoProcessor"))
     known = ", ".join(sorted([*PROMPTABLE, *_PROPOSERS]))
     raise UsageError(f"{name} is a {kind!r}, which proposes no masks: give {MERGED}, {RANKED}, or one of {known}.")
-
-
-_FILES = ("config.json", "*processor_config.json", "*.safetensors", "tokenizer*", "vocab*", "merges*", "special*")
-PROMPTABLE = {"sam": "SamModel", "sam2": "Sam2Model", "sam2_video": "Sam2Model"}
-"""Type of a model -> its class in transformers."""
-
-
-def load_promptable(name: str, *, offline: bool | None = None) -> PromptableMasks:
-    """Load SAM or SAM 2.
-
-    Args:
-        name: "hf:facebook/sam-vit-base", "local:PATH" or a folder in transformers' format.
-        offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
-
-    Raises:
-        UsageError: the name is no hub repository or folder, or holds another kind of model.
-        NotAvailable: it is not on this machine, and may not or cannot be fetched.
-        DataError: its config is damaged.
-    """
-    folder = folder_of(name, offline)
-    kind = kind_of(folder)
-    if kind not in PROMPTABLE:
-        raise UsageError(
-            f"{name} is a {kind!r}, which takes no points or boxes: give a SAM or SAM 2, such as "
-            "hf:facebook/sam-vit-base."
-        )
-    return sam_in(folder, kind)
-
-
-def sam_in(folder: Path, kind: str) -> PromptableMasks:
-    """Load a SAM of a folder, with its processor where there is one."""
-    from diptych.backbones.mask_models.sam import SamMasks
-
-    has = (folder / "preprocessor_config.json").is_file() or (folder / "processor_config.json").is_file()
-    return SamMasks(model_in(folder, PROMPTABLE[kind]), processor_in(folder, "AutoImageProcessor") if has else None)
-
-
-def folder_of(name: str, offline: bool | None) -> Path:
-    """Return the local folder of a name.
-
-    Raises:
-        UsageError: it is no hub repository or folder.
-        NotAvailable: it is not on this machine, and may not or cannot be fetched.
-    """
-    try:
-        parsed = parse(name)
-    except UsageError:
-        parsed = None
-    if parsed is None or parsed.kind not in ("hf", "hf-hub", "local"):
-        raise UsageError(f"{name!r} is no mask model: give hf:org/name, or a folder in transformers' format.")
-    if parsed.path is None:
-        return repository(parsed.repository, _FILES, offline=is_offline(offline), revision=parsed.revision)
-    if not parsed.path.is_dir():
-        raise UsageError(f"There is no folder {parsed.path}: check the path.")
-    return parsed.path
-
-
-def kind_of(folder: Path) -> str:
-    """Return the type of the model in a folder, as its config states it."""
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"{folder} has no config.json: name a folder in transformers' format.")
-    return str(read_json(folder / "config.json").get("model_type", "unknown"))
-
-
-def model_in(folder: Path, kind: str) -> Any:
-    """Load a folder as a class of transformers; raises DataError where it does not load."""
-    import transformers
-
-    try:
-        model = getattr(transformers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} cannot be loaded as {kind} ({str(error)[:80]}): fetch it again.") from None
-    return model.float()  # it comes as it is stored, in half precision perhaps
-
-
-def processor_in(folder: Path, kind: str) -> Any:
-    """Load the processor of a folder; raises DataError where it does not load."""
-    import transformers
-
-    try:
-        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} has no {kind} that loads ({str(error)[:80]}): fetch it again.") from None

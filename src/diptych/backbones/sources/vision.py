@@ -120,7 +120,7 @@ def load_vision(name: str, *, offline: bool | None = None) -> Space:
     prefix, _, rest = name.partition(":")
     if prefix == "sam" and rest:
         from diptych.backbones.mask_models.sam import SamMasks
-        from diptych.backbones.sources.proposers import load_promptable
+        from diptych.backbones.sources.promptable import load_promptable
 
         masks = load_promptable(rest, offline=offline)
         assert isinstance(masks, SamMasks)

@@ -1,28 +1,22 @@
-"""Boxes with phrases for photos that have captions alone, as a table that every ``--regions`` reads.
-
-Agents, by the words of a command line, are models behind OpenAI-compatible addresses.
-"""
+"""Boxes with phrases for photos that have captions alone, as a table that every ``--regions`` reads."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diptych.backbones.writers.openai_compatible import OpenAICompatible
 from diptych.core import Backbone, Column, MaskProposer, Run, Table, UnreadableItem, UsageError, Writer
 from diptych.data.files import escaped, write_whole
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.features.region_labels import RegionLabels, agreement, listed
 from diptych.metrics.interval import Interval
 from diptych.metrics.ratio import counted, ratio
-from diptych.nn.text.agents import AGENTS
 
 HEAD = ("image", "x0", "y0", "x1", "y1", "phrase")
 
@@ -57,7 +51,12 @@ class FoundRegions:
 
 
 def find_regions(
-    photos: Table[Any], backbone: Backbone, proposer: MaskProposer, run: Run, *, writer: Writer | None = None
+    photos: Table[Any],
+    backbone: Backbone,
+    proposer: MaskProposer,
+    run: Run,
+    *,
+    writer: Writer | None = None,
 ) -> FoundRegions:
     """Find and name regions of photos, see ``features.region_labels``.
 
@@ -139,37 +138,3 @@ def quality(found: FoundRegions, truth: Table[Any], seed: int) -> Quality:
         return ratio(counted(values, owner, len(rows))[None], seed)
 
     return Quality(len(owner), *(over_photos(part) for part in ("present", "right", "iou")))
-
-
-FORM = "[describe=|revise=|judge=|shorten=]MODEL@http://host/v1"
-
-
-def agents_of(words: Iterable[str], key: str = "") -> dict[str, OpenAICompatible]:
-    """Return name of an agent -> its writer.
-
-    Args:
-        words: each ``FORM``; without a name a model is all agents that no other word names.
-        key: environment variable with the API key; "": none.
-
-    Raises:
-        UsageError: a word has another form, an agent is named twice, or no agent describes.
-
-    Example:
-        >>> {n: a.model for n, a in agents_of(["m@http://h/v1", "judge=big@http://h/v1"]).items()}
-        {'describe': 'm', 'revise': 'm', 'judge': 'big', 'shorten': 'm'}
-    """
-    named: dict[str, OpenAICompatible] = {}
-    for word in words:
-        name, mark, rest = word.partition("=")
-        name, rest = (name, rest) if mark and name in AGENTS else ("", word)
-        model, at, address = rest.rpartition("@")
-        if not at or not model:
-            raise UsageError(f"{word!r} names no agent: write {FORM}.")
-        if name in named:
-            raise UsageError(f"The agent {name or 'of all'} is given twice, the second time by {word!r}: give it once.")
-        named[name] = OpenAICompatible(address, model, key)
-    agents = {name: named.get(name, named.get("")) for name in AGENTS}
-    found = {name: agent for name, agent in agents.items() if agent is not None}
-    if AGENTS[0] not in found:
-        raise UsageError(f"Captions are written by agents: give {{agent}} {FORM}.")
-    return found

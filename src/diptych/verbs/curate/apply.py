@@ -121,8 +121,8 @@ class CurateApply(Pooled):
         from diptych.data.files import address_of, named
         from diptych.data.load import open_stream
         from diptych.data.named_sets import located
+        from diptych.tasks.curate.agents import agents_of
         from diptych.tasks.curate.plan import apply_plan
-        from diptych.tasks.curate.regions import agents_of
         from diptych.tasks.curate.shards import apply_shards, cut
 
         out, curation = context.out, self.curation()

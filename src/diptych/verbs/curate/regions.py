@@ -62,7 +62,8 @@ class CurateRegions(Verb):
         """Find and name regions."""
         from diptych.backbones.sources.proposers import load_proposer
         from diptych.data.formats.region_table import with_regions
-        from diptych.tasks.curate.regions import agents_of, find_regions, quality
+        from diptych.tasks.curate.agents import agents_of
+        from diptych.tasks.curate.regions import find_regions, quality
         from diptych.verbs.photos import open_labelled
 
         context.free("")
