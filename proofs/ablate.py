@@ -17,13 +17,13 @@ from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.boards.classify import ClassifyBench
 from diptych.evaluation.schedule import work
-from diptych.evaluation.spoils import random_texts, swapped_texts
 from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap, paired_p
 from diptych.metrics.significance import holm
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import circumstances
+from proofs.benches.classifiers import ClassifyBench
+from proofs.text_spoils import random_texts, swapped_texts
 
 OWN, NAMES, SWAPPED, RANDOM = "own texts", "names only", "texts of other classes", "random words"
 LEVEL = 0.05

@@ -36,10 +36,11 @@ from diptych.data.load import open_data
 from diptych.data.words.contexts import Contexts, read_contexts
 from diptych.data.words.pools import VERSUS
 from diptych.evaluation.arms import CHANCE, Arm
-from diptych.evaluation.boards.classify import ClassifyBench
-from diptych.evaluation.spoils import Altered, as_subclass, shuffled_names, swapped_texts
+from diptych.evaluation.spoils import Altered, as_subclass, shuffled_names
 from diptych.methods.classify.nola import NoLA
 from proofs.benches import concept_names, new_classes, photo_contexts, transductive
+from proofs.benches.classifiers import ClassifyBench
+from proofs.text_spoils import swapped_texts
 from proofs.trial import Claim, Trial
 
 

@@ -38,7 +38,7 @@ from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.methods.rewrite.uf_fgtg import UFFGTG
-from diptych.metrics.caption_wording import distinct
+from diptych.metrics.caption import distinct
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 from diptych.nn.style_space import square_of
 from proofs.trial import Claim, Tabled, Trial, hash_of_words

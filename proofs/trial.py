@@ -15,20 +15,9 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, Run, Samples
-from diptych.evaluation.arms import (
-    CHANCE,
-    CLOCKS,
-    MEANS,
-    Arm,
-    Bench,
-    Loaded,
-    Measured,
-    PlainBench,
-    Statistic,
-    default_variant,
-    minus,
-)
+from diptych import catalog
+from diptych.core import Backbone, Run, Samples, UnreadableItem
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Bench, Loaded, Measured, Statistic
 
 K = TypeVar("K")
 Hits = NDArray[np.float64]
@@ -38,6 +27,10 @@ Opener: TypeAlias = Callable[[str, Backbone, Run, tuple[int, ...]], Bench]
 
 It raises NotAvailable where the data are not on this machine. Further arguments make it smaller in tests.
 """
+
+
+CLOCKS = frozenset({"fit_seconds", "images_a_second", "train_seconds"})
+"""Numbers beside a metric that no second run repeats: boards show them, proofs do not write them."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +186,14 @@ def _made_on(claims: Sequence[Claim] | Iterator[Claim], name: str) -> list[Claim
     return [claim for claim in claims if not claim.on or Path(name).name in claim.on]
 
 
+class PlainBench:
+    """What a bench says of these where it says nothing else."""
+
+    statistic: Statistic = MEANS
+    always: tuple[Arm, ...] = ()
+    failed: Sequence[UnreadableItem] = ()
+
+
 @dataclass(frozen=True)
 class Tabled(PlainBench):
     """A bench whose arms were all measured in one pass, each under a name.
@@ -239,3 +240,21 @@ def hash_of_words(items: Samples[Any], texts: Sequence[str], between: str = "\0"
     """Return the SHA-256 of the keys of all items, then of texts."""
     keys = [items.key(i) for i in range(len(items))]
     return hashlib.sha256(between.join([*keys, *texts]).encode()).hexdigest()
+
+
+def minus(first: Measured, second: Measured) -> Measured:
+    """Return one arm minus another, by seed and item; a number named as a part is the mean of that part."""
+    gaps = {name: part.values - second.parts[name].values for name, part in first.parts.items() if name in second.parts}
+    others = {
+        name: float(gaps[name].mean()) if name in gaps else value - second.others[name]
+        for name, value in first.others.items()
+        if name in second.others
+    }
+    parts = {name: Measured(gap, others, first.seeds) for name, gap in gaps.items()}
+    return Measured(first.values - second.values, others, first.seeds, parts)
+
+
+def default_variant(slug: str) -> str:
+    """Return the row of a card that stands for the system where none is named: "", or else "ensemble"."""
+    variants = catalog.find(slug).card.variants if slug in catalog.slugs() else {}
+    return next((v for v in ("", "ensemble") if v in variants), "")

@@ -114,7 +114,7 @@ def detect_panel(s: Studio) -> Panel:
     from diptych.methods.detect.feature_memory import FeatureMemory
     from diptych.nn.dense.label_maps import upsampled
     from diptych.tasks.detect import detect
-    from diptych.tasks.pages.heatmap import heat
+    from diptych.tasks.pages.overlay import heat
 
     root = s.data / "textile_sim"
     normal = ImageFiles(image_paths(str(root / "train" / "nominal")))
@@ -207,7 +207,9 @@ def caption_panel(s: Studio) -> Panel:
 
 def audit_panel(s: Studio) -> Panel:
     """Captions with true and false words, marked."""
-    from diptych.tasks.audit.groups import audit_pairs, pair_auditor, right_captions
+    from diptych.core import PairScorer
+    from diptych.tasks.audit.groups import audit_pairs, right_captions
+    from diptych.tasks.defaults import default
 
     said = (
         ("cat", "a horse on a sofa"),
@@ -219,7 +221,9 @@ def audit_panel(s: Studio) -> Panel:
     items = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{name}.jpg") for name, _ in said])
     pairs: Table[Any] = Table(items, {"captions": Column("captions", tuple((text,) for _, text in said))})
     right = right_captions(s.lite, s.run, 0.05)
-    found = audit_pairs(pairs, s.lite, s.run, method=pair_auditor("most-negative")).against(right)
+    found = audit_pairs(
+        pairs, s.lite, s.run, method=default("audit pairs", PairScorer, choice="most-negative")
+    ).against(right)
     strongest = max(abs(p.weight) for row in found.rows for p in row.parts) or 1.0
     page = Image.new("RGB", (760, 112 * len(found.rows)), "white")
     draw = ImageDraw.Draw(page)

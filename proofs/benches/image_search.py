@@ -21,7 +21,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head
@@ -30,7 +30,7 @@ from diptych.metrics.retrieval import class_precision, first_ranks
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 from proofs.benches.training.pairs import FRESH, NewHeads, with_captions
-from proofs.trial import hash_of_words
+from proofs.trial import PlainBench, hash_of_words
 
 CAPTIONED = "flickr8k_small"
 """Captioned photos: those of train align the heads, and realign them; those of val are searched."""

@@ -21,11 +21,11 @@ from diptych.data.folders import image_paths
 from diptych.data.formats.clips import FrameFolders
 from diptych.data.images import open_image
 from diptych.data.named_sets import present
-from diptych.data.scenes.sprites import Picture, white_cut_out
+from diptych.data.scenes.sprites import Picture
 from diptych.evaluation.arms import Arm, Bench, Measured
 from diptych.evaluation.boards.extend import ClipData, ClipTest, ExtendBench
 from diptych.evaluation.datasets import Clips, known_set
-from proofs.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
+from proofs.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan, white_cut_out
 from proofs.trial import Tabled, hash_of
 
 NEW_CLASSES = "acc1_new_classes"

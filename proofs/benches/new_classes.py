@@ -16,11 +16,11 @@ from diptych.data.splits import base_and_new, of_classes
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.boards.classify import AroundClassify, ClassifyBench
 from diptych.evaluation.few_shot.episodes import measured, readable
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.outcome import Outcome
 from diptych.evaluation.spoils import Altered, SpoilEvidence, applied
+from proofs.benches.classifiers import AroundClassify, ClassifyBench
 from proofs.trial import Claim, Trial
 
 NEW = "new:"

@@ -24,10 +24,10 @@ from diptych.data.memory import InMemory
 from diptych.data.scenes.composed import CutOut, Pasted
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import RATIOS, Arm, Measured, Statistic
-from diptych.evaluation.boards.classify import AroundClassify, ClassifyBench
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.spoils import Altered
 from diptych.metrics.ratio import counted
+from proofs.benches.classifiers import AroundClassify, ClassifyBench
 from proofs.trial import Claim, Trial
 
 HALVES, PASTED = "halves", "backgrounds"

@@ -19,11 +19,11 @@ from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present
-from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.features.embed import embed
 from diptych.methods.curate.biomedica import BIOMEDICA
-from proofs.trial import hash_of
+from proofs.trial import PlainBench, hash_of
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "photograph": ("flickr8k_small/images", "a photograph of people, animals or things"),

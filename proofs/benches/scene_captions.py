@@ -24,8 +24,7 @@ from diptych.data.scenes.tables import scene_data
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Floats
 from diptych.methods.caption.clip_reward import ClipReward, grammar_head
-from diptych.metrics.caption import cider_d, tokens
-from diptych.metrics.caption_wording import distinct, repetition
+from diptych.metrics.caption import cider_d, distinct, repetition, tokens
 from diptych.nn.text.vocabulary import Vocabulary
 from proofs.trial import Tabled
 

@@ -24,14 +24,14 @@ from diptych.data.joined import Joined
 from diptych.data.named_sets import present
 from diptych.data.shapes import Shape, Shapes
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.extend import shots
 from diptych.features.clips import image_head
 from diptych.features.depth_views import pooled_views
 from diptych.features.embed import embed
 from diptych.methods.extend.clip2point import CLIP2Point
 from diptych.nn.spaces.view_adapters import DualPathEncoder, dual_path
-from proofs.trial import hash_of
+from proofs.trial import PlainBench, hash_of
 
 ICON_CAMERA = (20.0, 30.0)
 """Where the icons were taken from: of a grid of cameras 15 degrees apart the one whose silhouettes of the points cover

@@ -18,11 +18,11 @@ from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.features.embed import embed
 from diptych.methods.curate.pathgen import PathGen
-from proofs.trial import hash_of
+from proofs.trial import PlainBench, hash_of
 
 COMMON, RARE, FEW = 15, 25, 2
 """Kinds of which all photographs are on the wall, and kinds of which few are."""

@@ -20,11 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, Column, Evidence, Kit, Run, Table
+from diptych.core import Backbone, Column, DataError, Evidence, Kit, Run, Samples, Table
 from diptych.data.curve_halves import halves
+from diptych.data.formats.arrays import array_key
 from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present
-from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
+from diptych.data.stars import Star, Stars, measured_arrays, one_band
 from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, label_step
 from diptych.nn.spaces.star_space import LabelNet, StarEncoder, StarSpace
 from diptych.train.parameters import train_parameters
@@ -175,3 +176,44 @@ def _few(table: Table[Star], run: Run) -> Table[Star]:
 
 def _taken(stars: Stars, rows: NDArray[np.int64]) -> Stars:
     return Stars(tuple(stars.names[i] for i in rows), [stars.stars[i] for i in rows])
+
+
+def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
+    """Return complete stars with shuffled spectra and metadata, as a control of pairing: the (N,) permutation is
+    applied once to spectra and twice to metadata.
+    """
+    shuffled = [
+        replace(star, spectrum=stars.stars[order[i]].spectrum, metadata=stars.stars[order[order[i]]].metadata)
+        for i, star in enumerate(stars.stars)
+    ]
+    return Stars(stars.names, shuffled)
+
+
+def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
+    """Raise where a test star was seen in training, in any of its modalities.
+
+    Pre-training and fine-tuning must use one split. Two stars are the same where their names are, whatever was observed
+    of them, or where their light curves, or their spectra, are equal; metadata decide where a star has neither.
+
+    Raises:
+        DataError: a star is in both.
+    """
+    known = [_parts(seen[i]) for i in range(len(seen))]
+    observed = {part for parts, _ in known for part in parts}
+    facts = {fact for _, fact in known if fact}
+    alone = {fact for parts, fact in known if fact and not parts}
+    names = {seen.name(i) for i in range(len(seen))}
+    both = []
+    for i in range(len(test)):
+        parts, fact = _parts(test[i])
+        if test.name(i) in names or parts & observed or fact in (alone if parts else facts):
+            both.append(test.name(i))
+    if both:
+        raise DataError(f"{len(both)} test stars were seen in training, {both[0]} first: cut both by one split.")
+
+
+def _parts(star: Star) -> tuple[set[str], str]:
+    """Return the hashes of curve and spectrum where there are any, and of the metadata, "" without."""
+    observed = {kind: measured_arrays(curve) for kind, curve in (("curve", star.curve), ("spectrum", star.spectrum))}
+    parts = {f"{kind}/{array_key(*arrays)}" for kind, arrays in observed.items() if arrays}
+    return parts, "" if star.metadata is None else array_key(star.metadata)

@@ -14,11 +14,11 @@ from diptych import catalog
 from diptych.core import Backbone, Classifier, Evidence, Kit, NotAvailable, Run
 from diptych.data.load import open_data
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.boards.classify import AroundClassify, ClassifyBench
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.outcome import Outcome
 from diptych.evaluation.spoils import applied, as_subclass
 from diptych.methods.classify.transclip import TransCLIP
+from proofs.benches.classifiers import AroundClassify, ClassifyBench
 from proofs.trial import Claim, Trial
 
 TOGETHER = "transductive:"

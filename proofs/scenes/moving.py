@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.scenes.compose import SceneRecipe, render
 from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.sprites import Picture, SpriteBank
@@ -125,3 +125,45 @@ def drawn_plan(
         for sprite in sprites
         for _ in range(each)
     )
+
+
+def white_cut_out(image: Image.Image, name: str) -> Picture:
+    """Cut a picture sprite from a photo on a white background, padded to a square with transparent pixels.
+
+    The background is the white pixels, of three channels of at least 243, that are connected to the border.
+
+    Args:
+        image: photo on a white background.
+        name: name of the object.
+
+    Raises:
+        DataError: the whole photo is white.
+    """
+    from scipy.ndimage import label
+
+    pixels = np.asarray(image.convert("RGB"))
+    patches, _ = label(np.pad((pixels >= 243).all(2), 1, constant_values=True))
+    solid = (patches != patches[0, 0])[1:-1, 1:-1]
+    picture = cut_out(image, Image.fromarray((solid * 255).astype(np.uint8)), name)
+    height, width = picture.rgba.shape[:2]
+    side = max(height, width)
+    square = np.zeros((side, side, 4), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = picture.rgba
+    return Picture(name, square)
+
+
+def cut_out(image: Image.Image, mask: Image.Image, name: str) -> Picture:
+    """Cut a picture sprite from a photo by a mask of the same size (non-zero is the object), cropped to the mask's box.
+
+    Raises:
+        DataError: sizes differ, or the mask is empty.
+    """
+    if image.size != mask.size:
+        raise DataError(f"Mask of {name!r} is {mask.size} but the image is {image.size}: they must have one size.")
+    alpha = (np.asarray(mask.convert("L")) > 0).astype(np.uint8) * 255
+    if not alpha.any():
+        raise DataError(f"Mask of {name!r} is empty: nothing to cut out.")
+    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    return Picture(name, np.dstack([np.asarray(image.convert("RGB"))[window], alpha[window]]))

@@ -78,7 +78,7 @@ def test_what_other_options_make_idle_is_refused(diptych: Cli, words: list[str],
 def test_clouds_and_curves_have_no_settings_of_clips(
     diptych: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    monkeypatch.setattr("diptych.data.formats.cloud_folder.holds_clouds", lambda path: True)
+    monkeypatch.setattr("diptych.data.formats.item_folders.holds_clouds", lambda path: True)
     answer = diptych("extend", tmp_path, "--frames", "4", "--out", tmp_path / "new")
     assert (answer.code, "clip2point does not read --frames: leave it out." in answer.err) == (2, True), answer.err
 

@@ -28,7 +28,7 @@ from diptych.data.modalities import modality as kind_named
 from diptych.features.embed import embed
 from diptych.features.spaces import load_space, save_space
 from diptych.tasks.extend import extend
-from diptych.tasks.extend_evidence import classes_of
+from diptych.tasks.extenders import classes_of
 from diptych.tasks.space_classifier import classify_samples, load_classifier, stated
 from tests.support.moving import clip_task
 from tests.support.visual_backbone import VisualBackbone

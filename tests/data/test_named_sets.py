@@ -10,7 +10,7 @@ import pytest
 
 from diptych.core import DataError, NotAvailable, UsageError
 from diptych.data.captions import read_sentences
-from diptych.data.formats.clip_folder import holds_clips
+from diptych.data.formats.item_folders import holds_clips
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data, open_records, open_stream
 from diptych.data.named_sets import all_present, located, present

@@ -8,14 +8,8 @@ from scipy.stats import median_abs_deviation
 
 from diptych.core import DataError, Samples
 from diptych.data.formats.lightcurves import LightCurve
-from diptych.data.stars import (
-    Stars,
-    curve_channels,
-    one_band,
-    paired_anew,
-    refuse_overlap,
-    spectrum_channels,
-)
+from diptych.data.stars import Stars, curve_channels, one_band, spectrum_channels
+from proofs.benches.stars import paired_anew, refuse_overlap
 from tests.support.stars import star, stars
 
 TIME = np.array([5.0, 1.0, 2.0, 2.0, 9.0])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core import DataError
-from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l, tokens
+from diptych.metrics.caption import bleu, cider_d, clip_score, distinct, ref_clip_score, repetition, rouge_l, tokens
 
 CANDIDATES = ["a dog runs on the grass", "two men ride a bike", "a red car", "the cat sleeps on a bed near the window"]
 REFERENCES = [
@@ -114,3 +114,28 @@ def test_ref_clip_score_against_a_loop() -> None:
     assert ref_clip_score(texts, texts, [t[None] for t in texts]) == pytest.approx(2 * 2.5 / 3.5)
     with pytest.raises(DataError, match="at least one reference"):
         ref_clip_score(images, texts, [*references[:3], np.zeros((0, 6))])
+
+
+SAID = ["A dog, a dog and a dog.", "a red car", "", "the the the"]
+
+
+def test_against_ngrams_of_nltk() -> None:
+    from nltk.util import ngrams
+
+    split = [["a", "dog", "a", "dog", "and", "a", "dog"], ["a", "red", "car"], [], ["the"] * 3]
+    for n in (1, 2, 4):
+        grams = [list(ngrams(words, n)) for words in split]
+        every = [g for own in grams for g in own]
+        assert distinct(SAID, n) == pytest.approx(len(set(every)) / len(every))
+        expected = [1 - len(set(own)) / len(own) if own else 0.0 for own in grams]
+        assert repetition(SAID, n) == pytest.approx(np.array(expected))
+
+
+def test_limits_and_bad_input() -> None:
+    assert distinct(["a b", "c d"], 2) == 1.0
+    assert distinct(["a"], 2) == 0.0
+    for measure in (distinct, repetition):
+        with pytest.raises(DataError, match="got 0"):
+            measure([])
+        with pytest.raises(DataError, match="n = 0"):
+            measure(["a"], 0)

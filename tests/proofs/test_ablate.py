@@ -14,9 +14,9 @@ from diptych.core import ClassNames, Evidence, Run, Text, TextPool, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool
-from diptych.evaluation.spoils import random_texts, swapped_texts
 from proofs.ablate import NAMES, RANDOM, SWAPPED, Ablated, ablate
 from proofs.classify import swapped_lists
+from proofs.text_spoils import random_texts, swapped_texts
 from tests.support.colours import COLOURS, ColourBackbone, colour_folder
 
 CODES = dict(zip(sorted(COLOURS), ("kiwi", "plum", "fig", "lime", "date"), strict=True))

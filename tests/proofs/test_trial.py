@@ -10,7 +10,7 @@ import pytest
 
 from diptych.core import Run
 from diptych.evaluation.arms import CHANCE, Arm, Measured
-from proofs.trial import Claim, Tabled, Trial
+from proofs.trial import Claim, Tabled, Trial, default_variant, minus
 from tests.support.colours import ColourBackbone
 from tests.support.proofs import judged
 
@@ -101,3 +101,25 @@ def test_a_proof_without_any_claim_shows_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(curate, "TRIALS", {"clip-score": trial})
     proof = prove("clip-score", ColourBackbone(), Run(), datasets=("x",))
     assert (proof.shown, proof.facts["stage"], proof.facts["metric"]) == (False, None, "accuracy")
+
+
+def test_a_gain_is_taken_part_by_part() -> None:
+    one, two = (
+        Measured(
+            np.full((2, 3), whole), {"part": part, "only": whole}, (1, 2), {"part": Measured(np.full((2, 3), part))}
+        )
+        for whole, part in ((1.0, 0.75), (0.5, 0.25))
+    )
+    gap = minus(one, replace(two, others={"part": 0.25}))
+    assert (gap.values == 0.5).all()
+    assert (gap.part("").values == 0.5).all()
+    assert (gap.part("part").values == 0.5).all()
+    assert gap.others == {"part": 0.5}
+    with pytest.raises(KeyError):
+        gap.part("another")
+
+
+def test_the_row_of_a_baseline_is_its_default_or_its_ensemble() -> None:
+    assert default_variant("zero-shot") == "ensemble"
+    assert default_variant("gda") == ""
+    assert default_variant(CHANCE) == ""

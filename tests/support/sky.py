@@ -12,7 +12,7 @@ from diptych.data.curve_halves import LEAST
 from diptych.data.modalities import STARS
 from diptych.methods.extend.astrom3 import AstroM3
 from diptych.tasks.extend import Extended, extend
-from diptych.tasks.extend_evidence import classes_of
+from diptych.tasks.extenders import classes_of
 
 TINY = AstroM3(
     dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8,

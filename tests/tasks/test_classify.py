@@ -15,12 +15,13 @@ from diptych.core import ClassNames, DataError, Evidence, Kit, Run, UnreadableIt
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
-from diptych.evaluation.measure import About, evaluate
+from diptych.evaluation.measure import evaluate
 from diptych.methods.classify.description import Description
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.tasks.classify import classify, with_store
 from diptych.tasks.model import Predictor
 from diptych.tasks.pages import photo_page
+from diptych.tasks.record import About
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.image_files import truncated
 

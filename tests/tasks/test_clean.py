@@ -10,14 +10,15 @@ import pytest
 from PIL import Image
 
 from diptych.backbones.sources.load import load
-from diptych.core import Backbone, Column, DataError, Evidence, Run, Table, Text, TextPool, UsageError
+from diptych.core import Backbone, Column, DataError, Evidence, PairScorer, Run, Table, Text, TextPool, UsageError
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.methods.caption.maccap import MacCap
 from diptych.metrics.conformal import false_alarm_shares
-from diptych.tasks.audit.groups import RightCaptions, audit_pairs, pair_auditor, right_captions
+from diptych.tasks.audit.groups import RightCaptions, audit_pairs, right_captions
 from diptych.tasks.caption import caption
 from diptych.tasks.clean import shares_a_word, shipped
+from diptych.tasks.defaults import default
 from tests.support.colours import ColourBackbone
 
 NONE = ("A bowl of fruit.", "A train waits in a station.", "A dog runs on the beach.")
@@ -95,7 +96,9 @@ def test_captions_stand_out_among_right_ones_at_the_rate(lite: Backbone, run: Ru
     photos = shipped().take(list(range(7)))
     said = [("a woman pours milk",), *((str(c),) for c in list(photos.columns["captions"].values)[1:])]
     pairs: Table[Any] = Table(photos.items, {"captions": Column("captions", said)})
-    found = audit_pairs(pairs, lite, run, method=pair_auditor("most-negative")).against(right)
+    found = audit_pairs(pairs, lite, run, method=default("audit pairs", PairScorer, choice="most-negative")).against(
+        right
+    )
     assert [r.cosine for r in found.rows] == sorted(r.cosine for r in found.rows)
     assert found.rows[0].text == "a woman pours milk"
     assert [r.stands_out for r in found.rows] == [

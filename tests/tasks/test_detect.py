@@ -19,7 +19,7 @@ from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
 from diptych.tasks.detect import detect, kept_aside
-from diptych.tasks.pages.heatmap import heat
+from diptych.tasks.pages.overlay import heat
 from proofs.prove import prove
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours

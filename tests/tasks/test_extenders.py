@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from diptych.core import Run, UsageError
+from diptych.core import DataError, Run, UsageError
 from diptych.data.modalities import CLIPS, CLOUDS, STARS
 from diptych.methods.extend.ila import ILA
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.extenders import default_extender, extender, extenders, of_modality, untrained_space
+from diptych.tasks.extenders import (
+    classes_of,
+    default_extender,
+    evidence_of,
+    extender,
+    extenders,
+    learnable,
+    of_modality,
+    readable,
+    refuse_shared,
+    unlabelled_of,
+    untrained_space,
+)
+from tests.support.sky import TINY, sky
 from tests.support.visual_backbone import VisualBackbone
 
 
@@ -31,3 +46,24 @@ def test_an_untrained_space_takes_samples_and_words() -> None:
     assert DEFAULTS["untrained clips"] == "frame-mean"
     with pytest.raises(UsageError, match="No backbone knows light curves by the names of classes"):
         untrained_space("stars", VisualBackbone(), Run())
+
+
+def test_samples_that_cannot_be_read_or_are_measured_too_are_refused(tmp_path: Path) -> None:
+    table = STARS.open([str(sky(tmp_path / "sky"))]).split("test")
+    with pytest.raises(DataError, match="None of the 1 light curves can be read; the first: s22"):
+        readable(table.take([6]), STARS)
+    with pytest.raises(DataError, match="3 measured light curves are also learnt from, s16 first"):
+        refuse_shared(table.items, table.take([0, 1, 2]).items, STARS)
+
+
+def test_stars_give_labelled_and_unlabelled_curves(tmp_path: Path) -> None:
+    data = STARS.open([str(sky(tmp_path / "sky"))])
+    labelled, _ = learnable(TINY, data, STARS)
+    assert labelled is not None
+    unlabelled, failed = unlabelled_of(TINY, data, labelled, STARS)
+    assert unlabelled is not None
+    assert (len(labelled), len(unlabelled), [e.name for e in failed]) == (15, 16, [])
+    classes = classes_of(data, STARS)
+    assert classes.templates == ("{}",)
+    evidence = evidence_of(TINY, data, labelled, unlabelled, classes, "test")
+    assert (evidence.train, evidence.val, evidence.unlabelled) == (None, None, unlabelled)

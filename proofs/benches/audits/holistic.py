@@ -16,15 +16,15 @@ from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import Floats
 from diptych.features.subjects import answers, class_scores, embeddings
-from diptych.metrics.axes.calibration import cross_fitted, drawn, log_likelihood, permuted
+from diptych.metrics.axes.calibration import drawn, log_likelihood, outlier_scores
 from diptych.metrics.axes.common import half_of
 from diptych.metrics.axes.factors import shuffled_factors, worst_beyond_mean
-from diptych.metrics.axes.unknown import outlier_scores
 from diptych.metrics.calibration import fit_temperature
 from diptych.metrics.outliers import maximum_probability, nearest
 from proofs.trial import Tabled, Trial, each_seed, hash_of, over
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 MOST = 400
 """Pictures of a set that are altered by every factor."""
 PHOTOS, CUES = ("cifar10_small", "caltech40"), ("cue_conflict16",)
@@ -186,3 +186,29 @@ TRIAL = Trial(
     },
     bench=open_axes,
 )
+
+
+def cross_fitted(logits: Floats, labels: Ints, first: Bools, taught: Ints) -> Floats:
+    """Return the gain in log-likelihood by a temperature, (N,): each half is scaled by that of the other half.
+
+    Args:
+        logits: (N, K).
+        labels: (N,) true class positions.
+        first: (N,) mask of one half.
+        taught: (N,) labels that the temperature is fitted on; ``labels``, or permuted ones, by which any softening that
+            knows nothing of the answers shows what it gains.
+    """
+    gain = np.zeros(len(labels))
+    for fitted, measured in ((first, ~first), (~first, first)):
+        t = fit_temperature(logits[fitted], taught[fitted])
+        z, y = logits[measured], labels[measured]
+        gain[measured] = log_likelihood(z, y, t) - log_likelihood(z, y)
+    return gain
+
+
+def permuted(labels: Ints, first: Bools, run: Run) -> Ints:
+    """Return (N,) labels permuted within each half, so that each half keeps its counts."""
+    rng, taught = np.random.default_rng(run.integer("permuted labels")), labels.copy()
+    for half in (first, ~first):
+        taught[half] = rng.permutation(taught[half])
+    return taught

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from diptych.core import Backbone, Column, Evidence, Kit, Run, Table, Texts
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.data.words.foils import Foil, counted, foil, kinds
 from diptych.data.words.wordnet import WordNet
 from diptych.evaluation.arms import Arm, Floats
 from diptych.features.embed import embed
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.nn.text.word_spans import words
+from proofs.benches.audits.foils import Foil, counted, foil, kinds
 from proofs.trial import Claim, Tabled, Trial, hash_of_words
 
 _WORD, _NOUN = "a word at random", "a swappable word at random"

@@ -50,11 +50,12 @@ from diptych.data.scenes.sprites import SpriteBank
 from diptych.evaluation.kept import digest, kept, write_arrays
 from diptych.features.subjects import answers
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.metrics.source_lines import Points, mixed_slope
+from diptych.metrics.source_lines import Points
 from diptych.metrics.trend import inverse, transform
 from diptych.tasks.record import versions
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
+from proofs.benches.audits.mixed_lines import mixed_slope
 from proofs.benches.audits.shortcut import INDEPENDENT
 from proofs.trial import Tabled, hash_of
 

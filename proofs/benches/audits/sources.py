@@ -24,9 +24,10 @@ from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Floats
 from diptych.evaluation.datasets import known_set
 from diptych.features.embed import embed
-from diptych.metrics.source_lines import Points, mixed_slope
+from diptych.metrics.source_lines import Points
 from diptych.metrics.trend import Line
 from diptych.tasks.audit.sources import Sources, drawn, head, ladder
+from proofs.benches.audits.mixed_lines import mixed_slope
 from proofs.benches.audits.scene_sources import (
     BOTH,
     CLOSED,

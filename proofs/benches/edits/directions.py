@@ -29,12 +29,11 @@ from diptych.core import Backbone, Column, NotAvailable, Run, Samples, Table
 from diptych.data.folders import image_paths
 from diptych.data.images import open_image
 from diptych.data.named_sets import present
-from diptych.data.scenes.sprites import white_cut_out
 from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.extend import ClipData, ClipTest, ExtendBench
 from diptych.methods.extend.ila import ILA
 from diptych.nn.spaces.aligned_clips import ILANet
-from proofs.scenes.moving import MovingClips, drawn_plan
+from proofs.scenes.moving import MovingClips, drawn_plan, white_cut_out
 from proofs.trial import hash_of
 
 TEXTS: Mapping[str, str] = MappingProxyType(

@@ -21,13 +21,13 @@ from diptych.core import Backbone, EditAsk, Editor, Evidence, Kit, Run, Table
 from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.tables import scene_table
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, over_seeds
 from diptych.methods.edit.galip import GALIP
-from diptych.metrics.frechet import frechet_distance
+from proofs.benches.edits.frechet import frechet_distance
 from proofs.benches.training.pairs import shuffled_captions
 from proofs.benches.training.scene_pairs import NewTowers, only_scenes
 from proofs.scenes.read import SceneReader
-from proofs.trial import Claim, Trial, hash_of
+from proofs.trial import Claim, PlainBench, Trial, hash_of
 
 SHAPE = "shape"
 """Part: whether the shape that was asked for is read; the whole is the colour."""

@@ -30,7 +30,7 @@ from diptych.data.rows import in_order, read_columns, text_of
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_data
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.tune import Training
 from diptych.features.region_labels import RegionLabels, agreement
 from diptych.features.whole_and_cells import whole_and_cells
@@ -41,7 +41,7 @@ from diptych.train.recipe import train_space
 from diptych.train.regions import VISIBLE
 from diptych.train.schedule import Fit, Schedule
 from proofs.benches.training.stored_towers import StoredTowers, stored
-from proofs.trial import hash_of_words
+from proofs.trial import PlainBench, hash_of_words
 
 IOU = "grounding_iou"
 """Part: IoU of a region's box with the one that the prompter draws for its phrase."""

@@ -17,20 +17,11 @@ from diptych.data.words.textfiles import read_text
 PROMPT = "A photo depicts "
 """Stands before a caption that CLIPScore judges."""
 COLOURS = {
-    "black": (20, 20, 20),
-    "grey": (128, 128, 128),
-    "white": (235, 235, 235),
-    "red": (190, 40, 40),
-    "orange": (230, 140, 40),
-    "yellow": (230, 215, 70),
-    "green": (60, 140, 60),
-    "blue": (50, 90, 180),
-    "light blue": (150, 195, 230),
-    "purple": (125, 60, 145),
-    "pink": (235, 160, 185),
-    "brown": (115, 75, 45),
+    "black": (20, 20, 20), "grey": (128, 128, 128), "white": (235, 235, 235), "red": (190, 40, 40),
+    "orange": (230, 140, 40), "yellow": (230, 215, 70), "green": (60, 140, 60), "blue": (50, 90, 180),
+    "light blue": (150, 195, 230), "purple": (125, 60, 145), "pink": (235, 160, 185), "brown": (115, 75, 45),
     "beige": (215, 195, 160),
-}
+}  # fmt: skip
 """Name -> RGB in [0, 255]; a pixel takes the name of the nearest colour."""
 
 

@@ -98,9 +98,6 @@ def read_edits(path: str | os.PathLike[str], keys: FileKeys | None = None) -> Ta
         return [[p.strip() for p in text_of(v).split(SEPARATOR) if p.strip()] for v in columns[name]]
 
     return edit_table(
-        files("source"),
-        files("edit"),
-        filled(table, "target", columns["target"]),
-        phrases(SOURCE_ATTRIBUTES),
+        files("source"), files("edit"), filled(table, "target", columns["target"]), phrases(SOURCE_ATTRIBUTES),
         phrases(TARGET_ATTRIBUTES),
-    )
+    )  # fmt: skip

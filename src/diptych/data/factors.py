@@ -101,18 +101,12 @@ FACTORS: Mapping[str, Callable[[Image.Image, int], Image.Image]] = MappingProxyT
 
 WORDS: Mapping[str, str] = MappingProxyType(
     {
-        "pose": "turned by 60 degrees",
-        "color": "in other colours",
-        "smaller": "at half the size",
-        "larger": "seen twice as close",
-        "partial_view": "half hidden",
-        "object_blocking": "with a box before the middle",
-        "texture": "with stripes over them",
-        "style": "in few colours, like a print",
-        "darker": "darker",
-        "brighter": "overexposed",
+        "pose": "turned by 60 degrees", "color": "in other colours", "smaller": "at half the size",
+        "larger": "seen twice as close", "partial_view": "half hidden",
+        "object_blocking": "with a box before the middle", "texture": "with stripes over them",
+        "style": "in few colours, like a print", "darker": "darker", "brighter": "overexposed",
     }
-)
+)  # fmt: skip
 """Factor -> how pictures under it look, as in "the same pictures, half hidden"."""
 
 

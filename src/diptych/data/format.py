@@ -13,20 +13,9 @@ from diptych.data.keys import FileKeys
 from diptych.data.named_sets import absent
 
 Need = Literal[
-    "any",
-    "photos",
-    "classes",
-    "captions",
-    "captions or classes",
-    "groups",
-    "masks",
-    "anomalies",
-    "clips",
-    "clouds",
-    "curves",
-    "check",
-    "texts",
-]
+    "any", "photos", "classes", "captions", "captions or classes", "groups", "masks", "anomalies", "clips", "clouds",
+    "curves", "check", "texts",
+]  # fmt: skip
 """What a verb needs of data.
 
 - "any": all content, with labels where there are some.

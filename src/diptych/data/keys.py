@@ -194,6 +194,24 @@ class FileKeys:
             ) from None
 
 
+class KeyedFiles:
+    """Samples of files and folders, named by their paths; frozen dataclasses derive from it."""
+
+    paths: Sequence[str]
+    keys: FileKeys | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
+        object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int, /) -> str:
+        """Return the path."""
+        return self.paths[index]
+
+
 def move_keys(path: Path, target: Path) -> None:
     """Move a file of keys.
 

@@ -16,14 +16,9 @@ from diptych.data.joined import Joined
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "testing": "test",
-}
+}  # fmt: skip
 """Usual names of the three splits, in lower case -> split."""
 
 

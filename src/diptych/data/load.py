@@ -15,11 +15,10 @@ from diptych.data.folders import FOLDER, PICTURE, ImageFiles
 from diptych.data.format import FRAMES, Format, Need, Request, first
 from diptych.data.formats.anomaly import ANOMALIES
 from diptych.data.formats.captioned import CAPTIONED
-from diptych.data.formats.clip_folder import CLIPS, ClipFiles
-from diptych.data.formats.cloud_folder import CLOUDS
 from diptych.data.formats.coop import COOP
 from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
+from diptych.data.formats.item_folders import CLIPS, CLOUDS, ClipFiles
 from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.label_folders import LABEL_FOLDERS
 from diptych.data.formats.pairs import PAIRS
@@ -33,31 +32,15 @@ from diptych.data.formats.webdataset import TAR_FOLDER, TARS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
-from diptych.data.records.clips import CLIP_RECORDS
 from diptych.data.records.records import RECORDS, Records
 from diptych.data.records.vectors import VECTOR_RECORDS
 from diptych.data.tables import LISTED, TABLE
 from diptych.data.words.textlines import LINES
 
 FORMATS: tuple[Format[LabelledData], ...] = (
-    STAR_TABLE,
-    CLIPS,
-    CLOUDS,
-    GROUPED,
-    CAPTIONED,
-    TAR_FOLDER,
-    METADATA,
-    PARQUET,
-    ANOMALIES,
-    MASKS,
-    LABEL_FOLDERS,
-    TARS,
-    LISTED,
-    FOLDER,
-    COOP,
-    TABLE,
-    PICTURE,
-)
+    STAR_TABLE, CLIPS, CLOUDS, GROUPED, CAPTIONED, TAR_FOLDER, METADATA, PARQUET, ANOMALIES, MASKS, LABEL_FOLDERS, TARS,
+    LISTED, FOLDER, COOP, TABLE, PICTURE,
+)  # fmt: skip
 """Formats of data sets, in the order in which they are tried."""
 STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_PAIRS, ARTICLES, SLIDES)
 """Formats of streams, in the order in which they are tried."""
@@ -153,7 +136,6 @@ def open_records(
     *,
     image: str = "",
     text: str = "",
-    frames: int | None = None,
     vectors: bool = False,
 ) -> Records:
     """Open records: pictures, texts or both, with metadata.
@@ -165,7 +147,6 @@ def open_records(
         keys: cache of content keys.
         image: column of a table with the picture's path; "": the first of ``data.rows.PATH_COLUMNS`` that is present.
         text: column of a table with the text; "": the first of ``data.rows.TEXT_COLUMNS`` that is present.
-        frames: pictures of a clip, where the source is a clip or a folder of clips. None: a source of pictures.
         vectors: also take stored vectors in the place of pictures, see ``records.vectors``.
 
     Returns:
@@ -175,8 +156,8 @@ def open_records(
         UsageError: the path does not exist, or has none of these formats.
         DataError: a table has neither column, no rows, or a path that leads outside its folder.
     """
-    request = Request("photos" if frames is None else "clips", keys, image, text, frames=frames or FRAMES)
-    return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS, CLIP_RECORDS), located(spec), request)
+    request = Request("photos", keys, image, text)
+    return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS), located(spec), request)
 
 
 def open_stream(

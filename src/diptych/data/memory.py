@@ -92,15 +92,6 @@ class InMemory:
         return os.fspath(item) if isinstance(item, (str, os.PathLike)) else str(getattr(item, "name", index))
 
 
-def key_of(item: Any) -> str:
-    """Return the content key of an item of a stream; see ``InMemory``.
-
-    Raises:
-        UnreadableItem: the picture cannot be read.
-    """
-    return InMemory((item,)).key(0)
-
-
 def is_array(x: object) -> bool:
     """Whether this is an array or a tensor; a tensor can only be one where torch is loaded."""
     torch = sys.modules.get("torch")

@@ -131,9 +131,9 @@ def modality_of(path: str | os.PathLike[str]) -> Modality | None:
 
 
 def _holds_clouds(path: str) -> bool:
-    from diptych.data.formats import cloud_folder
+    from diptych.data.formats.item_folders import holds_clouds
 
-    return cloud_folder.holds_clouds(path)
+    return holds_clouds(path)
 
 
 def _holds_curves(path: str) -> bool:
@@ -143,9 +143,9 @@ def _holds_curves(path: str) -> bool:
 
 
 def _holds_clips(path: str) -> bool:
-    from diptych.data.formats import clip_folder
+    from diptych.data.formats.item_folders import holds_clips
 
-    return clip_folder.holds_clips(path)
+    return holds_clips(path)
 
 
 def _clouds(paths: Sequence[str], request: Request) -> LabelledData:

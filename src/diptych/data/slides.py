@@ -1,7 +1,7 @@
 """Whole slides (SVS, pyramid TIFF, ...) as tiles, read one by one: a slide is never in memory as a whole.
 
-A grid of squares lies over the full resolution. A square is a tile where enough of it is tissue, by a mask made from
-an overview of about 1/32 of the size. tiffslide reads the files.
+A grid of squares lies over the full resolution. A square is a tile where enough of it is tissue, which has more colour
+than the glass around it, by a mask made from an overview of about 1/32 of the size. tiffslide reads the files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from PIL import Image
 from diptych.core import UnreadableItem, UsageError
 from diptych.core.errors import need_extra
 from diptych.data.keys import hash_file
-from diptych.data.tissue import tissue
 
 OVERVIEW = 32
 """Pixels of the full resolution for one of the mask, along a side."""
@@ -234,3 +233,47 @@ def _cells(start: int, side: int, count: int) -> tuple[int, int]:
     """Return the first cell of the mask that a tile covers, and the one behind the last; at least one."""
     first = min(start // OVERVIEW, count - 1)
     return first, max(first + 1, min(count, math.ceil((start + side) / OVERVIEW)))
+
+
+LEAST, MOST = 15, 40
+"""Range of the threshold on saturation, in [0, 255] (ours). A slide that is all glass, or all tissue, has no second
+group for Otsu's method to find."""
+
+
+def saturation(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the (H, W) saturation of (H, W, 3) RGB pixels, 255 (max - min) / max; 0 for black."""
+    high = pixels.max(axis=2).astype(np.float64)
+    low = pixels.min(axis=2)
+    return np.asarray(np.rint(255 * (high - low) / np.maximum(high, 1)), dtype=np.uint8)
+
+
+def otsu(values: NDArray[np.uint8]) -> int:
+    """Return the threshold t that separates values <= t from values > t best.
+
+        t = arg max w0 w1 (m0 - m1)^2
+
+    w0, w1: shares of the values at most t and above
+    m0, m1: their means
+
+    Args:
+        values: any number of bytes; of equal values the threshold is 0.
+
+    Source: Otsu 1979, A threshold selection method from gray-level histograms.
+
+    Example:
+        >>> otsu(np.array([10, 12, 200, 210], np.uint8)) in range(12, 200)
+        True
+    """
+    counts = np.bincount(values.ravel(), minlength=256).astype(np.float64)
+    below, total = np.cumsum(counts), counts.sum()
+    sums = np.cumsum(counts * np.arange(256))
+    above = total - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return int(np.nan_to_num(between).argmax())
+
+
+def tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where (H, W, 3) RGB pixels show tissue, (H, W): saturation above Otsu's threshold, in [LEAST, MOST]."""
+    values = saturation(pixels)
+    return values > min(MOST, max(LEAST, otsu(values)))

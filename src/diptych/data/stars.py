@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DataError, Samples
+from diptych.core import DataError
 from diptych.data.formats.arrays import array_key
 from diptych.data.formats.lightcurves import LightCurve
 
@@ -65,7 +65,7 @@ class Stars:
     def key(self, index: int, /) -> str:
         """Return the hash of curve, spectrum and metadata."""
         star = self.stars[index]
-        parts = [p for c in (star.curve, star.spectrum) for p in _arrays(c)]
+        parts = [p for c in (star.curve, star.spectrum) for p in measured_arrays(c)]
         parts += [numbers for numbers in (star.metadata, star.constants) if numbers is not None]
         present = f"{star.curve is not None}/{star.spectrum is not None}/{star.metadata is not None}"
         present += "" if star.constants is None else "/constants"
@@ -77,12 +77,7 @@ class Stars:
 
 
 def curve_channels(
-    curve: LightCurve,
-    length: int,
-    window: float | None = None,
-    *,
-    constants: Array | None = None,
-    padded: bool = False,
+    curve: LightCurve, length: int, window: float | None = None, *, constants: Array | None = None, padded: bool = False
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Return the (L, 5 + C) channels of a light curve, and which of the L rows are measurements.
 
@@ -150,47 +145,6 @@ def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
     return np.stack([value, error, np.full_like(value, np.log10(mad))])
 
 
-def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
-    """Return complete stars with shuffled spectra and metadata, as a control of pairing: the (N,) permutation is
-    applied once to spectra and twice to metadata.
-    """
-    shuffled = [
-        replace(star, spectrum=stars.stars[order[i]].spectrum, metadata=stars.stars[order[order[i]]].metadata)
-        for i, star in enumerate(stars.stars)
-    ]
-    return Stars(stars.names, shuffled)
-
-
-def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
-    """Raise where a test star was seen in training, in any of its modalities.
-
-    Pre-training and fine-tuning must use one split. Two stars are the same where their names are, whatever was observed
-    of them, or where their light curves, or their spectra, are equal; metadata decide where a star has neither.
-
-    Raises:
-        DataError: a star is in both.
-    """
-    known = [_parts(seen[i]) for i in range(len(seen))]
-    observed = {part for parts, _ in known for part in parts}
-    facts = {fact for _, fact in known if fact}
-    alone = {fact for parts, fact in known if fact and not parts}
-    names = {seen.name(i) for i in range(len(seen))}
-    both = []
-    for i in range(len(test)):
-        parts, fact = _parts(test[i])
-        if test.name(i) in names or parts & observed or fact in (alone if parts else facts):
-            both.append(test.name(i))
-    if both:
-        raise DataError(f"{len(both)} test stars were seen in training, {both[0]} first: cut both by one split.")
-
-
-def _parts(star: Star) -> tuple[set[str], str]:
-    """Return the hashes of curve and spectrum where there are any, and of the metadata, "" without."""
-    observed = {kind: _arrays(curve) for kind, curve in (("curve", star.curve), ("spectrum", star.spectrum))}
-    parts = {f"{kind}/{array_key(*arrays)}" for kind, arrays in observed.items() if arrays}
-    return parts, "" if star.metadata is None else array_key(star.metadata)
-
-
 def _scaled(value: Array, error: Array, over: Array) -> tuple[Array, Array, float]:
     """Return value less its mean, and error, both over the MAD of ``over``, and that MAD.
 
@@ -207,5 +161,6 @@ def _finite(curve: LightCurve, kind: str) -> None:
         raise DataError(f"A {kind} has {bad} times or values that are not finite: leave these measurements out.")
 
 
-def _arrays(curve: LightCurve | None) -> list[Array]:
+def measured_arrays(curve: LightCurve | None) -> list[Array]:
+    """Return times, values and errors, as far as there are any; [] without a curve."""
     return [] if curve is None else [a for a in (curve.time, curve.value, curve.error) if a is not None]

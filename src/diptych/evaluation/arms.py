@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych import catalog
 from diptych.core import Backbone, Run, UnreadableItem
 from diptych.features.artefacts import About
 from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
@@ -25,8 +24,6 @@ from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower, ratio_p
 Floats = NDArray[np.float64]
 CHANCE = "chance"
 """The baseline that draws an answer at random."""
-CLOCKS = frozenset({"fit_seconds", "images_a_second", "train_seconds"})
-"""Numbers beside a metric that no second run repeats: boards show them, proofs do not write them."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +97,6 @@ class Measured:
     def part(self, name: str) -> Measured:
         """Return a part; "" is the whole."""
         return self.parts[name] if name else self
-
-
-def minus(first: Measured, second: Measured) -> Measured:
-    """Return one arm minus another, by seed and item; a number named as a part is the mean of that part."""
-    gaps = {name: part.values - second.parts[name].values for name, part in first.parts.items() if name in second.parts}
-    others = {
-        name: float(gaps[name].mean()) if name in gaps else value - second.others[name]
-        for name, value in first.others.items()
-        if name in second.others
-    }
-    parts = {name: Measured(gap, others, first.seeds) for name, gap in gaps.items()}
-    return Measured(first.values - second.values, others, first.seeds, parts)
 
 
 def two_sided(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
@@ -189,14 +174,6 @@ class Bench(Protocol):
         """Fit and measure; raises one of ``schedule.UNFIT`` where a system does not fit."""
 
 
-class PlainBench:
-    """What a bench says of these where it says nothing else."""
-
-    statistic: Statistic = MEANS
-    always: tuple[Arm, ...] = ()
-    failed: Sequence[UnreadableItem] = ()
-
-
 Reached: TypeAlias = (
     tuple[NDArray[Any], Mapping[str, float]] | tuple[NDArray[Any], Mapping[str, float], Mapping[str, NDArray[Any]]]
 )
@@ -216,9 +193,3 @@ def over_seeds(once: Callable[[Run], Reached], run: Run, seeds: Sequence[int], *
         chosen,
         {name: Measured(values, {}, chosen) for name, values in parts.items()},
     )
-
-
-def default_variant(slug: str) -> str:
-    """Return the row of a card that stands for the system where none is named: "", or else "ensemble"."""
-    variants = catalog.find(slug).card.variants if slug in catalog.slugs() else {}
-    return next((v for v in ("", "ensemble") if v in variants), "")

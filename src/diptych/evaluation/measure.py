@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,39 +13,7 @@ from diptych.core import Backbone, DataError, FittedClassifier, Run, Table
 from diptych.evaluation.outcome import Outcome, intervals, mean_metrics
 from diptych.metrics.selective import risk_at
 from diptych.tasks.calibrate import Calibration
-from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, circumstances, model_names, peak_memory_mib
-
-
-@dataclass(frozen=True)
-class About:
-    """What a record says besides its numbers.
-
-    Args:
-        method, variant, shots, seed, val: the row.
-        texts, texts_hash: the text pool that the system read.
-        unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of
-            train.
-        images, extra_texts: what fit was given besides class names.
-        fitted: the folder that the classifier was loaded from, with its checksum; {}: it was fitted.
-    """
-
-    dataset: str = ""
-    source: str = ""
-    data_hash: str = ""
-    method: str = ""
-    variant: str = ""
-    shots: int = 0
-    seed: int = 0
-    val: str = ""
-    texts: str = ""
-    texts_hash: str = ""
-    unlabelled: str = ""
-    unlabelled_hash: str = ""
-    images: int = 0
-    extra_texts: int = 0
-    command: str = ""
-    skipped: tuple[str, ...] = ()
-    fitted: Mapping[str, str] = field(default_factory=dict)
+from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, About, Record, circumstances, model_names, peak_memory_mib
 
 
 def evaluate(

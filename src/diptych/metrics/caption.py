@@ -1,6 +1,7 @@
 """Metrics of captions: BLEU, ROUGE-L and CIDEr-D over words, CLIPScore and RefCLIPScore over embeddings.
 
-All are better when higher.
+All are better when higher, but for the repetitions in a caption, which tell with the distinct n-grams how captions are
+worded, whatever they are about, and need no reference.
 
 Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as in coco-caption. On the same
 tokens the scores equal coco-caption's. Its tokeniser, of the Penn Treebank, splits contractions differently, so that
@@ -213,3 +214,49 @@ def _cosine(mine: Mapping[tuple[str, ...], float], other: Mapping[tuple[str, ...
     """Return the product of the clipped and the plain vector over the lengths of both; 0 where a length is 0."""
     lengths = math.sqrt(sum(v * v for v in mine.values())) * math.sqrt(sum(v * v for v in other.values()))
     return sum(min(v, other.get(g, 0.0)) * other.get(g, 0.0) for g, v in mine.items()) / lengths if lengths else 0.0
+
+
+def distinct(candidates: Sequence[str], n: int = 2) -> float:
+    """Return distinct-n, in [0, 1]: different n-grams of n >= 1 words over all n-grams of all captions, at least one;
+    higher is more varied.
+
+    It falls with the number of captions, so only sets of one size compare. Without an n-gram it is 0.
+
+    Raises:
+        DataError: there is no caption, or n is below 1.
+
+    Source: Li et al. 2016, section 4.3 (distinct-1 and distinct-2).
+
+    Example:
+        >>> distinct(["a red dog", "a red cat"], n=2)
+        0.75
+    """
+    grams: Grams = Counter()
+    for caption in _checked(candidates, n):
+        grams += _grams(tokens(caption), n)
+    return len(grams) / grams.total() if grams else 0.0
+
+
+def repetition(candidates: Sequence[str], n: int = 1) -> Floats:
+    """Return the share of n-grams, of n >= 1 words, of each of N captions that stood in it before, (N,) in [0, 1];
+    lower is better.
+
+    A caption without an n-gram gets 0.
+
+    Raises:
+        DataError: there is no caption, or n is below 1.
+
+    Source: Welleck et al. 2020, section 6 (seq-rep-n), one sequence at a time.
+
+    Example:
+        >>> repetition(["a dog on a dog", "a red cat"]).tolist()
+        [0.4, 0.0]
+    """
+    every = [_grams(tokens(caption), n) for caption in _checked(candidates, n)]
+    return np.array([1 - len(grams) / grams.total() if grams else 0.0 for grams in every])
+
+
+def _checked(candidates: Sequence[str], n: int) -> Sequence[str]:
+    if not len(candidates) or n < 1:
+        raise DataError(f"Wording is measured on captions and n-grams of n >= 1, got {len(candidates)} and n = {n}.")
+    return candidates

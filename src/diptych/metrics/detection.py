@@ -122,10 +122,7 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
 
     Source: Vovk et al. 2005, section 2; Laxhammar 2014 for anomalies.
     """
-    if not 0 < rate < 1:
-        raise UsageError(f"The false-alarm rate must be in (0, 1), got {rate}: give a share such as 0.05.")
-    if not np.isfinite(normal).all():
-        raise DataError("A score is not finite: check the photos and the detector that gave it.")
+    _check_alarms(normal, rate)
     n, rank = len(normal), math.ceil(round((len(normal) + 1) * (1 - rate), 9))
     if rank > n:
         least = math.ceil(round(1 / rate - 1, 9))
@@ -157,10 +154,7 @@ def grouped_false_alarm_threshold(normal: Scores, groups: NDArray[np.integer[Any
 
     Source: Lee, Barber and Willett 2023 (distribution-free inference with hierarchical data), section 3.
     """
-    if not 0 < rate < 1:
-        raise UsageError(f"The false-alarm rate must be in (0, 1), got {rate}: give a share such as 0.05.")
-    if not np.isfinite(normal).all():
-        raise DataError("A score is not finite: check the photos and the detector that gave it.")
+    _check_alarms(normal, rate)
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.argsort(normal, kind="stable")
     total = np.cumsum(1.0 / sizes[group][order])
@@ -172,6 +166,13 @@ def grouped_false_alarm_threshold(normal: Scores, groups: NDArray[np.integer[Any
             "or a higher rate."
         )
     return float(np.asarray(normal, dtype=np.float64)[order][place])
+
+
+def _check_alarms(normal: Scores, rate: float) -> None:
+    if not 0 < rate < 1:
+        raise UsageError(f"The false-alarm rate must be in (0, 1), got {rate}: give a share such as 0.05.")
+    if not np.isfinite(normal).all():
+        raise DataError("A score is not finite: check the photos and the detector that gave it.")
 
 
 def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float, float]:

@@ -12,12 +12,7 @@ from diptych.metrics.interval import CELLS, Interval, by_count, checked_level
 
 
 def gain_of_the_best(
-    correct: NDArray[np.bool_],
-    base: int = 0,
-    *,
-    seed: int,
-    level: float = 0.95,
-    draws: int = 2000,
+    correct: NDArray[np.bool_], base: int = 0, *, seed: int, level: float = 0.95, draws: int = 2000
 ) -> Interval:
     """Return the gain over a base of the system that is right most often, corrected for being the highest of many.
 

@@ -29,8 +29,7 @@ from diptych.core import (
 from diptych.data.captions import PROMPT
 from diptych.data.samples import need_readable
 from diptych.features.embed import embed, embed_readable
-from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l
-from diptych.metrics.caption_wording import distinct, repetition
+from diptych.metrics.caption import bleu, cider_d, clip_score, distinct, ref_clip_score, repetition, rouge_l
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shares_a_word, shipped

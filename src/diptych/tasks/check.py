@@ -62,11 +62,9 @@ def check(
         opened = data if isinstance(data, LabelledData) else open_data(data, keys, need="check")
     except DataError as error:
         return CheckReport(
-            str(data),
-            (),
-            {},
+            str(data), (), {},
             (Finding("layout", "error", str(error), "Change it as the message says and check again."),),
-        )
+        )  # fmt: skip
     items = _look(opened, Run() if run is None else run)
     found = [*_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
     rank = ("error", "warning", "note").index
@@ -118,11 +116,9 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
         )
     if "test" not in data.splits and "val" not in data.splits:
         yield Finding(
-            "missing-split",
-            "error",
-            "Splits test and val are missing: nothing can be measured.",
+            "missing-split", "error", "Splits test and val are missing: nothing can be measured.",
             "Add a folder (or split value) named 'test'.",
-        )
+        )  # fmt: skip
     if "train" not in data.splits:
         yield Finding(
             "missing-split",
@@ -153,22 +149,16 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
         if missing:
             message = f"{len(missing)} of {len(data.classes)} classes have no picture in {split}."
             yield Finding(
-                "class-missing-in-split",
-                "warning",
-                message,
-                f"Add pictures to {split}, or remove these classes.",
+                "class-missing-in-split", "warning", message, f"Add pictures to {split}, or remove these classes.",
                 missing,
-            )
+            )  # fmt: skip
         tiny = tuple(data.classes[k] for k in np.flatnonzero((count > 0) & (count < TINY)))
         if tiny:
             message = f"{number_of(len(tiny), 'class has', 'classes have')} fewer than {TINY} pictures in {split}."
             yield Finding(
-                "tiny-class",
-                "warning",
-                message,
-                "Add pictures: draws and per-class numbers of these classes mean little.",
-                tiny,
-            )
+                "tiny-class", "warning", message,
+                "Add pictures: draws and per-class numbers of these classes mean little.", tiny,
+            )  # fmt: skip
 
 
 def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | None) -> Iterator[Finding]:
@@ -234,20 +224,14 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
     if across:
         message = f"{number_of(len(across), 'picture lies', 'pictures lie')} in more than one split."
         yield Finding(
-            "duplicate-across-splits",
-            "error",
-            message,
-            "Remove them from train or val: results would be too good.",
+            "duplicate-across-splits", "error", message, "Remove them from train or val: results would be too good.",
             _paths(across),
-        )
+        )  # fmt: skip
     if labels:
         yield Finding(
-            "two-labels",
-            "error",
-            f"{number_of(len(labels), 'picture has', 'pictures have')} two labels.",
-            "Decide on one and remove the other.",
-            _paths(labels),
-        )
+            "two-labels", "error", f"{number_of(len(labels), 'picture has', 'pictures have')} two labels.",
+            "Decide on one and remove the other.", _paths(labels),
+        )  # fmt: skip
     if inside:
         message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once in a class."
         yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", _paths(inside))

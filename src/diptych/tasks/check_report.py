@@ -9,21 +9,9 @@ from diptych.core.wording import number_of
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
-    "layout",
-    "empty-class",
-    "one-class",
-    "missing-split",
-    "unreadable",
-    "large",
-    "small",
-    "names",
-    "name-collision",
-    "class-missing-in-split",
-    "tiny-class",
-    "duplicate-across-splits",
-    "two-labels",
-    "duplicate",
-]
+    "layout", "empty-class", "one-class", "missing-split", "unreadable", "large", "small", "names", "name-collision",
+    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from diptych.core import (
     Kit,
     Run,
     Samples,
+    Scores,
+    UnreadableItem,
     UsageError,
 )
 from diptych.features.embed import embed_readable
@@ -75,11 +77,7 @@ def classify(
     """
     from diptych.data.words.templates import ENSEMBLE
 
-    if reasons < 0:
-        raise UsageError(f"reasons must be 0, which asks for none, or more, got {reasons}.")
-    _check_shown(top, threshold)
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
+    check_asked(photos, top, threshold, reasons)
     classes = ClassNames.of(names, ENSEMBLE)
     if templates is not None:
         classes = replace(classes, templates=tuple(templates))
@@ -129,15 +127,9 @@ def answered(
         DataError: no sample can be read.
     """
     _check_shown(top, threshold)
-    seconds = {"fit": time.perf_counter() - start}
+    fit = time.perf_counter() - start
     check_reasons(fitted, reasons, method)
-    before, start = run.tally["encoded"], time.perf_counter()
-    readable = embed_readable(backbone.image, photos, run).some(what)
-    seconds["encode"] = time.perf_counter() - start
-    encoded = run.tally["encoded"] - before
-    kept, start = readable.of(photos), time.perf_counter()
-    scores = fitted.scores(kept, run)
-    seconds["predict"] = time.perf_counter() - start
+    kept, failed, scores, seconds, encoded = scored(fitted, photos, backbone, run, what)
     why = reasons_of(fitted, kept, run, reasons)
     score = "softmax" if scores.kind == "log_prob" else backbone.activation
     factors = None if scores.sharpness is None else scores.sharpness.numpy()
@@ -147,9 +139,36 @@ def answered(
     listed = ranked(kept, named.names, shown, order, threshold)
     predictions = tuple(replace(p, reasons=r) for p, r in zip(listed, why, strict=True))
     return Classified(
-        predictions, tuple(readable.failed), named, backbone.spec.name, method, score, threshold, seconds,
+        predictions, failed, named, backbone.spec.name, method, score, threshold, {"fit": fit, **seconds},
         encoded, table=shown,
     )  # fmt: skip
+
+
+def scored(
+    fitted: FittedClassifier, photos: Samples[Any], backbone: Backbone, run: Run, what: str = "photos"
+) -> tuple[Samples[Any], tuple[UnreadableItem, ...], Scores, dict[str, float], int]:
+    """Return the readable photos, why others are not, the scores, seconds of "encode" and "predict", and how many
+    photos were encoded, which others were before.
+
+    Raises:
+        DataError: no sample can be read.
+    """
+    before, start = run.tally["encoded"], time.perf_counter()
+    readable = embed_readable(backbone.image, photos, run).some(what)
+    encoded, middle = run.tally["encoded"] - before, time.perf_counter()
+    kept = readable.of(photos)
+    scores = fitted.scores(kept, run)
+    seconds = {"encode": middle - start, "predict": time.perf_counter() - middle}
+    return kept, tuple(readable.failed), scores, seconds, encoded
+
+
+def check_asked(photos: Samples[Any], top: int, threshold: float | None, reasons: int) -> None:
+    """Refuse to classify no photos, and numbers outside their ranges; see ``classify``."""
+    if reasons < 0:
+        raise UsageError(f"reasons must be 0, which asks for none, or more, got {reasons}.")
+    _check_shown(top, threshold)
+    if len(photos) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
 
 
 def _check_shown(top: int, threshold: float | None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core import DataError, Run, Samples, UsageError
-from diptych.features.embed import embed_readable
+from diptych.core import Run, Samples, UsageError
 from diptych.tasks.classified import Classified, ranked
-from diptych.tasks.classify import check_reasons, reasons_of, with_store
+from diptych.tasks.classify import check_asked, check_reasons, reasons_of, scored, with_store
 from diptych.tasks.model import Predictor
 
 
@@ -51,26 +49,13 @@ def answer(
             are too few for; or the model's system gives no reasons, and some were asked for.
         DataError: there is no photo, or none can be read.
     """
-    if reasons < 0:
-        raise UsageError("reasons must be 0, which asks for none, or more.")
-    if top < 1:
-        raise UsageError("top must be at least 1.")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError("The threshold is a probability: give a number from 0 to 1.")
     if per_class and sets is None:
         raise UsageError("per_class says how sets are made: give their coverage too, such as sets=0.9.")
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
+    check_asked(photos, top, threshold, reasons)
     check_reasons(model.fitted, reasons, str(model.about.get("method") or type(model.fitted).__name__))
     promise = model.require_calibration() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:
-        before, start = stored.tally["encoded"], time.perf_counter()
-        readable = embed_readable(model.backbone.image, photos, stored).some("photos")
-        seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
-        encoded = stored.tally["encoded"] - before
-        kept, start = readable.of(photos), time.perf_counter()
-        scores = model.fitted.scores(kept, stored)
-        seconds["predict"] = time.perf_counter() - start
+        kept, failed, scores, seconds, encoded = scored(model.fitted, photos, model.backbone, stored)
         why = reasons_of(model.fitted, kept, stored, reasons)
     p = model.probabilities_of(scores)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True).numpy()
@@ -95,7 +80,6 @@ def answer(
         "unknown_rate": unknown_rate,
     }
     return Classified(
-        predictions, tuple(readable.failed), model.classes, model.backbone.spec.name,
-        str(model.about.get("method", "")), "softmax",
-        threshold, seconds, encoded, promises, table=p,
+        predictions, failed, model.classes, model.backbone.spec.name, str(model.about.get("method", "")), "softmax",
+        threshold, {**seconds, "fit": 0.0}, encoded, promises, table=p,
     )  # fmt: skip

@@ -34,8 +34,7 @@ from diptych.metrics.conformal import false_alarm_shares, raised
 from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
-from diptych.tasks.pages.heatmap import heat
-from diptych.tasks.pages.overlay import png
+from diptych.tasks.pages.overlay import heat, png
 from diptych.tasks.stretches import Stretches, stretches
 
 

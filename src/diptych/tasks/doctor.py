@@ -118,11 +118,9 @@ def _probe(name: str, look: Callable[[], str]) -> Sign:
         return Sign(name, "ok", look())
     except Exception as error:  # whatever a broken installation raises is what the user must read
         return Sign(
-            name,
-            "broken",
-            f"{type(error).__name__}: {error}",
+            name, "broken", f"{type(error).__name__}: {error}",
             "Reinstall diptych in a new environment, or read the reason.",
-        )
+        )  # fmt: skip
 
 
 def _device() -> str:
@@ -140,11 +138,9 @@ def _cache(folder: Path) -> Sign:
             return Sign("cache", "ok", f"{folder}, {size / 2**20:.1f} MiB")
     except OSError as error:
         return Sign(
-            "cache",
-            "broken",
-            f"{folder}: {error.strerror}",
+            "cache", "broken", f"{folder}: {error.strerror}",
             "Give --cache or DIPTYCH_CACHE a folder that can be written.",
-        )
+        )  # fmt: skip
 
 
 def _environment() -> Iterator[Sign]:

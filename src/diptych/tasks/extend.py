@@ -37,8 +37,15 @@ from diptych.features.spaces import StoredSpace
 from diptych.nn.spaces.headed_space import HeadedSpace
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.extend_evidence import check_evidence, evidence_of, learnable, readable, refuse_shared, unlabelled_of
-from diptych.tasks.extenders import untrained_space
+from diptych.tasks.extenders import (
+    check_evidence,
+    evidence_of,
+    learnable,
+    readable,
+    refuse_shared,
+    unlabelled_of,
+    untrained_space,
+)
 from diptych.tasks.space_classifier import SpaceClassifier
 
 SCRATCH, ZERO_SHOT = "from scratch", "zero-shot"

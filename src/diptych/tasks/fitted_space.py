@@ -17,8 +17,7 @@ from diptych.features.spaces import StoredSpace
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.extend import ZERO_SHOT, Extended, right_answers
-from diptych.tasks.extend_evidence import readable
-from diptych.tasks.extenders import untrained_space
+from diptych.tasks.extenders import readable, untrained_space
 from diptych.tasks.space_classifier import SpaceClassifier
 
 

@@ -185,12 +185,9 @@ class Predictor:
         if folder.exists() and overwrite and not (folder / ABOUT).is_file():
             raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
         own = {
-            "schema": SCHEMA,
-            "kind": "classifier",
-            "classes": self.classes.names,
-            "spec": self.backbone.spec.as_dict(),
+            "schema": SCHEMA, "kind": "classifier", "classes": self.classes.names, "spec": self.backbone.spec.as_dict(),
             "fingerprint": self.backbone.fingerprint,
-        }
+        }  # fmt: skip
         with drafted(folder, overwrite=overwrite) as draft:
             portable.save(Calibrated(self.fitted, self.calibration), draft)
             end = {

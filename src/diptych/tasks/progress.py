@@ -81,12 +81,8 @@ class Display:
                     return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                Rate(),
-                TimeRemainingColumn(),
-            )
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
+            )  # fmt: skip
             self._live = Progress(*columns, console=Console(stderr=True), transient=True)
             self._live.start()
         return self._live.add_task(name, total=total, completed=done)

@@ -20,36 +20,59 @@ if TYPE_CHECKING:
     from diptych.core import Backbone, Run, Runner, Spec
 
 PACKAGES = (
-    "diptych",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "transformers",
-    "onnxruntime",
-    "numpy",
+    "diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy",
     "scikit-learn",
-)
+)  # fmt: skip
 ZERO_SHOT = "zeroshot_classification"
 FEW_SHOT = "fewshot_classification"
 
 
 @dataclass(frozen=True)
-class Record:
+class About:
+    """What a record says besides its numbers.
+
+    Args:
+        dataset: as CLIP_benchmark names it.
+        source: what ``open_data`` was given; ``data_hash``: of the files and labels behind it.
+        method: slug of the system; ``variant``: its row on the board, "" for the default.
+        shots, seed, val: protocol; ``val`` is "coop", "full" or "" for rows without choices.
+        texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
+        unlabelled: source of images without labels that were given apart, "" if none, or those of train;
+            ``unlabelled_hash``: of what it held.
+        images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
+        skipped: names of unreadable items and why.
+        fitted: what was loaded instead of fitting: "folder", "sha256" of its description, "system" with its settings,
+            "backbone" and the version "diptych" that wrote it; {}: the system was fitted.
+    """
+
+    dataset: str = ""
+    source: str = ""
+    data_hash: str = ""
+    method: str = ""
+    variant: str = ""
+    shots: int = 0
+    seed: int = 0
+    val: str = ""
+    texts: str = ""
+    texts_hash: str = ""
+    unlabelled: str = ""
+    unlabelled_hash: str = ""
+    images: int = 0
+    extra_texts: int = 0
+    command: str = ""
+    skipped: tuple[str, ...] = ()
+    fitted: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(About):
     """The result of one method on one data set with one seed. Metrics are fractions; NaN is written as null.
 
     Args:
-        dataset, model, pretrained, task, metrics, language: as CLIP_benchmark names them.
+        model, pretrained, task, metrics, language: as CLIP_benchmark names them.
         classnames, templates: as CLIP_benchmark names them.
         ci95: metric -> (low, high), bootstrap over the test items.
-        method: slug of the system; ``variant``: its row on the board, "" for the default.
-        shots, seed, val: protocol; ``val`` is "coop", "full" or "" for rows without choices.
-        source: what ``open_data`` was given; ``data_hash``: of the files and labels behind it.
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
-        texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
-        unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it
-            held.
-        images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
         held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what
             choices between rows read.
         acting: what probabilities came to on test after calibration on the held items, see ``Calibration.report``, and
@@ -59,37 +82,22 @@ class Record:
         device, threads, versions, machine, command, date: where, how and when.
         engine, precision: what made the vectors, see ``engine_of`` and ``precision_of``.
         precision_asked: what the run asked for; towers and trainings, which no engine runs, keep to it.
-        skipped: names of unreadable items and why.
-        fitted: what was loaded instead of fitting: "folder", "sha256" of its description, "system" with its settings,
-            "backbone" and the version "diptych" that wrote it; {}: the system was fitted.
     """
 
-    dataset: str
+    dataset: str = field()
+    method: str = field()
     model: str
     pretrained: str
     task: str
     metrics: Mapping[str, float | None]
-    method: str
     language: str = "en"
     classnames: Sequence[str] = ()
     templates: Sequence[str] = ()
     ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    variant: str = ""
-    shots: int = 0
-    seed: int = 0
-    val: str = ""
-    source: str = ""
-    data_hash: str = ""
     backbone: str = ""
     fingerprint: str = ""
     template_hash: str = ""
-    texts: str = ""
-    texts_hash: str = ""
-    unlabelled: str = ""
-    unlabelled_hash: str = ""
     items: int = 0
-    images: int = 0
-    extra_texts: int = 0
     held: Mapping[str, float | None] = field(default_factory=dict)
     acting: Mapping[str, float | None] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -101,10 +109,7 @@ class Record:
     threads: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: str = ""
-    command: str = ""
     date: str = ""
-    skipped: Sequence[str] = ()
-    fitted: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -220,18 +225,10 @@ def _named(parts: Mapping[str, str]) -> str:
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
     """Return what a result says beside its numbers: backbone, device, threads, versions, machine, command, date."""
     return {
-        "backbone": backbone.spec.name,
-        "fingerprint": backbone.fingerprint,
-        "device": run.device,
-        "precision": precision_of(backbone, run),
-        "precision_asked": run.precision,
-        "engine": engine_of(backbone, run),
-        "threads": threads(),
-        "versions": versions(),
-        "machine": machine(),
-        "command": command,
-        "date": now(),
-    }
+        "backbone": backbone.spec.name, "fingerprint": backbone.fingerprint, "device": run.device,
+        "precision": precision_of(backbone, run), "precision_asked": run.precision, "engine": engine_of(backbone, run),
+        "threads": threads(), "versions": versions(), "machine": machine(), "command": command, "date": now(),
+    }  # fmt: skip
 
 
 def peak_memory_mib() -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from diptych.core import Ask, DataError, Evidence, Kit, Rewriter, Run, Text, UsageError, Writer
 from diptych.data.words.textfiles import read_text
 from diptych.features import artefacts
-from diptych.metrics.caption_wording import distinct
+from diptych.metrics.caption import distinct
 from diptych.train.parameters import resumable
 
 CHOICES = 5

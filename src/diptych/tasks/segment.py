@@ -113,12 +113,7 @@ def segmented(
                 (regions,) = fitted.regions(photo, run)
                 labels, sure, segments = asked.answer(regions, scored=confidence)
                 yield Segmented(
-                    photo.name(0),
-                    photo[0],
-                    labels,
-                    asked.classes.names,
-                    sure if confidence else None,
-                    segments,
+                    photo.name(0), photo[0], labels, asked.classes.names, sure if confidence else None, segments
                 )
             bar.advance()
 

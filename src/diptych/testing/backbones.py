@@ -232,26 +232,18 @@ class DeepBackbone(SmallBackbone):
 
 
 @dataclass(frozen=True)
-class ViTImage:
+class ViTImage(TowerText):
     """A random ViT on 16 x 16 pixels in patches of 4."""
 
-    tower: Any
-    fingerprint: str
     modality: str = "image"
-    dim: int = DIM
     size: int | None = VIT_SIDE
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
         """Return (B, 3, h, w) pixels."""
         return _pixels(items, VIT_SIDE)
 
-    def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, D) embeddings."""
-        out: Tensor = self.tower.project(self.tower.pooled(self.tower.blocks(self.tower.start(x))))
-        return out
 
-
-class VisualBackbone(Backbone):
+class VisualBackbone(SmallBackbone):
     """A small backbone with both towers, a random ViT and text transformer of open_clip, which can be rebuilt.
 
     Args:
@@ -282,26 +274,12 @@ class VisualBackbone(Backbone):
         }
 
     @property
-    def encoders(self) -> dict[str, Any]:
-        """The encoders of images and texts."""
-        return self._encoders
-
-    @property
-    def score(self) -> Score:
-        """How scores become probabilities."""
-        return self._score
-
-    @property
     def spec(self) -> Spec:
         """What it is."""
         pixels = PixelRecipe(VIT_SIDE, HALVES, HALVES, resize="squash")
         return Spec(
             "visual", "small", "vit", "random:0", "gelu", "words", CONTEXT, 0, "argmax", DIM, pixels, self._score
         )
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return 20 and, for a sigmoid, a bias of -10."""
-        return torch.tensor(20.0), torch.tensor(-10.0 if self._score == "sigmoid" else 0.0)
 
     def tower(self, modality: str) -> Tower:
         """Return the tower of images or of texts."""

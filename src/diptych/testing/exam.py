@@ -33,7 +33,7 @@ from diptych.core import (
 )
 from diptych.core.errors import EXTRAS
 from diptych.features import artefacts
-from diptych.testing.backbones import SmallBackbone, backbone_for
+from diptych.testing.backbones import SmallBackbone, backbone_for, small_clip
 from diptych.testing.compare import close, contents, digest, global_dice, global_state, same
 from diptych.testing.harm import harms
 
@@ -94,6 +94,7 @@ class Exam(ABC):
     hookless: ClassVar[bool] = True  # whether a backbone without the hooks of the card must be refused in fit
     alone: ClassVar[tuple[float, float]] = (1e-4, 1e-5)  # how far an item alone may be from the same among others
     names_evidence: ClassVar[bool] = False  # whether the error of missing evidence has the name of its field
+    clip: ClassVar[bool] = False  # whether the backbone is the small CLIP, which has every hook
     part_names: ClassVar[Mapping[str, str]] = {}  # interface of a part -> the name by which kits hold it
 
     def __init__(
@@ -135,7 +136,7 @@ class Exam(ABC):
     @cached_property
     def backbone(self) -> Any:
         """A small random backbone with the hooks of the card and no others, where there is such a one."""
-        return self.placed(backbone_for(self.card.needs.hooks))
+        return self.placed(small_clip() if self.clip else backbone_for(self.card.needs.hooks))
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return the parts of the kit beside the backbone."""
@@ -156,9 +157,9 @@ class Exam(ABC):
         """What must not be written into."""
         return self.evidence
 
-    @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Any:
         """Return what the system fits."""
+        return self.make().fit(kit, evidence, run)
 
     @abstractmethod
     def answer(self, fitted: Any, run: Run) -> Any:
@@ -278,10 +279,7 @@ class Exam(ABC):
         says which system fitted it.
         """
         fitted, system = self.kept(self.first.fitted), self.make()
-        require(
-            frozen(type(fitted)),
-            f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)",
-        )
+        require(frozen(type(fitted)), f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fitted"
             artefacts.save(fitted, path, system)
@@ -412,10 +410,7 @@ class Exam(ABC):
     def parameters_are_frozen_and_documented(self) -> None:
         """The class is a frozen dataclass; its docstring has the source and every parameter, each with a default."""
         system, text = self.system, inspect.getdoc(self.system) or ""
-        require(
-            frozen(system),
-            f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)",
-        )
+        require(frozen(system), f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)")
         require("Source:" in text, 'the docstring has no line "Source: ..." with section and equation of the paper')
         for field in dataclasses.fields(system):  # type: ignore[arg-type]
             require(f"{field.name}: " in text, f'the docstring lacks "{field.name}: ..." under Args')
@@ -429,18 +424,12 @@ class Exam(ABC):
         if self.further:
             return _named(self.answers_as_its_role_says, *self.row_promises())
         listed = [
-            self.the_card_is_complete,
-            self.parameters_are_frozen_and_documented,
-            self.answers_as_its_role_says,
-            self.same_seed_same_bits,
-            self.another_seed_changes_nothing_where_the_card_says_so,
-            self.gradient_mode_does_not_matter,
-            self.global_state_is_untouched,
-            self.inputs_are_not_written,
-            self.asked_twice_it_answers_the_same,
-            self.an_item_alone_is_answered_as_among_others,
+            self.the_card_is_complete, self.parameters_are_frozen_and_documented, self.answers_as_its_role_says,
+            self.same_seed_same_bits, self.another_seed_changes_nothing_where_the_card_says_so,
+            self.gradient_mode_does_not_matter, self.global_state_is_untouched, self.inputs_are_not_written,
+            self.asked_twice_it_answers_the_same, self.an_item_alone_is_answered_as_among_others,
             self.no_items_get_no_answers,
-        ]
+        ]  # fmt: skip
         needs = self.card.needs
         if self.saves:
             listed += [self.what_is_fitted_can_be_saved, self.a_folder_that_does_not_fit_is_refused]
@@ -468,6 +457,16 @@ class Exam(ABC):
 
 def _named(*promises: Callable[[], None]) -> dict[str, Callable[[], None]]:
     return {promise.__name__: promise for promise in promises}
+
+
+def plain(values: torch.Tensor) -> tuple[tuple[bool, str], ...]:
+    """Return what scores must be, as rules for ``faults``: finite float32 on the CPU, without gradients."""
+    return (
+        (values.dtype == torch.float32, f"scores are {values.dtype}, not torch.float32"),
+        (not values.requires_grad, "scores take gradients: compute them within torch.no_grad()"),
+        (values.device.type == "cpu", f"scores are on {values.device}, not on the CPU"),
+        (bool(torch.isfinite(values).all()), "scores are not finite"),
+    )
 
 
 def faults(*rules: tuple[bool, str]) -> None:

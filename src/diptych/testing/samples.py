@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,10 +173,12 @@ class Pairs:
 
     start: int = 0
 
-    def __iter__(self) -> Iterator[tuple[int, Pair]]:
-        return ((i, Pair(i)) for i in range(self.start, len(PHOTOS)))
+    item: ClassVar[type[Any]] = Pair
 
-    def seek(self, position: int) -> Pairs:
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return ((i, type(self).item(i)) for i in range(self.start, len(PHOTOS)))
+
+    def seek(self, position: int) -> Self:
         """Return the stream from a position on."""
         return replace(self, start=position)
 

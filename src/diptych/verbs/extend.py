@@ -197,7 +197,7 @@ class Extend(Verb):
         return kind.open([path], Request(keys=context.keys, frames=frames, label=self.label or ""))
 
     def _classes(self, data: LabelledData, kind: Modality) -> ClassNames:
-        from diptych.tasks.extend_evidence import classes_of
+        from diptych.tasks.extenders import classes_of
         from diptych.verbs.names import names_of
 
         if not kind.named:

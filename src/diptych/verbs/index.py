@@ -177,7 +177,7 @@ class IndexPhotos(Verb):
     def _frames(self, photos: list[str]) -> int | None:
         """Return how many frames of each clip are looked at: as asked, 8 for videos, None for photos."""
         from diptych.data.format import FRAMES
-        from diptych.data.formats.clip_folder import holds_clips
+        from diptych.data.formats.item_folders import holds_clips
 
         if not photos or self.frames is not None or photos[0].startswith("demo:"):
             return self.frames

@@ -33,7 +33,7 @@ def clip_frames(photos: object, frames: int | None) -> int | None:
     if frames is not None or paths is None or paths[0].startswith("demo:"):
         return frames
     from diptych.data.format import FRAMES
-    from diptych.data.formats.clip_folder import holds_clips
+    from diptych.data.formats.item_folders import holds_clips
 
     return FRAMES if holds_clips(paths[0]) else None
 

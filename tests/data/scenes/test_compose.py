@@ -17,18 +17,9 @@ from diptych.data.scenes.compose import (
     relation_of,
     scene,
 )
-from diptych.data.scenes.sprites import (
-    COLOURS,
-    SHAPES,
-    TEXTURES,
-    Picture,
-    SpriteBank,
-    cut_out,
-    read_emoji,
-    shape_mask,
-    texture,
-)
+from diptych.data.scenes.sprites import COLOURS, SHAPES, TEXTURES, Picture, SpriteBank, read_emoji, shape_mask, texture
 from diptych.data.words.sentences import article
+from proofs.scenes.moving import cut_out
 
 RECIPE = SceneRecipe(SpriteBank(textures=TEXTURES), objects=(1, 2, 3), same=0.3, languages=("de", "fr", "es"))
 

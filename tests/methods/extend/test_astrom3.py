@@ -23,13 +23,14 @@ from diptych.core import (
     Subset,
     Table,
 )
-from diptych.data.stars import Star, Stars, paired_anew
+from diptych.data.stars import Star, Stars
 from diptych.features.embed import embed
 from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3
 from diptych.nn.spaces.star_space import StarSpace, windowed
 from diptych.nn.spaces.star_towers import CurveTower
 from diptych.nn.summed_pairs import SummedPairs
 from diptych.train.pair import PairTrainee
+from proofs.benches.stars import paired_anew
 from tests.support.refused import refused
 from tests.support.stars import GRID, star, stars
 

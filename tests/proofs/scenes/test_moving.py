@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from diptych.core import DataError, Samples, UsageError
-from diptych.data.scenes.sprites import Picture, white_cut_out
-from proofs.scenes.moving import BACKWARDS, MOTIONS, Moving, MovingClips, drawn_plan
+from diptych.data.scenes.sprites import Picture
+from proofs.scenes.moving import BACKWARDS, MOTIONS, Moving, MovingClips, drawn_plan, white_cut_out
 
 RED = Picture("ball", np.dstack([np.full((10, 10), v, np.uint8) for v in (255, 0, 0, 255)]))
 GREEN = np.dstack([np.full((40, 40), v, np.uint8) for v in (0, 255, 0)])

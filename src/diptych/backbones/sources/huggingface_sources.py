@@ -202,13 +202,9 @@ def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
                 part.hidden_act = {"gelu_tanh": "gelu_pytorch_tanh"}.get(activation, activation)
     try:
         model, info = AutoModel.from_pretrained(
-            str(folder),
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
+            str(folder), config=config, local_files_only=True, trust_remote_code=False, output_loading_info=True,
             use_safetensors=safe,
-        )
+        )  # fmt: skip
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(
             f"transformers cannot load {folder} ({str(error).splitlines()[0]}): check its weights and {CONFIG}."

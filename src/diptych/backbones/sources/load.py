@@ -86,14 +86,9 @@ def _load(
                 f"take random ones: {name.canonical}?weights=random."
             )
         return openclip_sources.by_name(
-            name.architecture,
-            name.tag,
-            offline=offline,
-            random_seed=random_seed,
-            stated=stated,
-            truncate=truncate,
+            name.architecture, name.tag, offline=offline, random_seed=random_seed, stated=stated, truncate=truncate,
             allow_pickle=allow_pickle,
-        )
+        )  # fmt: skip
     if name.kind == "local":
         assert name.path is not None
         if name.architecture:
@@ -104,14 +99,9 @@ def _load(
             )
         return _local(name.path, name.canonical, offline, stated, truncate, allow_pickle)
     return _local(
-        _fetched(name, offline),
-        name.canonical,
-        offline,
-        stated,
-        truncate,
-        allow_pickle,
+        _fetched(name, offline), name.canonical, offline, stated, truncate, allow_pickle,
         prefer_openclip=name.kind == "hf-hub",
-    )
+    )  # fmt: skip
 
 
 def _embedded(name: str, truncate: bool) -> Backbone:

@@ -131,10 +131,6 @@ class OpenClip(ModuleBackbone):
         """Return a backbone with another module of the same architecture, and its own fingerprint."""
         digest = state_hash(module)
         return OpenClip(
-            module,
-            replace(spec, weights=f"state:{digest}"),
-            self.tokens,
-            config=self.config,
-            truncate=self._truncate,
+            module, replace(spec, weights=f"state:{digest}"), self.tokens, config=self.config, truncate=self._truncate,
             weights=digest,
-        )
+        )  # fmt: skip

@@ -59,13 +59,9 @@ def recipe(facts: Mapping[str, Any], config: Mapping[str, Any]) -> PixelRecipe:
             raise DataError(f"This model reads {size} pixels, and only square inputs are supported.")
         size = int(size[0])
     return PixelRecipe(
-        size,
-        triple(facts["mean"]),
-        triple(facts["std"]),
-        interpolation=facts.get("interpolation") or "bicubic",
-        resize=facts.get("resize_mode") or "shortest",
-        fill=int(facts.get("fill_color") or 0),
-    )
+        size, triple(facts["mean"]), triple(facts["std"]), interpolation=facts.get("interpolation") or "bicubic",
+        resize=facts.get("resize_mode") or "shortest", fill=int(facts.get("fill_color") or 0),
+    )  # fmt: skip
 
 
 def architecture(config: Mapping[str, Any]) -> str:

@@ -76,14 +76,7 @@ def from_file(
     spec = openclip_config.spec(f"local:{path}", architecture, digest, config, pixels, tokens, model)
     spec = apply(model, spec, row.architecture_changes())
     load_openclip(model, state, path, halved=row.halved)
-    return OpenClip(
-        model,
-        spec,
-        tokens,
-        config=config,
-        truncate=truncate,
-        weights=digest,
-    )
+    return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=digest)
 
 
 def _released(stated: Stated) -> Released:

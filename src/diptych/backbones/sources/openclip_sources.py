@@ -12,15 +12,7 @@ from torch import nn
 from diptych.backbones import hub
 from diptych.backbones.sources import openclip_config
 from diptych.backbones.sources.openclip import OpenClip
-from diptych.backbones.spec import (
-    NOTHING_STATED,
-    OPENAI_MEAN,
-    OPENAI_STD,
-    Stated,
-    agree,
-    file_hash,
-    state_hash,
-)
+from diptych.backbones.spec import NOTHING_STATED, OPENAI_MEAN, OPENAI_STD, Stated, agree, file_hash, state_hash
 from diptych.backbones.tokens import TOKENIZER_FILES, ClipBpe, Tokens, openclip_tokens
 from diptych.backbones.weights import find_weights, load_openclip, read_state
 from diptych.core import DataError, NotAvailable, Spec, UsageError
@@ -243,10 +235,6 @@ def from_model(
     """
     digest = state_hash(model)
     return OpenClip(
-        model,
-        replace(spec, weights=f"state:{digest}"),
-        tokens or ClipBpe(),
-        config=config,
-        truncate=truncate,
+        model, replace(spec, weights=f"state:{digest}"), tokens or ClipBpe(), config=config, truncate=truncate,
         weights=digest,
-    )
+    )  # fmt: skip

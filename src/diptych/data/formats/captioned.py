@@ -103,8 +103,6 @@ def _matches(path: Path, request: Request) -> bool:
 
 
 CAPTIONED = Format(
-    "a table with captions, or a folder with captions.csv",
-    _matches,
-    _read,
+    "a table with captions, or a folder with captions.csv", _matches, _read,
     frozenset(("captions", "captions or classes")),
-)
+)  # fmt: skip

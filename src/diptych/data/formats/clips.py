@@ -16,7 +16,7 @@ from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, Usage
 from diptych.data.folders import image_paths
 from diptych.data.images import MAX_PIXELS, open_image
 from diptych.data.inside import all_inside
-from diptych.data.keys import FileKeys
+from diptych.data.keys import FileKeys, KeyedFiles
 
 Clip = tuple[Image.Image, ...]
 MAX_FRAMES = 100_000
@@ -69,27 +69,23 @@ class OneFrame:
 
 
 @dataclass(frozen=True)
-class FrameFolders:
+class FrameFolders(KeyedFiles):
     """Folders of pictures as clips.
 
     An item is a tuple of ``frames`` upright RGB pictures, the segment middles of the files sorted by name.
 
     Args:
-        folders: N folders.
+        paths: N folders.
         frames: pictures an item, T.
     """
 
-    folders: Sequence[str]
+    paths: Sequence[str]
     frames: int = 8
     keys: FileKeys | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check(self.frames)
-        object.__setattr__(self, "folders", tuple(os.fspath(f) for f in self.folders))
-        object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
-
-    def __len__(self) -> int:
-        return len(self.folders)
+        super().__post_init__()
 
     def __getitem__(self, index: int, /) -> Clip:
         opened = {path: open_image(path) for path in dict.fromkeys(self._frames(index))}
@@ -104,12 +100,8 @@ class FrameFolders:
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256("/".join(keys.keys_of(self._frames(index))).encode()).hexdigest()
 
-    def name(self, index: int, /) -> str:
-        """Return the folder's path."""
-        return self.folders[index]
-
     def _frames(self, index: int) -> list[Path]:
-        folder = self.folders[index]
+        folder = self.paths[index]
         try:
             paths = [p for p in image_paths(folder) if p.parent == Path(folder)]
         except UsageError:
@@ -120,7 +112,7 @@ class FrameFolders:
 
 
 @dataclass(frozen=True)
-class Videos:
+class Videos(KeyedFiles):
     """Video files as clips, with the extra "video".
 
     An item is a tuple of ``frames`` upright RGB pictures, the segment middles.
@@ -142,11 +134,7 @@ class Videos:
     def __post_init__(self) -> None:
         _check(self.frames)
         _av()
-        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
-        object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
-
-    def __len__(self) -> int:
-        return len(self.paths)
+        super().__post_init__()
 
     def __getitem__(self, index: int, /) -> Clip:
         return read_video(self.paths[index], self.frames, self.max_pixels)
@@ -159,10 +147,6 @@ class Videos:
         """
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256(f"{keys.key(self.paths[index])}/{self.frames}".encode()).hexdigest()
-
-    def name(self, index: int, /) -> str:
-        """Return the file's path."""
-        return self.paths[index]
 
 
 def read_video(path: str | os.PathLike[str], frames: int = 8, max_pixels: int = MAX_PIXELS) -> Clip:

@@ -26,46 +26,19 @@ Entry = tuple[str, int, str]  # path of the picture, class position, class name
 # outside the file.
 _OPCODES = frozenset(
     {
-        "PROTO",
-        "FRAME",
-        "STOP",
-        "MARK",
-        "POP",
-        "POP_MARK",
-        "NONE",
-        "NEWTRUE",
-        "NEWFALSE",
-        "BINPUT",
-        "LONG_BINPUT",
-        "MEMOIZE",
-        "BINGET",
+        "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "NONE", "NEWTRUE", "NEWFALSE", "BINPUT", "LONG_BINPUT",
+        "MEMOIZE", "BINGET",
     }
     | {
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG1",
-        "BINFLOAT",
-        "SHORT_BINUNICODE",
-        "BINUNICODE",
-        "BINUNICODE8",
+        "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
         "LONG_BINGET",
     }
     | {
-        "EMPTY_LIST",
-        "APPEND",
-        "APPENDS",
-        "EMPTY_TUPLE",
-        "TUPLE",
-        "TUPLE1",
-        "TUPLE2",
-        "TUPLE3",
-        "EMPTY_DICT",
-        "SETITEM",
-        "SETITEMS",
+        "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT",
+        "SETITEM", "SETITEMS",
     }
     | {"GLOBAL", "STACK_GLOBAL", "NEWOBJ", "BUILD"}
-)
+)  # fmt: skip
 
 
 def read_coop_split(

@@ -1,14 +1,25 @@
-"""Folders of clips or point clouds: in class folders or not, with or without split folders above."""
+"""Folders of clips or point clouds: in class folders or not, with or without split folders above.
+
+A clip is a video, or a folder of frames; a cloud is a file of points or a mesh.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diptych.core import DataError, Samples, Table
+from diptych.data.format import FRAMES, Format
+from diptych.data.formats.clips import Clip, FrameFolders, Videos
+from diptych.data.formats.points import SUFFIXES, Clouds
+from diptych.data.images import SUFFIXES as PICTURES
+from diptych.data.keys import FileKeys, KeyedFiles
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+from diptych.data.named_sets import located
+from diptych.data.skipped import VIDEOS
 
 
 @dataclass(frozen=True)
@@ -70,3 +81,145 @@ def _by_class(folder: Path, is_item: Callable[[Path], bool], kind: ItemKind) -> 
     if not items and (empty := [c for c, members in folders.items() if not members]):
         raise DataError(f"No {kind.name}s of {empty[0]} below {folder}: add some, or remove the empty class folder.")
     return {None: items} if items else folders
+
+
+SURE = SUFFIXES - {".npy", ".txt"}
+"""Suffixes of files that are nothing else: folders of others may hold arrays and texts."""
+_CLOUD = ItemKind("cloud", f"a folder of files that end in {', '.join(sorted(SUFFIXES))}")
+
+
+def is_cloud(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file with the suffix of a point cloud or a mesh."""
+    return Path(path).suffix.lower() in SUFFIXES and not Path(path).is_dir()
+
+
+def holds_clouds(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a point cloud or a mesh, or a folder whose first file is one; .npy and .txt count as
+    clouds where they are named themselves alone.
+    """
+    if is_cloud(path):
+        return Path(path).suffix.lower() != ".txt"
+    for _, folders, files in os.walk(located(path)):
+        folders.sort()
+        names = sorted(n for n in files if not n.startswith((".", "__")))
+        if names:
+            return Path(names[0]).suffix.lower() in SURE
+    return False
+
+
+def read_clouds(root: Path, keys: FileKeys | None = None) -> LabelledData:
+    """Read point clouds and meshes from a file, or a folder with the layout of ``class_folder``:
+    ``root/train/chair/CLOUD``, ``root/chair/CLOUD`` or ``root/CLOUD``.
+
+    Returns:
+        Its splits; classes are the folder names, sorted, () without class folders.
+
+    Raises:
+        DataError: there is no cloud, or clouds lie beside class folders.
+    """
+    if is_cloud(root):
+        return LabelledData(root.stem, (), {"test": Table(Clouds([str(root)], keys=keys))})
+    return by_folders(root, is_cloud, lambda paths: Clouds(paths, keys=keys), _CLOUD)
+
+
+CLOUDS = Format(
+    f"a point cloud or mesh ({', '.join(sorted(SUFFIXES))}) or a folder of them",
+    lambda path, request: path.is_dir() or is_cloud(path),
+    lambda path, request: read_clouds(path, request.keys),
+    frozenset(("clouds",)),
+)
+
+
+@dataclass(frozen=True)
+class ClipFiles(KeyedFiles):
+    """Videos and folders of frames, mixed, as clips; see ``Videos`` and ``FrameFolders``.
+
+    Args:
+        paths: N files and folders.
+        frames: pictures an item, T.
+    """
+
+    paths: Sequence[str]
+    frames: int = FRAMES
+    keys: FileKeys | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_parts", (FrameFolders(self.paths, self.frames, self.keys),))
+        if any(is_video(p) for p in self.paths):
+            object.__setattr__(
+                self, "_parts", (*self.__dict__["_parts"], Videos(self.paths, self.frames, keys=self.keys))
+            )
+
+    def __getitem__(self, index: int, /) -> Clip:
+        return self._part(index)[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the key of the video, or of the frames.
+
+        Raises:
+            UnreadableItem: there are none.
+        """
+        return self._part(index).key(index)
+
+    def _part(self, index: int) -> FrameFolders | Videos:
+        part: FrameFolders | Videos = self.__dict__["_parts"][int(is_video(self.paths[index]))]
+        return part
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path has the suffix of a video."""
+    return Path(path).suffix.lower() in VIDEOS
+
+
+def holds_clips(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a video, or a folder whose first picture or video is a video.
+
+    A folder of pictures may have photos or frames.
+    """
+    if is_video(path):
+        return True
+    for here, folders, files in os.walk(located(path)):
+        folders.sort()
+        for name in sorted(files):
+            if not name.startswith((".", "__")) and Path(here, name).suffix.lower() in VIDEOS | set(PICTURES):
+                return is_video(name)
+    return False
+
+
+def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -> LabelledData:
+    """Read clips.
+
+    Args:
+        root: a clip, which is a video or a folder with pictures directly in it; or a folder of clips with the layout of
+            ``class_folder``: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``.
+        frames: pictures an item, T.
+        keys: cache of content keys.
+
+    Returns:
+        Its splits; classes are the folder names, sorted, () without class folders.
+
+    Raises:
+        DataError: there is no clip, or clips lie beside class folders.
+        MissingExtra: a video, and PyAV is not installed.
+    """
+    if is_clip(root):
+        return LabelledData(root.stem, (), {"test": Table(ClipFiles([str(root)], frames, keys))})
+    return by_folders(root, is_clip, lambda paths: ClipFiles(paths, frames, keys), _CLIP)
+
+
+def is_clip(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a video, or a folder with pictures directly in it."""
+    if not Path(path).is_dir():
+        return is_video(path)
+    return any(p.is_file() and p.suffix.lower() in PICTURES for p in visible(Path(path)))
+
+
+_CLIP = ItemKind("clip", "a folder of videos, or of folders that hold the frames of a clip each")
+
+CLIPS = Format(
+    f"a video ({', '.join(sorted(VIDEOS))}) or a folder of clips",
+    lambda path, request: path.is_dir() or (path.exists() and is_video(path)),
+    lambda path, request: read_clips(path, request.frames, request.keys),
+    frozenset(("clips",)),
+)

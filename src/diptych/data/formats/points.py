@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.formats.arrays import open_npy
 from diptych.data.inside import all_inside
-from diptych.data.keys import FileKeys
+from diptych.data.keys import FileKeys, KeyedFiles
 
 SUFFIXES = frozenset((".npy", ".xyz", ".txt", ".pts", ".ply", ".off", ".obj", ".stl"))
 MAX_BYTES = 512 * 2**20
@@ -23,7 +23,7 @@ MAX_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
-class Clouds:
+class Clouds(KeyedFiles):
     """Files of points as samples: an item is (P, 3) float32, as stored (see ``unit_sphere``).
 
     Args:
@@ -40,11 +40,7 @@ class Clouds:
     def __post_init__(self) -> None:
         if self.points < 1:
             raise UsageError(f"points must be at least 1 a mesh, got {self.points}.")
-        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
-        object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
-
-    def __len__(self) -> int:
-        return len(self.paths)
+        super().__post_init__()
 
     def __getitem__(self, index: int, /) -> NDArray[np.float32]:
         keys: FileKeys = self.__dict__["_keys"]
@@ -58,10 +54,6 @@ class Clouds:
         """
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256(f"{keys.key(self.paths[index])}/{self.points}".encode()).hexdigest()
-
-    def name(self, index: int, /) -> str:
-        """Return the file's path."""
-        return self.paths[index]
 
 
 def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) -> NDArray[np.float32]:

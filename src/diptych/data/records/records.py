@@ -341,11 +341,7 @@ def _picture(path: Path, request: Request) -> Records:
 
 
 RECORDS: tuple[Format[Records], ...] = (
-    Format(
-        "",
-        lambda path, request: bool(_metadata(path)),
-        _metadata_rows,
-    ),
+    Format("", lambda path, request: bool(_metadata(path)), _metadata_rows),
     Format("a folder", lambda path, request: path.is_dir(), lambda path, request: _folder(path, request.keys)),
     Format(
         "a .tar",

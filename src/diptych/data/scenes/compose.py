@@ -215,13 +215,9 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
     g = generator_of(seed ^ 0xC11F, number)
     thing = draw_objects(replace(recipe, objects=(1,)), g)[0]
     kinds = {
-        "moves left": (-1, 0, 0),
-        "moves right": (1, 0, 0),
-        "moves up": (0, -1, 0),
-        "moves down": (0, 1, 0),
-        "grows": (0, 0, 1),
-        "shrinks": (0, 0, -1),
-    }
+        "moves left": (-1, 0, 0), "moves right": (1, 0, 0), "moves up": (0, -1, 0), "moves down": (0, 1, 0),
+        "grows": (0, 0, 1), "shrinks": (0, 0, -1),
+    }  # fmt: skip
     verb = list(kinds)[int(g.integers(len(kinds)))]
     dx, dy, grow = kinds[verb]
     background = recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))]
@@ -233,12 +229,10 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
         y = 0.5 + 0.6 * dy * t if dy else thing.centre[1]
         scenes.append(
             render(
-                recipe,
-                (replace(thing, centre=(float(x), float(y)), side=float(thing.side * (1 + grow * t))),),
-                background,
-                g,
+                recipe, (replace(thing, centre=(float(x), float(y)), side=float(thing.side * (1 + grow * t))),),
+                background, g,
             )
-        )
+        )  # fmt: skip
     return scenes, f"{scenes[0].captions['short']} {verb}"
 
 

@@ -20,17 +20,10 @@ from diptych.core import DataError, NotAvailable
 from diptych.data.rows import reading_parquet
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
-    "red": (214, 40, 40),
-    "orange": (244, 140, 24),
-    "yellow": (248, 216, 40),
-    "green": (44, 160, 60),
-    "cyan": (40, 196, 208),
-    "blue": (36, 84, 210),
-    "purple": (132, 50, 176),
-    "pink": (248, 140, 190),
-    "brown": (124, 76, 36),
-    "gray": (132, 132, 132),
-}
+    "red": (214, 40, 40), "orange": (244, 140, 24), "yellow": (248, 216, 40), "green": (44, 160, 60),
+    "cyan": (40, 196, 208), "blue": (36, 84, 210), "purple": (132, 50, 176), "pink": (248, 140, 190),
+    "brown": (124, 76, 36), "gray": (132, 132, 132),
+}  # fmt: skip
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 _DRAWN = 192  # side of the original masks in pixels, which are larger than any use
 
@@ -52,36 +45,16 @@ _POLYGONS: Mapping[str, list[tuple[float, float]]] = {
     "cross": [
         (x, y)
         for x, y in (
-            (0.34, 0.04),
-            (0.66, 0.04),
-            (0.66, 0.34),
-            (0.96, 0.34),
-            (0.96, 0.66),
-            (0.66, 0.66),
-            (0.66, 0.96),
-            (0.34, 0.96),
-            (0.34, 0.66),
-            (0.04, 0.66),
-            (0.04, 0.34),
-            (0.34, 0.34),
+            (0.34, 0.04), (0.66, 0.04), (0.66, 0.34), (0.96, 0.34), (0.96, 0.66), (0.66, 0.66), (0.66, 0.96),
+            (0.34, 0.96), (0.34, 0.66), (0.04, 0.66), (0.04, 0.34), (0.34, 0.34),
         )
     ],
     "arrow": [(0.02, 0.36), (0.52, 0.36), (0.52, 0.1), (0.98, 0.5), (0.52, 0.9), (0.52, 0.64), (0.02, 0.64)],
-}
+}  # fmt: skip
 SHAPES = (
-    "circle",
-    "square",
-    "triangle",
-    "star",
-    "heart",
-    "cross",
-    "diamond",
-    "pentagon",
-    "hexagon",
-    "crescent",
-    "ring",
+    "circle", "square", "triangle", "star", "heart", "cross", "diamond", "pentagon", "hexagon", "crescent", "ring",
     "arrow",
-)
+)  # fmt: skip
 
 
 @cache
@@ -206,45 +179,3 @@ def read_emoji(path: Path, style: str = "google", groups: frozenset[str] | None 
             )
         )
     return tuple(pictures)
-
-
-def cut_out(image: Image.Image, mask: Image.Image, name: str) -> Picture:
-    """Cut a picture sprite from a photo by a mask of the same size (non-zero is the object), cropped to the mask's box.
-
-    Raises:
-        DataError: sizes differ, or the mask is empty.
-    """
-    if image.size != mask.size:
-        raise DataError(f"Mask of {name!r} is {mask.size} but the image is {image.size}: they must have one size.")
-    alpha = (np.asarray(mask.convert("L")) > 0).astype(np.uint8) * 255
-    if not alpha.any():
-        raise DataError(f"Mask of {name!r} is empty: nothing to cut out.")
-    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return Picture(name, np.dstack([np.asarray(image.convert("RGB"))[window], alpha[window]]))
-
-
-def white_cut_out(image: Image.Image, name: str) -> Picture:
-    """Cut a picture sprite from a photo on a white background, padded to a square with transparent pixels.
-
-    The background is the white pixels, of three channels of at least 243, that are connected to the border.
-
-    Args:
-        image: photo on a white background.
-        name: name of the object.
-
-    Raises:
-        DataError: the whole photo is white.
-    """
-    from scipy.ndimage import label
-
-    pixels = np.asarray(image.convert("RGB"))
-    patches, _ = label(np.pad((pixels >= 243).all(2), 1, constant_values=True))
-    solid = (patches != patches[0, 0])[1:-1, 1:-1]
-    picture = cut_out(image, Image.fromarray((solid * 255).astype(np.uint8)), name)
-    height, width = picture.rgba.shape[:2]
-    side = max(height, width)
-    square = np.zeros((side, side, 4), np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = picture.rgba
-    return Picture(name, square)

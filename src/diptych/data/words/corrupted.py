@@ -51,12 +51,8 @@ def shuffled(words: Words, vocabulary: Sequence[str], rng: np.random.Generator) 
 
 
 KINDS: tuple[Callable[[Words, Sequence[str], np.random.Generator], Words], ...] = (
-    repeated,
-    removed,
-    inserted,
-    replaced,
-    shuffled,
-)
+    repeated, removed, inserted, replaced, shuffled,
+)  # fmt: skip
 """The five kinds, equally likely."""
 
 

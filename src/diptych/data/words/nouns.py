@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from typing import Literal
 
 from diptych.core import MissingExtra, NotAvailable
-from diptych.data.words.foils import NOT_NOUNS
 from diptych.data.words.wordnet import WordNet
 
 Tagger = Literal["wordnet", "nltk"]
@@ -30,7 +29,12 @@ LONGEST = 3
 """Words of the longest phrase."""
 NLTK_DATA = "averaged_perceptron_tagger_eng"
 """What nltk's tagger needs beside its package."""
-
+_OTHERWISE = """white black red brown blue green yellow orange pink tan blond blonde young old male female adult short
+long top back front side right left light dark open clear down in on at out up off over by standing sitting building
+running playing small large big wild dry have heavy empty forward grey gray colored asian martial eats cross can bars
+hood hose mini native single plain"""
+NOT_NOUNS = frozenset(_OTHERWISE.split())
+"""Words that captions use mostly as other parts of speech, though WordNet lists a noun."""
 _MORE = """about above across after against all along also an and another are area around as at away background
 barefoot be become been before begin behind being below beneath beside between both bottom but camera climb
 close closeup couple distance do during each edge end eye facing few for foreground four from front get go

@@ -12,10 +12,7 @@ from types import MappingProxyType
 PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "air": (
-            "an object against the {}",
-            "a vehicle in the {}",
-            "a tower against the {}",
-            "things that fly in the {}",
+            "an object against the {}", "a vehicle in the {}", "a tower against the {}", "things that fly in the {}",
         ),
         "water": ("something in the {}", "an animal in the {}", "a boat on the {}", "a fish in the {}"),
         "ground": ("an animal on the {}", "a ball on the {}", "an object on the {}"),
@@ -25,7 +22,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "built": ("a photo of a {}.", "something in the {}", "the front of a {}"),
         "indoors": ("furniture against the {}", "an object on the {}", "something on the {}"),
     }
-)
+)  # fmt: skip
 """Kind of stuff -> phrases with {} for the word."""
 WORDS: Mapping[str, str] = MappingProxyType(
     {

@@ -13,14 +13,9 @@ SINGLE = ("a photo of a {}.",)
 """The template of CoOp and later papers for photos of objects."""
 
 ENSEMBLE = (
-    "itap of a {}.",
-    "a bad photo of the {}.",
-    "a origami {}.",
-    "a photo of the large {}.",
-    "a {} in a video game.",
-    "art of the {}.",
-    "a photo of the small {}.",
-)
+    "itap of a {}.", "a bad photo of the {}.", "a origami {}.", "a photo of the large {}.", "a {} in a video game.",
+    "art of the {}.", "a photo of the small {}.",
+)  # fmt: skip
 """The seven templates of Tip-Adapter and GDA on ImageNet, selected by OpenAI."""
 
 VILD = (

@@ -47,7 +47,7 @@ from diptych.features.embed import embed
 from diptych.features.modality_space import ModalitySpace
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.extend import with_classes
-from diptych.tasks.extend_evidence import readable, with_texts
+from diptych.tasks.extenders import readable, with_texts
 from diptych.tasks.fitted_space import for_classes, read
 
 

@@ -37,11 +37,11 @@ from diptych.evaluation.few_shot.inputs import code_of, readable_hash
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
 from diptych.evaluation.kept import kept
-from diptych.evaluation.measure import About, evaluate
+from diptych.evaluation.measure import evaluate
 from diptych.evaluation.outcome import Outcome
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
-from diptych.tasks.record import Record, engine_of, versions
+from diptych.tasks.record import About, Record, engine_of, versions
 
 
 @dataclass

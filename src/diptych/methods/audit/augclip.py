@@ -209,12 +209,9 @@ class FittedAugCLIP(FittedPairScorer):
         plain = normalize(embed(self.backbone.image, pairs.items, run), dim=-1).double()
         change = torch.stack([_mean(vectors, t) - _mean(vectors, s) for s, t in zip(sources, targets, strict=True)])
         columns = (
-            cosine_similarity(plain, texts, dim=-1),
-            cosine_similarity(y - x, change, dim=-1),
-            cosine_similarity(y, x, dim=-1),
-            value,
-            reached,
-        )
+            cosine_similarity(plain, texts, dim=-1), cosine_similarity(y - x, change, dim=-1),
+            cosine_similarity(y, x, dim=-1), value, reached,
+        )  # fmt: skip
         named = {name: column.float() for name, column in zip(COLUMNS, columns, strict=True)}
         return PairScores(cosine_similarity(y, best, dim=-1).float(), (), named)
 

@@ -47,7 +47,7 @@ from diptych.data.factors import Altered
 from diptych.data.joined import Joined
 from diptych.data.side_by_side import EMPTY, SideBySide
 from diptych.features.embed import embed
-from diptych.metrics.chance import at_chance
+from diptych.metrics.closed_intervals import at_chance
 from diptych.metrics.interval import Interval
 from diptych.metrics.pair_mean import pair_mean
 

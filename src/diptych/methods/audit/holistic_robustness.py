@@ -46,16 +46,13 @@ from diptych.data.cues import COLUMN as TEXTURE
 from diptych.data.factors import FACTORS, WORDS, Altered
 from diptych.features.embed import embed
 from diptych.features.subjects import Answers, answers, class_scores, embeddings
-from diptych.metrics.axes.calibration import calibrated, drawn
+from diptych.metrics.axes.calibration import calibrated, drawn, outlier_scores, told_apart
 from diptych.metrics.axes.common import FEW, half_of, mistakes, points, too_few
-from diptych.metrics.axes.cues import shape_bias
-from diptych.metrics.axes.factors import factor_drop, worst_factor
+from diptych.metrics.axes.factors import factor_drop, shape_bias, worst_factor
 from diptych.metrics.axes.recall import both_directions, geometry
 from diptych.metrics.axes.trends import effective_robustness, slopes
-from diptych.metrics.axes.unknown import outlier_scores, told_apart
 from diptych.metrics.calibration import fit_temperature
-from diptych.metrics.chance import at_chance
-from diptych.metrics.closed_intervals import newcombe, wilson
+from diptych.metrics.closed_intervals import at_chance, newcombe, wilson
 from diptych.metrics.interval import bootstrap_mean
 from diptych.metrics.outliers import nearest
 from diptych.nn.dense.correspondence import chance as chance_of_places
@@ -91,7 +88,7 @@ class HolisticRobustness(Auditor):
     Example:
         A model that follows the shape on two pictures and the texture on one of four:
 
-        >>> from diptych.metrics.axes.cues import cues
+        >>> from diptych.metrics.axes.factors import cues
         >>> shape, texture, pictures = cues(np.array([0, 0, 1, 2]), np.zeros(4, int), np.ones(4, int))
         >>> print(f"{shape / (shape + texture):.2f} of {pictures}")
         0.67 of 4

@@ -43,7 +43,7 @@ from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
 from diptych.data.markers import Marked
 from diptych.features.subjects import embeddings
-from diptych.metrics.chance import at_chance
+from diptych.metrics.closed_intervals import at_chance
 from diptych.metrics.interval import bootstrap_mean
 from diptych.nn.two_class_head import Bools, Cued, Head
 

@@ -156,20 +156,9 @@ class CapSAdapter(Classifier):
         kl = divergences(z, images, head, self.temperature)
         span = (float(kl.min()), float(kl.max()))
         start = FittedCapSAdapter(
-            classes,
-            backbone,
-            head,
-            images,
-            caption_vectors,
-            torch.tensor(labels),
-            self.temperature,
-            span,
-            (0.0, 0.0),
-            0.0,
-            0.0,
-            0.0,
-            0.0,
-        )
+            classes, backbone, head, images, caption_vectors, torch.tensor(labels), self.temperature, span, (0.0, 0.0),
+            0.0, 0.0, 0.0, 0.0,
+        )  # fmt: skip
         return self._searched(start, z, y, kl)
 
     def _searched(self, start: FittedCapSAdapter, z: Tensor, y: Tensor, kl: Tensor) -> FittedCapSAdapter:

@@ -73,13 +73,11 @@ GROUPS = (
     ("a photo of a {}.",),
     ("a photo of many {}.",),
     (
-        "a low resolution photo of a {}.",
-        "a pixelated photo of a {}.",
-        "a blurry photo of a {}.",
+        "a low resolution photo of a {}.", "a pixelated photo of a {}.", "a blurry photo of a {}.",
         "a bad photo of a {}.",
     ),
     ("a good photo of a {}.", "a bright photo of a {}."),
-)
+)  # fmt: skip
 """Groups of similar templates; the first of each starts a soft prompt.
 
 The sizes follow the authors' [1, 1, 4, 2] for SUN397.

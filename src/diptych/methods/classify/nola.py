@@ -187,14 +187,9 @@ class NoLA(Classifier):
             items = images if tuned else Vectors(embed(backbone.image, images, run, views=strong), images)
             data: Table[Any] = Table(items, {"label": Column("label", labels.numpy())})
             settings = Fit(
-                self.rate,
-                min(self.batch, len(images)),
-                self.epochs,
-                schedule=Schedule("constant"),
-                betas=(0.9, 0.999),
-                eps=1e-8,
-                decay=0.01,
-            )
+                self.rate, min(self.batch, len(images)), self.epochs, schedule=Schedule("constant"), betas=(0.9, 0.999),
+                eps=1e-8, decay=0.01,
+            )  # fmt: skip
 
             def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 return {"teacher": cross_entropy(student(batch["x"]), batch["y"], label_smoothing=0.1)}

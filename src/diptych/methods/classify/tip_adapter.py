@@ -27,19 +27,11 @@ from diptych.nn.cache_model import FittedCache, fit_cache
 
 PUBLISHED_SEARCH: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        "ImageNet": (7, 3),
-        "OxfordPets": (7, 3),
-        "UCF101": (7, 3),
-        "Caltech101": (12, 5),
-        "EuroSAT": (12, 10),
-        "SUN397": (12, 10),
-        "DTD": (13, 13),
-        "FGVCAircraft": (30, 30),
-        "Food101": (10, 10),
-        "Flowers102": (50, 50),
+        "ImageNet": (7, 3), "OxfordPets": (7, 3), "UCF101": (7, 3), "Caltech101": (12, 5), "EuroSAT": (12, 10),
+        "SUN397": (12, 10), "DTD": (13, 13), "FGVCAircraft": (30, 30), "Food101": (10, 10), "Flowers102": (50, 50),
         "StanfordCars": (20, 10),
     }
-)
+)  # fmt: skip
 """Where the authors' searches end, as (beta, alpha), by data set. They state no rule for the choice."""
 
 

@@ -75,16 +75,9 @@ class TipAdapterF(Classifier):
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
         """Train the keys on train, then choose alpha and beta; see ``fit_cache`` for what is chosen and raised."""
         return fit_cache(
-            kit,
-            classes,
-            evidence,
-            run,
-            alpha=self.alpha,
-            beta=self.beta,
-            search=self.search,
-            views=self.views,
+            kit, classes, evidence, run, alpha=self.alpha, beta=self.beta, search=self.search, views=self.views,
             trained=self._trained,
-        )
+        )  # fmt: skip
 
     def _trained(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:
         """Return the (M, D) keys after training on (M, A, D) views with their (M,) labels."""

@@ -49,12 +49,7 @@ from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
-from diptych.nn.hyperbolic import (
-    Geometry,
-    HypOCHead,
-    PairDistance,
-    pair_distance,
-)
+from diptych.nn.hyperbolic import Geometry, HypOCHead, PairDistance, pair_distance
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 

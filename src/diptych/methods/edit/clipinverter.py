@@ -147,15 +147,9 @@ class CLIPInverter(Editor):
             if steps:
                 trainee.refining = refining
                 own = Fit(
-                    rate,
-                    min(self.batch, len(table)),
-                    steps=steps,
-                    schedule=Schedule("constant"),
-                    optimizer="radam",
-                    betas=(0.95, 0.999),
-                    eps=1e-8,
-                    decay=0.0,
-                )
+                    rate, min(self.batch, len(table)), steps=steps, schedule=Schedule("constant"), optimizer="radam",
+                    betas=(0.95, 0.999), eps=1e-8, decay=0.0,
+                )  # fmt: skip
                 weights = train_parameters(trainee, table, own, run)
         return FittedCLIPInverter(fitted.backbone, self, fitted.generator, fitted.maps, weights)
 

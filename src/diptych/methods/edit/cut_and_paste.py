@@ -188,15 +188,9 @@ class FittedCutAndPaste(FittedEditor):
         picture = square_of(ask.reference, self.diffusion.size).to(run.device)
         g = run.generator("cut-and-paste/subject")
         v = subject_tokens(
-            self.diffusion,
-            told,
-            words.new,
-            picture,
-            g,
-            steps=m.subject_steps,
-            rate=m.subject_rate,
+            self.diffusion, told, words.new, picture, g, steps=m.subject_steps, rate=m.subject_rate,
             batch=m.subject_batch,
-        )
+        )  # fmt: skip
         return with_tokens(told, words.new, v)
 
     def cut(self, frames: Tensor, source: str, words: Exchange, threshold: float | None = None) -> Cut:

@@ -225,15 +225,9 @@ class DeltaEdit(Editor):
             return terms(mapper(*seen), (s[b] - s[a]).to(device))
 
         fit = Fit(
-            self.rate,
-            min(self.batch, len(s)),
-            self.passes,
-            schedule=Schedule("constant"),
-            optimizer="adam",
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            decay=0.0,
-        )
+            self.rate, min(self.batch, len(s)), self.passes, schedule=Schedule("constant"), optimizer="adam",
+            betas=(0.9, 0.999), eps=1e-8, decay=0.0,
+        )  # fmt: skip
         names = Texts(tuple(map(str, range(len(s)))))  # pictures of the bank are named by their number
         trainee = Step(mapper, lambda row, g: another(row, g, len(s)), loss)
         return train_parameters(trainee, Table(Vectors(s, names)), fit, run)

@@ -205,18 +205,9 @@ class GALIP(Editor):
         if self.size <= grid[0]:
             raise UsageError(f"size must be above the tower's grid of {grid[0]} cells, got {self.size}: give more.")
         return GanLayout(
-            self.noise,
-            backbone.spec.dim,
-            tower.width,
-            grid[0],
-            len(prompted_blocks(tower.depth)),
-            self.size,
-            self.width,
-            self.least,
-            self.bridge,
-            self.inner,
-            self.judge,
-        )
+            self.noise, backbone.spec.dim, tower.width, grid[0], len(prompted_blocks(tower.depth)), self.size,
+            self.width, self.least, self.bridge, self.inner, self.judge,
+        )  # fmt: skip
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedGALIP:
         """Train both networks on captioned pictures.
@@ -232,15 +223,9 @@ class GALIP(Editor):
         frozen.module().requires_grad_(False)
         trainee = _Adversaries(self, frozen, self.layout(backbone), run)
         fit = Fit(
-            self.rate,
-            self.batch,
-            steps=self.steps,
-            optimizer="adam",
-            betas=(0.0, 0.9),
-            decay=0.0,
-            schedule=Schedule("constant"),
-            log_every=50,
-        )
+            self.rate, self.batch, steps=self.steps, optimizer="adam", betas=(0.0, 0.9), decay=0.0,
+            schedule=Schedule("constant"), log_every=50,
+        )  # fmt: skip
         names = [n for n in trainee.module().state_dict() if n.startswith("generator.")]
         weights = train_parameters(trainee, evidence.train, fit, run, names)
         return FittedGALIP(backbone, self, {n.removeprefix("generator."): w for n, w in weights.items()})

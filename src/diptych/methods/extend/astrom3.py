@@ -120,20 +120,10 @@ class AstroM3(Extender):
     samples = "stars"
     quick = MappingProxyType(
         {
-            "dropouts": (0.1, 0.1, 0.1),
-            "length": 96,
-            "grid": (-3.0, 1.0, 256),
-            "width": 32,
-            "layers": 2,
-            "heads": 4,
-            "hidden": 64,
-            "facts": 64,
-            "dim": 64,
-            "epochs": 40,
-            "batch": 64,
-            "rate": 1e-3,
+            "dropouts": (0.1, 0.1, 0.1), "length": 96, "grid": (-3.0, 1.0, 256), "width": 32, "layers": 2, "heads": 4,
+            "hidden": 64, "facts": 64, "dim": 64, "epochs": 40, "batch": 64, "rate": 1e-3,
         }
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "length", "width", "layers", "heads", "hidden", "facts", "dim", "epochs", "batch")

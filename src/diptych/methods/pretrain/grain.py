@@ -58,13 +58,9 @@ class _Grained(RegionTrainee):
 
     def __init__(self, recipe: GRAIN, space: Backbone, run: Run, learns: Learns) -> None:
         super().__init__(
-            space,
-            run,
-            most=min(recipe.regions, len(decoder_of(space).codes) - 1),
-            draws=False,
-            read={"image": item, "text": View("text", either_caption)},
-            learns=learns,
-        )
+            space, run, most=min(recipe.regions, len(decoder_of(space).codes) - 1), draws=False,
+            read={"image": item, "text": View("text", either_caption)}, learns=learns,
+        )  # fmt: skip
         self.recipe = recipe
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:

@@ -189,14 +189,11 @@ def _crops(side: int, scale: tuple[float, float]) -> Callable[[Image.Image], Ten
     blur = 2 * (side // 20) + 1
     view: Callable[[Image.Image], Tensor] = T.Compose(
         [
-            T.RandomResizedCrop(side, scale, interpolation=T.InterpolationMode.BICUBIC),
-            T.RandomHorizontalFlip(),
-            T.RandomApply([T.ColorJitter(0.4, 0.4, 0.2, 0.1)], 0.8),
-            T.RandomGrayscale(0.2),
-            T.RandomApply([T.GaussianBlur(blur)], 0.5),
-            T.ToTensor(),
+            T.RandomResizedCrop(side, scale, interpolation=T.InterpolationMode.BICUBIC), T.RandomHorizontalFlip(),
+            T.RandomApply([T.ColorJitter(0.4, 0.4, 0.2, 0.1)], 0.8), T.RandomGrayscale(0.2),
+            T.RandomApply([T.GaussianBlur(blur)], 0.5), T.ToTensor(),
         ]
-    )
+    )  # fmt: skip
     return view
 
 

@@ -178,14 +178,9 @@ class UFFGTG(Rewriter):
         own = tuple(name for name, _ in module.named_parameters() if name.startswith("refiner."))
         groups = [ParamGroup(own), *([ParamGroup(tower, lr=self.tower_rate)] if tower else [])]
         fit = Fit(
-            self.rate,
-            min(self.batch, len(table)),
-            self.epochs,
-            schedule=Schedule("constant", warmup=self.warmup),
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            decay=0.01,
-        )
+            self.rate, min(self.batch, len(table)), self.epochs, schedule=Schedule("constant", warmup=self.warmup),
+            betas=(0.9, 0.999), eps=1e-8, decay=0.01,
+        )  # fmt: skip
         learnt = train_parameters(Step(module, view, loss, groups), table, fit, run, (*own, *tower))
         return FittedUFFGTG(backbone, self, vocabulary.words, learnt, reading)
 

@@ -1,18 +1,23 @@
-"""Axis of calibration: how far probabilities are from accuracies, and what one temperature changes."""
+"""Axis of calibration: how far probabilities are from accuracies, and what one temperature changes; and of unknown
+things: are items of none of the classes told from items of the classes?
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from diptych.core import Control, Finding, Run
-from diptych.metrics.calibration import fit_temperature, weighted_calibration_error
+from diptych.core import Control, Example, Finding, Run, Scores
+from diptych.metrics.axes.common import half_of
+from diptych.metrics.calibration import weighted_calibration_error
 from diptych.metrics.classification import weighted_mean
-from diptych.metrics.interval import bootstrap_mean, two_sided
-from diptych.metrics.outliers import maximum_probability
+from diptych.metrics.closed_intervals import wilson
+from diptych.metrics.detection import auroc_bootstrap, average_precision
+from diptych.metrics.interval import Interval, bootstrap_mean, two_sided
+from diptych.metrics.outliers import energy, false_positive_rate, maximum_concept_matching, maximum_probability
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,32 +29,6 @@ def log_likelihood(logits: Floats, labels: Ints, temperature: float = 1.0) -> Fl
     """Return log softmax(L / T) of the true class of N items, (N,), floored at float32's smallest probability."""
     p = log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels]
     return np.asarray(np.maximum(p, np.log(np.finfo(np.float32).tiny)))
-
-
-def cross_fitted(logits: Floats, labels: Ints, first: Bools, taught: Ints) -> Floats:
-    """Return the gain in log-likelihood by a temperature, (N,): each half is scaled by that of the other half.
-
-    Args:
-        logits: (N, K).
-        labels: (N,) true class positions.
-        first: (N,) mask of one half.
-        taught: (N,) labels that the temperature is fitted on; ``labels``, or permuted ones, by which any softening that
-            knows nothing of the answers shows what it gains.
-    """
-    gain = np.zeros(len(labels))
-    for fitted, measured in ((first, ~first), (~first, first)):
-        t = fit_temperature(logits[fitted], taught[fitted])
-        z, y = logits[measured], labels[measured]
-        gain[measured] = log_likelihood(z, y, t) - log_likelihood(z, y)
-    return gain
-
-
-def permuted(labels: Ints, first: Bools, run: Run) -> Ints:
-    """Return (N,) labels permuted within each half, so that each half keeps its counts."""
-    rng, taught = np.random.default_rng(run.integer("permuted labels")), labels.copy()
-    for half in (first, ~first):
-        taught[half] = rng.permutation(taught[half])
-    return taught
 
 
 def drawn(logits: Floats, rng: np.random.Generator) -> Ints:
@@ -111,3 +90,61 @@ def error_interval(confidence: Floats, hits: Bools, run: Run) -> tuple[float, fl
     high = two_sided(value, weighted_calibration_error(confidence, hits, counts, BINS)).high
     over = two_sided(0.0, weighted_mean(confidence - hits, counts))
     return value, min(max(0.0, over.low, -over.high), value), max(high, value)
+
+
+def outlier_scores(a: Scores) -> dict[str, Floats]:
+    """Return score name -> (N,) of "mcm" and "energy"; of a classifier's logits "mcm" is the maximum probability.
+
+    The energy of probabilities is 0 for every item, and is left out.
+
+    Cosines enter as they are: multiplied by the model's scale, nearly all confidences would be near 1. Classes that are
+    no candidates have no probability.
+    """
+    values = a.values.double().numpy()
+    if a.candidates is not None:
+        values = np.where(a.candidates.numpy(), values, -np.inf)
+    mcm = maximum_concept_matching(values) if a.kind == "cosine" else maximum_probability(values)
+    return {"mcm": mcm} if a.kind == "log_prob" else {"mcm": mcm, "energy": energy(values)}
+
+
+def told_apart(
+    name: str, about: str, score: str, inside: Floats, outside: Floats, recall: float, run: Run,
+    examples: tuple[Example, ...] = (), say: bool = True,
+) -> Finding:  # fmt: skip
+    """Return AUROC of one score; two halves of the own items are the control, and must not be told apart.
+
+    Args:
+        name: of the model.
+        about: name of the table of other items.
+        score: name of the score.
+        inside: (N,) scores of own items, which are the positive class.
+        outside: (M,) scores of other items.
+        recall: at which false positives are counted.
+        run: seed of the bootstrap and the halves.
+        examples: other items that pass for own ones.
+        say: whether to word the finding, which one score of several does.
+    """
+    first = half_of(len(inside), run, "own halves")
+    area, halves = _area(inside, outside, run), _area(inside[first], inside[~first], run)
+    rate, reached, _ = false_positive_rate(inside, outside, recall)
+    own = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
+    details: Mapping[str, float] = {
+        "false_positive_rate": rate,
+        "recall": reached,
+        "aupr": average_precision(np.r_[inside, outside], own),
+    }
+    return Finding(
+        name, f"auroc_{score}", area.value, (area.low, area.high), about, details, range=(0.0, 1.0),
+        count=len(outside), examples=examples,
+        control=Control("auroc_of_own_halves", halves.value, (halves.low, halves.high), 0.5),
+        says=f"{100 * rate:.0f} % of the pictures in {about}, which show none of the classes, still pass for one at "
+        f"the threshold that keeps {100 * reached:.0f} % of your own pictures." if say else "",
+        advice="Do not take the best class for an answer: refuse pictures below the threshold, or add a class for "
+        "what else your users send." if say else "",
+        harm=max(0.0, wilson(round(rate * len(outside)), len(outside))[0]) if say else 0.0,
+    )  # fmt: skip
+
+
+def _area(inside: Floats, outside: Floats, run: Run) -> Interval:
+    own = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
+    return auroc_bootstrap(np.r_[inside, outside][None], own, run.integer("auroc"), draws=500)

@@ -14,7 +14,7 @@ from diptych.nn.dense.label_maps import upsampled
 from diptych.search_index.opening import index_at
 from diptych.serve.model import ServedModel
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.pages.heatmap import heat, layer
+from diptych.tasks.pages.overlay import heat, layer
 from diptych.tasks.search.entry_picture import picture
 
 SIDE = 768

@@ -76,17 +76,6 @@ def audit_groups(
     return findings, failed
 
 
-def pair_auditor(choice: str, threshold: float | None = None) -> PairScorer:
-    """Return what judges the words of captions.
-
-    Args:
-        choice: "threshold" or "most-negative".
-        threshold: words below this attribution are wrong; None: the paper's, for CLIP ViT-B/32.
-    """
-    given = {} if threshold is None else {"threshold": threshold}
-    return default("audit pairs", PairScorer, choice="threshold" if choice == "threshold" else "most-negative", **given)
-
-
 @dataclass(frozen=True)
 class RightCaptions:
     """How well right captions fit their photos: what another caption is held against.
@@ -201,13 +190,11 @@ class AuditedPairs:
         shares = right.shares([r.cosine for r in self.rows])
         rows = [
             replace(
-                row,
-                right_share=float(share),
-                stands_out=(out := bool(share <= right.rate)),
+                row, right_share=float(share), stands_out=(out := bool(share <= right.rate)),
                 parts=_marked(row.parts, out),
             )
             for row, share in zip(self.rows, shares, strict=True)
-        ]
+        ]  # fmt: skip
         return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.cosine, r.index))), self.failed, right)
 
     def as_dict(self) -> dict[str, Any]:

@@ -102,12 +102,9 @@ class _Page:
     def lead(self) -> str:
         """Return what was audited."""
         kinds = {
-            "id": "test pictures",
-            "shift": "test pictures under another condition",
-            "ood": "pictures of none of the classes",
-            "train": "training pictures",
-            "pairs": "pictures in pairs",
-        }
+            "id": "test pictures", "shift": "test pictures under another condition",
+            "ood": "pictures of none of the classes", "train": "training pictures", "pairs": "pictures in pairs",
+        }  # fmt: skip
         tables = "; ".join(
             f"{escape(name)} ({len(p.table)} {kinds[p.role]})" for name, p in self.report.data.probes.items()
         )

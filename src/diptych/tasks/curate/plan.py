@@ -146,15 +146,10 @@ def apply_plan(
                 write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
             skipped.flush()
             done = {
-                "position": position,
-                "seen": done["seen"] + seen,
-                "kept": done["kept"] + len(kept),
-                "broken": skipped.count,
-                "parts": done["parts"] + bool(kept),
-                "complete": False,
-                "skipped": skipped.first,
-                "listed": skipped.bytes,
-            }
+                "position": position, "seen": done["seen"] + seen, "kept": done["kept"] + len(kept),
+                "broken": skipped.count, "parts": done["parts"] + bool(kept), "complete": False,
+                "skipped": skipped.first, "listed": skipped.bytes,
+            }  # fmt: skip
             write_json(state, {"asked": asked, "done": done}, overwrite=True)
             bar.advance(seen)
     write_json(state, {"asked": asked, "done": {**done, "complete": True}}, overwrite=True)
@@ -183,15 +178,8 @@ class Kept:
 def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
     """Return how far a curation is; raises as ``apply_plan``."""
     done: dict[str, Any] = {
-        "position": None,
-        "seen": 0,
-        "kept": 0,
-        "broken": 0,
-        "parts": 0,
-        "complete": False,
-        "skipped": [],
-        "listed": 0,
-    }
+        "position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False, "skipped": [], "listed": 0,
+    }  # fmt: skip
     if not state.exists():
         return done
     held, out = read_json(state), state.parent

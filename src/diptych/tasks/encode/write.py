@@ -58,13 +58,9 @@ class Encoded:
         """Return plain data for JSON."""
         skipped = [e.as_dict() for e in self.failed]
         return {
-            "out": named(self.out),
-            "items": self.items,
-            "dim": self.dim,
-            "skipped": skipped,
-            "seconds": round(self.seconds, 3),
-            "encoded": self.encoded,
-        }
+            "out": named(self.out), "items": self.items, "dim": self.dim, "skipped": skipped,
+            "seconds": round(self.seconds, 3), "encoded": self.encoded,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -199,12 +199,9 @@ def export(
         made = Exported(out, form, cosines, refused, counted, tuple(skipped.values()))
         scale, bias = (float(number.detach()) for number in backbone.scale("image", "text"))
         facts = {
-            "kind": "export",
-            "spec": backbone.spec.as_dict(),
-            "fingerprint": backbone.fingerprint,
-            "scale": scale,
+            "kind": "export", "spec": backbone.spec.as_dict(), "fingerprint": backbone.fingerprint, "scale": scale,
             "bias": bias,
-        }
+        }  # fmt: skip
         write_json(
             draft / ABOUT,
             {**facts, "score": backbone.activation, **made.as_dict(), "versions": versions(), "date": now()},

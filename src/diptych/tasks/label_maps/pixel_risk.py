@@ -14,7 +14,7 @@ from diptych.core import DataError, FittedSegmenter, Run, Table
 from diptych.core.void import WIDE, void_of
 from diptych.data.images import need_size
 from diptych.data.words.classnames import tidy
-from diptych.metrics.risk import risk_threshold, wrong_pixels
+from diptych.metrics.selective import risk_threshold, wrong_pixels
 from diptych.tasks.label_maps.question import Question
 
 THRESHOLDS = np.linspace(0, 1, 1001, dtype=np.float32)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from diptych.core import Captioner, Evidence, FittedCaptioner, Kit, Run, Subset, Text, TextPool
-from diptych.testing.backbones import small_clip
+from diptych.core import Captioner, Evidence, FittedCaptioner, Run, Subset, Text, TextPool
 from diptych.testing.exam import Exam, Fitting, require
 from diptych.testing.parts import Echo
 from diptych.testing.pictures import Pictures
@@ -21,12 +20,8 @@ class CaptionerExam(Exam):
 
     role = Captioner
     hookless = False
+    clip = True
     part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer"}
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return a writer."""
@@ -36,11 +31,6 @@ class CaptionerExam(Exam):
     def evidence(self) -> Evidence[Any]:
         """Sentences, and pictures with captions and who wrote them."""
         return Evidence(train=captioned(), texts=TextPool({"": tuple(map(Text, SENTENCES))}))
-
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCaptioner:
-        """Return the fitted captioner."""
-        fitted: FittedCaptioner = self.make().fit(kit, evidence, run)
-        return fitted
 
     def answer(self, fitted: FittedCaptioner, run: Run) -> list[list[Text]]:
         """Return the captions of three images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from diptych.core import Classifier, ClassNames, Column, Evidence, FittedClassifier, Kit, Run, Scores, Subset, Table
 from diptych.testing.backbones import backbone_for
 from diptych.testing.compare import close
-from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.exam import Exam, Fitting, faults, frozen, plain, require
 from diptych.testing.pictures import Pictures, table, task
 
 OTHERS = ("paper boat", "stone bridge")
@@ -66,13 +66,10 @@ class ClassifierExam(Exam):
         scores, sizes = fitting.answer, (len(self.task[2]), len(self.task[0]))
         kind = type(fitting.fitted)
         faults(
-            (is_dataclass(kind) and bool(kind.__dataclass_params__.frozen), f"{kind.__name__} is no frozen dataclass"),  # type: ignore[attr-defined]
+            (frozen(kind), f"{kind.__name__} is no frozen dataclass"),
             (isinstance(scores, Scores), f"scores(...) returns {type(scores).__name__} and not Scores"),
             (tuple(scores.values.shape) == sizes, f"scores have the shape {tuple(scores.values.shape)}, not {sizes}"),
-            (scores.values.dtype == torch.float32, f"scores are {scores.values.dtype}, not torch.float32"),
-            (not scores.values.requires_grad, "scores take gradients: compute them within torch.no_grad()"),
-            (scores.values.device.type == "cpu", f"scores are on {scores.values.device}, not on the CPU"),
-            (bool(torch.isfinite(scores.values).all()), "scores are not finite"),
+            *plain(scores.values),
         )
 
     def apart(self, fitted: FittedClassifier, run: Run) -> tuple[Any, Any]:

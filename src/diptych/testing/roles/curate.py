@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
 
 from diptych.core import Curator, Evidence, Kit, Plan, Run, Verdict
-from diptych.testing.backbones import small_clip
 from diptych.testing.compare import same
 from diptych.testing.exam import Exam, Fitting, faults, require
 from diptych.testing.parts import Echo
@@ -61,22 +59,10 @@ class Tile:
         return PHOTOS[self.number]
 
 
-@dataclass(frozen=True)
-class Tiles:
-    """A stream of 24 tiles.
+class Tiles(Pairs):
+    """A stream of 24 tiles."""
 
-    Args:
-        start: number of the first one.
-    """
-
-    start: int = 0
-
-    def __iter__(self) -> Iterator[tuple[int, Tile]]:
-        return ((i, Tile(i)) for i in range(self.start, len(PHOTOS)))
-
-    def seek(self, position: int) -> Tiles:
-        """Return the stream from a position on."""
-        return replace(self, start=position)
+    item = Tile
 
 
 class CuratorExam(Exam):
@@ -85,12 +71,8 @@ class CuratorExam(Exam):
     role = Curator
     saves = False  # a plan writes itself
     hookless = False
+    clip = True
     part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer"}
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return a writer."""

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from diptych.core import Anomaly, DataError, Detector, Evidence, FittedDetector, Kit, Run
-from diptych.testing.backbones import small_clip
+from diptych.core import Anomaly, DataError, Detector, Evidence, FittedDetector, Run
 from diptych.testing.exam import Exam, Fitting, faults, require
 from diptych.testing.pictures import Pictures, scratched
 
@@ -21,12 +20,8 @@ class DetectorExam(Exam):
 
     role = Detector
     hookless = False  # a detector may take one of several hooks
+    clip = True
     names_evidence = True
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
 
     @cached_property
     def evidence(self) -> Evidence[Any]:
@@ -42,11 +37,6 @@ class DetectorExam(Exam):
     def material(self) -> Any:
         """The evidence, and the test photos."""
         return self.evidence, self.items
-
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDetector:
-        """Return the fitted detector."""
-        fitted: FittedDetector = self.make().fit(kit, evidence, run)
-        return fitted
 
     def answer(self, fitted: FittedDetector, run: Run) -> list[Anomaly]:
         """Return the score of each photo."""

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core import Column, EditAsk, Edited, Editor, Evidence, FittedEditor, Kit, Run, Subset, Table, UsageError
+from diptych.core import Column, EditAsk, Edited, Editor, Evidence, FittedEditor, Run, Subset, Table, UsageError
 from diptych.nn.dense.label_maps import Windows
-from diptych.testing.backbones import small_clip
 from diptych.testing.compare import same
 from diptych.testing.exam import Exam, Fitting, require
 from diptych.testing.parts import GENERATOR, random_diffusion, styles
@@ -44,23 +43,16 @@ class EditorExam(Exam):
 
     role = Editor
     hookless = False
+    clip = True
     alone = (1e-3, 1e-3)
     part_names: ClassVar[Mapping[str, str]] = {
-        "StyleGenerator": "generator",
-        "TextDiffusion": "diffusion",
-        "Segmenter": "segmenter",
-        "MapInverter": "maps",
-    }
+        "StyleGenerator": "generator", "TextDiffusion": "diffusion", "Segmenter": "segmenter", "MapInverter": "maps",
+    }  # fmt: skip
 
     @property
     def takes(self) -> Any:
         """What the editor reads of a request."""
         return self.system.takes  # type: ignore[attr-defined]
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
 
     @cached_property
     def photos(self) -> Pictures:
@@ -98,11 +90,6 @@ class EditorExam(Exam):
         if named and "images" in start:  # a segmenter with random weights may take a whole picture for the object
             needed["masks"] = [left_half(image) for image in self.photos.images]
         return EditAsk(WORDS[0], words, **{**start, **needed, **more})
-
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedEditor:
-        """Return the fitted editor."""
-        fitted: FittedEditor = self.make().fit(kit, evidence, run)
-        return fitted
 
     def answer(self, fitted: FittedEditor, run: Run) -> Edited:
         """Return three edits."""

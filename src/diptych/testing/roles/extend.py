@@ -43,11 +43,6 @@ class ExtenderExam(Exam):
         """Samples, captions and labels."""
         return self.task[0]
 
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Space:
-        """Return the extended space."""
-        space: Space = self.make().fit(kit, evidence, run)
-        return space
-
     def kept(self, fitted: Space) -> StoredSpace:
         """Return the space as the content of a folder."""
         return StoredSpace(fitted)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from diptych.core import Ask, Column, Evidence, Kit, Rewriter, Run, Table, Text, Writer
-from diptych.testing.backbones import small_clip
+from diptych.core import Ask, Column, Evidence, Rewriter, Run, Table, Text, Writer
 from diptych.testing.exam import Exam, Fitting, faults
 from diptych.testing.parts import Echo, random_diffusion
 from diptych.testing.pictures import Pictures, picture
@@ -21,12 +20,8 @@ class RewriterExam(Exam):
 
     role = Rewriter
     hookless = False
+    clip = True
     part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer", "TextDiffusion": "diffusion"}
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return a writer and a denoiser."""
@@ -39,11 +34,6 @@ class RewriterExam(Exam):
         captions = [(f"a {word} cup", f"a large {word} cup on a table, at dusk") for word in words]
         pictures = Pictures(tuple(picture(k % 4, k) for k in range(8)))
         return Evidence(train=Table(pictures, {"captions": Column("captions", captions)}))
-
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Writer:
-        """Return the writer."""
-        writer: Writer = self.make().fit(kit, evidence, run)
-        return writer
 
     def answer(self, fitted: Writer, run: Run) -> list[list[Text]]:
         """Return the wordings of two texts."""

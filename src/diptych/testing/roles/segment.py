@@ -8,16 +8,14 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from PIL import Image
 
 from diptych.core import ClassNames, Column, Evidence, FittedSegmenter, Kit, Regions, Run, Segmenter, Table
 from diptych.data.labelled import NamedTable
 from diptych.nn.dense.label_maps import dense_map, label_map
 from diptych.nn.dense.segments import panoptic
-from diptych.testing.backbones import small_clip
 from diptych.testing.compare import close
-from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.exam import Exam, Fitting, faults, plain, require
 from diptych.testing.parts import PROPOSER, sam_masks
 from diptych.testing.pictures import Pictures, picture
 
@@ -48,17 +46,13 @@ class SegmenterExam(Exam):
     """Three photos of noise, a small CLIP, and a small SAM that draws."""
 
     role = Segmenter
+    clip = True
     alone = (0.0, 0.0)
     part_names: ClassVar[Mapping[str, str]] = {
         "Space": "teacher",
         "MaskProposer": "proposer",
         "PromptableMasks": "masks",
     }
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return a teacher, a proposer of masks and a SAM."""
@@ -96,10 +90,7 @@ class SegmenterExam(Exam):
             values, size = r.scores.values, (photo.height, photo.width)
             faults(
                 (r.size == size, f"a photo of {size} gets regions of a photo of {r.size}"),
-                (values.dtype == torch.float32, f"scores are {values.dtype}, not torch.float32"),
-                (not values.requires_grad, "scores take gradients: compute them within torch.no_grad()"),
-                (values.device.type == "cpu", f"scores are on {values.device}, not on the CPU"),
-                (bool(torch.isfinite(values).all()), "scores are not finite"),
+                *plain(values),
                 (r.masks is None or tuple(r.masks.shape) == (len(values), *r.grid), "masks are not (Q, *grid)"),
                 (r.masks is None or 0 <= float(r.masks.min()) <= float(r.masks.max()) <= 1, "masks leave [0, 1]"),
                 (r.masks is None or r.scores.kind == "log_prob", "scores of masks must be log_prob"),

@@ -28,12 +28,9 @@ from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit, Schedule
 
 COLOURS = {
-    "red": (220, 30, 30),
-    "green": (30, 200, 40),
-    "blue": (30, 40, 220),
-    "white": (240, 240, 240),
+    "red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "white": (240, 240, 240),
     "black": (10, 10, 10),
-}
+}  # fmt: skip
 ROWS, STEPS = 20, 2
 FIT = Fit(lr=2e-3, batch=10, steps=STEPS, schedule=Schedule(warmup=5), clip=1.0)
 LANGUAGE = "language_model"
@@ -94,11 +91,7 @@ class TrainingExam(Exam):
     role = Recipe
     saves = False  # a space is written by ``pretrain`` and ``finetune``
     hookless = False
-
-    @cached_property
-    def backbone(self) -> Any:
-        """The small CLIP, which has every hook."""
-        return self.placed(small_clip())
+    clip = True
 
     def small_parts(self, backbone: Any) -> Mapping[str, Any]:
         """Return a writer, language models, and where the card asks for them a denoiser and a teacher."""

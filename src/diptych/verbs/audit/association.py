@@ -37,7 +37,7 @@ class AuditAssociation(Audit):
 
     def run(self, context: Context) -> Association:
         """Ask."""
-        from diptych.tasks.audit.association import audit_association
+        from diptych.tasks.audit.models import audit_association
 
         path = paths_of(self.data) is not None
         columns = {"group": self.attribute} if path else {}

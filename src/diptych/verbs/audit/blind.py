@@ -40,7 +40,7 @@ class AuditBlind(Audit):
 
     def run(self, context: Context) -> Blind:
         """Mine pairs, or count those of a published layout."""
-        from diptych.tasks.audit.blind import audit_blind, stated_pairs
+        from diptych.tasks.audit.models import audit_blind, stated_pairs
 
         system, path = self.system(), (paths_of(self.data) or [""])[0]
         stated = stated_pairs(path, context.keys) if path else None

@@ -45,7 +45,7 @@ class BoardExtend(SystemsBoard):
         from diptych.data.format import Request
         from diptych.data.modalities import CLIPS, modality_of
         from diptych.evaluation.boards.extend import ExtendBench
-        from diptych.tasks.extend_evidence import classes_of as of_table
+        from diptych.tasks.extenders import classes_of as of_table
 
         clips = str(os.fspath(self.clips))
         kind = modality_of(clips) or CLIPS

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.data.words.foils import counted, foil, kinds
 from diptych.data.words.wordnet import WordNet
+from proofs.benches.audits.foils import counted, foil, kinds
 
 CAPTIONS = ("A dog chases a ball .", "The brown dog runs .")
 

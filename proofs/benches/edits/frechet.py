@@ -45,4 +45,4 @@ def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def _centred(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (x - x.mean(0)) / np.sqrt(len(x) - 1)
+    return np.asarray((x - x.mean(0)) / np.sqrt(len(x) - 1))

@@ -9,8 +9,8 @@ import pytest
 from diptych.core import Run, UsageError
 from diptych.data.load import open_data
 from diptych.evaluation.arms import CHANCE, Arm
-from diptych.evaluation.boards.classify import ClassifyBench
 from diptych.evaluation.spoils import shuffled_names
+from proofs.benches.classifiers import ClassifyBench
 from tests.support.colours import ColourBackbone, colour_folder
 
 

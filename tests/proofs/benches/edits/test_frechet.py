@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from diptych.core import DataError
-from diptych.metrics.frechet import frechet_distance
+from proofs.benches.edits.frechet import frechet_distance
 
 
 def test_against_scipy() -> None:

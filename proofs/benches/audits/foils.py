@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.data.words.nouns import NOT_NOUNS
 from diptych.data.words.wordnet import WordNet
 
 KINDS = (
@@ -25,12 +26,6 @@ KINDS = (
 )
 """WordNet nouns that name the kinds; the kind of a word is the nearest hypernym of its first sense among them."""
 
-_OTHERWISE = """white black red brown blue green yellow orange pink tan blond blonde young old male female adult short
-long top back front side right left light dark open clear down in on at out up off over by standing sitting building
-running playing small large big wild dry have heavy empty forward grey gray colored asian martial eats cross can bars
-hood hose mini native single plain"""
-NOT_NOUNS = frozenset(_OTHERWISE.split())
-"""Words that captions use mostly as other parts of speech, though WordNet lists a noun."""
 
 _WORD = re.compile(r"[a-z]+")
 

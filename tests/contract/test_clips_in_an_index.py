@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from diptych.core import DataError, Run, UsageError
-from diptych.data.load import open_records
+from diptych.data.modalities import CLIPS
 from diptych.features.clips import ClipSpace
 from diptych.tasks.search.ask import Term, search
 from diptych.tasks.search.index import index
+from diptych.tasks.search.spaces import sample_records
 from tests.support.colours import ColourBackbone, coloured
 
 
@@ -24,7 +25,7 @@ def clips(tmp_path: Path) -> Path:
 
 
 def test_records_are_clips_with_their_folder_as_label(clips: Path) -> None:
-    records = open_records(clips, frames=2)
+    records = sample_records(str(clips), CLIPS, frames=2)
     assert len(records) == 6
     assert {f["label"] for f in records.facts} == {"red", "green", "blue"}
     assert all(Path(n).is_absolute() for n in records.names)
@@ -34,9 +35,9 @@ def test_records_are_clips_with_their_folder_as_label(clips: Path) -> None:
 
 def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Path) -> None:
     space, run, out = ClipSpace(ColourBackbone(), 2), Run(workers=1), tmp_path / "index"
-    made = index(open_records(clips, frames=2), space, run, out)
+    made = index(sample_records(str(clips), CLIPS, frames=2), space, run, out)
     assert (made.entries, made.added) == (6, 6)
-    again = index(open_records(clips, frames=2), space, run, out)
+    again = index(sample_records(str(clips), CLIPS, frames=2), space, run, out)
     assert (again.entries, again.added) == (6, 0)
     asked = coloured(tmp_path / "asked.png", "blue", 99)
     for term, label in (("green", "green"), (str(asked or tmp_path / "asked.png"), "blue")):
@@ -48,7 +49,7 @@ def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Pat
 
 def test_photos_and_other_numbers_of_frames_are_refused(clips: Path, tmp_path: Path) -> None:
     run, out = Run(workers=1), tmp_path / "index"
-    index(open_records(clips, frames=2), ClipSpace(ColourBackbone(), 2), run, out)
+    index(sample_records(str(clips), CLIPS, frames=2), ClipSpace(ColourBackbone(), 2), run, out)
     for other in (ColourBackbone(), ClipSpace(ColourBackbone(), 3)):
         with pytest.raises(UsageError, match="was indexed with"):
             search(out, [Term("red")], other, run)
@@ -56,6 +57,6 @@ def test_photos_and_other_numbers_of_frames_are_refused(clips: Path, tmp_path: P
 
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No clips"):
-        open_records(tmp_path, frames=2)
+        sample_records(str(tmp_path), CLIPS, frames=2)
     with pytest.raises(UsageError, match="no file or folder"):
-        open_records(tmp_path / "gone", frames=2)
+        sample_records(str(tmp_path / "gone"), CLIPS, frames=2)
