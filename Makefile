@@ -85,7 +85,7 @@ rules: $(VENV)/.dev
 	$(BIN)/mypy
 	rm -rf out/skeletons && mkdir -p out/skeletons
 	cd out/skeletons && for verb in $(notdir $(patsubst %/,%,$(wildcard src/diptych/assets/new_system/*/))); do $(abspath $(BIN))/diptych new-system my-$$verb --verb $$verb; done
-	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py
+	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py tests/docs/user_code.py
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/python tools/systems_stub.py --check

@@ -164,8 +164,8 @@ def search_panel(s: Studio) -> Panel:
                     ]
                 )
     words = (
-        "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` "
-        "finds the kind of a"
+        "The five nearest of 638 photos of clothes (CC0), one row per query; the last one moves away from white. "
+        "`lite` finds the kind of a"
         " thing, and hardly its colour."
     )
     command = 'diptych index clothes --out shop; diptych search shop "t-shirt" --minus "0.4:white" --html answers.html'

@@ -165,6 +165,7 @@ def pages() -> dict[str, str]:
     made = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
     made["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
     made |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
+    made["reference/diptych.md"] = public_page()
     made["reference/index.md"] = reference_index()
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         made[f"notebooks/{path.stem}.md"] = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
@@ -460,9 +461,63 @@ def room_page(room: str) -> str:
     return "\n".join(lines)
 
 
+def public_page() -> str:
+    """Return the reference of the public names: functions by the stub of the verbs, then what they take and return."""
+    import diptych
+
+    stub = ast.parse((SOURCE / "api" / "derived.pyi").read_text(encoding="utf-8"))
+    lines = ["# diptych", "", "The public names: `import diptych`. Editors show the same signatures.", ""]
+    for node in stub.body:
+        if isinstance(node, ast.FunctionDef):
+            lines += _function(f"diptych.{node.name}", node)
+        elif isinstance(node, ast.ClassDef) and node.name.startswith("_"):
+            group = node.name[1:].lower()
+            for step in (n for n in node.body if isinstance(n, ast.FunctionDef)):
+                name = f"diptych.{group}" if step.name == "__call__" else f"diptych.{group}.{step.name}"
+                lines += _function(name, step)
+    for name in (n for n in diptych.__all__ if n != "systems" and _place(n) != "api.derived"):
+        path = f"diptych.{_place(name)}.{name}"
+        lines += [f"## diptych.{name}", "", f"::: {path}", "    options:", "      show_root_heading: false", ""]
+    return "\n".join(lines)
+
+
+def _place(name: str) -> str:
+    import diptych
+
+    return diptych._PLACES.get(name, "api.verbs")
+
+
+def _function(name: str, node: ast.FunctionDef) -> list[str]:
+    """Return the heading, the signature and the docstring of a function of the stub, arguments as a table."""
+    a = node.args
+    star = ["*"] if a.kwonlyargs else []
+    plain = [arg for arg in a.args if arg.arg != "self"]
+    texts = [
+        _argument(arg, d) for arg, d in zip(plain, [None] * (len(plain) - len(a.defaults)) + a.defaults, strict=True)
+    ]
+    texts += star + [_argument(arg, d) for arg, d in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
+    returned = ast.unparse(node.returns) if node.returns else "None"
+    body, _, rest = (ast.get_docstring(node) or "").partition("\nArgs:\n")
+    given, _, raises = rest.partition("\nRaises:\n")
+    rows, found = [], re.split(r"\n    (?=\w+: )", "\n" + given.rstrip())
+    for entry in found[1:]:
+        word, _, meaning = entry.partition(": ")
+        rows.append(f"| `{word}` | {' '.join(meaning.split()).replace('|', chr(92) + '|')} |")
+    table = ["| argument | |", "|---|---|", *rows, ""] if rows else []
+    ends = ["Raises " + " ".join(raises.split()), ""] if raises.strip() else []
+    code = f"{name.rpartition('.')[2]}(\n    " + ",\n    ".join(texts) + f",\n) -> {returned}"
+    return [f"## {name}", "", body.strip(), "", "```python", code, "```", "", *table, *ends]
+
+
+def _argument(arg: ast.arg, default: ast.expr | None) -> str:
+    kind = f": {ast.unparse(arg.annotation)}" if arg.annotation else ""
+    return f"{arg.arg}{kind}" + (f" = {ast.unparse(default)}" if default is not None else "")
+
+
 def reference_index() -> str:
-    """Return the list of rooms with what each is for."""
-    lines = ["# Reference", "", "Imports point down only: a room knows those above it in this list.", ""]
+    """Return the public names first, then the list of rooms with what each is for."""
+    lines = ["# Reference", "", "- [`diptych`](diptych.md): the public names, functions first", "", "## Inside", ""]
+    lines += ["For systems of your own. Imports point down only: a room knows those above it in this list.", ""]
     for room in ROOMS:
         text = ast.get_docstring(ast.parse((SOURCE / room / "__init__.py").read_text(encoding="utf-8"))) or ""
         lines.append(f"- [`diptych.{room}`]({room}.md): {text.splitlines()[0] if text else ''}")

@@ -55,7 +55,8 @@ def signature(verb: type[Verb], name: str = "", without: Collection[str] = ()) -
 
     def line(name: str) -> str:
         default = "" if defaults[name] is MISSING else f" = {defaults[name]!r}"
-        return f"{name}: {annotations[name].replace(f'str | {role}', f'str | {role} | System[{role}]')}{default}"
+        kind = annotations[name].replace(f"str | {role}", f"str | {role} | System[{role}]")
+        return f"{name}: {kind.replace('| Recipe', '| Recipe | OtherSystem')}{default}"
 
     lines, star = (["self"] if name else []), False
     for parameter in signature_of(verb, without).parameters.values():
@@ -91,7 +92,7 @@ def methods(kind: type) -> str:
 def imports(verbs: list[type[Verb]]) -> str:
     """Return the imports of the names in the signatures, as the declarations have them."""
     lines = {
-        "from diptych.api.fitting import System", "from diptych.api.model import ModelLike",
+        "from diptych.api.fitting import OtherSystem, System", "from diptych.api.model import ModelLike",
         "from diptych.api.results import Results",
     }  # fmt: skip
     lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items()}

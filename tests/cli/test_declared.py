@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from diptych.cli.declared import flag_of
+from diptych.cli.main import VERBS, Commands
+from diptych.verbs.audit.steps import AUDIT
+from diptych.verbs.board.steps import BOARD
+from diptych.verbs.curate.steps import CURATE
 from diptych.verbs.detect import Detect
 
 Cli = Callable[..., Any]
@@ -25,3 +32,14 @@ def test_a_wrong_setting_is_named_with_the_flag(diptych: Cli) -> None:
     answer = diptych("detect", "demo:photos", "--normal", "demo:photos", "--set", "side")
     assert answer.code == 2
     assert "--set takes NAME=VALUE" in answer.err
+
+
+@pytest.mark.parametrize("verb", [v for g in (BOARD, AUDIT, CURATE) for v in g.steps.values()], ids=lambda v: v.name)
+def test_the_help_of_a_step_opens_with_two_examples_that_it_takes(verb: Any) -> None:
+    assert len(verb.examples) >= 2
+    step = verb.name.rpartition(" ")[2]
+    takes = {opt for p in Commands(VERBS)[verb.name.split()[0]].commands[step].params for opt in p.opts}
+    for line in verb.examples:
+        assert line.startswith(f"{verb.name} ") or line == verb.name
+        flags = {word for word in shlex.split(line) if word.startswith("--")}
+        assert flags <= takes, line

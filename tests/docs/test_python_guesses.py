@@ -150,7 +150,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: diptych.extend("photos", method="mean"), "no system 'mean' of extend",
     ),
     "diptych.extend(clips, num_frames=4)": (
-        lambda: diptych.extend("photos", num_frames=4), "unexpected keyword argument 'num_frames'",
+        lambda: diptych.extend("photos", num_frames=4), "takes no num_frames=: did you mean frames=",
     ),
     "diptych.load('space:nowhere')": (lambda: diptych.load("space:nowhere"), "There is no folder nowhere"),
     "diptych.serve": (lambda: diptych.serve, "'diptych serve' on the command line"),

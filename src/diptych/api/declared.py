@@ -10,11 +10,11 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from diptych.api.argument_names import in_our_names
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.api.spelling import spell, spelled, warn
 from diptych.core import UsageError
-from diptych.core.wording import renamed
 from diptych.data.keys import FileKeys
 from diptych.tasks.progress import progress_of
 from diptych.tasks.runs import KEYS, cache_folder, make_run
@@ -165,10 +165,7 @@ def function(
     signature = signature_of(verb)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        for old in verb.former.keys() & kwargs.keys():
-            renamed(f"{old}=", f"{verb.former[old]}=")
-            kwargs[verb.former[old]] = kwargs.pop(old)
-        given = signature.bind(*args, **kwargs).arguments
+        given = signature.bind(*args, **in_our_names(verb, signature, kwargs)).arguments
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):
@@ -312,4 +309,5 @@ def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = 
         tuple(map(answer.line, items)), answer.columns(items), data,
         tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
         named=answer.item_kind, classes=answer.classes(), table=answer.probabilities(),
+        truth=answer.truth(items),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from diptych.api.curation import CuratedPairs, FittedHead, Planned
 from diptych.api.embeddings import Embeddings
-from diptych.api.fitting import System
+from diptych.api.fitting import OtherSystem, System
 from diptych.api.model import ModelLike
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
@@ -1367,7 +1367,7 @@ def finetune(
     epochs: int = 5,
     train_batch: int = 64,
     decay: float = 0.0,
-    method: str | Objective | System[Objective] | Recipe = "wise-ft",
+    method: str | Objective | System[Objective] | Recipe | OtherSystem = "wise-ft",
     variant: str = "",
     caption_weights: str | Sequence[float] = (),
     outside: bool = False,
@@ -1604,7 +1604,7 @@ def pretrain(
     epochs: int = 10,
     train_batch: int = 128,
     decay: float = 0.2,
-    method: str | Objective | System[Objective] | Recipe = "clip-loss",
+    method: str | Objective | System[Objective] | Recipe | OtherSystem = "clip-loss",
     variant: str = "",
     caption_weights: str | Sequence[float] = (),
     outside: bool = False,

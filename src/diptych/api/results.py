@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from diptych.core import MissingExtra, Samples, Subset, UnreadableItem
+from diptych.api.spelling import spelled
+from diptych.core import MissingExtra, Samples, Subset, UnreadableItem, UsageError
 from diptych.core.wording import lacks, renamed
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
@@ -18,6 +19,7 @@ from diptych.tasks.pages.photo_page import address
 if TYPE_CHECKING:
     import numpy as np
     import pandas
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -53,6 +55,7 @@ class Results(Sequence[T], Generic[T]):
         named: what ``item_names`` are, and are called in ``to_pandas``: "path" where they are paths.
         classes: names of K classes, where each result has a probability of each.
         table: these (N, K) probabilities, see ``probabilities``.
+        truth: the class that the data say of each, where these are labelled; else ().
     """
 
     title: str
@@ -68,6 +71,7 @@ class Results(Sequence[T], Generic[T]):
     remarks: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     table: NDArray[np.floating[Any]] | None = field(default=None)
+    truth: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -138,17 +142,73 @@ class Results(Sequence[T], Generic[T]):
             write_json(Path(path), self.as_dict(), overwrite=overwrite)
         return json.dumps(plain(self.data), indent=2, ensure_ascii=False)
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with a row each.
+    def to_pandas(self, form: Literal["", "wide", "long"] = "") -> pandas.DataFrame:
+        """Return a table.
+
+        Args:
+            form: "": a row each; "wide": with the probability of every class as a further column; "long": a row for
+                each and every class.
 
         Raises:
+            UsageError: there are no such probabilities, or no such form.
             MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtra("pandas", "", "to_pandas") from None
-        return pd.DataFrame({self.named: self.item_names, **self.columns})
+        pd = _pandas()
+        columns = {self.named: self.item_names, **self.columns, **({"truth": self.truth} if self.truth else {})}
+        if form not in ("", "wide", "long"):
+            raise UsageError(f"form= must be 'wide' or 'long', got {form!r}.")
+        if not form:
+            return pd.DataFrame(columns)
+        if self.table is None:
+            raise UsageError(f"These results have no probability of every class: leave out form={form!r}.")
+        if form == "wide":
+            return pd.DataFrame({**columns, **{f"p({c})": self.table[:, k] for k, c in enumerate(self.classes)}})
+        repeated = {name: [v for v in values for _ in self.classes] for name, values in columns.items()}
+        every = [*self.classes] * len(self)
+        return pd.DataFrame({**repeated, "class": every, "probability": self.table.reshape(-1)})
+
+    @property
+    def accuracy(self) -> float:
+        """Share of labelled results whose label is the true class, in [0, 1].
+
+        Raises:
+            AttributeError: the data have no labels.
+        """
+        if not self.truth:
+            raise AttributeError("A Results has an accuracy where the data are labelled, such as class folders.")
+        return sum(a == b for a, b in zip(self.labels, self.truth, strict=True)) / len(self)
+
+    def confusion_matrix(self) -> pandas.DataFrame:
+        """Return counts: true classes in rows, those that were named in columns.
+
+        Raises:
+            UsageError: the data have no labels.
+            MissingExtra: pandas is not installed.
+        """
+        if not self.truth:
+            raise UsageError("A confusion matrix needs labelled data: class folders, or a table with labels.")
+        every = [*self.classes, *sorted({*self.truth, *self.labels} - set(self.classes))]
+        table = _pandas().DataFrame(0, index=every, columns=every)
+        for true, said in zip(self.truth, self.labels, strict=True):
+            table.loc[true, said] += 1
+        return table
+
+    @spelled()
+    def plot(self, kind: str = "") -> Figure:
+        """Return a figure of matplotlib, which a notebook shows and ``.savefig("plot.png")`` writes.
+
+        Args:
+            kind: "classes", how often each was named; "confusion", true classes against those that were named;
+                "reliability", accuracy against confidence; or "pictures" with their labels, overlays or heat maps. "":
+                the confusion matrix of labelled photos, else the classes, else the pictures.
+
+        Raises:
+            UsageError: there is nothing to plot, or not of this kind.
+            MissingExtra: matplotlib is not installed, the extra plot.
+        """
+        from diptych.api.plots import plot
+
+        return plot(self, kind)
 
     def _repr_html_(self) -> str:
         """Return the first results with small pictures, for notebooks; everything is inside, nothing is loaded."""
@@ -175,6 +235,14 @@ class Results(Sequence[T], Generic[T]):
             return "" if picture is None else address(picture, 160)
         except UnreadableItem:
             return ""
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtra("pandas", "", "to_pandas") from None
+    return pd
 
 
 def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, ...]]:

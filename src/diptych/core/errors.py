@@ -143,6 +143,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "diffusion": {"diffusers": "diffusers"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},
     "lance": {"pylance": "lance"},
+    "plot": {"matplotlib": "matplotlib"},
     "qdrant": {"qdrant-client": "qdrant_client"},
     "serve": {
         "fastapi": "fastapi",

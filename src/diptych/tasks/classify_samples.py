@@ -36,6 +36,7 @@ class Source:
         kind: modality; None: photos, or boxes of photos.
         frames: pictures of a clip; None: the default, or no clips.
         boxes: whether the samples are boxes of photos.
+        truth: the class of each sample, where the data are labelled by ``classes``; else ().
     """
 
     samples: Samples[Any]
@@ -43,6 +44,7 @@ class Source:
     kind: Modality | None = None
     frames: int | None = None
     boxes: Regions | None = None
+    truth: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -160,6 +160,10 @@ class Answer(Generic[T]):
         """Return names of K classes, where each item has a probability of each; else ()."""
         return ()
 
+    def truth(self, items: Sequence[T]) -> tuple[str, ...]:
+        """Return the true class of each item, where the data are labelled; else ()."""
+        return ()
+
     def probabilities(self) -> Any:
         """Return these (N, K) probabilities; None where there are none."""
         return None

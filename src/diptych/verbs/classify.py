@@ -230,7 +230,9 @@ class Classify(Verb):
             if source is not None:
                 return source
         table, classes = open_photos(self.photos, keys)
-        return Source(table.items, tuple(classes))
+        labelled = "label" in table.columns and bool(classes)
+        truth = tuple(classes[k] for k in table.labels()) if labelled else ()
+        return Source(table.items, tuple(classes), truth=truth)
 
     def _by_fitted(self, source: Source, context: Context) -> tuple[Classified, Run]:
         """Answer by an exported classifier, or by a fitted space."""
@@ -353,6 +355,16 @@ class Labels(Answer["Prediction"]):
     def classes(self) -> tuple[str, ...]:
         """Return the names of all classes."""
         return () if self.result.table is None else tuple(self.result.classes.names)
+
+    def truth(self, items: Sequence[Prediction]) -> tuple[str, ...]:
+        """Return the class of each photo by its folder or table; () where the names that were asked are others."""
+        from diptych.data.words.classnames import tidy
+
+        source, names = self.source, set(self.result.classes.names)
+        of_name = {source.samples.name(i): label for i, label in enumerate(source.truth)}
+        true = tuple(of_name.get(item.name, "") for item in items)
+        true = tuple(label if label in names else tidy(label) for label in true)
+        return true if true and names.issuperset(true) else ()
 
     def probabilities(self) -> Any:
         """Return the probabilities of all classes."""

@@ -46,7 +46,7 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: Templates
     if isinstance(names, ClassNames):
         return names
     if names is None and not classes:
-        raise UsageError('No class names: give a list such as ["cat", "dog"], or photos in class folders.')
+        raise UsageError('No class names: give {names}, such as "cat, dog", or photos in class folders.')
     if names is None:
         names = [tidy(c) for c in classes]
     elif isinstance(names, str) and "," not in names and (os.path.exists(names) or Path(names).suffix):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.evaluation.pages.examples import _confusions, _one_a_class, _shown, examples
+from diptych.evaluation.pages.examples import _one_a_class, _shown, examples
 
 
 def test_every_class_comes_once_before_any_comes_twice() -> None:
@@ -19,11 +19,3 @@ def test_the_best_row_at_most_shots_is_shown_and_no_row_gives_no_section() -> No
     rows: list[Any] = [SimpleNamespace(shots=s, metrics={"acc1": a}) for s, a in ((0, 0.9), (4, 0.5), (4, 0.6))]
     assert _shown(SimpleNamespace(rows=rows)) is rows[2]  # type: ignore[arg-type]
     assert list(examples(SimpleNamespace(rows=()))) == []  # type: ignore[arg-type]
-
-
-def test_confusions_are_counted_over_seeds() -> None:
-    outcomes = [
-        SimpleNamespace(labels=np.array([0, 0, 1]), predicted=np.array(said)) for said in ([1, 1, 1], [1, 0, 0])
-    ]
-    row: Any = SimpleNamespace(outcomes=outcomes)
-    assert _confusions(row, ("cat", "dog")) == ["cat taken for dog (3)", "dog taken for cat (1)"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
+from diptych.evaluation.pages.confusion import confusion
 from diptych.evaluation.pages.trust import called, percent
 from diptych.tasks.pages.photo_page import thumbnail
 
@@ -39,10 +40,8 @@ def examples(board: Board) -> Iterator[str]:
             yield f'<figure><img src="{thumbnail(board.test.items, i, 240)}" alt="{alt}">'
             yield f"<figcaption>{escape(words)}</figcaption></figure>"
         yield "</div>"
-    pairs = _confusions(row, names)
-    if pairs:
-        yield f'<p class="note">Most frequent confusions over all seeds: {escape("; ".join(pairs))}.</p>'
     yield "</section>"
+    yield from confusion(board, row)
 
 
 def _shown(board: Board) -> Row | None:
@@ -58,13 +57,3 @@ def _one_a_class(order: Sequence[int], labels: Any) -> list[int]:
         turns.append((seen.get(int(labels[i]), 0), i))
         seen[int(labels[i])] = turns[-1][0] + 1
     return [i for _, i in sorted(turns, key=lambda turn: turn[0])]
-
-
-def _confusions(row: Row, names: Sequence[str]) -> list[str]:
-    counts: dict[tuple[int, int], int] = {}
-    for outcome in row.outcomes:
-        for true, said in zip(outcome.labels.tolist(), outcome.predicted.tolist(), strict=True):
-            if true != said:
-                counts[true, said] = counts.get((true, said), 0) + 1
-    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
-    return [f"{names[true]} taken for {names[said]} ({n})" for (true, said), n in ranked]

@@ -22,6 +22,10 @@ class AuditAssociation(Audit):
     """Put pictures of two objects side by side, and ask for the attribute of one."""
 
     name: ClassVar[str] = "audit association"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit association fruits/labels.csv --attribute color",
+        "audit association fruits/labels.csv --attribute color --out association.json",
+    )
 
     data: Any = argument("A table, or a folder with labels.csv: one object per picture.", kinds.TABLE, positional=True)
     attribute: str = argument("Column with the attribute, such as color.")

@@ -24,6 +24,10 @@ class AuditBlind(Audit):
     """Find pairs of pictures that a second encoder tells apart and the model does not."""
 
     name: ClassVar[str] = "audit blind"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit blind scenes --backbone tiny",
+        "audit blind mmvp-vlm/ --out mmvp.json",
+    )
 
     data: Any = argument("Pictures, or the folder of MMVP-VLM, MMVP or Winoground.", kinds.PHOTOS, positional=True)
     vision: str | Backbone | Encoder[Any] = argument(

@@ -27,6 +27,10 @@ class AuditEdits(Audit):
     """Rank the edits of each picture: the requested change must show, and the rest must stay the same."""
 
     name: ClassVar[str] = "audit edits"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit edits edits.csv",
+        "audit edits edits.csv --backbone tiny --out edits.json",
+    )
     item: ClassVar[str] = "RankedEdit"
     role: ClassVar[str] = "diptych.core.audit:PairScorer"
 

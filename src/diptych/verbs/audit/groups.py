@@ -22,6 +22,10 @@ class AuditGroups(Grouped):
     """Find the two groups of each class between which accuracy drops most, and measure the drop on other photos."""
 
     name: ClassVar[str] = "audit groups"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit groups animals/",
+        "audit groups labels.csv --group domain --out audit.json",
+    )
     offers: ClassVar[tuple[str, ...]] = (*(name for name in RUN if name != "backbone"), "batch", "workers")
 
     gap: float = argument(

@@ -137,6 +137,10 @@ class AuditRobustness(Tabled):
     """Measure a model along independent axes: visual factors, shifts, shape bias, calibration, unknown objects."""
 
     name: ClassVar[str] = "audit robustness"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit robustness products/ --shift night=night/",
+        "audit robustness products/ --factor darker --factor texture",
+    )
 
     factors: str | Sequence[str] = argument(
         "A visual factor, such as darker; repeat (default: all).", kinds.TEXTS, (), flag="--factor"
@@ -153,6 +157,10 @@ class AuditShortcuts(Compared):
     """Plant a mark that correlates with the label, and measure how much heads on a model's features rely on it."""
 
     name: ClassVar[str] = "audit shortcuts"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit shortcuts products/",
+        "audit shortcuts products/ --opacity 0.1 --opacity 1 --out shortcuts.json",
+    )
 
     share: float | None = argument("Share of training pictures whose mark agrees with the label.", default=None)
     opacities: float | Sequence[float] = argument(

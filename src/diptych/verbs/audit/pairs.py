@@ -29,6 +29,10 @@ class AuditPairs(Audit):
     """Find captions that fit their photos worse than right captions do, and the word of each that fits least."""
 
     name: ClassVar[str] = "audit pairs"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit pairs pairs.csv --out pairs.html",
+        "audit pairs pairs.csv --clean right.csv --false-alarm-rate 0.05",
+    )
     item: ClassVar[str] = "AuditedPair"
     role: ClassVar[str] = "diptych.core.audit:PairScorer"
     report: ClassVar[str] = "Also write a .json or .html file."

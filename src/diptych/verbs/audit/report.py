@@ -33,6 +33,10 @@ class AuditReport(Tabled):
     """Run every audit that the data allow, and list the worst findings first. Exit code 5: a bound is broken."""
 
     name: ClassVar[str] = "audit report"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit report clothes/ --out report.html",
+        "audit report clothes/ --backbone tiny --out report.html",
+    )
     report: ClassVar[str] = "Write a .html page or a .json file."
     out_help: ClassVar[str] = report
     suffixes: ClassVar[tuple[str, ...]] = (".html", ".json")

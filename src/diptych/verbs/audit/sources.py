@@ -21,6 +21,10 @@ class AuditSources(Grouped):
     """Train heads on each source and on mixtures, and compare them at equal accuracy."""
 
     name: ClassVar[str] = "audit sources"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit sources labels.csv --group domain",
+        "audit sources labels.csv --group domain --source cartoon --source sketch",
+    )
 
     sources: str | Sequence[str] = argument(
         "A group; repeat it. The first is the reference (default: all groups).", kinds.TEXTS, (), flag="--source"

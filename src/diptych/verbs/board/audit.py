@@ -27,6 +27,10 @@ class BoardAudit(Tabled):
     """Run the same audits on several backbones, and compare each with the first, paired where possible."""
 
     name: ClassVar[str] = "board audit"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board audit birds/ --against tiny",
+        "board audit birds/ --shift night=night/ --only holistic-robustness --against tiny",
+    )
     item: ClassVar[str] = "AuditedBackbone"
     out: ClassVar[str] = "out/board-audit"
     out_help: ClassVar[str] = "Folder for rows and board."

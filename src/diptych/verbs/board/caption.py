@@ -23,6 +23,10 @@ class BoardCaption(SystemsBoard):
     """Caption the test (or val) photos by every captioner; gains over the nearest sentence."""
 
     name: ClassVar[str] = "board caption"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board caption photos/captions.csv",
+        "board caption photos/captions.csv --methods maccap --seeds 1",
+    )
     systems_of: ClassVar[str] = "caption"
     out: ClassVar[str] = "out/board-caption"
 

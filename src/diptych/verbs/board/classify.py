@@ -67,6 +67,10 @@ class BoardClassify(Verb):
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
 
     name: ClassVar[str] = "board classify"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board classify birds/ --methods zero-shot,gda --shots 1,4,16",
+        "board classify birds/ cars/ --budget 3600",
+    )
     item: ClassVar[str] = "Row"
     out: ClassVar[str] = "out/board"
     out_help: ClassVar[str] = "Folder for rows, board.json, board.csv and report.html."

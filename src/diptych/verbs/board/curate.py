@@ -26,6 +26,10 @@ class BoardCurate(SystemsBoard):
     """
 
     name: ClassVar[str] = "board curate"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board curate photos/captions.csv",
+        "board curate photos/captions.csv --wrong 0.5 --keep 0.3",
+    )
     systems_of: ClassVar[str] = "curate"
     out: ClassVar[str] = "out/board-curate"
 

@@ -23,6 +23,10 @@ class BoardDetect(SystemsBoard):
     """Run every detector on normal and anomalous photos; a third of the normal train photos sets the threshold."""
 
     name: ClassVar[str] = "board detect"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board detect bottle/ --false-alarm-rate 0.05",
+        "board detect bottle/ --methods patch-memory,winclip-style --seeds 1",
+    )
     systems_of: ClassVar[str] = "detect"
     every: ClassVar[bool] = True
     out: ClassVar[str] = "out/board-detect"

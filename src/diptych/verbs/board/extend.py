@@ -26,6 +26,10 @@ class BoardExtend(SystemsBoard):
     """Fit every extender on labelled clips and classify the held-out ones; gains are over the mean of the frames."""
 
     name: ClassVar[str] = "board extend"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board extend clips/ --frames 4",
+        "board extend clips/ --fitted clip-model/",
+    )
     systems_of: ClassVar[str] = "extend"
     out: ClassVar[str] = "out/board-extend"
     run_options: ClassVar[Mapping[str, Any]] = {"engine": "torch"}

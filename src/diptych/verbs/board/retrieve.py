@@ -25,6 +25,10 @@ class BoardRetrieve(SystemsBoard):
     """
 
     name: ClassVar[str] = "board retrieve"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board retrieve records.csv --entity product",
+        "board retrieve grocery_packages --methods clippings --seeds 1",
+    )
     systems_of: ClassVar[str] = "retrieve"
     every: ClassVar[bool] = True
     out: ClassVar[str] = "out/board-retrieve"

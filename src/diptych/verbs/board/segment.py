@@ -28,6 +28,10 @@ class BoardSegment(SystemsBoard):
     """
 
     name: ClassVar[str] = "board segment"
+    examples: ClassVar[tuple[str, ...]] = (
+        'board segment fields/ --names "cow, grass, sky, tree"',
+        "board segment fields/ --fitted fc-clip/ --fitted maft/",
+    )
     systems_of: ClassVar[str] = "segment"
     every: ClassVar[bool] = True
     out: ClassVar[str] = "out/board-segment"

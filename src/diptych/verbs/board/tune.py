@@ -90,6 +90,10 @@ class BoardFinetune(Tunes):
     """Fine-tune by every system from the same start, and measure the held-out rows; gains over the backbone before."""
 
     name: ClassVar[str] = "board finetune"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board finetune birds/ --eval-data cars/",
+        "board finetune birds/ --methods full,wise-ft --parts all",
+    )
     systems_of: ClassVar[str] = "finetune"
     out: ClassVar[str] = "out/board-finetune"
 
@@ -115,6 +119,10 @@ class BoardPretrain(PartNames, Tunes):
     """
 
     name: ClassVar[str] = "board pretrain"
+    examples: ClassVar[tuple[str, ...]] = (
+        "board pretrain pairs.csv --steps 2000",
+        "board pretrain pairs.csv --methods clip-loss,cloob --budget 3600",
+    )
     systems_of: ClassVar[str] = "pretrain"
     out: ClassVar[str] = "out/board-pretrain"
 

@@ -27,7 +27,9 @@ class CurateHead(Verb):
     out_is_file: ClassVar[bool] = True
     python_out: ClassVar[Any] = "name"
     result: ClassVar[str] = "FittedHead"
-    examples: ClassVar[tuple[str, ...]] = ("curate head demo:clothes --positive dress",)
+    examples: ClassVar[tuple[str, ...]] = (
+        "curate head demo:clothes --positive dress", "curate head looks/ --positive good --out good.safetensors",
+    )  # fmt: skip
     offers: ClassVar[tuple[str, ...]] = (
         "overwrite", "json", "backbone", "device", "engine", "batch", "workers", "cache",
     )  # fmt: skip

@@ -31,7 +31,7 @@ class CurateLooks(Verb):
     out_is_file: ClassVar[bool] = True
     python_out: ClassVar[Any] = "position"
     takes_model: ClassVar[bool] = False
-    examples: ClassVar[tuple[str, ...]] = ("curate looks plan.parquet --count 2",)
+    examples: ClassVar[tuple[str, ...]] = ("curate looks", "curate looks plan.parquet --count 2")
     offers: ClassVar[tuple[str, ...]] = ("overwrite", "json")
 
     plan: Any = argument("What diptych curate plan wrote.", PLAN, PLAN_FILE, positional=True, word=True)

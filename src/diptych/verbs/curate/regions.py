@@ -33,7 +33,9 @@ class CurateRegions(Verb):
     out_is_file: ClassVar[bool] = True
     python_out: ClassVar[Any] = "name"
     run_options: ClassVar[dict[str, Any]] = {"engine": "torch"}
-    examples: ClassVar[tuple[str, ...]] = ("curate regions captions.csv --truth instances.csv",)
+    examples: ClassVar[tuple[str, ...]] = (
+        "curate regions captions.csv", "curate regions captions.csv --truth instances.csv",
+    )  # fmt: skip
     offers: ClassVar[tuple[str, ...]] = ("overwrite", "json", "backbone", "device")
 
     photos: Any = argument(

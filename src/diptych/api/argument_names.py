@@ -1,0 +1,58 @@
+"""Names of arguments as other libraries and the command line have them: taken, or answered with what to write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from diptych.core.wording import renamed
+from diptych.verbs.declare import Verb
+
+ELSEWHERE = {
+    **dict.fromkeys(("classes", "labels", "candidate_labels", "class_names", "prompts"), "names"),
+    **dict.fromkeys(("top_k", "topk", "k", "n", "n_results"), "top"),
+    **dict.fromkeys(("images", "image", "files", "paths"), "photos"),
+    **dict.fromkeys(("batch_size",), "train_batch"),
+    **dict.fromkeys(("learning_rate", "min_lr"), "lr"),
+    **dict.fromkeys(("method_name", "system", "algorithm"), "method"),
+    **dict.fromkeys(("output", "output_dir", "save_to"), "out"),
+    **dict.fromkeys(("backbone", "model_name", "clip"), "model"),
+}
+"""Name that others have -> ours, where a function has that."""
+OF_MODELS = ("device", "precision", "engine", "cache", "progress", "batch", "batch_size", "workers")
+"""What ``diptych.load`` takes."""
+
+
+def in_our_names(verb: type[Verb], signature: inspect.Signature, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by the names of the signature: those of the command's flags are taken, and former ones with a
+    warning.
+
+    Raises:
+        TypeError: there is none of this name; it says which one is meant.
+    """
+    known = signature.parameters
+    flags = {a.flag.strip("-").replace("-", "_"): name for name, a in verb.arguments("python").items() if a.flag}
+    named = {}
+    for name, value in given.items():
+        if name in verb.former and name not in known:
+            renamed(f"{name}=", f"{verb.former[name]}=")
+            named[verb.former[name]] = value
+        elif name in known or name not in flags:
+            if name not in known:
+                raise TypeError(_unknown(verb, list(known), name))
+            named[name] = value
+        else:
+            named[flags[name]] = value
+    return named
+
+
+def _unknown(verb: type[Verb], known: list[str], name: str) -> str:
+    function = f"diptych.{verb.name.replace(' ', '.').replace('-', '_')}"
+    meant = ELSEWHERE.get(name, "")
+    near = [meant] if meant in known else get_close_matches(name, known, n=1, cutoff=0.6)
+    if not near and name in OF_MODELS and "model" in known:
+        return f"{function} takes no {name}=: load the model with it, model=diptych.load(NAME, {name}=...)."
+    hint = f"did you mean {near[0]}=?" if near else f"it takes {', '.join(known)}."
+    return f"{function} takes no {name}=: {hint}"

@@ -1,0 +1,110 @@
+"""Plots of results as figures of matplotlib: classes, a confusion matrix, a reliability diagram, and the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diptych.core import UsageError
+from diptych.core.errors import need_extra
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 16
+"""Pictures of a figure."""
+MOST_CLASSES = 30
+"""Classes of a figure; of more the most frequent are shown."""
+BINS = 10
+
+
+def plot(results: Any, kind: str = "") -> Figure:
+    """Return a figure; see ``Results.plot``."""
+    need_extra("plot", "A plot")
+    kinds = {"classes": _classes, "confusion": _confusion, "reliability": _reliability, "pictures": _pictures}
+    if kind and kind not in kinds:
+        raise UsageError(f"{{kind}} must be one of {', '.join(kinds)}, got {kind!r}.")
+    if not len(results):
+        raise UsageError(f"There is nothing to plot: {results.title}.")
+    usual = "confusion" if results.truth else "classes" if results.table is not None else "pictures"
+    return kinds[kind or usual](results)
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _classes(results: Any) -> Figure:
+    """Bars: how many results have each label, the most frequent first."""
+    names, counts = np.unique(np.array(results.labels, dtype=object).astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+    figure, axes = _figure(6, 1 + 0.28 * len(order))
+    ax = axes[0, 0]
+    ax.barh([names[i] for i in order], counts[order])
+    ax.invert_yaxis()
+    ax.set_xlabel("number of results")
+    return figure  # type: ignore[no-any-return]
+
+
+def _confusion(results: Any) -> Figure:
+    """A matrix: true classes in rows, those that were named in columns, shares of the row."""
+    table = results.confusion_matrix()
+    if len(table) > MOST_CLASSES:
+        most = table.sum(axis=1).sort_values(ascending=False).index[:MOST_CLASSES]
+        table = table.loc[most, most]
+    counts = table.to_numpy()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.5 + 0.32 * len(table)
+    figure, axes = _figure(side, side)
+    ax = axes[0, 0]
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.set_xticks(range(len(table)), table.columns, rotation=90)
+    ax.set_yticks(range(len(table)), table.index)
+    ax.set(xlabel="named", ylabel="true", title=f"accuracy {results.accuracy:.1%}")
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        colour = "white" if shares[i, j] > 0.5 else "black"
+        ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=7)
+    return figure  # type: ignore[no-any-return]
+
+
+def _reliability(results: Any) -> Figure:
+    """Accuracy in bins of confidence, beside the diagonal on which both are equal; under it how many are in each."""
+    if not results.truth or results.table is None:
+        raise UsageError("A reliability diagram needs labelled photos and the probabilities of all classes.")
+    confidence = np.asarray(results.table).max(axis=1)
+    right = np.array([a == b for a, b in zip(results.labels, results.truth, strict=True)])
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    figure, axes = _figure(5, 5)
+    ax = axes[0, 0]
+    ax.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    there = [b for b in range(BINS) if (bins == b).any()]
+    ax.plot([confidence[bins == b].mean() for b in there], [right[bins == b].mean() for b in there], marker="o")
+    for b in there:
+        ax.text(confidence[bins == b].mean(), 0.02, str(int((bins == b).sum())), ha="center", fontsize=7)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+    return figure  # type: ignore[no-any-return]
+
+
+def _pictures(results: Any) -> Figure:
+    """The first pictures with their labels: photos, overlays of label maps, heat maps."""
+    if results.picture is None:
+        raise UsageError("These results have no pictures: look at to_pandas().")
+    shown = [(i, p) for i in range(min(len(results), SHOWN)) if (p := results.picture(i)) is not None]
+    if not shown:
+        raise UsageError("These results have no pictures: look at to_pandas().")
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, axes = _figure(3 * columns, 3 * rows, rows, columns)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (i, picture) in zip(axes.flat, shown, strict=False):
+        ax.imshow(picture)
+        ax.set_title(f"{Path(results.item_names[i]).name}\n{results.lines[i][:40]}", fontsize=8)
+    return figure  # type: ignore[no-any-return]

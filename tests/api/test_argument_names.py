@@ -1,0 +1,47 @@
+"""Arguments by the names of the command's flags, of the last version, and of other libraries."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+import diptych as package
+from diptych.api.argument_names import in_our_names
+from diptych.api.declared import signature_of
+from diptych.verbs.classify import Classify
+from diptych.verbs.detect import Detect
+from diptych.verbs.train.finetune import Finetune
+
+diptych: Any = package
+
+
+def named(verb: Any, **given: Any) -> dict[str, Any]:
+    return in_our_names(verb, signature_of(verb), given)
+
+
+def test_names_of_flags_are_taken() -> None:
+    assert named(Classify, coverage=0.9, explain=3) == {"sets": 0.9, "reasons": 3}
+    assert named(Detect, false_alarm_rate=0.1, object="nut") == {"rate": 0.1, "thing": "nut"}
+    assert named(Finetune, weight_decay=0.1, grad_clip_norm=2.0) == {"decay": 0.1, "clip": 2.0}
+
+
+def test_a_former_name_is_taken_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="batch= is now train_batch="):
+        assert named(Finetune, batch=4) == {"train_batch": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("candidate_labels", "did you mean names=?"),
+        ("top_k", "did you mean top=?"),
+        ("templtes", "did you mean templates=?"),
+        ("device", "model=diptych.load(NAME, device=...)"),
+        ("zzz", "it takes photos, names"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_ours(name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"diptych.classify takes no {name}=: ") + ".*" + re.escape(hint)):
+        diptych.classify("photos", ["a"], **{name: 1})

@@ -1,0 +1,77 @@
+"""Plots, the confusion matrix, accuracy and the forms of tables."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import diptych
+from diptych.api.results import Results
+from diptych.core import UsageError
+
+pytest.importorskip("matplotlib", reason="plots need the extra plot")
+
+
+def results(truth: tuple[str, ...] = ("cat", "dog", "dog")) -> Results[str]:
+    table = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    labels = ("cat", "cat", "dog")
+    return Results(
+        "3 photos", labels, ("a.png", "b.png", "c.png"), labels, labels, {"label": labels}, {}, classes=("cat", "dog"),
+        table=table, truth=truth, picture=lambda i: Image.new("RGB", (8, 8), (80 * i, 0, 0)),
+    )  # fmt: skip
+
+
+def test_the_matrix_counts_true_classes_in_rows() -> None:
+    made = results()
+    assert made.confusion_matrix().to_numpy().tolist() == [[1, 0], [1, 1]]
+    assert made.accuracy == pytest.approx(2 / 3)
+    assert list(made.to_pandas().columns) == ["path", "label", "truth"]
+    with pytest.raises(UsageError, match="needs labelled data"):
+        results(()).confusion_matrix()
+    with pytest.raises(AttributeError, match="where the data are labelled"):
+        results(()).accuracy  # noqa: B018
+
+
+def test_tables_are_wide_or_long() -> None:
+    made = results(())
+    assert list(made.to_pandas("wide").columns) == ["path", "label", "p(cat)", "p(dog)"]
+    long = made.to_pandas("long")
+    assert (len(long), long["probability"].iloc[:2].tolist()) == (6, [0.9, 0.1])
+    assert long.groupby("path")["probability"].sum().tolist() == pytest.approx([1, 1, 1])
+    with pytest.raises(UsageError, match="must be 'wide' or 'long', got 'tall'"):
+        made.to_pandas("tall")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["", "classes", "confusion", "reliability", "pictures"])
+def test_each_kind_is_a_figure_that_can_be_saved(kind: str) -> None:
+    figure = results().plot(kind)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    assert Image.open(io.BytesIO(file.getvalue())).width > 100
+
+
+def test_the_usual_plot_is_of_what_there_is() -> None:
+    assert results().plot().axes[0].get_ylabel() == "true"
+    assert results(()).plot().axes[0].get_xlabel() == "number of results"
+
+
+def test_what_cannot_be_plotted_is_refused() -> None:
+    with pytest.raises(UsageError, match="kind= must be one of classes, confusion"):
+        results().plot("pie")
+    with pytest.raises(UsageError, match="needs labelled photos"):
+        results(()).plot("reliability")
+    nothing: Results[str] = Results("0 photos", (), (), (), (), {}, {})
+    with pytest.raises(UsageError, match="nothing to plot: 0 photos"):
+        nothing.plot()
+
+
+def test_class_folders_bring_the_truth(tmp_path: object) -> None:
+    data = diptych.open_data("demo:clothes")
+    made = diptych.classify(data["test"].take(range(0, 138, 10)), model="tiny")
+    assert len(made.truth) == len(made) == 14
+    assert made.confusion_matrix().to_numpy().sum() == 14
+    other = diptych.classify(data["test"].take(range(0, 138, 20)), ["sky", "sea"], "tiny")
+    assert other.truth == ()
