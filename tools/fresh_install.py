@@ -23,6 +23,8 @@ COMMANDS = (
     ("doctor",),
     ("demo", "--shots", "1", "--seeds", "1", "--out", "demo"),
     ("encode", "demo:photos", "--out", "vectors"),
+    ("index", "demo:photos", "--out", "photo-index"),
+    ("search", "photo-index", "a cat"),
 )
 
 

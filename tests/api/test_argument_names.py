@@ -37,7 +37,7 @@ def test_a_former_name_is_taken_with_a_warning() -> None:
     [
         ("candidate_labels", "did you mean names=?"),
         ("top_k", "did you mean top=?"),
-        ("templtes", "did you mean templates=?"),
+        ("templatesx", "did you mean templates=?"),
         ("device", "model=diptych.load(NAME, device=...)"),
         ("zzz", "it takes photos, names"),
     ],

@@ -12,6 +12,7 @@ from collections import UserDict
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +30,8 @@ EXIT_CODES = (
     "130 interrupted."
 )
 
+
+PACKAGE = Path(__file__).parents[1]
 
 VERBS = {
     "demo": "demo:demo",
@@ -163,8 +166,9 @@ def _lines(flag: Any, ctx: Any) -> list[str] | None:
 
 
 def _show_warning(others: Callable[..., None], message: Any, category: type[Warning], *where: Any) -> None:
-    """Show a broken system of another package as one sentence, and other warnings as they come."""
-    if issubclass(category, PluginWarning):
+    """Show our own remarks as sentences, and warnings of other libraries as they come."""
+    ours = category is UserWarning and where and Path(where[0]).is_relative_to(PACKAGE)
+    if ours or issubclass(category, PluginWarning):
         say(str(message))
     else:
         others(message, category, *where)
