@@ -475,7 +475,7 @@ def public_page() -> str:
             for step in (n for n in node.body if isinstance(n, ast.FunctionDef)):
                 name = f"diptych.{group}" if step.name == "__call__" else f"diptych.{group}.{step.name}"
                 lines += _function(name, step)
-    for name in (n for n in diptych.__all__ if n != "systems" and _place(n) != "api.derived"):
+    for name in (n for n in diptych.__all__ if n[0] != "_" and n != "systems" and _place(n) != "api.derived"):
         path = f"diptych.{_place(name)}.{name}"
         lines += [f"## diptych.{name}", "", f"::: {path}", "    options:", "      show_root_heading: false", ""]
     return "\n".join(lines)
