@@ -1,4 +1,4 @@
-"""What a user writes, for mypy --strict: no name of it may be Any by accident, and a wrong one is found (make rules)."""
+"""A user's code, for mypy --strict (make rules): nothing is Any by accident, and a wrong argument is found."""
 
 from __future__ import annotations
 

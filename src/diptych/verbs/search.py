@@ -71,6 +71,7 @@ class Search(Verb):
         from diptych.data.files import write_whole
         from diptych.search_index.opening import index_at
         from diptych.tasks.search.ask import search, torchless
+        from diptych.tasks.search.interruption import unfinished
 
         if self.html is not None:
             context.free_file(self.html, "html")
@@ -100,7 +101,7 @@ class Search(Verb):
             from diptych.tasks.pages.search_page import html
 
             write_whole(self.html, html(answer), overwrite=context.overwrite)
-        return Answers(answer, self.html)
+        return Answers(answer, self.html, unfinished(folder))
 
     def _index(self) -> tuple[Path, Any]:
         """Return the folder and the query, also where they were given the other way round."""
@@ -116,9 +117,9 @@ class Answers(Answer["Found"]):
 
     rows_key = "results"
 
-    def __init__(self, answer: ask.Answer, page: Path | None = None) -> None:
+    def __init__(self, answer: ask.Answer, page: Path | None = None, unfinished: str = "") -> None:
         super().__init__(iter(answer.found))
-        self.answer, self.page = answer, page
+        self.answer, self.page, self.unfinished = answer, page, unfinished
         shares = () if answer.cut is None else answer.cut.shares
         self._shares = {f.entry.name: share for f, share in zip(answer.found, shares, strict=False)}
 
@@ -164,7 +165,7 @@ class Answers(Answer["Found"]):
 
     def remarks(self, items: Sequence[Found]) -> list[str]:
         """Return the share of right answers above the cut, how good an approximate search is, and why there is none."""
-        answer, lines = self.answer, list[str]()
+        answer, lines = self.answer, [self.unfinished] if self.unfinished else list[str]()
         if answer.cut is not None:
             cut = answer.cut.cut
             lines.append(

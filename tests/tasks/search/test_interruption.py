@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.tasks.search.interruption import Interruptible
+from diptych.tasks.search.interruption import Interruptible, unfinished
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,14 @@ def test_other_errors_and_none_pass() -> None:
     with Interruptible(Path("pets"), 2) as progress:
         progress.count += 2
     assert progress.count == 2
+
+
+def test_a_folder_says_that_it_is_not_whole_until_the_records_are_in(tmp_path: Path) -> None:
+    assert unfinished(tmp_path) == unfinished("lance:pets") == ""
+    expected = pytest.raises(KeyboardInterrupt, match="the same command goes on")
+    with expected, Interruptible(tmp_path, 9):
+        raise KeyboardInterrupt
+    assert f"{tmp_path} is not whole: indexing was interrupted" in unfinished(tmp_path)
+    with Interruptible(tmp_path, 9):
+        pass
+    assert unfinished(tmp_path) == ""

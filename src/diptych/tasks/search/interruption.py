@@ -1,4 +1,6 @@
-"""Ctrl-C while an index grows: the interruption says what is stored, and how to go on."""
+"""Ctrl-C while an index grows: the interruption says what is stored, and how to go on; and the folder says that it is
+not whole, however the process ended.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,10 @@ from pathlib import Path
 from typing import Self
 
 from diptych.core.wording import number_of
-from diptych.data.files import named
+from diptych.data.files import database_address, named
+
+UNFINISHED = "unfinished"
+"""File of a folder whose index lacks records."""
 
 
 class Interruptible:
@@ -31,8 +36,11 @@ class Interruptible:
 
     def __init__(self, out: Path, total: int) -> None:
         self.out, self.total, self.count = out, total, 0
+        self._note = None if database_address(out) else Path(out) / UNFINISHED  # several may write a database at a time
 
     def __enter__(self) -> Self:
+        if self._note is not None and self._note.parent.is_dir():
+            self._note.write_text(f"{self.total}\n", encoding="utf-8")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -41,3 +49,14 @@ class Interruptible:
             raise KeyboardInterrupt(
                 f"Interrupted: {self.count:,} of {records} in {named(self.out)}; the same command goes on from there."
             ) from None
+        if kind is None and self._note is not None:
+            self._note.unlink(missing_ok=True)
+
+
+def unfinished(place: Path | str) -> str:
+    """Return a sentence that an index lacks records, since its process was stopped; "" where it is whole."""
+    if database_address(place) or not (Path(place) / UNFINISHED).is_file():
+        return ""
+    return (
+        f"{named(Path(place))} is not whole: indexing was interrupted, and the same 'diptych index' goes on from there."
+    )
