@@ -60,7 +60,7 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
     for name in ELSEWHERE:
         with pytest.raises(AttributeError, match=f"A Results has no '{name}': use "):
             getattr(results(), name)
-    with pytest.raises(AttributeError, match="has no 'rows': it has as_dict, classes, columns, count, "):
+    with pytest.raises(AttributeError, match="has no 'rows': it has accuracy, as_dict, classes, columns, "):
         _ = results().rows  # type: ignore[attr-defined]
 
 

@@ -49,7 +49,7 @@ def test_a_prediction_names_its_first_class(model: Model) -> None:
 
 
 def test_classify_needs_names_and_says_so(model: Model) -> None:
-    with pytest.raises(UsageError, match=r'give a list such as \["cat", "dog"\]'):
+    with pytest.raises(UsageError, match='give names=, such as "cat, dog"'):
         diptych.classify(coloured("red"), model=model)
 
 
