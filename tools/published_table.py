@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from diptych import catalog
 from diptych.cli.declared import flag_of
+from diptych.core.wording import number_of
 from diptych.verbs.train.finetune import Finetune
 from diptych.verbs.train.pretrain import Pretrain
 
@@ -28,9 +30,15 @@ $ diptych segment photos/ --names "sky, grass, sheep" -m fc-clip --train labelle
 What the authors did and nothing here does stands under *not here*. Numbers are those of the authors; none of these
 trainings was run here at full length. A number that was not found is not given.
 
+*A step here* is the median of three optimiser steps on this project's machine (two cores, no GPU), of a tower in the
+authors' shape with random weights and the authors' settings, with a batch that fits; `python -m tools.published_steps`
+takes them. It says what a step needs, and nothing of the result. `{data}` is the folder of data sets, and `{work}` that
+of small files which the tool writes.
+
 | system | trains from | number in the paper |
 |---|---|---|
 """
+STEPS = json.loads((ROOT / "results" / "published_steps.json").read_text(encoding="utf-8"))
 VERBS = {"finetune": "diptych finetune DATA -m {slug}", "pretrain": "diptych pretrain TABLE -m {slug}"}
 FACES = {
     "segment": "diptych segment PHOTOS -m {slug} --set published",
@@ -142,12 +150,15 @@ def _section(card: dict[str, Any]) -> str:
         if value:
             lines.append(f"- {name}: {value}")
     lines += [f"- not here: {line}" for line in published["absent"]]
+    lines.append(f"- a step here: {_step(slug)}")
     lines.append(f"- read in: {published['where']}")
     return "\n".join(lines) + "\n"
 
 
 def _command(card: dict[str, Any]) -> str:
     published, slug, verb = card["published"], card["slug"], card["verb"]
+    if slug == "galip":  # an editor that makes pictures from words alone
+        return "diptych generate PROMPTS -m galip --like PHOTOS --set published"
     if verb not in VERBS:
         return FACES[verb].format(slug=slug)
     given = " --set published" if published["settings"] else ""
@@ -156,6 +167,17 @@ def _command(card: dict[str, Any]) -> str:
         f" {flag_of(kind, name.replace('-', '_'))} {_plain(value)}" for name, value in published["training"].items()
     )
     return VERBS[verb].format(slug=slug) + given + flags
+
+
+def _step(slug: str) -> str:
+    """Return the time and memory of a step, or why none was taken."""
+    if slug in STEPS["without"]:
+        return f"none; it {STEPS['without'][slug]}"
+    step = STEPS["trials"].get(slug, {"why": "not tried yet"})
+    if "why" in step:
+        return f"none; {step['why']}"
+    each = f"{step['seconds']:.3g} seconds and {step['memory_gib']:.1f} GiB for {number_of(step['batch'], 'item')}"
+    return f"{each}, by `diptych {step['command']}`"
 
 
 def _pairs(settings: dict[str, Any], between: str) -> str:
