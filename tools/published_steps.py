@@ -84,19 +84,19 @@ def command(slug: str) -> str:
     words, tower, batch = TRIALS[slug]
     verb, published = words.split()[0], catalog.find(slug).card.published
     assert published is not None
-    told = [words, f"-m {slug}", "--dry-run", "--cache {work}/cache"]
+    command_line = [words, f"-m {slug}", "--dry-run", "--cache {work}/cache"]
     if tower:
-        told.append(f"-b openclip:{tower}?weights=random")
+        command_line.append(f"-b openclip:{tower}?weights=random")
     if verb in ("pretrain", "finetune"):
         kind = {"finetune": Finetune, "pretrain": Pretrain}[verb]
         flags = {n: v for n, v in published.training.items() if n not in ("train-batch", "precision")}
-        told += [f"{flag_of(kind, n.replace('-', '_'))} {_plain(v)}" for n, v in flags.items()]
-        told.append(f"--train-batch {batch} --workers 0")
+        command_line += [f"{flag_of(kind, n.replace('-', '_'))} {_plain(v)}" for n, v in flags.items()]
+        command_line.append(f"--train-batch {batch} --workers 0")
         if published.settings:
-            told.append("--set published")
+            command_line.append("--set published")
     else:
-        told.append(f"--set published --set batch={batch}")
-    return " ".join(told)
+        command_line.append(f"--set published --set batch={batch}")
+    return " ".join(command_line)
 
 
 def _plain(value: Any) -> str:
@@ -111,8 +111,8 @@ def _plain(value: Any) -> str:
 
 def _both(row: dict[str, str]) -> list[str]:
     """Return the shortest and the longest caption of a photo."""
-    said = sorted((row[f"caption_{k}"] for k in range(5)), key=len)
-    return [said[0], said[-1]]
+    captions = sorted((row[f"caption_{k}"] for k in range(5)), key=len)
+    return [captions[0], captions[-1]]
 
 
 def prepare(data: Path, work: Path) -> None:
@@ -125,7 +125,7 @@ def prepare(data: Path, work: Path) -> None:
         lines.append([f"{i}.jpg", "train" if i % 8 else "test", ("Anna", "Ben")[i % 2], *_both(row)])
     with open(work / "pairs.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines)
-    pool = {said: [row[f"caption_{k}"] for k in range(1, 5)] for row in rows for said in _both(row)}
+    pool = {captions: [row[f"caption_{k}"] for k in range(1, 5)] for row in rows for captions in _both(row)}
     (work / "rewrites.json").write_text(json.dumps(pool), encoding="utf-8")
     for i, photo in enumerate(sorted((data / "demo_photos").glob("*.jpg"))):
         for split in ("train", "test"):
@@ -150,8 +150,8 @@ def prepare(data: Path, work: Path) -> None:
 
 def trial(slug: str, data: Path, work: Path) -> dict[str, Any]:
     """Return what a trial measured, or why it did not."""
-    told = command(slug)
-    words = told.format(data=data, work=work).split()
+    command_line = command(slug)
+    words = command_line.format(data=data, work=work).split()
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     try:
         done = subprocess.run(
@@ -159,14 +159,14 @@ def trial(slug: str, data: Path, work: Path) -> dict[str, Any]:
             capture_output=True, text=True, timeout=PATIENCE, env=environment, cwd=work, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"command": told, "why": f"three steps take longer than {PATIENCE // 60} minutes"}
+        return {"command": command_line, "why": f"three steps take longer than {PATIENCE // 60} minutes"}
     step, planned = STEP.search(done.stdout), PLANNED.search(done.stdout)
     if step is None or planned is None:
         last = [line for line in done.stderr.splitlines() if line.strip()]
-        return {"command": told, "why": last[-1] if last else f"ended with {done.returncode}"}
+        return {"command": command_line, "why": last[-1] if last else f"ended with {done.returncode}"}
     taken, batch, device, seconds, memory = step.groups()
     return {
-        "command": told, "steps": int(taken), "batch": int(batch), "device": device, "seconds": float(seconds),
+        "command": command_line, "steps": int(taken), "batch": int(batch), "device": device, "seconds": float(seconds),
         "memory_gib": float(memory), "planned": int(planned[1].replace(",", "")),
     }  # fmt: skip
 

@@ -27,6 +27,11 @@ def test_names_of_flags_are_taken() -> None:
     assert named(Finetune, weight_decay=0.1, grad_clip_norm=2.0) == {"decay": 0.1, "clip": 2.0}
 
 
+def test_one_argument_under_two_names_is_refused() -> None:
+    with pytest.raises(TypeError, match="got decay= twice, under two names"):
+        named(Finetune, decay=0.1, weight_decay=0.2)
+
+
 def test_a_former_name_is_taken_with_a_warning() -> None:
     with pytest.warns(DeprecationWarning, match="batch= is now train_batch="):
         assert named(Finetune, batch=4) == {"train_batch": 4}

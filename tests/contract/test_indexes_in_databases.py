@@ -8,9 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
@@ -20,7 +18,7 @@ from diptych.tasks.search.cut import mark
 from diptych.tasks.search.export import export
 from diptych.tasks.search.index import index, remove
 from diptych.tasks.search.marks import PEOPLE, read_marks
-from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.colours import COLOURS, ColourBackbone, pale_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
@@ -28,16 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table of 100 coloured pictures with a caption and a class each; some of them pale."""
-    base = tmp_path_factory.mktemp("table")
-    rng, lines = np.random.default_rng(0), ["path,caption,kind,number"]
-    for i in range(100):
-        name = list(COLOURS)[i % 5]
-        share = 0.8 * rng.uniform(0, 1) ** 2
-        rgb = (1 - share) * np.array(COLOURS[name]) + share * 128 + rng.normal(size=3)
-        Image.fromarray(np.full((8, 8, 3), rgb.clip(0, 255).astype(np.uint8))).save(base / f"{i}.png")
-        lines.append(f"{i}.png,number {i}: something {name},{name},{i}")
-    (base / "photos.csv").write_text("\n".join(lines))
-    return base / "photos.csv"
+    return pale_table(tmp_path_factory.mktemp("table"))
 
 
 @pytest.fixture(scope="module", params=["lance", "qdrant"])

@@ -103,3 +103,16 @@ def colour_folder(root: Path, splits: Mapping[str, int], colours: Sequence[str] 
             for i in range(count):
                 coloured(root / split / name / f"{i}.png", name, 1000 * number + i)
     return root
+
+
+def pale_table(folder: Path) -> Path:
+    """Write a table of 100 coloured pictures with a caption, a class and a number each; some of them are pale."""
+    rng, lines = np.random.default_rng(0), ["path,caption,kind,number"]
+    for i in range(100):
+        name = list(COLOURS)[i % 5]
+        share = 0.8 * rng.uniform(0, 1) ** 2
+        rgb = (1 - share) * np.array(COLOURS[name]) + share * 128 + rng.normal(size=3)
+        Image.fromarray(np.full((8, 8, 3), rgb.clip(0, 255).astype(np.uint8))).save(folder / f"{i}.png")
+        lines.append(f"{i}.png,number {i}: something {name},{name},{i}")
+    (folder / "photos.csv").write_text("\n".join(lines))
+    return folder / "photos.csv"

@@ -30,26 +30,29 @@ def in_our_names(verb: type[Verb], signature: inspect.Signature, given: Mapping[
     warning.
 
     Raises:
-        TypeError: there is none of this name; it says which one is meant.
+        TypeError: there is none of this name, and which one is meant; or one is given twice, by two names.
     """
     known = signature.parameters
     flags = {a.flag.strip("-").replace("-", "_"): name for name, a in verb.arguments("python").items() if a.flag}
-    named = {}
+    named: dict[str, Any] = {}
     for name, value in given.items():
-        if name in verb.former and name not in known:
-            renamed(f"{name}=", f"{verb.former[name]}=")
-            named[verb.former[name]] = value
-        elif name in known or name not in flags:
-            if name not in known:
-                raise TypeError(_unknown(verb, list(known), name))
-            named[name] = value
-        else:
-            named[flags[name]] = value
+        ours = name if name in known else verb.former.get(name) or flags.get(name)
+        if ours is None:
+            raise TypeError(_unknown(verb, list(known), name))
+        if ours in named:
+            raise TypeError(f"{_function(verb)} got {ours}= twice, under two names: leave out one of them.")
+        if ours == verb.former.get(name):
+            renamed(f"{name}=", f"{ours}=")
+        named[ours] = value
     return named
 
 
+def _function(verb: type[Verb]) -> str:
+    return f"diptych.{verb.name.replace(' ', '.').replace('-', '_')}"
+
+
 def _unknown(verb: type[Verb], known: list[str], name: str) -> str:
-    function = f"diptych.{verb.name.replace(' ', '.').replace('-', '_')}"
+    function = _function(verb)
     meant = ELSEWHERE.get(name, "")
     near = [meant] if meant in known else get_close_matches(name, known, n=1, cutoff=0.6)
     if not near and name in OF_MODELS and "model" in known:

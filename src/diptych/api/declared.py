@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from diptych.api.argument_names import in_our_names
 from diptych.api.model import Model, load, model_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diptych.core import Backbone, Run
     from diptych.verbs.answer import Answer
     from diptych.verbs.group import Group
+    from diptych.verbs.train.training import Training
 
 OUT = "str | PathLike[str] | None"
 """Type of the argument ``out``."""
@@ -116,20 +117,20 @@ class CallContext(Once):
         Raises:
             UsageError: ``scratch`` is for a name, or a model whose weights are random.
         """
-        name, verb = self._given or self.backbone, self._verb
-        changes: dict[str, Any] = {"seed": verb.seed, "workers": verb.workers, "engine": None}  # type: ignore[attr-defined]
+        name, verb = self._given or self.backbone, cast("Training", self._verb)
+        changes: dict[str, Any] = {"seed": verb.seed, "workers": verb.workers, "engine": None}
         if scratch and isinstance(name, str):
             from diptych.backbones.sources import load as source
 
             run = make_run(engine="torch", cache=cache_folder(), progress=progress_of(None))
             random = source.load(name, device=run.device, weights="random", seed=changes["seed"])
             return random, replace(run, **changes)
-        own = load(name, engine="torch") if isinstance(name, str) else model_of(name)
-        if scratch and not own.spec.weights.startswith("random:"):
+        model = load(name, engine="torch") if isinstance(name, str) else model_of(name)
+        if scratch and not model.spec.weights.startswith("random:"):
             raise UsageError(
-                f"{own.spec.name} has weights, and {{scratch}} begins without: give {{model}} by its name."
+                f"{model.spec.name} has weights, and {{scratch}} begins without: give {{model}} by its name."
             )
-        return own.loaded, replace(own.run, **changes)
+        return model.loaded, replace(model.run, **changes)
 
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
         """Take the model of an index where none was given, and its decode."""

@@ -189,8 +189,8 @@ class Results(Sequence[T], Generic[T]):
             raise UsageError("A confusion matrix needs labelled data: class folders, or a table with labels.")
         every = [*self.classes, *sorted({*self.truth, *self.labels} - set(self.classes))]
         table = _pandas().DataFrame(0, index=every, columns=every)
-        for true, said in zip(self.truth, self.labels, strict=True):
-            table.loc[true, said] += 1
+        for true, label in zip(self.truth, self.labels, strict=True):
+            table.loc[true, label] += 1
         return table
 
     @spelled()

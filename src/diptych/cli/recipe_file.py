@@ -41,8 +41,8 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
         name: value for name, value in given.items() if name not in FORMER
     }
     if verb != context.info_name or (strange := sorted(given.keys() - known)):
-        said = f"is for {verb}" if verb != context.info_name else f"has {', '.join(strange)}"
-        raise UsageError(f"{path} {said}, which diptych {context.info_name} does not take: change the file.")
+        problem = f"is for {verb}" if verb != context.info_name else f"has {', '.join(strange)}"
+        raise UsageError(f"{path} {problem}, which diptych {context.info_name} does not take: change the file.")
     context.default_map = {**(context.default_map or {}), **given}
     return path
 

@@ -72,7 +72,9 @@ class DatabaseIndex(Described):
         for modality, (positions, values) in self.unit(vectors).items():
             for position, value in zip(positions.tolist(), values, strict=True):
                 whole[position][modality] = value
-        rows = [Row(number_of(e.name), e, frozenset(own), own) for e, own in zip(entries, whole, strict=True)]
+        rows = [
+            Row(number_of(e.name), e, frozenset(vectors), vectors) for e, vectors in zip(entries, whole, strict=True)
+        ]
         new = {c for e in entries for c in e.facts} - self.database.notes(COLUMNS).keys()
         for column in sorted(new):
             self.database.write_note(COLUMNS, column, "")
@@ -171,8 +173,8 @@ class DatabaseIndex(Described):
         towards = {m: query if w > 0 else -query for m, w in weights.items()}
         if len(weights) == 1:
             ((m, weight),) = weights.items()
-            found = self.database.nearest(m, towards[m], k, where)
-            return [Found(row.entry, abs(weight) * score) for score, row in found]
+            nearest = self.database.nearest(m, towards[m], k, where)
+            return [Found(row.entry, abs(weight) * score) for score, row in nearest]
         depth = 4 * k
         while True:
             rows, bound, more = dict[int, Row](), 0.0, False
@@ -195,8 +197,8 @@ class DatabaseIndex(Described):
             yield from part
 
     def _named(self, names: Sequence[str]) -> Iterator[Row]:
-        asked = {number_of(name): name for name in names}
-        yield from (row for row in self._rows(numbers=list(asked)) if row.entry.name == asked[row.number])
+        by_number = {number_of(name): name for name in names}
+        yield from (row for row in self._rows(numbers=list(by_number)) if row.entry.name == by_number[row.number])
 
 
 class Fetched:
@@ -209,13 +211,15 @@ class Fetched:
         return self._index.database.count((), self._modality)
 
     def __getitem__(self, slots: int | NDArray[np.int64]) -> Vectors:
-        asked = np.atleast_1d(np.asarray(slots, dtype=np.int64))
-        m, found = self._modality, dict[int, Vectors]()
-        for part in self._index.database.rows(numbers=asked.tolist(), modality=m, vectors=(m,)):
-            found |= {row.number: row.vectors[m] for row in part}
-        if lost := [n for n in asked.tolist() if n not in found]:
+        numbers = np.atleast_1d(np.asarray(slots, dtype=np.int64))
+        m, by_number = self._modality, dict[int, Vectors]()
+        for part in self._index.database.rows(numbers=numbers.tolist(), modality=m, vectors=(m,)):
+            by_number |= {row.number: row.vectors[m] for row in part}
+        if lost := [n for n in numbers.tolist() if n not in by_number]:
             raise DataError(f"{self._index.folder} has lost entry {lost[0]} meanwhile: search again.")
-        values = np.stack([found[n] for n in asked.tolist()]) if len(asked) else np.zeros((0, self._index.dim), "f4")
+        values = (
+            np.stack([by_number[n] for n in numbers.tolist()]) if len(numbers) else np.zeros((0, self._index.dim), "f4")
+        )
         return values if np.ndim(slots) else values[0]
 
 

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,7 +107,7 @@ class LanceDatabase:
             some = None if numbers is None else numbers[first : first + size]
             scanner = table.scanner(columns=_columns(vectors), filter=_filter(where, modality, some), batch_size=size)
             batches = iter(self._answered(scanner.to_batches))
-            while (batch := self._answered(lambda batches=batches: next(batches, None))) is not None:  # type: ignore[misc]
+            while (batch := self._answered(partial(next, batches, None))) is not None:
                 yield _rows(batch, vectors)
 
     def count(self, where: Sequence[Condition] = (), modality: Modality | None = None) -> int:
@@ -117,10 +118,10 @@ class LanceDatabase:
         self, modality: Modality, query: Vectors, k: int, where: Sequence[Condition], vectors: Sequence[Modality] = ()
     ) -> list[tuple[float, Row]]:
         """Return the k rows with the largest inner products with a (D,) query, and these; exact."""
-        asked = {"column": modality, "q": query.astype(np.float32), "k": k, "metric": "dot", "use_index": False}
+        request = {"column": modality, "q": query.astype(np.float32), "k": k, "metric": "dot", "use_index": False}
         table = self._answered(
             lambda: self._table("entries").to_table(
-                columns=[*_columns(vectors), "_distance"], nearest=asked, filter=_filter(where, modality),
+                columns=[*_columns(vectors), "_distance"], nearest=request, filter=_filter(where, modality),
                 prefilter=True,
             )
         )  # fmt: skip
@@ -133,8 +134,8 @@ class LanceDatabase:
         table = self._open("notes")
         if table is None:
             return {}
-        found = self._answered(lambda: table.to_table(columns=["key", "text"], filter=f"kind = {_quoted(kind)}"))
-        return dict(zip(found["key"].to_pylist(), found["text"].to_pylist(), strict=True))
+        notes = self._answered(lambda: table.to_table(columns=["key", "text"], filter=f"kind = {_quoted(kind)}"))
+        return dict(zip(notes["key"].to_pylist(), notes["text"].to_pylist(), strict=True))
 
     def write_note(self, kind: str, key: str, text: str, *, first: bool = False) -> None:
         """Add a note, or replace it; ``first``: leave one that is there."""
@@ -246,18 +247,18 @@ def _condition(c: Condition) -> str:
     """Return a condition as SQL; it means what ``where.clause`` means."""
     column = c.column in ("name", "caption")
     whole, text = (c.column, c.column) if column else (_fact(c.column, _WHOLE), _fact(c.column, _TEXT))
-    asked = c.text if column else json.dumps(c.text, ensure_ascii=False)[1:-1]
+    wanted = c.text if column else json.dumps(c.text, ensure_ascii=False)[1:-1]
     number = None if column or c.number is None else f"CAST('{c.number!r}' AS DOUBLE)"
     if c.operator in ("=", "!="):
-        same = f"{text} = {_quoted(asked)}"
+        same = f"{text} = {_quoted(wanted)}"
         if number is not None:
             same = f"coalesce({same}, false) OR TRY_CAST({whole} AS DOUBLE) = {number}"
         return f"coalesce({same}, false)" if c.operator == "=" else f"NOT coalesce({same}, false)"
     if c.operator == "~":
-        return f"regexp_like(btrim({whole}, '\"'), {_quoted(shell_pattern(asked))})"
+        return f"regexp_like(btrim({whole}, '\"'), {_quoted(shell_pattern(wanted))})"
     if number is not None and math.isnan(c.number or 0):
         return "false"  # Lance puts it above all numbers
-    left, right = (text, _quoted(asked)) if number is None else (f"TRY_CAST({whole} AS DOUBLE)", number)
+    left, right = (text, _quoted(wanted)) if number is None else (f"TRY_CAST({whole} AS DOUBLE)", number)
     return f"{left} {c.operator} {right}"
 
 

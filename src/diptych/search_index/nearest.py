@@ -62,10 +62,10 @@ def nearest(
     if isinstance(index, DatabaseIndex):
         if exact is False:
             raise UsageError(f"{index.folder} is searched exactly: it has no approximate index of ours.")
-        found = index.nearest(query.astype(np.float32), k, chosen, where)
-        if where and (not found or any(c.operator == "!=" for c in where)):
+        nearest = index.nearest(query.astype(np.float32), k, chosen, where)
+        if where and (not nearest or any(c.operator == "!=" for c in where)):
             _check_columns(index, where)
-        return found
+        return nearest
     for attempt in (1, 2):
         try:
             with index.snapshot():

@@ -1,4 +1,4 @@
-"""Search indexes by their place: a folder of this machine, or the address of a vector database."""
+"""Search indexes by their location: a folder of this machine, or the address of a vector database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diptych.search_index.index import Index
 AnyIndex = Index | DatabaseIndex
 
 
-def database_at(place: Path | str) -> Database | None:
+def database_at(location: Path | str) -> Database | None:
     """Return the database of an address; None for a folder.
 
     Raises:
@@ -22,7 +22,7 @@ def database_at(place: Path | str) -> Database | None:
         UsageError: the address is not complete.
         DataError: the database does not answer.
     """
-    address = database_address(place)
+    address = database_address(location)
     if address is None:
         return None
     if address.startswith("qdrant"):
@@ -34,23 +34,23 @@ def database_at(place: Path | str) -> Database | None:
     return LanceDatabase(address)
 
 
-def index_at(place: Path | str) -> AnyIndex:
+def index_at(location: Path | str) -> AnyIndex:
     """Open an index.
 
     Raises:
         UsageError, DataError: there is none, see ``Index`` and ``database_at``.
     """
-    database = database_at(place)
-    return Index(Path(place)) if database is None else DatabaseIndex(database)
+    database = database_at(location)
+    return Index(Path(location)) if database is None else DatabaseIndex(database)
 
 
-def create_at(place: Path | str, facts: Mapping[str, Any]) -> AnyIndex:
+def create_at(location: Path | str, facts: Mapping[str, Any]) -> AnyIndex:
     """Create an empty index, or open an existing one of the same facts; see ``Index.create``."""
-    database = database_at(place)
-    return Index.create(Path(place), facts) if database is None else DatabaseIndex.create(database, facts)
+    database = database_at(location)
+    return Index.create(Path(location), facts) if database is None else DatabaseIndex.create(database, facts)
 
 
-def holds_index(place: Path | str) -> bool:
+def holds_index(location: Path | str) -> bool:
     """Return whether there is an index."""
-    database = database_at(place)
-    return (Path(place) / "index.json").is_file() if database is None else bool(database.notes("facts"))
+    database = database_at(location)
+    return (Path(location) / "index.json").is_file() if database is None else bool(database.notes("facts"))

@@ -137,12 +137,12 @@ class QdrantDatabase:
         """Return the k rows with the largest inner products with a (D,) query, and these; exact."""
         from qdrant_client import models
 
-        found = self._asked(
+        points = self._asked(
             "query_points", "entries", query=query.tolist(), using=modality, limit=k, with_payload=True,
             query_filter=_filter(where, modality), with_vectors=list(vectors) or False,
             search_params=models.SearchParams(exact=True),
         ).points  # fmt: skip
-        return sorted(((p.score, _row(p)) for p in found), key=lambda pair: (-pair[0], pair[1].number))
+        return sorted(((p.score, _row(p)) for p in points), key=lambda pair: (-pair[0], pair[1].number))
 
     def notes(self, kind: str) -> dict[str, str]:
         """Return key -> text of the notes of a kind; {} also where there is no index."""
@@ -151,12 +151,12 @@ class QdrantDatabase:
         if not self._there("notes"):
             return {}
         of_kind = models.Filter(must=[models.FieldCondition(key="kind", match=models.MatchValue(value=kind))])
-        found, start = dict[str, str](), None
+        notes, start = dict[str, str](), None
         while True:
             points, start = self._asked("scroll", "notes", scroll_filter=of_kind, limit=1000, offset=start)
-            found |= {p.payload["key"]: p.payload["text"] for p in points}
+            notes |= {p.payload["key"]: p.payload["text"] for p in points}
             if start is None:
-                return found
+                return notes
 
     def write_note(self, kind: str, key: str, text: str, *, first: bool = False) -> None:
         """Add a note, or replace it; ``first``: leave one that is there."""

@@ -361,10 +361,12 @@ class Labels(Answer["Prediction"]):
         from diptych.data.words.classnames import tidy
 
         source, names = self.source, set(self.result.classes.names)
+        if not source.truth:
+            return ()
         of_name = {source.samples.name(i): label for i, label in enumerate(source.truth)}
         true = tuple(of_name.get(item.name, "") for item in items)
         true = tuple(label if label in names else tidy(label) for label in true)
-        return true if true and names.issuperset(true) else ()
+        return true if names.issuperset(true) else ()
 
     def probabilities(self) -> Any:
         """Return the probabilities of all classes."""

@@ -15,22 +15,14 @@ from diptych.tasks.search.ask import Term, search
 from diptych.tasks.search.cut import mark
 from diptych.tasks.search.index import index
 from diptych.tasks.search.marks import PEOPLE, read_marks
-from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.colours import COLOURS, ColourBackbone, pale_table
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of 100 coloured pictures with a caption and a class each; some of them pale."""
     base = tmp_path_factory.mktemp("cut")
-    rng, lines = np.random.default_rng(0), ["path,caption,kind"]
-    for i in range(100):
-        name = list(COLOURS)[i % 5]
-        share = 0.8 * rng.uniform(0, 1) ** 2
-        rgb = (1 - share) * np.array(COLOURS[name]) + share * 128 + rng.normal(size=3)
-        Image.fromarray(np.full((8, 8, 3), rgb.clip(0, 255).astype(np.uint8))).save(base / f"{i}.png")
-        lines.append(f"{i}.png,number {i}: something {name},{name}")
-    (base / "photos.csv").write_text("\n".join(lines))
-    index(open_records(str(base / "photos.csv")), ColourBackbone(), Run(), base / "index")
+    index(open_records(str(pale_table(base))), ColourBackbone(), Run(), base / "index")
     return base / "index"
 
 

@@ -36,7 +36,7 @@ from diptych.tasks.training.tune import learns, need_towers, tune
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 from tests.support.diffusion import random_diffusion
-from tests.support.small_clip import small_clip
+from tests.support.small_clip import training_folder
 from tests.train.test_pair import COLOURS, squares
 
 FIT = Fit(lr=2e-3, batch=10, steps=30, schedule=Schedule(warmup=5), clip=1.0)
@@ -46,17 +46,7 @@ TEMPLATES = ("a {} square",)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A small CLIP, class folders with train and test, and a table of captions without splits."""
-    root = tmp_path_factory.mktemp("training")
-    small_clip(root / "clip")
-    items, names, lines = squares(60).items, list(COLOURS), ["path,caption_0,caption_1"]
-    for i in range(60):
-        name = names[i % 5]
-        file = root / "data" / ("train" if i < 40 else "test") / name / f"{i}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        items[i].save(file)
-        lines.append(f"{file.relative_to(root)},a {name} square,{name}")
-    (root / "pairs.csv").write_text("\n".join(lines))
-    return root
+    return training_folder(tmp_path_factory.mktemp("training"), 60, 40)
 
 
 @pytest.mark.parametrize("parts", ["all", "heads"])

@@ -20,7 +20,7 @@ from diptych.tasks.training.fits import embeddings_alone, fit_of
 from diptych.tasks.training.tune import Tuned, tune
 from diptych.train.schedule import Fit, Schedule
 from diptych.verbs.train.finetune import Finetune
-from tests.support.small_clip import small_clip
+from tests.support.small_clip import training_folder
 from tests.train.test_pair import COLOURS, squares
 
 QUICK = Fit(lr=2e-3, batch=10, steps=8, schedule=Schedule(warmup=2), clip=1.0, decay=0.0)
@@ -29,17 +29,7 @@ QUICK = Fit(lr=2e-3, batch=10, steps=8, schedule=Schedule(warmup=2), clip=1.0, d
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CLIP, class folders with train and test, and a table of captions without splits."""
-    root = tmp_path_factory.mktemp("training")
-    small_clip(root / "clip")
-    items, names, lines = squares(40).items, list(COLOURS), ["path,caption"]
-    for i in range(40):
-        name = names[i % 5]
-        file = root / "data" / ("train" if i < 30 else "test") / name / f"{i}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        items[i].save(file)
-        lines.append(f"{file.relative_to(root)},a {name} square")
-    (root / "pairs.csv").write_text("\n".join(lines))
-    return root
+    return training_folder(tmp_path_factory.mktemp("training"), 40, 30)
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def confusion(board: Board, row: Row) -> Iterator[str]:
     by_name = sorted(most.tolist(), key=lambda k: names[k])
     for kind, shown in (("by-errors", most.tolist()), ("by-name", by_name)):
         yield f"<div class='scroll {kind}'>{_table(counts, names, shown, cells)}</div>"
-    yield from (_photos(board, row, names, true, said) for true, said in cells)
+    yield from (_photos(board, row, names, true, named) for true, named in cells)
     yield "</section>"
 
 
@@ -63,21 +63,21 @@ def _table(
     for true in shown:
         total = max(int(counts[true].sum()), 1)
         line = []
-        for said in shown:
-            count = int(counts[true, said])
+        for named in shown:
+            count = int(counts[true, named])
             shade = (
-                f" style='background:rgba({'42,120,214' if true == said else '217,87,46'},{0.6 * count / total:.2f})'"
+                f" style='background:rgba({'42,120,214' if true == named else '217,87,46'},{0.6 * count / total:.2f})'"
             )
-            text = f"<a href='#cell-{true}-{said}'>{count}</a>" if (true, said) in cells else str(count or "")
+            text = f"<a href='#cell-{true}-{named}'>{count}</a>" if (true, named) in cells else str(count or "")
             line.append(f"<td{shade if count else ''}>{text}</td>")
         rows.append(f"<tr><th scope='row'>{escape(names[true])}</th>{''.join(line)}</tr>")
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _photos(board: Board, row: Row, names: Sequence[str], true: int, said: int) -> str:
+def _photos(board: Board, row: Row, names: Sequence[str], true: int, named: int) -> str:
     outcome = row.outcomes[0]
-    positions = np.nonzero((outcome.labels == true) & (outcome.predicted == said))[0]
-    heading = f"{names[true]} taken for {names[said]}"
+    positions = np.nonzero((outcome.labels == true) & (outcome.predicted == named))[0]
+    heading = f"{names[true]} taken for {names[named]}"
     more = f", {PHOTOS} of {len(positions)}" if len(positions) > PHOTOS else ""
     pictures = "".join(
         f"<figure><img src='{thumbnail(board.test.items, int(i), 160)}' alt='{escape(heading, quote=True)}'></figure>"
@@ -85,4 +85,4 @@ def _photos(board: Board, row: Row, names: Sequence[str], true: int, said: int) 
     )
     none = "" if len(positions) else "<p class='note'>None in the first seed.</p>"
     shown = f"<h3>{escape(heading)}{more}</h3><div class='few'>{pictures}</div>{none}"
-    return f"<div class='cell' id='cell-{true}-{said}'>{shown}</div>"
+    return f"<div class='cell' id='cell-{true}-{named}'>{shown}</div>"

@@ -53,10 +53,9 @@ class Interruptible:
             self._note.unlink(missing_ok=True)
 
 
-def unfinished(place: Path | str) -> str:
+def unfinished(location: Path | str) -> str:
     """Return a sentence that an index lacks records, since its process was stopped; "" where it is whole."""
-    if database_address(place) or not (Path(place) / UNFINISHED).is_file():
+    if database_address(location) or not (Path(location) / UNFINISHED).is_file():
         return ""
-    return (
-        f"{named(Path(place))} is not whole: indexing was interrupted, and the same 'diptych index' goes on from there."
-    )
+    name = named(Path(location))
+    return f"{name} is not whole: indexing was interrupted, and the same 'diptych index' goes on from there."
