@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from diptych.core import ClassNames, DataError, Evidence, Kit, Run, UsageError
 from diptych.data.modalities import CLIPS, STARS
 from diptych.features.embed import embed
 from diptych.features.spaces import load_space
-from diptych.methods.extend.vifi_clip import ViFiCLIP
+from diptych.methods.extend.vifi_clip import ClipTrainee, ViFiCLIP
 from diptych.nn.spaces.star_space import TunedStars
 from diptych.tasks.extend import extend
 from tests.cli.conftest import diptych  # noqa: F401
@@ -104,6 +106,28 @@ def test_a_tuned_backbone_is_kept_as_a_space_too(clips: Path, tmp_path: Path) ->
     again = load_space(tmp_path / "tuned", Kit({"main": vit}))
     assert again.fingerprint == result.space.fingerprint != vit.fingerprint
     assert (tmp_path / "tuned" / "open_clip_config.json").is_file()  # also a backbone for local:FOLDER
+
+
+def test_a_fit_that_was_stopped_goes_on_to_the_same_bits(clips: Path, tmp_path: Path) -> None:
+    data, method = CLIPS.open([str(clips)]), ViFiCLIP(tunes="heads", frames=2, epochs=4)
+    classes, vit, cpu = ClassNames(data.classes, ("a {}.",)), small_clip(tmp_path / "again"), Run()
+    whole, half, losses, steps = tmp_path / "whole", tmp_path / "half", ClipTrainee.losses, count()
+
+    def killed(*given: Any) -> Any:
+        if next(steps) == 2:
+            raise RuntimeError("killed")
+        return losses(*given)
+
+    with patch.object(ClipTrainee, "losses", killed):
+        with pytest.raises(RuntimeError, match="killed"):
+            extend(data, classes, vit, method, cpu, out=half)
+        assert not half.exists()
+        with pytest.warns(UserWarning, match="goes on"):
+            extend(data, classes, vit, method, cpu, out=half)
+    assert next(steps) == 5, "no step is taken again but the one that was killed"
+    extend(data, classes, vit, method, cpu, out=whole, workers=2)
+    assert (half / "tensors.safetensors").read_bytes() == (whole / "tensors.safetensors").read_bytes()
+    assert not (tmp_path / "half.training").exists()
 
 
 def test_adapters_are_trained_kept_and_used(diptych: Cli, clouds: Path, tmp_path: Path) -> None:  # noqa: F811

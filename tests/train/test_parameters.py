@@ -140,7 +140,24 @@ def test_a_fit_that_was_stopped_goes_on_beside_its_folder_and_leaves_nothing_the
     assert (again, taken < 12) == (whole, True)
     assert not list(tmp_path.iterdir())
     folder.mkdir()
+    (folder / "fitted.json").touch()
     for there in (None, folder):
         with resumable(there):
             assert two_trainings() == [*whole, 12]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("folder", [None, "fitted"])
+def test_processes_that_load_change_no_bit(tmp_path: Path, folder: str | None) -> None:
+    *whole, _ = two_trainings()
+    with resumable(folder and tmp_path / folder, workers=2):
+        assert two_trainings()[:2] == whole
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_keeps_checkpoints_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "fitted"
+    folder.mkdir()
+    with pytest.raises(RuntimeError, match="killed"), resumable(folder):
+        two_trainings(9)
+    assert (tmp_path / "fitted.training/training-1/checkpoints").is_dir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,24 @@ def test_every_verb_with_a_method_keeps_what_it_fits() -> None:
     others = {name for name in lacking if name.partition(" ")[0] != "curate"}  # it keeps plans
     trainings = {"training", "finetune", "pretrain"}  # whose folder is a model
     assert others == {"classify", "board several-labels", *trainings}, "a folder is the classifier; nothing is fitted"
+
+
+def test_every_verb_that_may_train_hands_on_the_processes_that_load(tmp_path: Path) -> None:
+    named = {kind.name: kind for kind in verbs()}
+    training = {"caption", "detect", "edit", "extend", "generate", "link", "rewrite", "segment"}
+    assert {name for name, kind in named.items() if "fit_workers" in kind.arguments("command")} == training
+    seen: list[int] = []
+
+    @contextmanager
+    def watched(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
+        seen.append(workers)
+        yield
+
+    with patch("diptych.train.parameters.resumable", watched):
+        diptych.segment([PHOTO], ["red", "green"], DENSE, method="maskclip", fit_workers=3)
+    assert seen == [3]
+    with pytest.raises(UsageError, match="fit_workers= must be"):
+        diptych.segment([PHOTO], ["red", "green"], DENSE, fit_workers=-1)
 
 
 def test_a_segmenter_is_kept_and_answers_again_without_a_fit(tmp_path: Path) -> None:

@@ -886,6 +886,7 @@ def caption(
     variant: str = "",
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
     n: int = 1,
     rate: float | None = 0.05,
     seed: int = 0,
@@ -905,6 +906,7 @@ def caption(
         variant: variant of the method, such as small; 'diptych systems METHOD' lists them.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         n: captions of each photo. Must be at least 1.
         rate: for nearest captions: of the photos that no sentence describes, the share that gets one nevertheless. Must be in (0, 1).
         seed: seed of trainings and draws.
@@ -1185,6 +1187,7 @@ def detect(
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     rate: float | None = None,
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
     seed: int = 0,
 ) -> Results[Detected]:
     """Find anomalous photos and mark where, from normal photos or from words.
@@ -1199,6 +1202,7 @@ def detect(
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         rate: flag photos at this rate of false alarms, such as 0.05; needs normal photos. Must be in (0, 1).
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         seed: seed of draws and trainings.
 
     Raises:
@@ -1227,6 +1231,7 @@ def edit(
     variant: str | None = None,
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Results[Pair]:
@@ -1253,6 +1258,7 @@ def edit(
         variant: variant of the method, such as small; "" is the paper's.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         out: folder for pictures before and after, and edit.json. None: nothing is written.
         overwrite: replace files of an earlier call.
 
@@ -1332,6 +1338,7 @@ def extend(
     label: str | None = None,
     epochs: int | None = None,
     seed: int = 0,
+    fit_workers: int = 0,
     fitted: str | Path | None = None,
 ) -> FittedSpace:
     """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others.
@@ -1349,6 +1356,7 @@ def extend(
         label: with light curves: column of the class in stars.csv.
         epochs: passes over the clips, clouds or curves (default: 50). Must be at least 1.
         seed: seed of the order and the views.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         fitted: folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.
 
     Raises:
@@ -1483,6 +1491,7 @@ def generate(
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     like: object = None,
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Results[Pair]:
@@ -1505,6 +1514,7 @@ def generate(
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         like: photos with captions to learn from, for a method that learns.
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         out: folder for the pictures and generate.json. None: nothing is written.
         overwrite: replace files of an earlier call.
 
@@ -1560,6 +1570,7 @@ def link(
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     variant: str | None = None,
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
     threshold: float | None = None,
     one_to_one: bool = False,
     groups: Any = None,
@@ -1580,6 +1591,7 @@ def link(
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         variant: its variant (clippings: maps with pairs, else mean).
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         threshold: link pairs with at least this score (default: chosen on labelled matches).
         one_to_one: link no record twice.
         groups: CSV of all records and their groups: records that are linked, directly or through others.
@@ -1766,6 +1778,7 @@ def rewrite(
     choices: int = 5,
     denoiser: str = "small",
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
     seed: int = 0,
 ) -> Results[Rewrites]:
     """Write longer prompts from short ones, several of each to choose from.
@@ -1780,6 +1793,7 @@ def rewrite(
         choices: rewrites of each prompt. Must be at least 1.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         seed: seed of the training.
 
     Raises:
@@ -1839,6 +1853,7 @@ def segment(
     proposer: str = "auto",
     masks: Any = None,
     fitted: str | Path | None = None,
+    fit_workers: int = 0,
 ) -> Results[Segmented]:
     """Mark which pixels of each photo show which class, from a list of class names.
 
@@ -1865,6 +1880,7 @@ def segment(
         proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
         fitted: folder of what the method fitted: read if it is there, else written.
+        fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

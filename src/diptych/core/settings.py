@@ -178,7 +178,9 @@ def _wrong(value: Any, kind: Any, name: str) -> UsageError:
         parts = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(kind))
         return UsageError(f"The setting {name} has parts, and {value!r} is none of them: set {parts}.")
     kind_name = getattr(kind, "__name__", "") if isinstance(kind, type) else str(kind)
-    return UsageError(f"The setting {name} is of the type {kind_name or kind}, not {value!r}.")
+    several = isinstance(value, str) and re.search(r",\s*[\w.]+=", value)
+    remedy = " Write each setting by itself: {settings} a=1, {settings} b=2." if several else ""
+    return UsageError(f"The setting {name} is of the type {kind_name or kind}, not {value!r}.{remedy}")
 
 
 def as_text(value: Any) -> str:

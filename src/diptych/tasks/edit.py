@@ -152,6 +152,7 @@ def fitted_editor(
     method: Editor | None = None,
     evidence: Evidence[Any] | None = None,
     folder: Path | None = None,
+    workers: int = 0,
 ) -> FittedEditor:
     """Fit an editor on its parts and evidence, or read one that was fitted on the same parts before. One that was kept
     without an inverter takes that of the kit.
@@ -162,13 +163,14 @@ def fitted_editor(
         method: any editor; None is DeltaEdit's variant "small".
         evidence: what it learns from; None: nothing but the parts.
         folder: of the fitted editor: read where it is, else written; None keeps nothing.
+        workers: processes that load and augment what it learns from, see ``train.parameters.checkpointed``.
 
     Raises:
         UsageError: the folder holds an editor of another method, or of other parts.
         DataError: the folder holds no fitted editor.
     """
     chosen = method or default("edit", Editor)
-    with resumable(folder):
+    with resumable(folder, workers=workers):
         known: FittedEditor = artefacts.read_or_fit(
             folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
         )[0]

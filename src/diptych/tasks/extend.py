@@ -47,6 +47,7 @@ from diptych.tasks.extenders import (
     untrained_space,
 )
 from diptych.tasks.space_classifier import SpaceClassifier
+from diptych.train.parameters import resumable
 
 SCRATCH, ZERO_SHOT = "from scratch", "zero-shot"
 """Names of what a system is compared with: its space before training, and its space without labels."""
@@ -121,6 +122,7 @@ def extend(
     run: Run,
     *,
     out: Path | None = None,
+    workers: int = 0,
 ) -> Extended:
     """Fit on what the system's card asks for, and measure on test or else val beside what was not trained.
 
@@ -132,7 +134,8 @@ def extend(
         run: seed, device, cache.
         out: new or empty folder for the space and its classes, which ``load_classifier`` and ``load_space`` read.
             Where the backbone was trained, it is written there too, as ``load("local:FOLDER")`` reads it, if its
-            format can hold it. None keeps nothing.
+            format can hold it. A fit that was stopped goes on, see ``train.parameters.resumable``. None keeps nothing.
+        workers: processes that load and augment what it learns from.
 
     Raises:
         UsageError: several templates, the folder holds something, or the system needs evidence that labelled samples
@@ -145,7 +148,7 @@ def extend(
         refuse_full(out)
     check_evidence(method, kind, classes)
     kit = Kit() if backbone is None else Kit({"main": backbone})
-    with with_store(run) as stored:
+    with with_store(run) as stored, resumable(out, workers=workers):
         labelled, failed = learnable(method, data, kind)
         unlabelled, more = unlabelled_of(method, data, labelled, kind)
         held = next((split for split in ("test", "val") if split in data.splits), "")
@@ -164,8 +167,8 @@ def extend(
             others = _others(method, kit, evidence, labelled, classes, stored, frames)
             for name, other in (*others.items(), (method.card.slug, space)):
                 right[name] = right_answers(named(other, method=name), test, stored)
-    if out is not None:
-        keep_space(fitted, out, method)
+        if out is not None:
+            keep_space(fitted, out, method)
     counts = {kind.name: 0 if labelled is None else len(labelled)}
     if unlabelled is not None:
         counts = {"aligned": len(unlabelled), "labelled": 0 if labelled is None else len(labelled)}

@@ -89,7 +89,13 @@ def check_choices(method: Rewriter, choices: int) -> None:
 
 
 def fitted_rewriter(
-    kit: Kit, run: Run, method: Rewriter, *, evidence: Evidence[Any] | None = None, folder: Path | None = None
+    kit: Kit,
+    run: Run,
+    method: Rewriter,
+    *,
+    evidence: Evidence[Any] | None = None,
+    folder: Path | None = None,
+    workers: int = 0,
 ) -> Writer:
     """Fit a rewriter on its evidence, or read one that was fitted before.
 
@@ -99,12 +105,13 @@ def fitted_rewriter(
         method: the rewriter.
         evidence: what it learns from.
         folder: of the fitted rewriter: read where it is, else written; None keeps nothing.
+        workers: processes that load and augment what it learns from, see ``train.parameters.checkpointed``.
 
     Raises:
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    with resumable(folder):
+    with resumable(folder, workers=workers):
         fitted: Writer = artefacts.read_or_fit(
             folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run)
         )[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -255,6 +256,8 @@ def _loader(views: Any, run: Run, workers: int, order: Any, *, persistent: bool 
         batch_size=None,
         sampler=order,
         num_workers=workers,
+        # Views of many systems are closures, which a fork takes along; since Python 3.14 it is not the default.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         collate_fn=_unchanged,
         generator=run.generator("loader"),  # without one, the loader draws from torch's global generator
         worker_init_fn=_shield,

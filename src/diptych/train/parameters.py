@@ -24,7 +24,7 @@ from diptych.train.schedule import Fit
 class _Place:
     """Where the trainings of a fit write, in their order."""
 
-    folder: Path
+    folder: Path | None
     resume: bool
     save_every: int
     workers: int
@@ -37,15 +37,17 @@ class _Place:
     def next(self, fit: Fit, run: Run) -> tuple[Fit, Run]:
         """Return the settings and the run of the next training."""
         self.begun += 1
-        out = self.folder / f"training-{self.begun}"
-        return replace(fit, save_every=fit.save_every or self.save_every), replace(run, out=out, workers=self.workers)
+        run = replace(run, out=self.folder and self.folder / f"training-{self.begun}", workers=self.workers)
+        return (fit if run.out is None else replace(fit, save_every=fit.save_every or self.save_every)), run
 
 
 _place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
 
 @contextmanager
-def checkpointed(folder: Path, *, resume: bool = False, save_every: int = 500, workers: int = 0) -> Iterator[None]:
+def checkpointed(
+    folder: Path | None, *, resume: bool = False, save_every: int = 500, workers: int = 0
+) -> Iterator[None]:
     """Let the trainings inside a method's ``fit`` write log and checkpoints, so that a fit that was stopped goes on.
 
     The n-th training of the block writes to ``folder / "training-n"``. Ctrl-C and SIGTERM end it after a step with a
@@ -54,10 +56,11 @@ def checkpointed(folder: Path, *, resume: bool = False, save_every: int = 500, w
     computed again.
 
     Args:
-        folder: of this fit.
+        folder: of this fit; None: there are neither checkpoints nor a log.
         resume: go on with a fit that was stopped; start from the beginning if there is none.
         save_every: steps between checkpoints, >= 1, where a method's settings say nothing.
-        workers: processes that make views, >= 0. The method's views must not use a GPU then.
+        workers: processes that load and augment, >= 0; they change no result. The method's views must not use a GPU
+            then.
 
     Raises:
         UsageError: a number is out of its range, or, in the block, a training in the folder that is not resumed or has
@@ -76,7 +79,7 @@ def checkpointed(folder: Path, *, resume: bool = False, save_every: int = 500, w
         ...     (Path(folder) / "training-1" / "log.jsonl").exists()
         True
     """
-    token = _place.set(_Place(Path(folder), resume, save_every, workers))
+    token = _place.set(_Place(folder and Path(folder), resume and folder is not None, save_every, workers))
     try:
         yield
     finally:
@@ -84,7 +87,7 @@ def checkpointed(folder: Path, *, resume: bool = False, save_every: int = 500, w
 
 
 @contextmanager
-def resumable(folder: Path | None) -> Iterator[None]:
+def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
     """Let a fit inside the block, and the writing of its result, go on where an earlier one was stopped.
 
     Checkpoints and logs of its trainings lie beside the folder, in ``NAME.training``, until the block has ended. A fit
@@ -92,19 +95,21 @@ def resumable(folder: Path | None) -> Iterator[None]:
 
     Args:
         folder: where the result will be written, see ``checkpointed`` for what the fit must do again; None, or one that
-            is there: nothing is done.
+            holds something: nothing is kept.
+        workers: see ``checkpointed``.
 
     Example:
         >>> with resumable(None):
         ...     pass
     """
-    if folder is None or folder.exists():
-        yield
+    if folder is None or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        with checkpointed(None, workers=workers):
+            yield
         return
     beside = folder.with_name(f"{folder.name}.training")
     if any(beside.glob("training-*/checkpoints/*")):
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
-    with checkpointed(beside, resume=True):
+    with checkpointed(beside, resume=True, workers=workers):
         yield
     shutil.rmtree(beside, ignore_errors=True)
 

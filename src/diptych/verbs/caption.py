@@ -16,7 +16,7 @@ from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument, fitted, method, served, settings
+from diptych.verbs.declare import Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_samples, paths_of
 from diptych.verbs.reads import needs, uses
 
@@ -76,6 +76,7 @@ class Caption(Verb):
     variant: str = argument("Variant of the method, such as small; 'diptych systems METHOD' lists them.", default="")
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
     captioner: str = served("captioner")
     n: int = argument("Captions of each photo.", default=1, flag="--captions", short="-n", range=at_least(1))
     rate: float | None = argument(

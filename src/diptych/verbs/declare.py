@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
+from diptych.core.ranges import at_least
 from diptych.core.settings import with_settings
 from diptych.data.files import database_address
 from diptych.verbs import keeping, kinds
@@ -98,6 +99,14 @@ def method(default: str | None, help: str, flag: str = "--method") -> Any:
 def fitted() -> Any:
     """Return the field of the folder with what the system fitted, see ``verbs.keeping``."""
     return argument("Folder of what the method fitted: read if it is there, else written.", kinds.FOLDER, None)
+
+
+def fit_workers() -> Any:
+    """Return the field of the processes that load what a system learns from in steps."""
+    return argument(
+        "Processes that load and augment while a system is trained; 0: the training process does it itself.",
+        default=0, range=at_least(0), panel="Model", faces=LOCAL,
+    )  # fmt: skip
 
 
 def served(kind: str) -> Any:

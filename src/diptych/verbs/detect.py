@@ -13,7 +13,7 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument, fitted, method, settings
+from diptych.verbs.declare import Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table
 from diptych.verbs.reads import has, needs, uses
 
@@ -58,6 +58,7 @@ class Detect(Verb):
         flag="--false-alarm-rate", range=between(0, 1, "()"),
     )  # fmt: skip
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
     detector: str = argument(
         "Name of a set of normal photos that the server was started with, in place of normal photos.", default="",
         faces=("http",),

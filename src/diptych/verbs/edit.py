@@ -14,7 +14,7 @@ from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS, slug_and_row
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fitted, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import needs, uses
@@ -103,6 +103,7 @@ class Edit(Verb):
     variant: str | None = argument('Variant of the method, such as small; "" is the paper\'s.', default=None)
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
 
     def slug(self) -> str:
         """Return the editor that begins with what there is."""
@@ -195,7 +196,7 @@ class Edit(Verb):
         system.takes.check(ask, name)
         evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)
         folder = None if self.fitted is None else Path(self.fitted)
-        editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder)
+        editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers)
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
         usual = ROW if system.card.slug == SLUG and isinstance(self.method, (str, NoneType)) else ""
         variant = usual if self.variant is None else self.variant

@@ -16,7 +16,7 @@ from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, RUN, Verb, argument, method, plain_system, settings
+from diptych.verbs.declare import LOCAL, RUN, Verb, argument, fit_workers, method, plain_system, settings
 from diptych.verbs.reads import has
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Extend(Verb):
         reads=lambda system: has(system.passes)(system),
     )  # fmt: skip
     seed: int = argument("Seed of the order and the views.", default=0, faces=LOCAL)
+    fit_workers: int = fit_workers()
     fitted: str | Path | None = argument(
         "Folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.",
         kinds.FOLDER, None,
@@ -92,7 +93,7 @@ class Extend(Verb):
 
     def check_given(self, given: frozenset[str]) -> None:
         """Refuse settings beside a space that was fitted before, which keeps its own."""
-        idle = [name for name in ("settings", "tunes", "frames", "epochs", "seed") if name in given]
+        idle = [name for name in ("settings", "tunes", "frames", "epochs", "seed", "fit_workers") if name in given]
         if self.fitted is not None and idle:
             names = " and ".join(f"{{{name}}}" for name in idle)
             raise UsageError(f"A space of {{fitted}} keeps its settings: leave {names} out, or {{fitted}}.")
@@ -155,7 +156,7 @@ class Extend(Verb):
         where = context if kind is CLIPS else context.like({}, engine="torch")
         tower = where.model() if looks else None
         run = replace(where.run() if looks else where.light_run(), seed=self.seed)
-        result = extend(data, classes, tower, system, run, out=context.out)
+        result = extend(data, classes, tower, system, run, out=context.out, workers=self.fit_workers)
         return Extension(self, result, system.card.name, data.classes, run)
 
     def _measured(self, folder: Path, context: Context) -> Extension:

@@ -11,7 +11,7 @@ from diptych.core import EditAsk, Run, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fitted, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import never, uses
 
@@ -76,6 +76,7 @@ class Generate(Verb):
         reads=uses("train", "texts", "unlabelled"),
     )  # fmt: skip
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
 
     @property
     def ask(self) -> EditAsk:
@@ -159,7 +160,8 @@ class Generate(Verb):
             context = keeping.where(self, context)
             model, run = context.model(), context.run()
             kit = kit_for(system.card, model)
-            result = edit(fitted_editor(kit, run, method=system, evidence=evidence, folder=folder), self.ask, run)
+            editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers)
+            result = edit(editor, self.ask, run)
             about = {
                 "method": system.card.slug, "variant": self.variant, "settings": self.given_settings()
             }  # fmt: skip

@@ -147,11 +147,11 @@ def read_or_fit(
     """
     if known is not None:
         return known.fitted
-    folder = folder_of(verb)
-    if folder is None:
-        return context.fitted(key, fit)
     from diptych.features import artefacts
     from diptych.train.parameters import resumable
 
-    with resumable(folder):
+    folder = folder_of(verb)
+    with resumable(folder, workers=verb.fit_workers):
+        if folder is None:
+            return context.fitted(key, fit)
         return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]

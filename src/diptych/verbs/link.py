@@ -12,7 +12,7 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import RUN, Verb, argument, fitted, method, settings
+from diptych.verbs.declare import RUN, Verb, argument, fit_workers, fitted, method, settings
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Retriever
@@ -59,6 +59,7 @@ class LinkTables(Verb):
         default=None,
     )  # fmt: skip
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
     threshold: float | None = argument(
         "Link pairs with at least this score (default: chosen on labelled matches).", default=None
     )

@@ -12,7 +12,7 @@ from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fitted, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.reads import uses
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Rewrite(Verb):
         "small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=_learns_from_pictures
     )
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
     seed: int = argument("Seed of the training.", default=0)
 
     def check(self) -> None:
@@ -91,7 +92,7 @@ class Rewrite(Verb):
             check_one_encoder(self.denoiser, system.card.name)
             parts["diffusion"] = load_diffusion(self.denoiser, model)
         folder = None if self.fitted is None else Path(self.fitted)
-        writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder)
+        writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder, workers=self.fit_workers)
         about = {
             "method": system.card.slug, "variant": self.variant, "settings": self.given_settings(),
             "backbone": model.spec.name, "seed": self.seed,

@@ -17,7 +17,7 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer, speed
-from diptych.verbs.declare import RUN, Verb, argument, fitted, method, served, settings
+from diptych.verbs.declare import RUN, Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
@@ -124,6 +124,7 @@ class Segment(Verb):
         default=None, panel="Model", reads=needs("PromptableMasks"), faces=("command", "python"),
     )  # fmt: skip
     fitted: str | Path | None = fitted()
+    fit_workers: int = fit_workers()
     segmenter: str = served("segmenter")
     inline: bool = argument(
         "Whether to send the label maps, as PNG in base64.", default=True, json="masks", faces=("http",)
