@@ -46,11 +46,11 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three kinds of clouds, five to learn from and three to test on, and a small random backbone."""
-    for split, count in (("train", 5), ("test", 3)):
+    for split, each in (("train", 5), ("test", 3)):
         for k, kind in enumerate(KINDS):
             folder = tmp_path / "set" / split / kind
             folder.mkdir(parents=True)
-            for n in range(count):
+            for n in range(each):
                 np.savetxt(folder / f"{n}.xyz", shape(k, n + (50 if split == "test" else 0)).points)
     vit = small_clip(tmp_path / "vit")
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
