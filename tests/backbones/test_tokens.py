@@ -146,10 +146,12 @@ def test_tokenizer_settings_that_are_not_supported(wrong: dict[str, object]) -> 
         openclip_tokens({"text_cfg": wrong}, None, offline=True)
 
 
+PLAIN = open_clip.SimpleTokenizer()
+
+
 @given(st.text(st.characters(codec="ascii"), max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_ascii_texts_take_the_short_way_to_the_same_ids(text: str) -> None:
     """Where cleaning is skipped, and where a control character or an entity forbids it."""
-    plain = open_clip.SimpleTokenizer()
-    if not any(plain.decoder[i] in text.lower() for i in plain.all_special_ids):
-        assert BPE.ids([text]) == [[START, *plain.encode(text), END]]
+    if not any(PLAIN.decoder[i] in text.lower() for i in PLAIN.all_special_ids):
+        assert BPE.ids([text]) == [[START, *PLAIN.encode(text), END]]

@@ -14,6 +14,7 @@ from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.ovseg import OVSeg
+from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.mask_queries import MaskLayout
@@ -27,6 +28,8 @@ Cli = Callable[..., Any]
 @pytest.fixture
 def photo(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: DenseColours(name=name))
+    # Its cells are of 4 pixels: 19,000 at the default's largest side.
+    monkeypatch.setattr(StuffContext, "__init__", partialmethod(StuffContext.__init__, sides=(40, 60)))
     (tmp_path / "photos").mkdir()
     halves("red", "blue", 600, 400).save(tmp_path / "photos" / "a.png")
     return tmp_path / "photos" / "a.png"

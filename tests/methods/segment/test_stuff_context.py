@@ -56,6 +56,15 @@ def test_equals_its_formula_in_numpy(vit: Backbone) -> None:
     np.testing.assert_allclose(fitted.maps(photos, Run()).numpy(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_cells_are_blended_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = torch.nn.functional.normalize(torch.randn(11, 5, dtype=torch.float64), dim=-1)
+    scores = torch.randn(11, 3, dtype=torch.float64)
+    whole = (7.0 * z @ z.T).softmax(-1) @ scores
+    for numbers in (1, 33, 10_000):
+        monkeypatch.setattr("diptych.methods.segment.stuff_context.BLOCK", numbers)
+        torch.testing.assert_close(blended(z, scores, 7.0), whole)
+
+
 def test_only_words_for_stuff_get_other_vectors(vit: Backbone) -> None:
     with_phrases, plain = fit(vit).head, fit(vit, contexts=False).head
     assert not torch.allclose(with_phrases[0], plain[0], atol=1e-3)

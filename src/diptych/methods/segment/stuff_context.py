@@ -39,7 +39,7 @@ from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import LONG, cells
 from diptych.nn.dense.mask_classes import whole_cells
-from diptych.nn.dense.patches import check_patches, embed_patches
+from diptych.nn.dense.patches import BLOCK, check_patches, embed_patches
 
 
 def in_context(classes: ClassNames, phrases: Mapping[str, tuple[str, ...]] = PHRASES) -> list[list[str]]:
@@ -62,7 +62,7 @@ def in_context(classes: ClassNames, phrases: Mapping[str, tuple[str, ...]] = PHR
 
 
 def blended(z: Tensor, scores: Tensor, affinity: float) -> Tensor:
-    """Return softmax(a z z^T) scores.
+    """Return softmax(a z z^T) scores; ``BLOCK`` numbers of the n x n affinities exist at a time.
 
     Args:
         z: (n, D) unit embeddings.
@@ -73,7 +73,8 @@ def blended(z: Tensor, scores: Tensor, affinity: float) -> Tensor:
         >>> blended(torch.eye(2), torch.tensor([[1.0], [0.0]]), affinity=2.0).round(decimals=2)[:, 0]
         tensor([0.8800, 0.1200])
     """
-    return (affinity * z @ z.T).softmax(-1) @ scores
+    rows = z.split(max(1, BLOCK // len(z)))
+    return torch.cat([(affinity * some @ z.T).softmax(-1) @ scores for some in rows])
 
 
 @dataclass(frozen=True)
