@@ -323,3 +323,52 @@ def test_the_page_is_dark_where_the_reader_prefers_it(open_page: Open) -> None:
     colour = "getComputedStyle(document.body).backgroundColor"
     light, dark = (open_page("/?q=red", color_scheme=scheme).evaluate(colour) for scheme in ("light", "dark"))
     assert [light, dark] == ["rgb(255, 255, 255)", "rgb(22, 23, 21)"]
+
+
+def lasso(sheet: Any, corners: list[tuple[float, float]]) -> None:
+    """Draw around a part of the map; corners are shares of its width and height."""
+    box = sheet.locator("#map").bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    sheet.mouse.move(*points[0])
+    sheet.mouse.down()
+    for x, y in points[1:]:
+        sheet.mouse.move(x, y, steps=4)
+    sheet.mouse.up()
+
+
+def test_a_lasso_chooses_photos_that_are_shown_saved_and_searched_with(open_page: Open, tmp_path: Path) -> None:
+    sheet = open_page("/")
+    sheet.get_by_role("link", name="on a map").click()
+    sheet.locator("#map").wait_for()  # the page asks again until it is drawn
+    for width, height in (WIDE, PHONE):
+        sheet.set_viewport_size({"width": width, "height": height})
+        assert sheet.evaluate("document.documentElement.scrollWidth") == width
+    sheet.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    assert sheet.locator("#selection").is_hidden()
+    lasso(sheet, [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)])
+    assert sheet.locator("#selected").inner_text() == "80 chosen:"
+    assert sheet.locator("#tiles figure").count() == 80
+    sheet.keyboard.press("Escape")
+    assert sheet.locator("#selection").is_hidden()
+    dot = sheet.locator('#map a[data-path*="/pink/"] circle').first
+    x, y = (float(dot.get_attribute(name)) for name in ("cx", "cy"))
+    left, right, top, low = (x - 20) / 1020, (x + 20) / 1020, (y - 20) / 660, (y + 20) / 660
+    lasso(sheet, [(left, top), (right, top), (right, low), (left, low)])
+    assert {Path(path).parent.name for path in names(sheet)} == {"pink"}
+    sheet.get_by_label("label").fill("pink things")
+    with sheet.expect_download() as waited:
+        sheet.get_by_role("button", name="Save as CSV").click()
+    waited.value.save_as(tmp_path / "photos.csv")
+    rows = list(csv.DictReader((tmp_path / "photos.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["label"] for row in rows} == {"pink things"}
+    assert all(Path(row["path"]).is_file() for row in rows)
+    sheet.get_by_role("button", name="Show what is like them").click()
+    sheet.wait_for_url("**picture=**")
+    assert {Path(path).parent.name for path in names(sheet)[:8]} == {"pink"}
+
+
+def test_a_photo_of_the_map_is_a_link(open_page: Open) -> None:
+    sheet = open_page("/map?index=plain")
+    sheet.locator("#map a image").first.wait_for()
+    sheet.locator("#map a:has(image)").first.click(position={"x": 12, "y": 12})
+    sheet.wait_for_url("**like=**")

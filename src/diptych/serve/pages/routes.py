@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,7 @@ from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, text_of
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
+from diptych.serve.pages.map import PhotoMap
 from diptych.serve.pages.state import MOST, State, packed
 from diptych.serve.pages.tiles import Found
 from diptych.serve.refusals import Refusal, of_error
@@ -48,13 +50,14 @@ class Page:
 
     def __init__(self, service: Service, search: Search, reports: Mapping[str, Path]) -> None:
         self.service, self.search, self.finding, self.reports = service, search, Finding(search), reports
-        loader = DictLoader({"search.html": _asset("serve/search.html")})
-        self._template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-            "search.html"
-        )
+        loader = DictLoader({name: _asset(f"serve/{name}") for name in ("search.html", "map.html")})
+        pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        self._template = pages.get_template("search.html")
         self._style = _asset("report.css") + _asset("serve/page.css")
-        self._script = _asset("serve/page.js")
-        self._tag = sha256((self._style + self._script).encode()).hexdigest()[:8]  # of another version, another address
+        self._scripts = {name: _asset(f"serve/{name}") for name in ("page.js", "map.js")}
+        every = self._style + "".join(self._scripts.values())
+        self._tag = sha256(every.encode()).hexdigest()[:8]  # of another version, another address
+        self._map = PhotoMap(search, pages.get_template("map.html"), self._tag)
         self._pictures: dict[int, Recent[bytes]] = {side: Recent(most) for side, most in KEPT.items()}
 
     def html(self, state: State, found: Found, error: str = "", status: int = 200) -> HTMLResponse:
@@ -216,7 +219,9 @@ class Page:
         routes.add_api_route("/look/{index}/{number}", self.look, methods=["GET"])
         routes.add_api_route("/reports/{name:path}", self.report, methods=["GET"])
         routes.add_api_route("/page.css", self.style, methods=["GET"])
-        routes.add_api_route("/page.js", self.script, methods=["GET"])
+        for name in self._scripts:
+            routes.add_api_route(f"/{name}", partial(self.script, name), methods=["GET"])
+        routes.include_router(self._map.router())
         routes.add_api_route("/icon.svg", self.icon, methods=["GET"])
         return routes
 
@@ -228,9 +233,9 @@ class Page:
         """Return the icon of a tab."""
         return Response(_asset("serve/icon.svg"), media_type="image/svg+xml", headers={"Cache-Control": SHORT})
 
-    async def script(self) -> Response:
-        """Return the script, which only makes things quicker."""
-        return Response(self._script, media_type="text/javascript", headers={"Cache-Control": SHORT})
+    async def script(self, name: str) -> Response:
+        """Return a script, which only makes things quicker."""
+        return Response(self._scripts[name], media_type="text/javascript", headers={"Cache-Control": SHORT})
 
 
 def _numbers(texts: Sequence[str]) -> list[int]:
