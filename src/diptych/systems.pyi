@@ -313,6 +313,7 @@ class CutAndPaste(OtherSystem):
         subject_steps: int = 500,
         subject_rate: float = 0.005,
         subject_batch: int = 8,
+        between: bool = False,
     ) -> None: ...
 
 class DCCLIP(OtherSystem):

@@ -66,6 +66,28 @@ The Q queries are cells of the picture, row by row, over a square grid.
 """
 
 
+@dataclass(frozen=True)
+class Widened:
+    """A hook under which the self-attention of each picture reads other tokens than its own.
+
+    Args:
+        tokens: (B, Q, C) inputs of a layer -> (B, K, C), of which its keys and values are made.
+        hook: sees, and may replace, the (B, heads, Q, K) probabilities; None: nothing is replaced.
+    """
+
+    tokens: Callable[[Tensor], Tensor]
+    hook: AttentionHook | None = None
+
+    def __call__(self, site: Site, probabilities: Tensor) -> Tensor | None:
+        """Ask the hook."""
+        return None if self.hook is None else self.hook(site, probabilities)
+
+    @classmethod
+    def read(cls, hook: AttentionHook | None, site: Site, seen: Tensor) -> Tensor:
+        """Return the tokens of which a layer makes keys and values under a hook."""
+        return hook.tokens(seen) if isinstance(hook, cls) and site.kind == "self" else seen
+
+
 @runtime_checkable
 class TextDiffusion(Protocol):
     """A denoiser that is conditioned on texts, with fixed weights.

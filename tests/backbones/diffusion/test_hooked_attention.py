@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.backbones.diffusion.hooked_attention import sites_of
+from diptych.backbones.diffusion.hooked_attention import HookedAttention, sites_of
 from diptych.backbones.diffusion.pipeline_folders import load_pipeline
+from diptych.core import Site
+from diptych.core.diffusion import Widened
+from diptych.nn.diffusion.frames import sparse_causal
 from tests.backbones.diffusion.test_pipeline_folders import LAYOUTS, small_pipeline
 
 
@@ -36,3 +39,16 @@ def test_attention_equals_diffusers_own_explicit_processor(layout: str, tmp_path
     explicit = pipeline.output(z, t, c)
     pipeline.unet.set_attn_processor(before)
     torch.testing.assert_close(pipeline.output(z, t, c, lambda site, p: p), explicit, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_frames_read_what_diffusers_reads_where_it_is_given_these_tokens() -> None:
+    pytest.importorskip("diffusers")
+    from diffusers.models.attention_processor import Attention, AttnProcessor
+
+    torch.manual_seed(0)
+    h, layer = torch.randn(3, 16, 12), Attention(12, heads=2, dim_head=6, processor=AttnProcessor())
+    expected = layer(h, encoder_hidden_states=sparse_causal(h, 3))
+    layer.set_processor(HookedAttention(Site("self", "mid", 0), Widened(lambda x: sparse_causal(x, 3))))
+    torch.testing.assert_close(layer(h), expected, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(expected, layer(h.flip(0)).flip(0), atol=1e-3)

@@ -44,6 +44,29 @@ def fitted(kit: Kit) -> FittedCutAndPaste:
     return CutAndPaste(**SHORT).fit(kit, Evidence(), Run())
 
 
+def test_frames_that_read_each_other_change_the_paste_and_one_frame_alone_does_not(kit: Kit) -> None:
+    alone, together = (CutAndPaste(**SHORT, between=b).fit(kit, Evidence(), Run()) for b in (False, True))
+    words = exchanged(alone.diffusion, "a red star", "a blue cup")
+    told = alone.diffusion.encode_text(["a blue cup"])
+    frames = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for count, equal in ((1, True), (3, False)):
+        first, second = (f.paste(f.cut(frames[:count], "a red star", words), told, words) for f in (alone, together))
+        assert torch.allclose(first, second, atol=1e-4) is equal
+    found = together.cut(frames, "a red star", words, 1.0)  # a cell of each frame may change, and its neighbours
+    still = found.m.expand(-1, 3, -1, -1) == 0
+    assert torch.equal(together.paste(found, told, words)[still], found.inverted.latents[-1][still])
+
+
+def test_attention_in_files_is_that_in_memory(fitted: FittedCutAndPaste, tmp_path: Path) -> None:
+    words = exchanged(fitted.diffusion, "a red star", "a blue cup")
+    frames = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    there, here = (fitted.cut(frames, "a red star", words, None, folder) for folder in (tmp_path, None))
+    told = fitted.diffusion.encode_text(["a blue cup"])
+    assert torch.equal(there.maps, here.maps)
+    assert torch.equal(fitted.paste(there, told, words), fitted.paste(here, told, words))
+    assert any(tmp_path.iterdir())
+
+
 def test_a_paste_against_its_steps_one_by_one(fitted: FittedCutAndPaste) -> None:
     m, d = fitted.method, fitted.diffusion
     frames = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))

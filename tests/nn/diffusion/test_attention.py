@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from diptych.core import Site, UsageError
-from diptych.nn.diffusion.attention import Record, cut, difference, fused, outside, replaced_columns, word_map
+from diptych.nn.diffusion.attention import OnDisk, Record, cut, difference, fused, outside, replaced_columns, word_map
 
 CROSS, SELF = Site("cross", "mid", 0), Site("self", "mid", 0)
 
@@ -17,8 +19,27 @@ def test_a_record_keeps_what_it_saw_and_replaces_nothing() -> None:
     record.at(3)(Site("cross", "up", 1), large)
     record.at(4)(SELF, torch.rand(1, 2, 16, 16))
     assert list(record.maps) == [(3, CROSS), (4, SELF)]
-    assert len(record.cross()) == 1
-    assert torch.equal(record.cross()[0], small)
+    (only,) = record.cross()
+    assert torch.equal(only, small)
+    assert record.side == 4
+
+
+def test_a_record_on_disk_gives_back_what_it_saw(tmp_path: Path) -> None:
+    record, plain = Record(maps=OnDisk(tmp_path)), Record()
+    g = torch.Generator().manual_seed(0)
+    for step in range(3):
+        for site, keys in ((CROSS, 5), (SELF, 16)):
+            seen = torch.rand(2, 3, 16, keys, generator=g)
+            for one in (record, plain):
+                one.at(step)(site, seen)
+    record.at(0)(CROSS, plain.maps[0, CROSS])  # again: no second file
+    assert len(list(tmp_path.iterdir())) == len(record.maps) == 6
+    assert all(torch.equal(record.maps[key], t) for key, t in plain.maps.items())
+    assert torch.equal(word_map(record.cross(), (1, 2), 4), word_map(plain.cross(), (1, 2), 4))
+    record.at(7)(SELF, torch.rand(1, 1, 4, 4).bfloat16())
+    assert record.maps[7, SELF].dtype == torch.float32
+    del record.maps[7, SELF]
+    assert (7, SELF) not in record.maps
 
 
 def test_the_map_of_a_word_is_its_mean_attention() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from diptych.core import AttentionHook, Site
+from diptych.core.diffusion import Widened
 
 
 def sites_of(names: Sequence[str]) -> dict[str, Site]:
@@ -49,6 +50,7 @@ class HookedAttention:
     ) -> Tensor:
         """Attend, as the layers of a transformer block in a U-Net do: (B, Q, C) in and out."""
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        seen = Widened.read(self.hook, self.site, seen)
         mask = attn.prepare_attention_mask(attention_mask, seen.shape[1], len(seen))
         q, k, v = (
             attn.head_to_batch_dim(f(x)) for f, x in ((attn.to_q, hidden_states), (attn.to_k, seen), (attn.to_v, seen))

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention, silu
 
 from diptych.core import AttentionHook, Site
+from diptych.core.diffusion import Widened
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class Attention(nn.Module):
         self, h: Tensor, seen: Tensor, mask: Tensor | None, site: Site, hook: AttentionHook | None = None
     ) -> Tensor:
         """Return (B, Q, C) of (B, Q, C) queries over (B, K, keys) tokens; ``mask`` (B, K) is True where one counts."""
+        seen = Widened.read(hook, site, seen)
         q = self.q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.kv(seen).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         shown = None if mask is None else mask[:, None, None]

@@ -19,8 +19,9 @@ The paper's abstract was all that could be read: what is above is a reconstructi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -44,9 +45,10 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.metrics.frame_consistency import frame_consistency
-from diptych.nn.diffusion.attention import Record, cut, fused, outside, replaced_columns, word_map
+from diptych.nn.diffusion.attention import OnDisk, Record, cut, fused, outside, replaced_columns, word_map
 from diptych.nn.diffusion.ddim import Inverted, invert, repeated, sample
 from diptych.nn.diffusion.exchange import Exchange, exchanged
+from diptych.nn.diffusion.frames import BetweenFrames
 from diptych.nn.diffusion.subject import subject_tokens, with_tokens
 from diptych.nn.style_space import seen, square_of
 
@@ -73,6 +75,8 @@ class CutAndPaste(Editor):
         subject_steps: of Adam for the tokens of a reference, >= 0; 500.
         subject_rate: of Adam, > 0; 5e-3 (ours).
         subject_batch: noisy pictures per step, >= 1; 8 (ours).
+        between: whether frames read the one before and the first one in self-attention, as FateZero's do, see
+            ``nn.diffusion.frames``; False.
 
     Raises:
         UsageError: a number is out of its range.
@@ -98,6 +102,7 @@ class CutAndPaste(Editor):
     subject_steps: int = 500
     subject_rate: float = 5e-3
     subject_batch: int = 8
+    between: bool = False
 
     takes: ClassVar[Takes] = Takes(("clips",), reference="may", threshold=True)
 
@@ -164,8 +169,9 @@ class FittedCutAndPaste(FittedEditor):
             with run.track("edit clips", len(ask.clips)) as bar:
                 for i in range(len(ask.clips)):
                     frames = torch.stack([square_of(frame, self.diffusion.size) for frame in ask.clips[i]])
-                    found = self.cut(frames.to(run.device), ask.source, words, ask.threshold)
-                    z = self.paste(found, told, words, ask.strength)
+                    with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
+                        found = self.cut(frames.to(run.device), ask.source, words, ask.threshold, Path(folder))
+                        z = self.paste(found, told, words, ask.strength)
                     before.append(self.diffusion.from_latent(found.inverted.latents[-1]).cpu())
                     after.append(self.diffusion.from_latent(z).cpu())
                     shares = [round(float(m.mean()), 4) for m in found.m]
@@ -193,7 +199,18 @@ class FittedCutAndPaste(FittedEditor):
         )  # fmt: skip
         return with_tokens(told, words.new, v)
 
-    def cut(self, frames: Tensor, source: str, words: Exchange, threshold: float | None = None) -> Cut:
+    def denoiser(self, frames: int) -> TextDiffusion:
+        """Return the denoiser of a clip of so many frames."""
+        return BetweenFrames(self.diffusion, frames) if self.method.between else self.diffusion
+
+    def cut(
+        self,
+        frames: Tensor,
+        source: str,
+        words: Exchange,
+        threshold: float | None = None,
+        folder: Path | None = None,
+    ) -> Cut:
         """Invert a clip, and find the object that is replaced.
 
         Args:
@@ -201,23 +218,20 @@ class FittedCutAndPaste(FittedEditor):
             source: what they show.
             words: what is exchanged; where nothing is, nothing may change.
             threshold: in the place of the method's.
+            folder: of the attention that is recorded, which is empty; None: it stays in memory.
         """
-        m, record = self.method, Record(self.method.cells**2)
+        m, record = self.method, Record(self.method.cells**2, {} if folder is None else OnDisk(folder))
         told = repeated(self.diffusion.encode_text([source]), len(frames))
-        inverted = invert(self.diffusion, told, self.diffusion.to_latent(frames), steps=m.steps, hooks=record.at)
+        diffusion = self.denoiser(len(frames))
+        inverted = invert(diffusion, told, diffusion.to_latent(frames), steps=m.steps, hooks=record.at)
         side = self.diffusion.latent[1]
         if not words.old:
             return Cut(
                 inverted, record, frames.new_zeros(len(frames), 1, 1), frames.new_zeros(len(frames), 1, side, side)
             )
-        maps = fused(word_map(record.cross(), words.old, self.grid(record.cross())), m.fusion)
+        maps = fused(word_map(record.cross(), words.old, record.side), m.fusion).to(frames.device)
         share = m.threshold if threshold is None else threshold
         return Cut(inverted, record, maps, cut(maps, share, m.floor, side, m.wider))
-
-    @staticmethod
-    def grid(maps: Sequence[Tensor]) -> int:
-        """Return the side of the finest map."""
-        return max((round(t.shape[2] ** 0.5) for t in maps), default=1)
 
     def paste(self, found: Cut, told: Condition, words: Exchange, strength: float = 1.0) -> Tensor:
         """Return the (F, C, h, w) latents of the edited clip.
@@ -250,7 +264,7 @@ class FittedCutAndPaste(FittedEditor):
             kept = latents[i + 1]
             return torch.where(found.m > 0, kept + strength * (z - kept), kept)
 
-        condition = repeated(told, len(found.m))
+        condition, diffusion = repeated(told, len(found.m)), self.denoiser(len(found.m))
         return sample(
-            self.diffusion, condition, found.inverted.top, steps=m.steps, guidance=m.guidance, hooks=hooks, blend=blend
+            diffusion, condition, found.inverted.top, steps=m.steps, guidance=m.guidance, hooks=hooks, blend=blend
         )

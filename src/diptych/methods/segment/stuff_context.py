@@ -73,7 +73,7 @@ def blended(z: Tensor, scores: Tensor, affinity: float) -> Tensor:
         >>> blended(torch.eye(2), torch.tensor([[1.0], [0.0]]), affinity=2.0).round(decimals=2)[:, 0]
         tensor([0.8800, 0.1200])
     """
-    rows = z.split(max(1, BLOCK // len(z)))
+    rows = torch.split(z, max(1, BLOCK // len(z)))
     return torch.cat([(affinity * some @ z.T).softmax(-1) @ scores for some in rows])
 
 

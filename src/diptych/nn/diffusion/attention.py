@@ -12,14 +12,48 @@ Source: Hertz et al. 2022 (Prompt-to-Prompt), section 3, for replacing maps and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from diptych.core import AttentionHook, Site, UsageError
+
+Seen = tuple[int, Site]
+"""A step, and a layer in it."""
+
+
+class OnDisk(MutableMapping[Seen, Tensor]):
+    """Tensors in files of a folder, one in memory at a time: those of 50 steps of a clip take gigabytes.
+
+    Args:
+        folder: there already; whoever made it removes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[Seen, Path] = {}
+
+    def __setitem__(self, key: Seen, value: Tensor) -> None:
+        self._files.setdefault(key, self.folder / f"{len(self._files)}.npy")
+        plain = value.float() if value.dtype == torch.bfloat16 else value  # NumPy has no bfloat16
+        np.save(self._files[key], plain.cpu().numpy())
+
+    def __getitem__(self, key: Seen) -> Tensor:
+        return torch.from_numpy(np.load(self._files[key]))
+
+    def __delitem__(self, key: Seen) -> None:
+        self._files.pop(key).unlink()
+
+    def __iter__(self) -> Iterator[Seen]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 @dataclass
@@ -29,10 +63,12 @@ class Record:
     Args:
         most: layers with more cells than this are not kept.
         maps: what was seen; (B, heads, Q, K) each.
+        side: of the finest grid over the text, in cells; 1 where nothing was seen.
     """
 
     most: int = 32 * 32
-    maps: dict[tuple[int, Site], Tensor] = field(default_factory=dict)
+    maps: MutableMapping[Seen, Tensor] = field(default_factory=dict)
+    side: int = 1
 
     def at(self, step: int) -> AttentionHook:
         """Return the hook that records a step, and replaces nothing."""
@@ -40,12 +76,14 @@ class Record:
         def hook(site: Site, probabilities: Tensor) -> None:
             if probabilities.shape[2] <= self.most:
                 self.maps[step, site] = probabilities.detach()
+                if site.kind == "cross":
+                    self.side = max(self.side, round(probabilities.shape[2] ** 0.5))
 
         return hook
 
-    def cross(self) -> tuple[Tensor, ...]:
-        """Return the maps over the text."""
-        return tuple(t for (_, site), t in self.maps.items() if site.kind == "cross")
+    def cross(self) -> Iterator[Tensor]:
+        """Yield the maps over the text."""
+        return (self.maps[key] for key in self.maps if key[1].kind == "cross")
 
 
 def replaced_columns(own: Tensor, known: Tensor, columns: Mapping[int, int]) -> Tensor:
@@ -81,7 +119,7 @@ def difference(new: Sequence[object], old: Sequence[object]) -> tuple[slice, sli
     return slice(head, len(new) - tail), slice(head, len(old) - tail)
 
 
-def word_map(maps: Sequence[Tensor], places: Sequence[int], side: int) -> Tensor:
+def word_map(maps: Iterable[Tensor], places: Sequence[int], side: int) -> Tensor:
     """Return where a word is: the attention to all its tokens, averaged over maps and heads, on one grid.
 
     Args:
@@ -95,16 +133,17 @@ def word_map(maps: Sequence[Tensor], places: Sequence[int], side: int) -> Tensor
     Raises:
         UsageError: there are no maps, or the word is not in the text.
     """
-    if not maps or not places:
-        raise UsageError("The word is not in the text, or no attention was recorded: name a word of the text.")
-    grids = []
-    for t in maps:
+    total, count = torch.zeros(()), 0
+    for t in maps if places else ():
         cells = math.isqrt(t.shape[2])
         if cells * cells != t.shape[2]:
             raise UsageError(f"{t.shape[2]} cells are no square grid: record square pictures.")
         mean = t[..., list(places)].float().sum(-1).mean(1).reshape(-1, 1, cells, cells)
-        grids.append(mean if cells == side else interpolate(mean, size=(side, side), mode="bilinear"))
-    return torch.stack(grids).mean(0)[:, 0]
+        count += 1
+        total = total + (mean if cells == side else interpolate(mean, size=(side, side), mode="bilinear"))
+    if not count:
+        raise UsageError("The word is not in the text, or no attention was recorded: name a word of the text.")
+    return (total / count)[:, 0]
 
 
 def fused(maps: Tensor, weights: tuple[float, float, float] = (0.25, 0.5, 0.25)) -> Tensor:
