@@ -29,6 +29,8 @@ It raises NotAvailable where the data are not on this machine. Further arguments
 """
 
 
+ROUNDING = 1e-9
+"""Bounds up to this are 0: the mean of equal sums of hits may be off by the last bit of a float."""
 CLOCKS = frozenset({"fit_seconds", "images_a_second", "train_seconds"})
 """Numbers beside a metric that no second run repeats: boards show them, proofs do not write them."""
 
@@ -143,10 +145,10 @@ class Trial:
             return data
         for claim in _made_on(self.claims, name):
             about, own, base = compared(claim)
-            data["claims"].append({**about, "method": own, "baseline": base, "shown": about["gain_lower95"] > 0})
+            data["claims"].append({**about, "method": own, "baseline": base, "shown": about["gain_lower95"] > ROUNDING})
         for claim in _made_on(self._controls(slug), name):
             about, own, _ = compared(claim)
-            data["controls"].append({**about, "control": own, "failed": about["gain_lower95"] <= 0})
+            data["controls"].append({**about, "control": own, "failed": about["gain_lower95"] <= ROUNDING})
         for claim in _made_on(self._beside(slug), name):
             about, own, base = compared(claim)
             data["beside"].append({**about, "twin": base} | ({"own": own} if claim.own else {}))

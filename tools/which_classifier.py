@@ -27,6 +27,8 @@ PAGE, FIGURES = DOCS / "which-classifier.md", DOCS / "figures"
 MARK = "†"
 """Stands behind the number of a row that has fewer seeds than its board planned."""
 BASE = ("zero-shot", "ensemble")
+DEFAULT = "lite"
+"""The backbone of the first tables: the one that a user has who names none."""
 EVIDENCE = {"texts": "descriptions", "unlabelled": "photos without labels"}
 STYLE = (
     "<style>svg{--s0:#1d5f8a;--s1:#d1701f;--ink:#1b1b1a;--dim:#63625d;--line:#e2e1dc;background:#fff;font-family:sans-serif}"
@@ -108,7 +110,8 @@ class Row:
 
 
 def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
-    """Return the rows of all boards of classify, in the order of their file names, and the boards.
+    """Return the rows of all boards of classify, those of ``DEFAULT`` first, else in the order of their file names, and
+    the boards.
 
     A data set may have several boards with one backbone; a row that stands on two is taken from the first that has all
     its seeds.
@@ -125,7 +128,7 @@ def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
             key = (row.backbone, row.dataset, row.name, r["shots"])
             if key not in rows or (rows[key].short and not row.short):
                 rows[key] = row
-    return _corrected(list(rows.values())), found
+    return sorted(_corrected(list(rows.values())), key=lambda row: row.backbone != DEFAULT), found
 
 
 def _planned(board: Mapping[str, Any], row: Mapping[str, Any]) -> list[int]:

@@ -64,6 +64,16 @@ def test_claims_controls_and_twins_are_arms_and_each_is_measured_once() -> None:
     json.dumps(data)
 
 
+def test_a_bound_that_is_zero_but_for_rounding_shows_nothing() -> None:
+    own, base = Measured(np.full((3, 8), 0.5 + 1e-16 * 7)), Measured(HALF)
+    arm, spoiled = Arm("gda", "", 4), Arm("gda", "", 4, spoil=spoilt)
+    bench = Known({arm: own, spoiled: own, Arm("zero-shot", "ensemble", 4): base})
+    data = Trial((Claim("zero-shot", 4),), spoilt, "zero-shot").judge("gda", "x", bench)  # type: ignore[arg-type]
+    (claim,), (control,) = data["claims"], data["controls"]
+    assert 0 < claim["gain_lower95"] < 1e-12
+    assert (claim["shown"], control["failed"]) == (False, True)
+
+
 def test_a_claim_may_be_of_a_part_of_some_sets_and_of_a_gain_over_a_gain() -> None:
     part = {"others": Measured(ZEROS)}
     bench = Known(

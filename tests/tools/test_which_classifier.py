@@ -261,3 +261,15 @@ def test_a_claim_does_not_hang_on_how_boards_were_cut(tool: Any, tmp_path: Path)
     corrected(given)
     assert tool.main([]) == 0
     assert "largest raw" not in (tmp_path / "page.md").read_text()
+
+
+def test_the_backbone_that_is_the_default_comes_first(tool: Any, tmp_path: Path) -> None:
+    for backbone, acc in (("a-first-name", 0.9), ("lite", 0.7)):
+        write(
+            tmp_path / "boards", "a", [BASE, row("gda", 4, acc, acc - 0.5, 0.01)], file=f"a-{backbone}",
+            spec={"name": backbone},
+        )  # fmt: skip
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "use, with `lite`" in text
+    assert text.index("## With `lite`") < text.index("## With `a-first-name`")
