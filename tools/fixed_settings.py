@@ -27,12 +27,13 @@ from diptych.data.words.templates import ENSEMBLE
 FILE = Path(__file__).resolve().parents[1] / "results" / "fixed-settings.json"
 CHOSEN_ON = ("caltech40", "ucmerced21", "pacs_large/photo", "pacs_large/sketch")
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
-VOTES = {"alpha": (1.0, 2.0, 4.0, 8.0, 16.0), "beta": (1.0, 2.0, 5.5)}
+VOTES = {"alpha": (0.5, 1.0, 2.0, 3.0), "beta": (1.0, 2.0, 5.5)}
+"""Within the range that these systems search on val."""
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "linear-probe": {"C": (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)},
     "tip-adapter": VOTES,
     "tip-adapter-f": VOTES,
-    "gda": {"alpha": (1.0, 10.0, 100.0, 1e3, 1e4)},
+    "gda": {"alpha": (0.1, 1.0, 10.0, 100.0)},
 }
 """System -> setting -> values that are tried; all combinations."""
 

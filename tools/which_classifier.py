@@ -186,6 +186,8 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
         parts += ["", f"## With `{backbone}`"]
         for needs in sorted({row.needs for row in own}, key=_order):
             parts += ["", f"### If you have {needs}", "", *_section([row for row in own if row.needs == needs])]
+        if table := list(_without_val(own, backbone)):
+            parts += ["", *table]
         for shots in sorted({row.data["shots"] for row in own} - {0}):
             made = _ranks(own, backbone, shots)
             if made:
@@ -301,6 +303,36 @@ def _section(rows: Sequence[Row]) -> Iterator[str]:
     if cut:
         yield ""
         yield f"{MARK} Fewer seeds: {'; '.join(f'{seeds} for ' + ', '.join(names) for seeds, names in cut.items())}."
+
+
+NO_VAL = "no val"
+"""Variant of cards whose settings are fixed for all data sets."""
+
+
+def _without_val(rows: Sequence[Row], backbone: str) -> Iterator[str]:
+    """Yield the table of systems with settings that are fixed for all sets, beside those that choose them on val."""
+    place = {(r.data["method"], r.data["variant"], r.data["shots"], r.dataset): r for r in rows if not r.short}
+    pairs = [(key, row) for key, row in place.items() if key[1] == NO_VAL and (key[0], "", *key[2:]) in place]
+    if not pairs:
+        return
+    sets = list(dict.fromkeys(key[3] for key, _ in pairs))
+    yield f"### Without a validation set, with `{backbone}`"
+    yield ""
+    yield (
+        "Settings that are the same for all data sets, as `diptych board classify DATA --val none` has them; in "
+        "brackets what choosing them on val photos (up to 4 per class) adds, in points. Those of `linear-probe`, `tip-adapter`, "
+        "`tip-adapter-f` and `gda` were chosen on caltech40, ucmerced21 and two domains of pacs_large, "
+        "[all that were tried](../results/fixed-settings.json); of `lp-plus-plus` val decides only when it stops."
+    )
+    yield ""
+    yield f"| system | shots | {' | '.join(sets)} |"
+    yield "|---|--:|" + "---:|" * len(sets)
+    for method, shots in dict.fromkeys((key[0], key[2]) for key, _ in pairs):
+        cells = []
+        for name in sets:
+            own, val = (place.get((method, variant, shots, name)) for variant in (NO_VAL, ""))
+            cells.append("–" if own is None or val is None else f"{own.acc:.1f} ({val.acc - own.acc:+.1f})")
+        yield f"| `{method}` | {shots} | {' | '.join(cells)} |"
 
 
 def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], str, str] | None:

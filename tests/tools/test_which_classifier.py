@@ -273,3 +273,21 @@ def test_the_backbone_that_is_the_default_comes_first(tool: Any, tmp_path: Path)
     text = (tmp_path / "page.md").read_text()
     assert "use, with `lite`" in text
     assert text.index("## With `lite`") < text.index("## With `a-first-name`")
+
+
+def test_fixed_settings_stand_beside_those_that_val_chose(tool: Any, tmp_path: Path) -> None:
+    write(tmp_path / "boards", "a", [BASE, row("gda", 4, 0.8, 0.3, 0.01), row("gda", 4, 0.76, 0.26, 0.01, "no val")])
+    write(
+        tmp_path / "boards",
+        "b",
+        [BASE, row("gda", 4, 0.7, 0.2, 0.01), row("lp-plus-plus", 4, 0.6, 0.1, 0.01, "no val")],
+    )
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    part = text[text.index("### Without a validation set, with `lite`") :]
+    assert "| system | shots | a |" in part
+    assert "| `gda` | 4 | 76.0 (+4.0) |" in part
+    assert "| `lp-plus-plus`" not in part  # nothing stands beside it
+    write(tmp_path / "boards", "a", [BASE, row("gda", 4, 0.8, 0.3, 0.01)])
+    assert tool.main([]) == 0
+    assert "### Without a validation set" not in (tmp_path / "page.md").read_text()

@@ -406,7 +406,7 @@ class _Board:
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             shots: training photos of each class.
             seeds: seeds of the draws.
-            val: coop: choose on min(shots, 4) val items per class; full: on all of val.
+            val: coop: choose on min(shots, 4) val items per class; full: on all of val; none: choose nothing, with settings that are the same for all data sets.
             names: class names: a file, or "cat, dog, ..." (default: folder names).
             templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
             texts: descriptions of the classes: a JSON pool, or one that ships (default: the data set's).
@@ -860,7 +860,7 @@ class _Board:
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             shots: training photos of each class.
             seeds: seeds of the draws.
-            val: coop: choose on min(shots, 4) val items per class; full: on all of val.
+            val: coop: choose on min(shots, 4) val items per class; full: on all of val; none: choose nothing, with settings that are the same for all data sets.
             cross: another data set, with its own classes; repeat for several.
             shifted: a test set of the same classes that looks different; repeat for several.
             texts: descriptions of the classes: a JSON pool, or one that ships (default: the data set's).

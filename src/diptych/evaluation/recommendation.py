@@ -29,6 +29,7 @@ from diptych.data.splits import few_shot
 from diptych.evaluation.few_shot.episodes import readable
 from diptych.evaluation.few_shot.gains import BASE
 from diptych.evaluation.few_shot.inputs import trains_by_steps
+from diptych.evaluation.few_shot.plan import FIXED
 from diptych.evaluation.few_shot.unlabelled import key_of
 from diptych.features.heads import text_head
 from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap
@@ -122,7 +123,7 @@ def quick_systems(slugs: Sequence[str] = ()) -> list[tuple[str, Classifier]]:
 
 def _rows(slug: str) -> Iterator[tuple[str, Classifier]]:
     system = catalog.find(slug, Classifier)
-    for variant in system.card.variants:
+    for variant in (row for row in system.card.variants if row != FIXED):
         yield ", ".join(part for part in (slug, variant) if part), catalog.row(system, variant)
 
 

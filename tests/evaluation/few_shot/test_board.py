@@ -461,3 +461,35 @@ def test_the_code_of_every_system_is_read_to_the_end() -> None:
     for name in loaded:
         inputs._read(name)
     assert inputs._read.cache_info().currsize == size > 100
+
+
+def test_without_val_no_system_sees_it_and_settings_are_those_of_the_card(data: LabelledData) -> None:
+    plan = Plan(("zero-shot", "gda", "lp-plus-plus", "caps-adapter"), (1, 4), (1, 2), "none")
+    made = board(data, ColourBackbone(), Run(), plan)
+    assert {(r.method, r.variant) for r in made.rows if r.shots} == {("gda", "no val"), ("lp-plus-plus", "no val")}
+    assert made.missing == {
+        catalog.find("caps-adapter").card.name: "It chooses its settings on val, and its card has none that are fixed."
+    }
+    desk = Desk.open(data, ColourBackbone(), plan, Run(), jobs=jobs_of(plan, data)[0])
+    for job in (job for job in jobs_of(plan, data)[0] if job.shots):
+        drawn = desk.drawn(job, replace(Run(), seed=job.seed))
+        assert desk.evidence(job, drawn).val is None
+        assert desk.evidence(job, drawn).train is drawn.train
+    assert (made.best, made.choice, made.as_dict()["val"]) == (None, None, "none")
+    assert all(record.images == len(data.classes) * record.shots for record in made.records if record.shots)
+    fixed = catalog.find("gda").card.variants["no val"]["alpha"]
+    alone = board(
+        data,
+        ColourBackbone(),
+        Run(),
+        replace(plan, methods=("zero-shot", "gda"), val="coop", settings=(f"gda.alpha={fixed}",)),
+    )
+    for ours, theirs in zip(*([r for r in b.rows if r.method == "gda"] for b in (made, alone)), strict=True):
+        assert ours.metrics["acc1"] == theirs.metrics["acc1"]
+
+
+def test_fixed_rows_stand_on_no_other_board(data: LabelledData) -> None:
+    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda", "lp-plus-plus"), (1,), (1,)))
+    assert {r.variant for r in made.rows if r.shots} == {""}
+    with pytest.raises(UsageError, match="'never' is no rule for val: choose 'coop', 'full' or 'none'"):
+        Plan(("gda",), (1,), (1,), "never")  # type: ignore[arg-type]

@@ -75,3 +75,9 @@ def test_skipped_photos_are_named(tmp_path: Path) -> None:
     assert len(board.failed) == 1
     assert isinstance(board.failed[0], UnreadableItem)
     assert board.failed[0].name.endswith("0.png")
+
+
+def test_nothing_is_chosen_without_val() -> None:
+    with pytest.raises(UsageError, match="chosen on val: name a system for export, or leave val out"):
+        BoardClassify(data=["x"], val="none", export="best").check()
+    BoardClassify(data=["x"], val="none", export="gda").check()

@@ -105,7 +105,7 @@ class Board:
     @cached_property
     def best(self) -> Row | None:
         """The row that is right most often on held items; None where there are none."""
-        return best(self.rows)
+        return None if self.plan.val == "none" else best(self.rows)
 
     @property
     def choice(self) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from diptych.core import Classifier, UsageError
 from diptych.data.splits import ValRule
@@ -17,6 +17,10 @@ PAGE, MODEL = "report.html", "model"
 """The page, and the folder of the exported system, in that of a board."""
 
 
+FIXED = "no val"
+"""Row of a card whose settings are fixed for all data sets."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a board runs.
@@ -25,7 +29,8 @@ class Plan:
         methods: slugs; None: all systems of the verb "classify".
         shots: shots per class.
         seeds: of the draws and of everything a system draws.
-        val: "coop" chooses on min(shots, 4) val items per class, "full" on all of them.
+        val: "coop" chooses on min(shots, 4) val items per class, "full" on all of them; "none" shows val to no system,
+            and those that choose settings there have fixed ones (the row "no val" of their cards) or are left out.
         budget: seconds for the whole board, encoding included: then no run begins and the running one is stopped. None:
             no end. The zero-shot rows, which all others are measured against, are always run.
         timeout: seconds that all runs of one system with one set of parameters may take together; None: no end.
@@ -35,19 +40,24 @@ class Plan:
     methods: tuple[str, ...] | None = None
     shots: tuple[int, ...] = (1, 4, 16)
     seeds: tuple[int, ...] = (1, 2, 3)
-    val: ValRule = "coop"
+    val: ValRule | Literal["none"] = "coop"
     budget: float | None = None
     timeout: float | None = None
     settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.val not in ("coop", "full"):
-            raise UsageError(f"{self.val!r} is no rule for val: choose 'coop' or 'full'.")
+        if self.val not in ("coop", "full", "none"):
+            raise UsageError(f"{self.val!r} is no rule for val: choose 'coop', 'full' or 'none'.")
         Limits(self.budget, self.timeout)
         if not self.shots or min(self.shots) < 1:
             raise UsageError(f"shots must be whole numbers from 1, such as 1,4,16, got {_words(self.shots)}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f"seeds must be different whole numbers, such as 1,2,3, got {_words(self.seeds)}.")
+
+    @property
+    def draws(self) -> ValRule:
+        """The rule by which val items are drawn, whether systems see them or not."""
+        return "coop" if self.val == "none" else self.val
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ class Desk:
         pool = self.pool(job)
         return Evidence(
             train=drawn.train if drawn else None,
-            val=drawn.val if drawn else None,
+            val=drawn.val if drawn and self.plan.val != "none" else None,
             unlabelled=self.images if job.pooled else None,
             texts=pool.texts if pool else None,
         )
@@ -254,7 +254,7 @@ class Desk:
         if place not in self.episodes:
             seed, within = run.integer("shots"), self.reserved
             with self._encoding():
-                drawn = episode(self.data, shots, seed, self.plan.val, self.backbone, run, held=HELD, within=within)
+                drawn = episode(self.data, shots, seed, self.plan.draws, self.backbone, run, held=HELD, within=within)
             self.episodes[place] = drawn
         return self.episodes[place]
 

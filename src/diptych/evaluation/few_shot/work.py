@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diptych import catalog
-from diptych.core import Classifier
+from diptych.core import Card, Classifier
 from diptych.core.settings import by_system
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.arms import Loaded
 from diptych.evaluation.few_shot.gains import BASE
 from diptych.evaluation.few_shot.inputs import trains_by_steps
-from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.plan import FIXED, Job, Plan
 
 
 def at(job: Job) -> str:
     """Return where in its row a run stands."""
     return f"{job.shots} shot{'' if job.shots == 1 else 's'}, seed {job.seed}" if job.shots else f"seed {job.seed}"
+
+
+def rows_of(card: Card, plan: Plan) -> tuple[tuple[str, ...], str]:
+    """Return the rows of a system's card that a board has, and why it has none, or "".
+
+    The row "no val" has settings that are fixed for all data sets: it is that of a board without val, and of no other.
+    """
+    if plan.val == "none" and FIXED in card.variants:
+        return (FIXED,), ""
+    if plan.val == "none" and "val" in card.needs.evidence:
+        return (), "It chooses its settings on val, and its card has none that are fixed."
+    return tuple(row for row in card.variants if row != FIXED), ""
 
 
 def jobs_of(plan: Plan, data: LabelledData, loaded: Sequence[Loaded] = ()) -> tuple[list[Job], dict[str, str]]:
@@ -36,7 +48,10 @@ def jobs_of(plan: Plan, data: LabelledData, loaded: Sequence[Loaded] = ()) -> tu
     missing: dict[str, str] = {}
     for slug in slugs:
         system = catalog.find(slug, Classifier)
-        for row in system.card.variants:
+        rows, reason = rows_of(system.card, plan)
+        if reason:
+            missing[system.card.name] = reason
+        for row in rows:
             variant = catalog.set_rows(settings, slug, row)
             method = catalog.row(system, variant)
             learns = "train" in system.card.needs.evidence

@@ -144,16 +144,16 @@ def _curves(board: Board) -> Iterator[str]:
 
 
 def _protocol(board: Board) -> Iterator[str]:
-    rule = (
-        "min(shots, 4) val items per class, as CoOp does"
-        if board.plan.val == "coop"
-        else "all val items, as Tip-Adapter and GDA publish"
-    )
+    rules = {
+        "coop": "Whatever it chooses, it chooses on min(shots, 4) val items per class, as CoOp does.",
+        "full": "Whatever it chooses, it chooses on all val items, as Tip-Adapter and GDA publish.",
+        "none": "It saw no val item and chose nothing: its settings are the same for all data sets.",
+    }
     seeds = ", ".join(str(s) for s in board.plan.seeds)
     paragraphs = (
         f"Each system saw the class names and, at S shots, S labelled train photos per class, by seeds {seeds}; "
         f"the 4-shot draw "
-        f"holds the 1-shot draw. Whatever it chooses, it chooses on {rule}. The {len(board.test)} {board.measured} "
+        f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {board.measured} "
         f"photos were seen "
         "only to score. Draws pass over files that cannot be read.",
         "Intervals are 95 % percentile bootstraps over test items and seeds together: how far a number would move "

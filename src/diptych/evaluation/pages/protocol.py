@@ -25,7 +25,8 @@ def html(made: Protocol) -> str:
     title = f"{board.data.name}: few-shot protocol with {board.spec['name']}"
     seeds = ", ".join(map(str, board.plan.seeds))
     shots = ", ".join(map(str, board.plan.shots))
-    lead = f"{shots} labelled photos per class, seeds {seeds}; choices on val only, by the rule {board.plan.val}."
+    choices = "no choices on val" if board.plan.val == "none" else f"choices on val only, by the rule {board.plan.val}"
+    lead = f"{shots} labelled photos per class, seeds {seeds}; {choices}."
     parts = [
         opening(title, f'<p class="lead">{escape(lead)}</p>', pictures=False),
         *([] if made.complete else ['<p class="warn">Not complete: the same command goes on from here.</p>']),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import UsageError
 from diptych.core.settings import as_text
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from diptych.core import ClassNames
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
-    from diptych.data.splits import ValRule
     from diptych.data.words.pools import Pool
     from diptych.evaluation.few_shot.board import Board
     from diptych.evaluation.few_shot.plan import Plan
@@ -93,7 +92,10 @@ class BoardClassify(Verb):
         "Training photos of each class.", whole_numbers("shots", "1,4,16"), (1, 4, 16)
     )
     seeds: int | Sequence[int] = argument("Seeds of the draws.", whole_numbers("seeds", "1,2,3"), (1, 2, 3))
-    val: str = argument("coop: choose on min(shots, 4) val items per class; full: on all of val.", default="coop")
+    val: str = argument(
+        "coop: choose on min(shots, 4) val items per class; full: on all of val; none: choose nothing, with "
+        "settings that are the same for all data sets.", default="coop",
+    )  # fmt: skip
     names: NamesLike = argument(NAMES, kinds.NAMES, None)
     templates: TemplatesLike = argument(TEMPLATES, kinds.TEMPLATES, None)
     texts: TextsLike = argument(
@@ -118,6 +120,9 @@ class BoardClassify(Verb):
                 "{names}, {texts}, {unlabelled} and {fitted} belong to one data set: give one, or leave them out."
             )
 
+        if self.export == "best" and self.val == "none":
+            raise UsageError("The best system is chosen on val: name a system for {export}, or leave {val} out.")
+
     def check_given(self, given: frozenset[str]) -> None:
         """Refuse settings where nothing is fitted."""
         refuse_idle_settings(self._folders(), self.methods, given)
@@ -131,7 +136,7 @@ class BoardClassify(Verb):
 
         shots, seeds = (whole_numbers(n, "1,4,16").read(getattr(self, n)) for n in ("shots", "seeds"))
         slugs = tuple(self.methods or ()) or ((BASE,) if self._folders() else None)
-        rule = cast("ValRule", self.val)
+        rule: Any = self.val
         return Plan(slugs, shots, seeds, rule, self.budget, self.timeout, _settings(self.settings))
 
     def run(self, context: Context) -> Classifiers:
