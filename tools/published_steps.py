@@ -180,6 +180,7 @@ def trial(slug: str, data: Path, work: Path) -> dict[str, Any]:
     return {
         "command": command_line, "steps": int(taken), "batch": int(batch), "device": device, "seconds": float(seconds),
         "memory_gib": float(memory), "planned": int(planned[1].replace(",", "")),
+        "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 
 

@@ -141,6 +141,10 @@ def _headlines() -> str:
     return HEADLINES + "".join(lines)
 
 
+BUSY = 3.0
+"""Load of the two cores above which seconds are said to be those of a busy machine."""
+
+
 def _section(card: dict[str, Any]) -> str:
     published, slug = card["published"], card["slug"]
     lines = [f"\n### {card['name']} {{#{slug}}}\n", f"`{_command(card)}`\n"]
@@ -177,7 +181,8 @@ def _step(slug: str) -> str:
     if "why" in step:
         return f"none; {step['why']}"
     each = f"{step['seconds']:.3g} seconds and {step['memory_gib']:.1f} GiB for {number_of(step['batch'], 'item')}"
-    return f"{each}, by `diptych {step['command']}`"
+    busy = f" (beside other work, at a load of {step['load']:.0f})" if step.get("load", 0) > BUSY else ""
+    return f"{each}{busy}, by `diptych {step['command']}`"
 
 
 def _pairs(settings: dict[str, Any], between: str) -> str:
