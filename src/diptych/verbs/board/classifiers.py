@@ -171,7 +171,7 @@ def _advice(board: Mapping[str, Any]) -> list[str]:
     choice = board["choice"]
     if choice is None:
         why = "there is no val or train split to choose on" if board["rows"] else "no row is finished"
-        why = "no system may be chosen where none sees val" if board["val"] == "none" else why
+        why = "no system may be chosen where none sees val" if board.get("val") == "none" else why
         return [f"No recommendation: {why}."]
     on, test = choice["chosen_on"], choice["test"]
     name = called(choice["method"], choice["variant"], choice["shots"])
