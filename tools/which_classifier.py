@@ -322,8 +322,8 @@ def _without_val(rows: Sequence[Row], backbone: str) -> Iterator[str]:
         "Settings that are the same for all data sets, as `diptych board classify DATA --val none` has them; in "
         "brackets what choosing them on val photos (up to 4 per class) adds, in points. Those of `linear-probe`, "
         "`tip-adapter`, `tip-adapter-f` and `gda` were chosen on caltech40, ucmerced21 and two domains of pacs_large, "
-        "[all that were tried](../results/fixed-settings.json), so that cifar10_large and clothing_large are the sets that "
-        "they had no part in; of `lp-plus-plus` val decides only when it stops."
+        "[all that were tried](../results/fixed-settings.json), so that cifar10_large and clothing_large are the sets "
+        "that they had no part in; of `lp-plus-plus` val decides only when it stops."
     )
     yield ""
     yield f"| system | shots | {' | '.join(sets)} |"
