@@ -36,13 +36,14 @@ ROWS = 96
 B32, B16, L14, L336 = ("ViT-B-32-quickgelu", "ViT-B-16-quickgelu", "ViT-L-14-quickgelu", "ViT-L-14-336-quickgelu")
 MAPS = "msrc_small"
 SEGMENT = f"segment {{data}}/demo_photos --names grass,tree,cow,sky --train {{data}}/{MAPS}"
+REGIONS = "pretrain {data}/coco_mini --regions {data}/coco_mini/instances.csv"
 TRIALS: dict[str, tuple[str, str, int]] = {
     "a-clip": ("pretrain {work}/pairs.csv", B16, 16),
     "clip-moe": ("pretrain {work}/pairs.csv", L14, 4),
-    "cloc": ("pretrain {work}/pairs.csv --proposer merged-cells", B16, 8),
+    "cloc": (REGIONS, B16, 8),
     "cloob": ("pretrain {work}/pairs.csv", "RN50-quickgelu", 16),
     "diva": ("pretrain {work}/pairs.csv", L336, 2),
-    "grain": ("pretrain {work}/pairs.csv --proposer merged-cells", B16, 8),
+    "grain": (REGIONS, B16, 8),
     "laclip": ("pretrain {work}/pairs.csv --rewrites {work}/rewrites.json", B16, 16),
     "long-clip": ("pretrain {work}/pairs.csv", L14, 40),
     "quality-captions": ("pretrain {work}/taught.jsonl", B16, 16),

@@ -180,5 +180,14 @@ def test_a_tensor_that_is_missing_unknown_or_turned_is_named(conv: Backbone) -> 
 
 
 def test_values_outside_their_range_are_refused() -> None:
-    refused(MAFTPlus, {"side": 0}, {"crop": 0}, {"zoom": 0.5}, {"steps": 0}, {"tuning": 0}, {"batch": 0})
+    refused(MAFTPlus, {"side": 0}, {"crop": 0}, {"zoom": 0.5}, {"steps": -1}, {"tuning": 0}, {"batch": 0})
     refused(MAFTPlus, {"rate": 0.0}, {"tower_rate": 0.0}, {"compensate": -0.1}, {"width": 12}, {"heads": 0})
+
+
+def test_without_steps_of_the_masks_alone_all_parts_are_tuned_from_their_first_weights(conv: Backbone) -> None:
+    method = replace(SMALL, steps=0)
+    with Run().seeded("maft-plus"):
+        first = method.network(conv)
+    untrained = method.masks(conv, train(), words_of(conv, NAMES, Run()), Run())
+    assert all(torch.equal(a, b) for a, b in zip(untrained.parameters(), first.parameters(), strict=True))
+    assert bool(fit(conv, method).state["transfer.norm.weight"].any())

@@ -73,7 +73,7 @@ class MAFTPlus(Segmenter):
         width: of the attention to the image, a multiple of ``heads`` (the authors': D).
         heads: of that attention, >= 1 (8).
         compensate: weight of L_rc, >= 0 (0.1).
-        steps: optimiser steps of the masks alone, over the frozen tower, >= 1 (none).
+        steps: optimiser steps of the masks alone, over the frozen tower, >= 0 (none).
         tuning: optimiser steps of all together, >= 1 (55,000).
         batch: crops per step, >= 1 (8); fewer photos than that are one batch.
         rate: learning rate, > 0 (1e-4).
@@ -109,8 +109,8 @@ class MAFTPlus(Segmenter):
     merges: ClassVar[Literal["before", "after"]] = "before"
 
     def __post_init__(self) -> None:
-        check(self, at_least(1), "side", "longest", "crop", "zoom", "heads", "steps", "tuning", "batch")
-        check(self, at_least(0), "compensate")
+        check(self, at_least(1), "side", "longest", "crop", "zoom", "heads", "tuning", "batch")
+        check(self, at_least(0), "compensate", "steps")
         check(self, above(0), "rate", "tower_rate")
         if self.width < 1 or self.width % self.heads:
             raise wrong(self, "width", f"a multiple of heads={self.heads}")
@@ -160,6 +160,8 @@ class MAFTPlus(Segmenter):
         """Train the queries alone, over the frozen tower."""
         with run.seeded("maft-plus"):
             tuned = self.network(backbone)
+        if not self.steps:
+            return tuned
         queries = tuple(n for n in tuned.heads() if n.startswith("queries."))
 
         def losses(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
