@@ -362,7 +362,7 @@ def test_a_lasso_chooses_photos_that_are_shown_saved_and_searched_with(open_page
     rows = list(csv.DictReader((tmp_path / "photos.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["label"] for row in rows} == {"pink things"}
     assert all(Path(row["path"]).is_file() for row in rows)
-    sheet.get_by_role("button", name="Show what is like them").click()
+    sheet.get_by_role("button", name="Find similar photos").click()
     sheet.wait_for_url("**picture=**")
     assert {Path(path).parent.name for path in names(sheet)[:8]} == {"pink"}
 
