@@ -1403,7 +1403,7 @@ def finetune(
     save_every: int = 50,
     keep: int = 2,
     skip_bad_steps: int = 0,
-    log_every: int = 1,
+    log_every: int = 10,
     log: str = "",
     templates: TemplatesLike = None,
 ) -> Tuned:
@@ -1640,7 +1640,7 @@ def pretrain(
     save_every: int = 50,
     keep: int = 2,
     skip_bad_steps: int = 0,
-    log_every: int = 1,
+    log_every: int = 10,
     log: str = "",
     regions: str | Path | None = None,
     rewrites: str | Path | None = None,
