@@ -122,11 +122,8 @@ class Trial:
             return known[-1][1]
 
         def side(result: Measured, claim: Claim) -> dict[str, Any]:
-            values, seed, statistic = result.values, bench.run.integer("bootstrap"), bench.statistic
-            if claim.less:  # a difference is no share
-                interval = statistic.gain(values, np.zeros_like(values), seed)
-            else:
-                interval = statistic.of(values, seed)
+            x, seed, of, gain = result.values, bench.run.integer("bootstrap"), bench.statistic.of, bench.statistic.gain
+            interval = gain(x, np.zeros_like(x), seed) if claim.less else of(x, seed)  # a difference is no share
             others = {k: v for k, v in result.others.items() if k not in CLOCKS}
             return {**others, claim.part or bench.metric: interval.value, "ci95": [interval.low, interval.high]}
 

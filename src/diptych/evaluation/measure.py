@@ -45,7 +45,7 @@ def evaluate(
             what calibration comes to is its own. None: ``fitted`` is.
 
     Returns:
-        The record, with bootstrap intervals over items, and the outcome of each item.
+        The record, with intervals over items, and the outcome of each item.
 
     Raises:
         UnreadableItem: an item cannot be read.

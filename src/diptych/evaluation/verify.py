@@ -41,7 +41,7 @@ class Comparison:
         dataset: as in the table.
         source: where the published number was read.
         published, measured: zero-shot top-1.
-        low, high: 95 % bootstrap interval of ``measured``.
+        low, high: 95 % interval of ``measured``.
         tolerance: largest difference that counts as the same.
         items: photos that were measured; of: photos of the whole data set.
         within: see ``compare``.
