@@ -21,7 +21,7 @@ from diptych.core import Evidence, Kit, Run
 from diptych.data.files import write_json
 from diptych.evaluation.datasets import open_set
 from diptych.methods.detect.winclip_style import WinCLIPStyle, Words
-from diptych.metrics.detection import auroc_bootstrap
+from diptych.metrics.auroc_intervals import auroc_interval
 from diptych.tasks.record import circumstances
 
 WORDS: tuple[Words, ...] = ("ensemble", "pair")
@@ -47,7 +47,7 @@ def measure(name: str, things: Sequence[str], data: Path | None = None) -> dict[
             found = {}
             for kind, chosen in columns.items():
                 kept = chosen | ~bad
-                interval = auroc_bootstrap(scores[None, kept], bad[kept], seed=0)
+                interval = auroc_interval(scores[None, kept], bad[kept])
                 found[kind] = {"value": interval.value, "ci95": [interval.low, interval.high]}
             rows.append({"object": thing, "prompts": words, "image_auroc": found})
     about = circumstances(backbone, run, f"python -m benchmarks.state_words {name} {','.join(things)}")

@@ -124,7 +124,8 @@ class Trial:
             return known[-1][1]
 
         def side(result: Measured, claim: Claim) -> dict[str, Any]:
-            interval = bench.statistic.of(result.values, bench.run.integer("bootstrap"))
+            x, seed, of, gain = result.values, bench.run.integer("bootstrap"), bench.statistic.of, bench.statistic.gain
+            interval = gain(x, np.zeros_like(x), seed) if claim.less else of(x, seed)  # a difference is no share
             others = {k: v for k, v in result.others.items() if k not in CLOCKS}
             return {**others, claim.part or bench.metric: interval.value, "ci95": [interval.low, interval.high]}
 

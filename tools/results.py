@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ VARYING = {
     "minutes",
 }
 """What no second run repeats."""
+TWO_WAY = "2026-12-02"
+"""Results that are older hold two-sided intervals and p-values of crossed bootstraps, which nothing computes any more:
+docs/decisions/2026-12-01-intervals.md. The bound of a proof is still that of its file."""
+ENDS = {"ci95", "p", "p_holm"}
 
 
 def chosen(results: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -89,19 +93,23 @@ def command(written: Mapping[str, Any], out: Path) -> list[str]:
     return [*made, "--engine", kind_of(engine)]
 
 
-def numbers(data: Any, place: str = "") -> Iterator[tuple[str, float]]:
-    """Yield where each number stands, and the number; verdicts are numbers too."""
+def numbers(data: Any, place: str = "", without: Set[str] = VARYING) -> Iterator[tuple[str, float]]:
+    """Yield where each number stands, and the number; verdicts are numbers too. Nothing below a key ``without``."""
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in items:
-        if key not in VARYING:
-            yield from numbers(value, f"{place}.{key}" if place else str(key))
+        if key not in without:
+            yield from numbers(value, f"{place}.{key}" if place else str(key), without)
     if isinstance(data, (int, float)):
         yield place, float(data)
 
 
 def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, list[str], list[str]]:
-    """Return how many numbers stand in both, one line for each that differs, and where those stood that are gone."""
-    before, after = dict(numbers(old)), dict(numbers(new))
+    """Return how many numbers stand in both, one line for each that differs, and where those stood that are gone.
+
+    The ends of intervals that are no longer computed so are not compared, see ``TWO_WAY``.
+    """
+    without = VARYING | ENDS if older(old) else VARYING
+    before, after = (dict(numbers(data, without=without)) for data in (old, new))
     lines = [
         f"{place}: {value:.6f}, now {after[place]:.6f}"
         for place, value in before.items()
@@ -109,6 +117,11 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, list[
     ]
     gone = [place for place in before if place not in after]
     return len(before) - len(gone), lines, gone
+
+
+def older(written: Mapping[str, Any]) -> bool:
+    """Return whether the two-sided intervals of a proof or board are crossed bootstraps."""
+    return written.get("kind") in ("proof", "board") and str(written.get("date", "")) < TWO_WAY
 
 
 def run(name: str, written: Mapping[str, Any], out: Path) -> Path | None:
@@ -151,6 +164,8 @@ def main(arguments: Sequence[str] | None = None, results: Path = ROOT / "results
             continue
         count, lines, gone = compared(written, json.loads(path.read_text(encoding="utf-8")))
         print(f"{name}: {len(lines)} of {count} numbers differ" if lines else f"{name}: all {count} numbers the same")  # noqa: T201
+        if older(written):
+            print("  its two-sided intervals and p-values are of an older method, and were not compared")  # noqa: T201
         for line in [*lines, *(f"{place}: no longer written" for place in gone)]:
             print(f"  {line}")  # noqa: T201
         code = 5 if lines else code

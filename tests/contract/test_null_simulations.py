@@ -13,7 +13,16 @@ RIGHT = (
     ("paired gain", "hits, seeds differ by 0 points", 1, 50),
     ("one-sided bound of a gain", "hits, seeds differ by 0 points", 1, 50),
     ("paired p-value, 5 %", "hits, seeds differ by 0 points", 1, 50),
+    ("mean of items", "hits, 0.9", 1, 20),
+    ("mean of items", "hits, 0.7, seeds differ by 15 points", 5, 200),
+    ("paired gain", "hits, seeds differ by 10 points", 3, 200),
+    ("paired p-value, 5 %", "hits, seeds differ by 10 points", 5, 200),
     ("AUROC", "0.7", 1, 20),
+    ("mIoU", "5 classes", 1, 10),
+    ("board: mean_per_class_recall", "5 classes", 1, 20),
+    ("board: nll", "5 classes", 1, 20),
+    ("micro F1", "5 classes", 1, 20),
+    ("worst factor", "ten factors that are alike", 1, 50),
     ("one-sided bound of a gain in AUROC", "0.8", 1, 20),
     ("Wilson", "p even in 0.02 to 0.98", 1, 20),
     ("Newcombe", "p and q even in 0.05 to 0.95", 1, 20),
@@ -26,7 +35,7 @@ RIGHT = (
 WIDE = (
     ("paired gain", "hits, seeds differ by 0 points", 3, 20),
     ("one-sided bound of a gain", "hits, seeds differ by 2 points", 3, 200),
-    ("AUROC", "0.7", 3, 20),
+    ("AUROC", "0.95", 1, 20),
 )
 
 

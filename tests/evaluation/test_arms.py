@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diptych.core import Run
-from diptych.evaluation.arms import Arm, over_seeds, two_sided
-from diptych.metrics.interval import Interval
+from diptych.evaluation.arms import Arm, over_seeds
 
 
 def test_a_label_is_what_methods_takes() -> None:
@@ -26,10 +25,3 @@ def test_what_draws_nothing_is_measured_once_and_stands_for_all_seeds() -> None:
     still = over_seeds(once, Run(), (3, 5), draws=False)
     assert (asked[2:], still.seeds, still.others) == ([3], (3,), {"seed": 3.0})
     assert still.values.tolist() == [[3, 0], [3, 0]]
-
-
-def test_both_ends_come_from_two_lower_bounds() -> None:
-    def bound(first: float, second: float, spread: float, *, level: float) -> Interval:
-        return Interval(first - second, first - second - spread * level, np.inf)
-
-    assert two_sided(bound, 3.0, 1.0, 2.0) == Interval(2.0, 2.0 - 1.95, 2.0 + 1.95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from diptych.core import DamagedStore, Scores
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import expected_calibration_error
+from diptych.metrics.closed_intervals import wilson
 from tests.support.colours import ColourBackbone
 
 
@@ -76,27 +78,48 @@ def test_cosines_are_scaled_by_the_backbone() -> None:
 
 def test_intervals_hold_the_value_narrow_with_items_and_repeat() -> None:
     few, many = [outcome(n=n, seed=1)[0] for n in (40, 4000)]
-    narrow, wide = intervals([many], seed=0), intervals([few], seed=0)
+    narrow, wide = intervals([many]), intervals([few])
     for name, (low, high) in narrow.items():
         assert low < high
         assert low < many.metrics()[name] < high
         assert high - low < wide[name][1] - wide[name][0]
-    assert intervals([few], seed=0) == intervals([few], seed=0) != intervals([few], seed=1)
+    assert intervals([few]) == intervals([few])
+    assert list(narrow) == ["acc1", "acc5", "mean_per_class_recall", "nll"]
 
 
 def test_interval_of_accuracy_is_the_normal_one_for_one_seed() -> None:
     found = outcome(n=2000)[0]
-    low, high = intervals([found], seed=0)["acc1"]
+    low, high = intervals([found])["acc1"]
     p = found.metrics()["acc1"]
-    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(p * (1 - p) / 2000), rel=0.1)
+    assert (low, high) == pytest.approx(wilson(2000 * p, 2000))
+    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(p * (1 - p) / 2000), rel=0.01)
+
+
+def test_interval_of_class_recall_adds_the_variances_of_the_classes() -> None:
+    found = outcome(n=3000)[0]
+    low, high = intervals([found])["mean_per_class_recall"]
+    sizes = np.bincount(found.labels, minlength=6)
+    recalls = np.array([found.correct[found.labels == k].mean() for k in range(6)])
+    error = np.sqrt((recalls * (1 - recalls) / (sizes - 1)).sum()) / 6
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.01)
+
+
+def test_interval_of_the_nll_reaches_farther_up_where_a_few_items_are_far_off() -> None:
+    found = outcome(n=40, seed=2)[0]
+    skewed = replace(found, log_likelihood=np.where(np.arange(40) < 3, -6.0, -0.1 - np.arange(40) / 100))
+    low, high = intervals([skewed])["nll"]
+    value = skewed.metrics()["nll"]
+    assert high - value > 1.3 * (value - low) > 0
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
     labels = np.zeros(500, dtype=np.int64)
     right = Outcome(labels, labels, labels, np.full(500, 0.9), np.full(500, -0.1), 2)
     wrong = Outcome(labels, labels + 1, labels + 1, np.full(500, 0.9), np.full(500, -2.0), 2)
-    assert intervals([right, right], seed=0)["acc1"] == (1.0, 1.0)
-    assert intervals([right, wrong], seed=0)["acc1"] == (0.0, 1.0)
+    assert intervals([right, right])["acc1"] == pytest.approx(wilson(500, 500))
+    low, high = intervals([right, wrong])["acc1"]
+    assert low < 0.01
+    assert high > 0.99
     assert mean_metrics([right, wrong])["acc1"] == 0.5
     assert hits([right, wrong]).mean(axis=1).tolist() == [1.0, 0.0]
 

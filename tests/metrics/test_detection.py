@@ -8,8 +8,6 @@ from diptych.core import DataError, UsageError
 from diptych.metrics.detection import (
     alarm_rates,
     auroc,
-    auroc_bootstrap,
-    auroc_gain,
     average_precision,
     false_alarm_threshold,
     grouped_false_alarm_threshold,
@@ -97,34 +95,6 @@ def test_a_threshold_holds_its_rate_on_average() -> None:
     assert alarm_rates(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1]), 1.0) == (0.0, 1.0)
 
 
-def test_intervals_hold_the_value_and_a_twin_gains_nothing() -> None:
-    scores, labels = draw(300)
-    rows = np.stack([scores, draw(300)[0] + np.random.default_rng(9).normal(0, 0.2, 300)])
-    found = auroc_bootstrap(rows, labels, 0, draws=500)
-    assert found.low < found.value < found.high
-    assert found.value == pytest.approx(np.mean([roc_auc_score(labels, r) for r in rows]))
-    assert found.high - found.low == pytest.approx(4 * 0.033, abs=0.05)
-    same = auroc_gain(rows, rows, labels, 0, draws=200)
-    assert (same.value, same.low) == (0.0, 0.0)
-    assert auroc_gain(rows, np.zeros_like(rows), labels, 0).low > 0.05
-    noise = np.random.default_rng(3).normal(size=rows.shape)
-    assert auroc_gain(noise, np.zeros_like(rows), labels, 0).low < 0
-
-
-def test_one_resample_is_the_auroc_of_the_drawn_items() -> None:
-    """The weighted area of drawn counts equals the area over items repeated so often."""
-    from diptych.metrics.detection import _weighted
-
-    scores, labels = draw(30)
-    rng = np.random.default_rng(2)
-    counts = np.zeros(30)
-    for kind in (labels, ~labels):
-        counts[kind] = rng.multinomial(kind.sum(), np.full(kind.sum(), 1 / kind.sum()))
-    share = np.where(labels, counts / labels.sum(), counts / (~labels).sum())
-    taken = np.repeat(np.arange(30), counts.astype(int))
-    assert _weighted(scores, labels, share[None])[0] == pytest.approx(roc_auc_score(labels[taken], scores[taken]))
-
-
 @pytest.mark.parametrize(
     ("scores", "labels", "says"),
     [
@@ -149,8 +119,6 @@ def test_rates_that_cannot_hold_are_refused_with_the_number_that_can() -> None:
         false_alarm_threshold(np.arange(9.0), 1.0)
     with pytest.raises(UsageError, match="in \\(0, 1\\]"):
         per_region_overlap(np.zeros((1, 2, 2)), np.eye(2, dtype=bool)[None], limit=0.0)
-    with pytest.raises(DataError, match="one size"):
-        auroc_gain(np.zeros((2, 4)), np.zeros((3, 4)), np.array([0, 1, 0, 1]), 0)
 
 
 def test_groups_of_one_item_give_the_plain_threshold_and_groups_count_alike() -> None:

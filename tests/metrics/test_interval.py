@@ -10,6 +10,7 @@ from diptych.core import DataError, UsageError
 from diptych.metrics import interval
 from diptych.metrics.interval import (
     bootstrap_mean,
+    both_ends,
     by_count,
     by_index,
     group_sums,
@@ -155,3 +156,10 @@ def test_group_sums_equal_a_loop() -> None:
     values, groups = rng.normal(size=(3, 50)), rng.choice([2, 5, 11], size=50)
     loop = np.stack([values[:, groups == g].sum(axis=1) for g in (2, 5, 11)], axis=1)
     np.testing.assert_allclose(group_sums(values, groups), loop)
+
+
+def test_both_ends_come_from_two_lower_bounds() -> None:
+    def bound(first: float, second: float, spread: float, *, level: float) -> interval.Interval:
+        return interval.Interval(first - second, first - second - spread * level, np.inf)
+
+    assert both_ends(bound, 3.0, 1.0, 2.0) == interval.Interval(2.0, 2.0 - 1.95, 2.0 + 1.95)

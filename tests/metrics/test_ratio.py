@@ -6,15 +6,18 @@ import pytest
 from diptych.metrics.closed_intervals import wilson
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p
 from diptych.metrics.ratio import _shares, clustered_wilson, counted, ratio, ratio_gain, ratio_lower, ratio_p
+from diptych.metrics.two_way import item_gain, item_gain_p, item_mean
 
 
 def test_a_ratio_is_over_units_and_seeds() -> None:
     rng = np.random.default_rng(0)
     right = rng.random((3, 100)) < 0.7
     whole = np.stack([np.ones((3, 100)), right], axis=2)
-    ours, mean = ratio(whole, 0), bootstrap_mean(right, 0)
-    assert ours.value == mean.value
-    assert (ours.low, ours.high) == pytest.approx((mean.low, mean.high), abs=0.01)
+    ours, mean = ratio(whole, 0), item_mean(right)
+    assert (ours.value, ours.low, ours.high) == pytest.approx((mean.value, mean.low, mean.high))
+    gains = ratio_gain(whole, whole[::-1], 0), item_gain(right, right[::-1], 0)
+    assert gains[0].high == pytest.approx(gains[1].high)
+    assert ratio_p(whole, whole[::-1] * [1, 0.9], 0) == pytest.approx(item_gain_p(right, right[::-1] * 0.9, 0))
     kept = rng.random((3, 100)) < 0.5
     half = np.stack([kept, kept & right], axis=2).astype(float)
     found = ratio(half, 0)

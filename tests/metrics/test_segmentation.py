@@ -3,16 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from diptych.core import DataError
+from diptych.metrics.closed_intervals import wilson
+from diptych.metrics.interval import both_ends
 from diptych.metrics.segmentation import (
     IGNORE,
     chance,
     class_iou,
     confusion,
     mean_iou,
-    miou_bootstrap,
+    miou_difference,
     miou_gain,
+    miou_interval,
     pixel_accuracy,
     totals,
 )
@@ -93,13 +97,24 @@ def stacked(seeds: int = 3) -> np.ndarray:
     return np.stack([np.stack([confusion(p, y, 4) for p, y in images(12)])] * seeds)
 
 
-def test_the_interval_equals_a_plain_loop() -> None:
-    counts = stacked(1)
-    got = miou_bootstrap(counts, 0, draws=4000)
-    rng = np.random.default_rng(5)
-    loop = [mean_iou(counts[0, rng.integers(12, size=12)].sum(0)) for _ in range(4000)]
-    assert got.value == pytest.approx(float(mean_iou(counts[0].sum(0))))
-    np.testing.assert_allclose([got.low, got.high], np.quantile(loop, [0.025, 0.975]), atol=5e-3)
+@pytest.mark.parametrize("classes", [3, 4])
+def test_the_interval_has_the_spread_of_a_loop_that_leaves_out_one_image(classes: int) -> None:
+    counts = np.stack([confusion(p, y, classes) for p, y in images(12, classes)])
+    value = float(mean_iou(counts.sum(0)))
+    rest = np.array([mean_iou(np.delete(counts, i, axis=0).sum(0)) for i in range(12)])
+    error = np.sqrt(11 / 12 * np.square(rest - rest.mean()).sum())
+    cases = value * (1 - value) / error**2 * (1.959964 / stats.t.ppf(0.975, 11)) ** 2
+    got = miou_interval(counts[None])
+    assert got.value == pytest.approx(value)
+    assert (got.low, got.high) == pytest.approx(wilson(value * cases, cases), abs=1e-6)
+
+
+def test_masks_without_an_error_and_one_image_have_an_interval_too() -> None:
+    right = np.tile(np.eye(2, dtype=np.int64), (1, 20, 1, 1))
+    assert miou_interval(right).low == pytest.approx(wilson(20, 20)[0], abs=1e-6)
+    alone = miou_interval(np.array([[[[5, 1], [2, 4]]]]))
+    assert alone.low < 0.01
+    assert alone.high > 0.99
 
 
 def test_a_gain_over_itself_is_nothing_and_over_chance_is_something() -> None:
@@ -111,6 +126,24 @@ def test_a_gain_over_itself_is_nothing_and_over_chance_is_something() -> None:
         miou_gain(counts, counts[:2], 0)
 
 
+def test_a_gain_with_both_ends_is_students_over_seeds_and_the_bootstrap_of_one() -> None:
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 4, (12, 9, 7))
+
+    def seeds(wrong: float) -> np.ndarray:
+        noisy = [np.where(rng.random(labels.shape) < wrong, rng.integers(0, 4, labels.shape), labels) for _ in range(3)]
+        return np.stack([[confusion(p, y, 4) for p, y in zip(one, labels, strict=True)] for one in noisy])
+
+    first, second = seeds(0.2), seeds(0.4)
+    gain, loss = miou_difference(first, second, 0), miou_difference(second, first, 0)
+    assert gain.value == pytest.approx(float(np.mean(mean_iou(first.sum(1)) - mean_iou(second.sum(1)))))
+    assert (gain.low, gain.high) == pytest.approx((-loss.high, -loss.low))
+    assert 0 < gain.low < gain.value < gain.high
+    assert miou_difference(first[:1], second[:1], 0) == both_ends(miou_gain, first[:1], second[:1], 0)
+    with pytest.raises(DataError, match="one size"):
+        miou_difference(first, second[:2], 0)
+
+
 def test_totals_give_the_same_metrics_as_confusion_counts() -> None:
     counts = stacked(2)
     few = totals(counts)
@@ -120,7 +153,7 @@ def test_totals_give_the_same_metrics_as_confusion_counts() -> None:
     np.testing.assert_array_equal(pixel_accuracy(few), pixel_accuracy(counts))
     np.testing.assert_allclose(chance(few), totals(chance(counts)))
     for a, b in (
-        (miou_bootstrap(few, 3), miou_bootstrap(counts, 3)),
+        (miou_interval(few), miou_interval(counts)),
         (miou_gain(few, chance(few), 3), miou_gain(counts, chance(counts), 3)),
     ):
         assert (a.value, a.low) == (pytest.approx(b.value), pytest.approx(b.low))

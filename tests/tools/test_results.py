@@ -57,6 +57,17 @@ def test_numbers_are_compared_where_they_stand() -> None:
     )
 
 
+def test_intervals_of_an_older_method_are_not_compared_and_bounds_are() -> None:
+    row = {"gain": 0.25, "gain_lower95": 0.1, "p": 0.01, "method": {"acc1": 0.5, "ci95": [0.4, 0.6]}}
+    old = {"kind": "proof", "date": "2026-11-30T14:05:21+00:00", "datasets": [{"claims": [row]}]}
+    moved = json.loads(json.dumps(old))
+    moved["datasets"][0]["claims"][0] |= {"gain_lower95": 0.2, "p": 0.02, "method": {"acc1": 0.5, "ci95": [0.3, 0.7]}}
+    bound = "datasets.0.claims.0.gain_lower95: 0.100000, now 0.200000"
+    assert compared(old, moved) == (3, [bound], [])
+    count, lines, _ = compared({**old, "date": "2026-12-03T00:00:00+00:00"}, moved)
+    assert (count, len(lines)) == (6, 4)
+
+
 def test_a_result_is_run_once_and_written_over_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -539,10 +539,20 @@ def test_steps_that_are_not_read_go_back_at_the_next_one_that_is(tmp_path, monke
     toy = with_bad_batches(RUN, (0, 1))
     with pytest.warns(UserWarning, match="The weights or a step are not finite after 4 steps.*goes back to step 0"):
         history = train(toy, table(), fit, replace(RUN, out=tmp_path))
-    assert [r["step"] for r in history.records] == [5, 10]
+    assert [r["step"] for r in history.records] == [1, 5, 10]
     assert (history.position.step, history.position.bad_steps) == (10, 1)
     with pytest.raises(Diverged, match="in a step before 4"):
         train(with_bad_batches(RUN, (0, 1)), table(), replace(BAD, log_every=5, save_every=None), RUN)
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, [*range(1, 11)]), (4, [1, 4, 8, 10]), (50, [1, 10])])
+def test_the_first_and_the_last_step_are_logged_and_every_nth(tmp_path, every, steps) -> None:
+    fit = replace(SHORT, steps=10, log_every=every)
+    _, history = trained(replace(RUN, out=tmp_path), fit)
+    assert [r["step"] for r in history.records] == steps
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == steps
+    _, other = trained(RUN, replace(fit, log_every=1))
+    assert [r["main/pair"] for r in history.records] == [other.records[i - 1]["main/pair"] for i in steps]
 
 
 def test_more_bad_steps_than_the_fit_allows_are_an_error(tmp_path) -> None:

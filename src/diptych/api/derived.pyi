@@ -1411,7 +1411,7 @@ def finetune(
     save_every: int = 50,
     keep: int = 2,
     skip_bad_steps: int = 0,
-    log_every: int = 1,
+    log_every: int = 10,
     log: str = "",
     templates: TemplatesLike = None,
 ) -> Tuned:
@@ -1652,7 +1652,7 @@ def pretrain(
     save_every: int = 50,
     keep: int = 2,
     skip_bad_steps: int = 0,
-    log_every: int = 1,
+    log_every: int = 10,
     log: str = "",
     regions: str | Path | None = None,
     rewrites: str | Path | None = None,

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from diptych.core import Backbone, Run, UnreadableItem
 from diptych.features.artefacts import About
-from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
+from diptych.metrics.interval import Interval, one_sided_lower
 from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower, ratio_p
+from diptych.metrics.two_way import item_gain, item_gain_p, item_mean
 
 Floats = NDArray[np.float64]
 CHANCE = "chance"
@@ -99,10 +100,8 @@ class Measured:
         return self.parts[name] if name else self
 
 
-def two_sided(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
-    """Return a gain with both ends: lower bounds of the same resamples, one of the loss, by ``bound`` at a level."""
-    low, high = bound(first, second, *more, level=0.975), bound(second, first, *more, level=0.975)
-    return Interval(low.value, low.low, -high.low)
+def _mean(values: Any, _: int) -> Interval:
+    return item_mean(values)
 
 
 @dataclass(frozen=True)
@@ -112,17 +111,18 @@ class Statistic:
     Args:
         of: (values, seed) -> the metric with its 95 % interval.
         gain: (first, second, seed) -> the gain, paired by seed and item, with its two-sided 95 % interval: for boards.
-        lower: the same with its one-sided lower bound: for proofs; None: no proof reads it.
+        lower: the same with its one-sided lower bound: for proofs; None: no proof reads it. It stays the crossed
+            bootstrap, by which the verdicts of ``results/`` were reached.
         p: (first, second, seed) -> the two-sided p-value of the gain; None: boards give none.
     """
 
-    of: Callable[[Any, int], Interval] = bootstrap_mean
-    gain: Callable[[Any, Any, int], Interval] = paired_bootstrap
+    of: Callable[[Any, int], Interval] = _mean
+    gain: Callable[[Any, Any, int], Interval] = item_gain
     lower: Callable[[Any, Any, int], Interval] | None = one_sided_lower
     p: Callable[[Any, Any, int], float] | None = None
 
 
-MEANS = Statistic(p=paired_p)
+MEANS = Statistic(p=item_gain_p)
 """The metric is the mean over items."""
 RATIOS = Statistic(ratio, ratio_gain, ratio_lower, ratio_p)
 """The metric is a share of cases that are counted by item, such as the regions of a picture: (R, N, 2) values."""

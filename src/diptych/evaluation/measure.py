@@ -45,7 +45,7 @@ def evaluate(
             what calibration comes to is its own. None: ``fitted`` is.
 
     Returns:
-        The record, with bootstrap intervals over items, and the outcome of each item.
+        The record, with intervals over items, and the outcome of each item.
 
     Raises:
         UnreadableItem: an item cannot be read.
@@ -80,7 +80,7 @@ def evaluate(
         pretrained=pretrained,
         task=FEW_SHOT if about.shots or about.fitted else ZERO_SHOT,
         metrics=outcome.metrics(),
-        ci95=intervals([outcome], seed=run.integer("bootstrap")),
+        ci95=intervals([outcome]),
         classnames=fitted.classes.names,
         templates=fitted.classes.templates,
         template_hash=fitted.classes.template_hash,

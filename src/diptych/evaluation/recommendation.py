@@ -32,8 +32,9 @@ from diptych.evaluation.few_shot.inputs import trains_by_steps
 from diptych.evaluation.few_shot.plan import FIXED
 from diptych.evaluation.few_shot.unlabelled import key_of
 from diptych.features.heads import text_head
-from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap
+from diptych.metrics.interval import Interval, paired_bootstrap
 from diptych.metrics.selection import gain_of_the_best
+from diptych.metrics.two_way import item_mean
 
 VAL = 4
 """Photos per class, at most, on which systems choose their settings, as in the few-shot protocol of the field."""
@@ -181,7 +182,7 @@ def recommend(
     candidates = [
         Candidate(
             label,
-            bootstrap_mean(right[None], seed),
+            item_mean(right),
             None if label == plain else paired_bootstrap(right[None], base[None], seed),
             spent,
             right,

@@ -13,12 +13,11 @@ from diptych.data.files import plain
 from diptych.evaluation.few_shot.episodes import readable
 from diptych.features.heads import logits_of
 from diptych.metrics.classification import mean_average_precision
-from diptych.metrics.interval import Interval, resample, two_sided
+from diptych.metrics.interval import Interval
 from diptych.metrics.multilabel import class_thresholds, f1
+from diptych.metrics.two_way import share_interval, spread
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import now
-
-DRAWS = 500
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def several_labels(
         len(val),
         len(test),
         mean_average_precision(scores[test][:, there], truth[:, there]),
-        _interval(predicted, truth, run.integer("bootstrap")),
+        _interval(predicted, truth),
         f1(predicted, truth, "macro"),
         f1(best, truth),
         {"method": method.card.slug, "backbone": backbone.spec.name, "fingerprint": backbone.fingerprint, "date": now(),
@@ -128,12 +127,9 @@ def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run
     return (values - values.mean(dim=1, keepdim=True)).numpy()
 
 
-def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], seed: int) -> Interval:
-    """Return micro F1 with its 95 % bootstrap interval over photos: right from 50 on, 92 % with 20 and 5 classes."""
-    counts = np.stack([(predicted & truth).sum(axis=1), predicted.sum(axis=1) + truth.sum(axis=1)], axis=1)
-    return two_sided(f1(predicted, truth), resample(counts[None], _micro_f1, seed, draws=DRAWS))
-
-
-def _micro_f1(counts: NDArray[np.int64], _: NDArray[np.float64], photos: NDArray[np.float64]) -> NDArray[np.float64]:
-    hits, sizes = (photos @ counts[0]).T
-    return np.asarray(2 * hits / np.maximum(sizes, 1))
+def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Interval:
+    """Return micro F1 with its 95 % interval over photos: that of a share, of the jackknife's spread."""
+    hits, sizes = (predicted & truth).sum(axis=1), predicted.sum(axis=1) + truth.sum(axis=1)
+    value, photos = f1(predicted, truth), len(truth)
+    rest = 2 * (hits.sum() - hits) / np.maximum(sizes.sum() - sizes, 1)
+    return share_interval(value, spread((photos * value - (photos - 1) * rest)[None]), photos)

@@ -24,7 +24,7 @@ from diptych.evaluation.few_shot.episodes import measured
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits, text_head
 from diptych.metrics.classification import top_k_hits
-from diptych.metrics.interval import bootstrap_mean
+from diptych.metrics.two_way import item_mean
 from diptych.tasks.classify import with_store
 
 ROWS = Path(__file__).parent.parent / "assets" / "published_rows.json"
@@ -41,7 +41,7 @@ class Comparison:
         dataset: as in the table.
         source: where the published number was read.
         published, measured: zero-shot top-1.
-        low, high: 95 % bootstrap interval of ``measured``.
+        low, high: 95 % interval of ``measured``.
         tolerance: largest difference that counts as the same.
         items: photos that were measured; of: photos of the whole data set.
         within: see ``compare``.
@@ -128,7 +128,7 @@ def compare(
             raise DataError(f"None of the {len(test)} photos can be read: check {data.name}.")
         values = logits(backbone, normalize(embedded.values, dim=-1), text_head(backbone, prompts, stored))
     hits = top_k_hits(values.numpy(), test.labels()[embedded.kept]).astype(np.float64)
-    interval = bootstrap_mean(hits, run.integer("bootstrap"))
+    interval = item_mean(hits)
     whole = len(hits) == int(facts["items"])
     low, high = (interval.value, interval.value) if whole else (interval.low, interval.high)
     return Comparison(

@@ -73,6 +73,31 @@ def weighted_class_mean(values: NDArray[Any], labels: Labels, counts: NDArray[np
     return np.where(present, means, 0.0).sum(axis=1) / present.sum(axis=1)
 
 
+def class_mean_values(values: NDArray[Any], labels: Labels) -> tuple[float, NDArray[np.float64]]:
+    """Return the mean of class means, and (R, N) values whose mean may be off as far as it, see ``two_way.spread``.
+
+        m + (x - m_k) sqrt(N (N - 1) / (n_k (n_k - 1))) / K,   of a class with one item  m + (x - m) sqrt(N (N - 1)) / K
+
+    m: the mean of class means of a seed;  m_k: that of class k, which has n_k of the N items;  K: classes that occur
+
+    Each class is a stratum of its own. How far a class of one item may be off follows from the mean of all.
+
+    Args:
+        values: (R, N) of R seeds, such as hits.
+        labels: (N,) class positions.
+
+    Example:
+        >>> class_mean_values(np.array([[1, 0, 1, 1]]), np.array([0, 0, 1, 1]))[0]
+        0.75
+    """
+    _, place, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    x, items, classes = np.asarray(values, dtype=np.float64), len(labels), len(sizes)
+    means = group_sums(x, labels) / sizes
+    each = means.mean(axis=1, keepdims=True)
+    scale = np.sqrt(items * (items - 1) / (sizes * np.maximum(sizes - 1, 1)))[place] / classes
+    return float(means.mean()), each + (x - np.where(sizes[place] > 1, means[:, place], each)) * scale
+
+
 def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
     """Return the mean over classes of the average precision over items. Higher is better, in [0, 1].
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.interval import Interval, by_count, lower_bound, per_seed, resample, two_sided, within
 
 Scores = NDArray[np.floating[Any]]
 Marks = NDArray[np.bool_ | np.integer[Any]]
@@ -45,7 +44,7 @@ def roc_curve(scores: Scores, labels: Marks) -> tuple[Floats, Floats]:
     Raises:
         DataError: as ``auroc``.
     """
-    values, bad = _checked(scores, labels)
+    values, bad = checked_scores(scores, labels)
     return _curve(values, (~bad) / (~bad).sum(), bad / bad.sum())
 
 
@@ -61,7 +60,7 @@ def average_precision(scores: Scores, labels: Marks) -> float:
     Raises:
         DataError: as ``auroc``.
     """
-    values, bad = _checked(scores, labels)
+    values, bad = checked_scores(scores, labels)
     false, true = _curve(values, (~bad).astype(np.float64), bad.astype(np.float64))
     precision = true[1:] / (true[1:] + false[1:])
     return float((np.diff(true) * precision).sum() / bad.sum())
@@ -90,7 +89,7 @@ def per_region_overlap(maps: Scores, masks: Marks, *, limit: float = 0.3) -> flo
         raise UsageError(
             f"limit must be in (0, 1], got {limit}: give the false-positive rate at which the integral of PRO ends."
         )
-    values, bad = _checked(np.ravel(maps), np.ravel(masks))
+    values, bad = checked_scores(np.ravel(maps), np.ravel(masks))
     weights, regions = np.zeros(len(bad)), 0
     for i, mask in enumerate(bad.reshape(masks.shape)):
         numbers, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=int))
@@ -183,51 +182,13 @@ def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float,
     Raises:
         DataError: as ``auroc``.
     """
-    values, bad = _checked(scores, labels)
+    values, bad = checked_scores(scores, labels)
     alarm = values > threshold
     return float(alarm[~bad].mean()), float(alarm[bad].mean())
 
 
-def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
-    """Return AUROC averaged over seeds, with its two-sided interval.
-
-    Normal items, anomalous items and seeds are resampled separately. A 95 % interval contains an AUROC of 0.7 in 94 to
-    97 % of runs, from 10 + 10 items on. Near 1 it is too narrow: it contains 0.95 in 82 % of runs with 10 + 10 items,
-    in 90 % with 25 + 25, and in 95 % with 100 + 100. A perfect ranking gives an interval of width 0.
-
-    Args:
-        scores: (R, N) of R seeds on the same items.
-        labels: (N,) True or 1 for anomalous.
-        seed: seed of the resampling.
-        level: share of resampled values inside.
-        draws: resampled values.
-    """
-    value = np.mean([auroc(row, labels) for row in scores])
-    return two_sided(float(value), _resampled(scores, None, labels, seed, draws), level)
-
-
-def auroc_gain(
-    first: Scores, second: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000
-) -> Interval:
-    """Return the gain in AUROC of ``first`` over ``second``, paired by seed and item, with its one-sided lower bound.
-
-    Args:
-        first: (R, N) scores of R seeds.
-        second: (R, N): the same seeds and items, in the same order. Constant scores are chance.
-        labels: (N,) True or 1 for anomalous.
-        seed: seed of the resampling.
-        level: share of resampled gains above the bound.
-        draws: resampled gains.
-
-    Raises:
-        DataError: sizes differ.
-    """
-    drawn = _resampled(first, second, labels, seed, draws)
-    gain = np.mean([auroc(a, labels) - auroc(b, labels) for a, b in zip(first, second, strict=True)])
-    return lower_bound(float(gain), drawn, level)
-
-
-def _checked(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bool_]]:
+def checked_scores(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return (N,) scores as float64, and (N,) whether each is anomalous; raises DataError as ``auroc``."""
     bad = np.asarray(labels).astype(bool)
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != bad.shape or values.ndim != 1:
@@ -249,37 +210,14 @@ def _curve(scores: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     Tied scores are one step.
     """
     order = np.argsort(-scores, kind="stable")
-    ends = _ends(scores[order])
+    ends = last_of_ties(scores[order])
     return np.append(0.0, np.cumsum(x[order])[ends]), np.append(0.0, np.cumsum(y[order])[ends])
 
 
-def _ends(descending: Floats) -> NDArray[np.intp]:
+def last_of_ties(descending: Floats) -> NDArray[np.intp]:
     """Return the position of the last of each run of equal scores."""
     return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
 
 
 def _area(x: Floats, y: Floats) -> float:
     return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
-
-
-def _resampled(scores: Scores, over: Scores | None, labels: Marks, seed: int, draws: int) -> Floats:
-    """Return AUROC averaged over seeds, or its gain, in resamples of normal items, anomalous items and seeds."""
-    for row in scores:
-        _checked(row, labels)
-    bad = np.asarray(labels).astype(bool)
-    sizes = np.where(bad, bad.sum(), (~bad).sum())
-
-    def metric(row: Scores, items: Floats) -> Floats:
-        return _weighted(np.asarray(row, dtype=np.float64), bad, items / sizes)
-
-    axes = ((1, within(bad, ~bad)), (0, by_count))
-    return resample(scores, per_seed(metric), seed, over=over, draws=draws, axes=axes)
-
-
-def _weighted(scores: Floats, bad: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return (n,) AUROCs of (n, N) weights of items."""
-    order = np.argsort(-scores, kind="stable")
-    ends = _ends(scores[order])
-    x, y = (np.cumsum(np.where(kind, weights, 0.0)[:, order], axis=1)[:, ends] for kind in (~bad, bad))
-    x, y = (np.concatenate([np.zeros((len(v), 1)), v], axis=1) for v in (x, y))
-    return (np.diff(x) * (y[:, 1:] + y[:, :-1])).sum(1) / 2

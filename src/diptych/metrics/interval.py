@@ -1,9 +1,10 @@
-"""Confidence intervals over test items and seeds.
+"""Bootstraps over test items and seeds: the bound of a proof, and gains of one seed.
 
-Almost all are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) that use ``resample``. The N test items and
-the R seeds are resampled independently of each other, as whole columns and whole rows of an (R, N) table.
+They are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) that use ``resample``. The N test items and the R
+seeds are resampled independently of each other, as whole columns and whole rows of an (R, N) table. What boards print
+of several seeds, and of shares, is in ``metrics.two_way``.
 
-Coverage of a 95 % interval, measured in 400 runs each (docs/intervals.md has all sizes):
+Coverage of a 95 % interval, measured in 400 runs each (docs/decisions/2026-12-01-intervals.md):
 
 - One seed: 93 to 97 % for means and paired gains from 50 items on; 88 % for shares of 0.9 on 20 items.
 - Several seeds that differ item by item and little in their means: 97 to 100 %, too wide. The bootstrap counts the
@@ -124,7 +125,7 @@ def resample(
     if draws < 1:
         raise UsageError(f"draws must be at least 1, got {draws}.")
     if over is not None:
-        _check_paired(values, over)
+        check_paired(values, over)
     rng, shape = np.random.default_rng(seed), (len(values), len(values[0]))
     step = max(1, CELLS // max(*shape, width))
     blocks = []
@@ -165,6 +166,12 @@ def two_sided(value: float, drawn: Floats, level: float = 0.95) -> Interval:
 def lower_bound(value: float, drawn: Floats, level: float = 0.95) -> Interval:
     """Return the value with its one-sided lower bound: a share 1 - level of the resamples is below it."""
     return Interval(value, float(np.nanquantile(drawn, 1 - checked_level(level))), math.inf)
+
+
+def both_ends(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
+    """Return a gain with both ends: lower bounds of the same resamples, one of the loss, by ``bound`` at a level."""
+    low, high = bound(first, second, *more, level=0.975), bound(second, first, *more, level=0.975)
+    return Interval(low.value, low.low, -high.low)
 
 
 def bootstrap_mean(values: Array, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
@@ -254,7 +261,8 @@ def group_sums(values: Floats, groups: NDArray[np.integer[Any]]) -> Floats:
     return np.add.reduceat(values[:, order], starts, axis=1)
 
 
-def _check_paired(first: Any, second: Any) -> None:
+def check_paired(first: Any, second: Any) -> None:
+    """Raise DataError where two tables of values have not one size."""
     if np.shape(first) != np.shape(second):
         raise DataError(
             f"Paired values must have one size, got {np.shape(first)} and {np.shape(second)}: give the same seeds "
@@ -263,7 +271,7 @@ def _check_paired(first: Any, second: Any) -> None:
 
 
 def _difference(first: Array, second: Array) -> Floats:
-    _check_paired(first, second)
+    check_paired(first, second)
     return first.astype(np.float64) - second.astype(np.float64)
 
 

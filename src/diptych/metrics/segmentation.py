@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError
 from diptych.core.void import void_of
-from diptych.metrics.interval import Interval, lower_bound, per_seed, resample, two_sided
+from diptych.metrics.interval import Interval, both_ends, check_paired, lower_bound, per_seed, resample
+from diptych.metrics.two_way import differ, share_interval, spread, t_interval
 
 IGNORE = 255
 """The label of ignored pixels in maps of up to 255 classes; maps of more have ``core.void.WIDE``."""
@@ -141,20 +142,27 @@ def chance(counts: Counts) -> NDArray[np.float64]:
     return np.broadcast_to(labelled / counts.shape[-1], counts.shape).copy()
 
 
-def miou_bootstrap(counts: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+def miou_interval(counts: Counts, *, level: float = 0.95) -> Interval:
     """Return mIoU over the data set, averaged over seeds, with its two-sided interval.
 
-    Images and seeds are resampled, and the counts then summed. A 95 % interval contains the truth in 90 % of runs with
-    10 images, in 92 to 93 % with 20 or 50, and in 94 % with 200.
+    The spread over images is that of the jackknife, which leaves out one image at a time; seeds and images are crossed,
+    see ``metrics.two_way``. The interval is that of a share. It holds the truth in 94 to 97 % of runs from 10 images
+    on, and in 91 to 92 % where most of 12 classes are on fewer than a third of 10 or 20 images.
 
     Args:
         counts: (R, N, K, K) counts of R seeds on the same N images, or their (R, N, K, 3) ``totals``.
-        seed: seed of the resampling.
-        level: share of resampled values inside.
-        draws: resampled values.
+        level: share of intervals that contain the truth, in (0, 1).
+
+    Source: Tukey 1958 (jackknife); ``two_way.share_interval``.
+
+    Example:
+        >>> counts = np.tile(np.array([[30, 10], [10, 50]]), (1, 40, 1, 1))
+        >>> interval = miou_interval(counts)
+        >>> round(interval.low, 2), round(interval.value, 2), round(interval.high, 2)
+        (0.5, 0.66, 0.78)
     """
     value = float(mean_iou(counts.sum(1)).mean())
-    return two_sided(value, _resampled(counts, None, seed, draws), level)
+    return share_interval(value, spread(_jackknife(counts)), counts.shape[1], level=level)
 
 
 def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
@@ -175,8 +183,41 @@ def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, 
     return lower_bound(float(gain), drawn, level)
 
 
-def _resampled(counts: Counts, over: Counts | None, seed: int, draws: int) -> Floats:
-    """Return mIoU averaged over seeds, or its gain, in resamples of images and seeds."""
+def miou_difference(first: Counts, second: Counts, seed: int) -> Interval:
+    """Return the gain in mIoU of ``first`` over ``second``, paired by seed and image, with its two-sided 95 % interval.
+
+    Over several seeds it is Student's, see ``miou_interval``; of one seed, or where all seeds gain alike, it is that of
+    the bootstrap of ``miou_gain``.
+
+    Args:
+        first: (R, N, K, K) counts of R seeds on the same N images, or their (R, N, K, 3) ``totals``.
+        second: the same size: the same seeds and images, in the same order.
+        seed: seed of the resampling.
+
+    Raises:
+        DataError: sizes differ.
+    """
+    check_paired(first, second)
+    gains = _jackknife(first) - _jackknife(second)
+    if differ(gains):
+        gain = mean_iou(first.sum(1)).mean() - mean_iou(second.sum(1)).mean()
+        return t_interval(float(gain), spread(gains))
+    return both_ends(miou_gain, first, second, seed)
+
+
+def _jackknife(counts: Counts) -> Floats:
+    """Return (R, N) pseudo-values of the mIoU of each seed, N m - (N - 1) m_i;  m_i: without image i."""
+    items, values = counts.shape[1], []
+    for row in counts:
+        each = np.asarray(totals(row) if row.shape[-1] > 3 else row, dtype=np.float64)
+        total = each.sum(axis=0)
+        whole, rest = float(mean_iou(total)), mean_iou(total - each)
+        values.append(items * whole - (items - 1) * np.where(np.isnan(rest), whole, rest))
+    return np.stack(values)
+
+
+def _resampled(counts: Counts, over: Counts, seed: int, draws: int) -> Floats:
+    """Return the gain in mIoU, averaged over seeds, in resamples of images and seeds."""
     return resample(
         counts, per_seed(_resampled_miou), seed, over=over, draws=draws, width=counts.shape[2] * counts.shape[3]
     )

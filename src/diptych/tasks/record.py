@@ -71,7 +71,7 @@ class Record(About):
     Args:
         model, pretrained, task, metrics, language: as CLIP_benchmark names them.
         classnames, templates: as CLIP_benchmark names them.
-        ci95: metric -> (low, high), bootstrap over the test items.
+        ci95: metric -> (low, high), the 95 % interval over the test items.
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
         held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what
             choices between rows read.

@@ -240,7 +240,7 @@ class _Loop:
         fit, position = self.fit, self.position
         lr = fit.lr * self.length.schedule(position.step, self.steps).factor(position.step, self.steps)
         try:
-            logged = (position.step + 1) % fit.log_every == 0
+            logged = self._logs(position.step + 1)
             values = steps.take(batches, self._clock("step"), lr, read=logged)
         except Diverged as error:
             self._go_back(error, steps, last, log)
@@ -249,6 +249,10 @@ class _Loop:
         if logged:
             log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values, **self._facts()})
         return True
+
+    def _logs(self, step: int) -> bool:
+        """Return whether a step is logged: the first, the last where it is known, and every ``log_every``-th."""
+        return step == 1 or step % self.fit.log_every == 0 or (self.fit.seconds is None and step == self.steps)
 
     def _facts(self) -> dict[str, float]:
         """Return what the log has beside losses: facts of the trainee, and samples a second since the last record."""

@@ -106,7 +106,8 @@ class Fit:
         skip_bad_steps: steps with losses, gradients or weights that are not finite which the training may have, >= 0.
             After one it goes back to its latest checkpoint, and on with the batches after that step. 0 (default): the
             first one is an error.
-        log_every: steps between log records.
+        log_every: steps between log records; the first step has one too, and the last of a length in epochs or steps.
+            On a GPU the host waits for the device in logged steps alone.
         shard: divide the trained weights, their optimiser states and checkpoints over the processes (FSDP2); see
             ``train.sharded``.
         shard_blocks: with ``shard``, have one block of a tower whole at a time, and not all weights during a step.

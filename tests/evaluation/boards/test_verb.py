@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from diptych.cli.main import app
 from diptych.core import DataError, MissingEvidence, Run, UsageError
-from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic, over_seeds, two_sided
+from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.choice import arms_of
 from diptych.evaluation.boards.verb import verb_board
-from diptych.metrics.interval import Interval
+from diptych.metrics.interval import Interval, both_ends
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.small_clip import small_clip
@@ -78,7 +78,7 @@ def test_another_statistic_makes_the_metric_from_what_was_counted() -> None:
     largest = lambda values: float(np.max(values))  # noqa: E731
     bench.statistic = Statistic(
         lambda values, seed: Interval(largest(values), 0.0, 9.0),
-        lambda a, b, seed: two_sided(
+        lambda a, b, seed: both_ends(
             lambda x, y, level: Interval(largest(x) - largest(y), largest(x) - largest(y) - level, np.inf), a, b
         ),
     )

@@ -8,7 +8,7 @@ bootstrap have 4,000 runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,16 @@ from scipy.stats import norm
 
 from diptych.evaluation.outcome import Outcome, intervals
 from diptych.evaluation.several import _interval as micro_f1
+from diptych.metrics.auroc_intervals import auroc_difference, auroc_gain, auroc_interval
 from diptych.metrics.closed_intervals import newcombe, t_mean, wilson
-from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.metrics.group_drop import over_classes
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
+from diptych.metrics.interval import one_sided_lower
 from diptych.metrics.ratio import ratio, ratio_gain
-from diptych.metrics.segmentation import mean_iou, miou_bootstrap, miou_gain
+from diptych.metrics.segmentation import miou_difference, miou_gain, miou_interval
+from diptych.metrics.two_way import item_gain, item_gain_p, item_mean
 from tests.support.nulls import audits as null_audits
 from tests.support.nulls.cells import DRAWS, RUNS, Cell, holds
+from tests.support.nulls.pixels import pixels, sparse_pixels, true_miou, true_sparse_miou
 
 
 def hit_table(rng: np.random.Generator, seeds: int, items: int, *, mean: float, spread: float) -> NDArray[np.bool_]:
@@ -40,26 +42,14 @@ def hit_table(rng: np.random.Generator, seeds: int, items: int, *, mean: float, 
     return np.asarray(latent < norm.ppf(mean) * np.sqrt(2 + moved**2))
 
 
-def scores(rng: np.random.Generator, seeds: int, bad: NDArray[np.bool_], area: float) -> NDArray[np.float64]:
-    """Return (R, N) scores of expected AUROC ``area``, half of whose variance belongs to the item."""
+def scores(
+    rng: np.random.Generator, seeds: int, bad: NDArray[np.bool_], area: float, wide: float = 1.0
+) -> NDArray[np.float64]:
+    """Return (R, N) scores of expected AUROC ``area``, half of whose variance belongs to the item; those of anomalous
+    items are spread ``wide`` times as far.
+    """
     common = rng.normal(size=(1, len(bad))) + rng.normal(size=(seeds, len(bad)))
-    return np.asarray(common + bad * 2 * norm.ppf(area))
-
-
-def pixels(rng: np.random.Generator, seeds: int, images: int, classes: int) -> NDArray[np.int64]:
-    """Return (R, N, K, K) counts of 400 pixels an image, of two or three classes; some images are harder."""
-    share = rng.dirichlet(np.full(classes, 0.5), size=images)
-    right = np.clip(0.8 + 0.15 * rng.normal(size=(1, images, 1)) + 0.05 * rng.normal(size=(seeds, images, 1)), 0.3, 1)
-    law = share[None, :, :, None] * (
-        right[..., None] * np.eye(classes) + (1 - right[..., None]) * (1 - np.eye(classes)) / (classes - 1)
-    )
-    return rng.multinomial(400, law.reshape(seeds, images, -1)).reshape(seeds, images, classes, classes)
-
-
-@cache
-def true_miou(classes: int) -> float:
-    """Return the mIoU of very many images."""
-    return float(mean_iou(pixels(np.random.default_rng(0), 1, 100_000, classes).sum(1))[0])
+    return np.asarray(np.where(bad, wide, 1.0) * common + bad * np.sqrt(2 + 2 * wide**2) * norm.ppf(area))
 
 
 def outcome(rng: np.random.Generator, seeds: int, items: int, classes: int) -> list[Outcome]:
@@ -106,7 +96,7 @@ def anomalous(items: int) -> NDArray[np.bool_]:
 
 
 def _mean(seeds: int, items: int, mean: float, spread: float, rng: np.random.Generator, run: int) -> bool:
-    return holds(bootstrap_mean(hit_table(rng, seeds, items, mean=mean, spread=spread), run, draws=DRAWS), mean)
+    return holds(item_mean(hit_table(rng, seeds, items, mean=mean, spread=spread)), mean)
 
 
 def _pair(seeds: int, items: int, spread: float, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
@@ -116,7 +106,7 @@ def _pair(seeds: int, items: int, spread: float, rng: np.random.Generator) -> li
 
 
 def _gain(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
-    return holds(paired_bootstrap(*_pair(seeds, items, spread, rng), run, draws=DRAWS), 0.0)
+    return holds(item_gain(*_pair(seeds, items, spread, rng), run), 0.0)
 
 
 def _lower(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
@@ -124,12 +114,12 @@ def _lower(seeds: int, items: int, spread: float, rng: np.random.Generator, run:
 
 
 def _p(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
-    return paired_p(*_pair(seeds, items, spread, rng), run, draws=DRAWS) > 0.05
+    return item_gain_p(*_pair(seeds, items, spread, rng), run) > 0.05
 
 
-def _auroc(seeds: int, items: int, area: float, rng: np.random.Generator, run: int) -> bool:
+def _auroc(seeds: int, items: int, area: float, wide: float, rng: np.random.Generator, run: int) -> bool:
     bad = anomalous(items)
-    return holds(auroc_bootstrap(scores(rng, seeds, bad, area), bad, run, draws=DRAWS), area)
+    return holds(auroc_interval(scores(rng, seeds, bad, area, wide), bad), area)
 
 
 def _auroc_gain(seeds: int, items: int, area: float, rng: np.random.Generator, run: int) -> bool:
@@ -138,13 +128,23 @@ def _auroc_gain(seeds: int, items: int, area: float, rng: np.random.Generator, r
     return holds(auroc_gain(first, second, bad, run, draws=DRAWS), 0.0)
 
 
+def _auroc_difference(seeds: int, items: int, area: float, rng: np.random.Generator, run: int) -> bool:
+    bad, common = anomalous(items), rng.normal(size=(1, items))
+    first, second = (common + scores(rng, seeds, bad, area) for _ in range(2))
+    return holds(auroc_difference(first, second, bad, run), 0.0)
+
+
 def _auroc_chance(seeds: int, items: int, rng: np.random.Generator, run: int) -> bool:
     first = scores(rng, seeds, anomalous(items), 0.5)
     return holds(auroc_gain(first, np.zeros_like(first), anomalous(items), run, draws=DRAWS), 0.0)
 
 
-def _miou(seeds: int, items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
-    return holds(miou_bootstrap(pixels(rng, seeds, items, classes), run, draws=DRAWS), true_miou(classes))
+def _miou(seeds: int, items: int, classes: int, spread: float, rng: np.random.Generator, run: int) -> bool:
+    return holds(miou_interval(pixels(rng, seeds, items, classes, spread)), true_miou(classes, spread))
+
+
+def _sparse(items: int, rng: np.random.Generator, run: int) -> bool:
+    return holds(miou_interval(sparse_pixels(rng, items)), true_sparse_miou())
 
 
 def _miou_gain(seeds: int, items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
@@ -152,8 +152,13 @@ def _miou_gain(seeds: int, items: int, classes: int, rng: np.random.Generator, r
     return holds(miou_gain(both[:seeds], both[seeds:], run, draws=DRAWS), 0.0)
 
 
+def _miou_difference(seeds: int, items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
+    both = pixels(rng, 2 * seeds, items, classes)
+    return holds(miou_difference(both[:seeds], both[seeds:], run), 0.0)
+
+
 def _metric(name: str, seeds: int, items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
-    ends = intervals(outcome(rng, seeds, items, classes), seed=run, draws=DRAWS)
+    ends = intervals(outcome(rng, seeds, items, classes))
     return holds(ends[name], true_metric(name))
 
 
@@ -167,7 +172,7 @@ def _precision_gain(seeds: int, items: int, rng: np.random.Generator, run: int) 
 
 
 def _micro_f1(items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
-    return holds(micro_f1(*several(rng, items, classes), run), MICRO_F1)
+    return holds(micro_f1(*several(rng, items, classes)), MICRO_F1)
 
 
 def _wilson(items: int, rng: np.random.Generator, run: int) -> bool:
@@ -192,17 +197,18 @@ def _over_classes(classes: int, sides: int, rng: np.random.Generator, run: int) 
 
 def cells() -> Iterator[Cell]:
     """Yield the rows."""
-    for items in (20, 50, 100, 200):
-        yield Cell("mean of items", "hits, 0.7", 1, items, partial(_mean, 1, items, 0.7, 0.0))
-    for items in (20, 50, 100, 200):
-        yield Cell("mean of items", "hits, 0.9", 1, items, partial(_mean, 1, items, 0.9, 0.0))
+    for mean in (0.7, 0.9):
+        for items in (20, 50, 100, 200):
+            yield Cell("mean of items", f"hits, {mean}", 1, items, partial(_mean, 1, items, mean, 0.0), 10 * RUNS)
     for spread in (0.0, 0.01, 0.05, 0.15):
         law = f"seeds differ by {100 * spread:g} points"
         for seeds in (3, 5, 10):
             for items in (20, 200):
-                yield Cell(
-                    "mean of items", f"hits, 0.7, {law}", seeds, items, partial(_mean, seeds, items, 0.7, spread)
-                )
+                run = partial(_mean, seeds, items, 0.7, spread)
+                yield Cell("mean of items", f"hits, 0.7, {law}", seeds, items, run, 5 * RUNS)
+    for seeds, items in ((3, 20), (3, 200), (5, 20), (5, 200)):
+        run = partial(_mean, seeds, items, 0.95, 0.05)
+        yield Cell("mean of items", "hits, 0.95, seeds differ by 5 points", seeds, items, run, 5 * RUNS)
     for name, run in (("paired gain", _gain), ("one-sided bound of a gain", _lower), ("paired p-value, 5 %", _p)):
         for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (3, 200), (5, 20), (5, 50), (5, 200)):
             yield Cell(name, "hits, seeds differ by 0 points", seeds, items, partial(run, seeds, items, 0.0))
@@ -211,27 +217,39 @@ def cells() -> Iterator[Cell]:
             yield Cell(name, law, seeds, 200, partial(run, seeds, 200, spread))
     for area in (0.7, 0.95):
         for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
-            yield Cell("AUROC", f"{area}", seeds, items, partial(_auroc, seeds, items, area))
+            yield Cell("AUROC", f"{area}", seeds, items, partial(_auroc, seeds, items, area, 1.0), 5 * RUNS)
+    for seeds, items in ((1, 20), (1, 50), (1, 200), (5, 50)):
+        run = partial(_auroc, seeds, items, 0.9, 3.0)
+        yield Cell("AUROC", "0.9, anomalous scores spread three times as far", seeds, items, run, 5 * RUNS)
     for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
         yield Cell("one-sided bound of a gain in AUROC", "0.8", seeds, items, partial(_auroc_gain, seeds, items, 0.8))
     for seeds, items in ((1, 20), (1, 50), (5, 20), (5, 50)):
         yield Cell("one-sided bound of a gain in AUROC", "chance", seeds, items, partial(_auroc_chance, seeds, items))
+    for seeds, items in ((1, 50), (3, 20), (3, 50), (5, 50)):
+        yield Cell("gain in AUROC", "0.8", seeds, items, partial(_auroc_difference, seeds, items, 0.8))
     for classes in (2, 5):
         for seeds, items in ((1, 10), (1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
-            yield Cell("mIoU", f"{classes} classes", seeds, items, partial(_miou, seeds, items, classes))
+            yield Cell("mIoU", f"{classes} classes", seeds, items, partial(_miou, seeds, items, classes, 0.0))
+    for seeds, items in ((3, 20), (5, 50)):
+        run = partial(_miou, seeds, items, 5, 0.1)
+        yield Cell("mIoU", "5 classes, seeds differ by 10 points", seeds, items, run)
+    for items in (20, 50, 200):
+        yield Cell("mIoU", "12 classes, on a quarter of the images each", 1, items, partial(_sparse, items))
     for classes, seeds, items in ((2, 1, 20), (2, 5, 50), (5, 1, 20), (5, 3, 20), (5, 5, 50)):
         run = partial(_miou_gain, seeds, items, classes)
         yield Cell("one-sided bound of a gain in mIoU", f"{classes} classes", seeds, items, run)
+    for seeds, items in ((1, 20), (3, 20), (5, 50)):
+        yield Cell("gain in mIoU", "5 classes", seeds, items, partial(_miou_difference, seeds, items, 5))
     for classes, name in ((5, "acc1"), (2, "mean_per_class_recall"), (5, "mean_per_class_recall"), (5, "nll")):
         for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 50), (5, 200)):
             run = partial(_metric, name, seeds, items, classes)
-            yield Cell(f"board: {name}", f"{classes} classes", seeds, items, run)
+            yield Cell(f"board: {name}", f"{classes} classes", seeds, items, run, 3 * RUNS)
     for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
         yield Cell("board: precision of curators", "0.7", seeds, items, partial(_precision, seeds, items))
         yield Cell("board: gain in precision", "0.7", seeds, items, partial(_precision_gain, seeds, items))
     for classes in (2, 5):
         for items in (20, 50, 200):
-            yield Cell("micro F1", f"{classes} classes", 1, items, partial(_micro_f1, items, classes))
+            yield Cell("micro F1", f"{classes} classes", 1, items, partial(_micro_f1, items, classes), 5 * RUNS)
     for items in (20, 50, 200):
         yield Cell("Wilson", "p even in 0.02 to 0.98", 1, items, partial(_wilson, items), 10 * RUNS)
         yield Cell("Newcombe", "p and q even in 0.05 to 0.95", 1, items, partial(_newcombe, items), 10 * RUNS)

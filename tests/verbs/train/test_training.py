@@ -81,12 +81,12 @@ def test_a_name_is_trained_and_a_finished_training_is_returned(place: Path, tmp_
 
 
 def test_the_loop_is_the_usual_one_and_its_arguments_change_it() -> None:
-    assert Finetune(data="d").loop(Full()) == fit_of(1e-5, 64, 5, 0.0)
+    assert Finetune(data="d").loop(Full()) == fit_of(1e-5, 64, 5, 0.0, log_every=10)
     changed = Finetune(data="d", lr=0.1, clip=0.0, betas=(0.8, 0.9), accumulate=2, patience=3, steps=40, floor=0.5)
     assert changed.loop(Full()) == fit_of(
         0.1, 64, 5, 0.0,
         steps=40, clip=None, betas=(0.8, 0.9), accumulate=2, cached=embeddings_alone(Full()), patience=3,
-        schedule=Schedule(warmup=20, floor=0.5),
+        schedule=Schedule(warmup=20, floor=0.5), log_every=10,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ from diptych.core import (
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.evaluation.anomaly_ranking import Ranking, rank
-from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
+from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.spoils import applied, draws_by_seed
 from diptych.features import artefacts
 from diptych.features.artefacts import About
-from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain
+from diptych.metrics.auroc_intervals import auroc_difference, auroc_gain, auroc_interval
+from diptych.metrics.detection import alarm_rates
 from diptych.metrics.interval import Interval
 from diptych.metrics.presentation import error_rates
 from diptych.tasks.detect import Ready, detector, held_threshold, kept_aside, takes_thing
@@ -43,15 +44,19 @@ HALVES = "auroc_of_halves"
 """The part of a measuring in which a random half of the normal photos is called anomalous."""
 
 
-def _auroc(values: Floats, seed: int) -> Interval:
-    return auroc_bootstrap(values[..., 0], values[0, :, 1] != 0, seed)
+def _auroc(values: Floats, _: int) -> Interval:
+    return auroc_interval(values[..., 0], values[0, :, 1] != 0)
 
 
-def _gain(first: Floats, second: Floats, seed: int, *, level: float = 0.95) -> Interval:
-    return auroc_gain(first[..., 0], second[..., 0], first[0, :, 1] != 0, seed, level=level)
+def _difference(first: Floats, second: Floats, seed: int) -> Interval:
+    return auroc_difference(first[..., 0], second[..., 0], first[0, :, 1] != 0, seed)
 
 
-AUROC = Statistic(_auroc, partial(two_sided, _gain), _gain)
+def _lower(first: Floats, second: Floats, seed: int) -> Interval:
+    return auroc_gain(first[..., 0], second[..., 0], first[0, :, 1] != 0, seed)
+
+
+AUROC = Statistic(_auroc, _difference, _lower)
 """(R, N, 2) scores and labels, 1 for anomalous; normal and anomalous photos are resampled apart."""
 
 

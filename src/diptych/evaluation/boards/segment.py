@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,24 @@ from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
-from diptych.evaluation.arms import CHANCE, Arm, Loaded, Measured, Statistic, over_seeds, two_sided
+from diptych.evaluation.arms import CHANCE, Arm, Loaded, Measured, Statistic, over_seeds
 from diptych.evaluation.datasets import captioned_photos, unlabelled_photos
 from diptych.evaluation.small_sam import iou_in_boxes, objects_of, small_sam
 from diptych.evaluation.spoils import applied, draws_by_seed
 from diptych.features import artefacts
 from diptych.features.artefacts import About
+from diptych.metrics.interval import Interval
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
-from diptych.metrics.segmentation import chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy, totals
+from diptych.metrics.segmentation import (
+    chance,
+    confusion,
+    miou_difference,
+    miou_gain,
+    miou_interval,
+    pixel_accuracy,
+    totals,
+)
 from diptych.tasks.label_maps.fitted_segmenter import of_classes, parts_of_folder
 from diptych.tasks.label_maps.question import Question, question
 from diptych.tasks.label_maps.segmented import BACKGROUND
@@ -51,7 +59,13 @@ from diptych.tasks.segment import TEACHER, counts, segment_counts, teach
 SIDE, PATCH = 256, 16
 """Of the small SAM's input and of a patch of it, in pixels."""
 Stacked = NDArray[np.int64] | NDArray[np.float64]
-MIOU = Statistic(miou_bootstrap, partial(two_sided, miou_gain), miou_gain)
+
+
+def _miou(counts: Stacked, _: int) -> Interval:
+    return miou_interval(counts)
+
+
+MIOU = Statistic(_miou, miou_difference, miou_gain)
 """Counts of (R, N, K, K) pixels are added up over images, and divided once."""
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from diptych.core import Run
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
-from diptych.metrics.interval import Interval, paired_bootstrap, paired_p
+from diptych.metrics.interval import Interval
 from diptych.metrics.significance import holm
+from diptych.metrics.two_way import item_gain, item_gain_p
 from diptych.tasks.record import Record
 
 BASE = ("zero-shot", "ensemble")
@@ -29,7 +30,7 @@ class Row:
         shots: 0 where it sees no labels.
         records: one per seed.
         outcomes: one per seed.
-        ci95: metric -> 95 % interval, bootstrap over items and seeds.
+        ci95: metric -> 95 % interval over items and seeds.
         gain: in top-1 over the zero-shot ensemble, paired by item; None for that row itself, or where it was not run.
         p: two-sided p-value of the gain, corrected by Holm over all rows of the board; None where there is no gain.
         alone: the same, not corrected.
@@ -108,11 +109,9 @@ def rows_of(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row,
         if base is not None and group is not base:
             own = hits(outcomes)
             other = np.broadcast_to(hits([base[0][2]]), own.shape)
-            gain, p = paired_bootstrap(own, other, seed), paired_p(own, other, seed)
+            gain, p = item_gain(own, other, seed), item_gain_p(own, other, seed)
         records = tuple(record for _, record, _ in group)
-        rows.append(
-            Row(group[0][0].label, slug, variant, shots, records, outcomes, intervals(outcomes, seed=seed), gain, p, p)
-        )
+        rows.append(Row(group[0][0].label, slug, variant, shots, records, outcomes, intervals(outcomes), gain, p, p))
     return _corrected(rows)
 
 

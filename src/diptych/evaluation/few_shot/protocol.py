@@ -32,7 +32,8 @@ from diptych.evaluation.few_shot.episodes import measured, readable
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.work import jobs_of
-from diptych.metrics.interval import Interval, bootstrap_mean
+from diptych.metrics.interval import Interval
+from diptych.metrics.two_way import item_mean
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import now
 
@@ -213,7 +214,6 @@ def _reach(desk: Desk, places: Sequence[Place], missing: dict[str, str]) -> list
                 hits_of.setdefault((job.label, job.variant), {}).setdefault(title, []).append(hits)
                 about[job.label, job.variant] = job
             bar.advance()
-    seed = desk.run.integer("bootstrap")
     at = {p.title: p for p in places}
     return [
         Reach(
@@ -223,7 +223,7 @@ def _reach(desk: Desk, places: Sequence[Place], missing: dict[str, str]) -> list
             job.shots,
             at[t].kind,
             at[t].name,
-            bootstrap_mean(np.stack(hits), seed),
+            item_mean(np.stack(hits)),
         )
         for key, job in about.items()
         for t, hits in hits_of[key].items()

@@ -156,14 +156,11 @@ def _protocol(board: Board) -> Iterator[str]:
         f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {board.measured} "
         f"photos were seen "
         "only to score. Draws pass over files that cannot be read.",
-        "Intervals are 95 % percentile bootstraps over test items and seeds together: how far a number would move "
-        "with other photos of "
-        "this kind and other draws. With few seeds they are somewhat too narrow. The gain is paired: the same items "
-        "on both sides, so "
-        "its interval is narrower than a comparison of two rows by eye; where it holds 0, the difference may be "
-        "chance. The p-value comes "
-        "from the same resamples, and is corrected for the number of rows. The recommended row was chosen on photos "
-        "apart from these.",
+        "Intervals are 95 % intervals over test items and seeds together: how far a number would move with other "
+        "photos of this kind and other draws. Three to five seeds hardly tell how far seeds differ, and the intervals "
+        "allow for it. The gain is paired: the same items on both sides, so its interval is narrower than a comparison "
+        "of two rows by eye; where it holds 0, the difference may be chance. The p-value belongs to the same interval, "
+        "and is corrected for the number of rows. The recommended row was chosen on photos apart from these.",
         "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. It has no interval, since "
         "resamples overstate it. Probabilities are a softmax over the classes.",
     )

@@ -53,8 +53,8 @@ from diptych.metrics.axes.recall import both_directions, geometry
 from diptych.metrics.axes.trends import effective_robustness, slopes
 from diptych.metrics.calibration import fit_temperature
 from diptych.metrics.closed_intervals import at_chance, newcombe, wilson
-from diptych.metrics.interval import bootstrap_mean
 from diptych.metrics.outliers import nearest
+from diptych.metrics.two_way import item_mean
 from diptych.nn.dense.correspondence import chance as chance_of_places
 from diptych.nn.dense.correspondence import mirrored_recall
 
@@ -338,7 +338,7 @@ def _places(name: str, subject: Subject, probe: Probe, run: Run) -> Finding:
         found = _matched(backbone, dense, probe, n, run)
     except MissingHook as error:
         return Finding.not_testable(name, "place_recall", str(error), count=n)
-    own, other = (bootstrap_mean(v[None], run.integer("places")) for v in found[:2])
+    own, other = (item_mean(v) for v in found[:2])
     return Finding(
         name, "place_recall", own.value, (own.low, own.high), range=(0.0, 1.0), count=n,
         details={"recall_in_another_picture": other.value, "recall_by_chance": chance_of_places(*found[2])},

@@ -44,7 +44,7 @@ from diptych.core.ranges import at_least, between, check
 from diptych.data.markers import Marked
 from diptych.features.subjects import embeddings
 from diptych.metrics.closed_intervals import at_chance
-from diptych.metrics.interval import bootstrap_mean
+from diptych.metrics.two_way import item_gain
 from diptych.nn.two_class_head import Bools, Cued, Head
 
 Floats = NDArray[np.float64]
@@ -169,7 +169,7 @@ class ShortcutLearning(Auditor):
         if reason := at_chance(right, blind.shape[2], 0.5):
             return Finding.not_testable(name, "shortcut_bias", reason, about=about, count=int((~cued.train).sum()))
         with_cue, plain, again = (np.stack([cued.reliance(d) for d in own]) for own in (informed, blind, other))
-        bias, none = (bootstrap_mean(v - plain, run.integer(about)) for v in (with_cue, again))
+        bias, none = (item_gain(v, plain, run.integer(about)) for v in (with_cue, again))
         follows, anyway = (float(np.mean([cued.followed(d) for d in own])) for own in (informed, blind))
         probes, squares = np.flatnonzero(~cued.train), np.array([[-1], [1]])
         against = ((informed == squares) & (squares != cued.core[~cued.train])).sum(axis=(0, 1))

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from diptych.core import Control, Example, Finding, Run, Scores
+from diptych.metrics.auroc_intervals import auroc_interval
 from diptych.metrics.axes.common import half_of
 from diptych.metrics.calibration import weighted_calibration_error
 from diptych.metrics.classification import weighted_mean
 from diptych.metrics.closed_intervals import wilson
-from diptych.metrics.detection import auroc_bootstrap, average_precision
+from diptych.metrics.detection import average_precision
 from diptych.metrics.interval import Interval, bootstrap_mean, two_sided
 from diptych.metrics.outliers import energy, false_positive_rate, maximum_concept_matching, maximum_probability
 
@@ -120,12 +121,12 @@ def told_apart(
         inside: (N,) scores of own items, which are the positive class.
         outside: (M,) scores of other items.
         recall: at which false positives are counted.
-        run: seed of the bootstrap and the halves.
+        run: seed of the halves.
         examples: other items that pass for own ones.
         say: whether to word the finding, which one score of several does.
     """
     first = half_of(len(inside), run, "own halves")
-    area, halves = _area(inside, outside, run), _area(inside[first], inside[~first], run)
+    area, halves = _area(inside, outside), _area(inside[first], inside[~first])
     rate, reached, _ = false_positive_rate(inside, outside, recall)
     own = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
     details: Mapping[str, float] = {
@@ -145,6 +146,6 @@ def told_apart(
     )  # fmt: skip
 
 
-def _area(inside: Floats, outside: Floats, run: Run) -> Interval:
+def _area(inside: Floats, outside: Floats) -> Interval:
     own = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
-    return auroc_bootstrap(np.r_[inside, outside][None], own, run.integer("auroc"), draws=500)
+    return auroc_interval(np.r_[inside, outside][None], own)

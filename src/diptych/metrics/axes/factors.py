@@ -11,7 +11,7 @@ from diptych.core import Control, Example, Finding, Run
 from diptych.data.factors import WORDS
 from diptych.metrics.axes.common import half_of, points, too_few
 from diptych.metrics.closed_intervals import at_chance, wilson
-from diptych.metrics.interval import bootstrap_mean
+from diptych.metrics.interval import Interval, bootstrap_mean
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -38,6 +38,23 @@ def worst_beyond_mean(hits: Bools, first: Bools) -> Floats:
         worst = int(hits[:, named].mean(axis=1).argmin())
         values[measured] = hits[:, measured].mean(axis=0) - hits[worst, measured]
     return values
+
+
+def beyond_interval(values: Floats, first: Bools, seed: int) -> Interval:
+    """Return the mean of ``worst_beyond_mean`` with its 95 % interval, whose ends are means over the two halves.
+
+    The interval of one half is right, since the other names the factor. Two halves that agree by chance move both
+    means at once, to an unknown degree: means of the ends are right where the halves correlate fully, and too wide
+    elsewhere. An interval over all items holds the truth in 88 to 90 % of runs where the factors are alike.
+
+    Args:
+        values: (N,) of ``worst_beyond_mean``.
+        first: (N,) mask of one half.
+        seed: of the bootstraps.
+    """
+    halves = [bootstrap_mean(values[half][None], seed) for half in (first, ~first)]
+    low, high = np.mean([(half.low, half.high) for half in halves], axis=0)
+    return Interval(float(values.mean()), float(low), float(high))
 
 
 def shuffled_factors(hits: Bools, rng: np.random.Generator) -> Bools:
@@ -77,7 +94,7 @@ def worst_factor(name: str, factors: tuple[str, ...], hits: Bools, run: Run) -> 
     """
     first = half_of(hits.shape[1], run, "worst")
     random = shuffled_factors(hits, np.random.default_rng(run.integer("random factors")))
-    worst, control = (bootstrap_mean(worst_beyond_mean(h, first)[None], run.integer("worst")) for h in (hits, random))
+    worst, control = (beyond_interval(worst_beyond_mean(h, first), first, run.integer("worst")) for h in (hits, random))
     return Finding(
         name, "worst_factor", worst.value, (worst.low, worst.high), count=hits.shape[1],
         details={"factor": factors[int(hits.mean(axis=1).argmin())]},

@@ -11,7 +11,7 @@ from diptych.core import Backbone, DataError, Run, Table, UnreadableItem, UsageE
 from diptych.data.draws import uniform
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_arrays
-from diptych.metrics.detection import auroc_bootstrap
+from diptych.metrics.auroc_intervals import auroc_interval
 from diptych.metrics.selective import precision_threshold
 from diptych.nn.vector_head import VectorHead, fit_head
 
@@ -73,7 +73,7 @@ def head_report(head: VectorHead) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": head.name, "dim": head.dim, "layers": len(head.layers)}
     if not len(head.val):
         return facts
-    area = auroc_bootstrap(head.val[None], head.right, 0)
+    area = auroc_interval(head.val[None], head.right)
     cuts: dict[str, float | None] = {}
     for precision in PRECISIONS:
         try:

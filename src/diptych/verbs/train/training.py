@@ -133,7 +133,7 @@ class Training(Fitting):
         "After this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first one.", 0,
         range=at_least(0),
     )  # fmt: skip
-    log_every: int = _loop("Steps between lines of the log.", 1, range=at_least(1))
+    log_every: int = _loop("Steps between lines of the log.", 10, range=at_least(1))
     log: str = _loop("Where the log goes beside log.jsonl and TensorBoard: wandb.", "")
 
     def check(self) -> None:
