@@ -80,6 +80,7 @@ check: rules doctest test-all
 # Derived files that take no tower are compared here; docs/towers.md and docs/checkpoints.md by tests of the suite.
 # What diptych new-system writes has strict types too: mypy knows the rest by then.
 rules: $(VENV)/.dev
+	! git grep -nE '^(<<<<<<<|>>>>>>>) '
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
