@@ -47,3 +47,17 @@ def test_remarks_and_errors_name_the_arguments_of_python(photos: Path) -> None:
         diptych.index(out="idx", model=MODEL)
     with pytest.raises(DiptychError, match="An index that is there has a folder: give out="):
         diptych.index(remove="*", model=MODEL)
+
+
+def test_an_index_and_a_query_that_are_swapped_are_understood(photos: Path) -> None:
+    index = diptych.index(photos, "idx", MODEL)
+    for found in (diptych.search("red", "idx", MODEL, top=1), diptych.search(index, "red", MODEL, top=1)):
+        assert Path(found.paths[0]).name == "red.png"
+    assert Path(diptych.search("red", index, MODEL, top=1).paths[0]).name == "red.png"
+
+
+@pytest.mark.parametrize("name", ["demo:photos", "photos"])
+def test_photos_in_the_place_of_an_index_are_answered_with_how_to_make_one(photos: Path, name: str) -> None:
+    for arguments in ((name, "a cat"), ("a cat", name)):
+        with pytest.raises(DiptychError, match=f"an index, and {name} holds none: make one with 'diptych index {name}"):
+            diptych.search(*arguments, MODEL)

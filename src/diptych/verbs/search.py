@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.core.ranges import at_least, between
 from diptych.core.wording import one_line
 from diptych.verbs import kinds
@@ -107,7 +108,11 @@ class Search(Verb):
         """Return the folder and the query, also where they were given the other way round."""
         parts = list(self.query) if isinstance(self.query, (list, tuple)) else [self.query]
         there = [i for i, part in enumerate(parts) if _is_index(part)]
-        if _is_index(self.folder) or len(there) != 1:
+        if _is_index(self.folder):
+            return Path(self.folder), self.query
+        if len(there) != 1:
+            for part in (self.folder, *parts):
+                _refuse_photos(part)
             return Path(self.folder), self.query
         return Path(parts.pop(there[0])), [os.fspath(self.folder), *parts]
 
@@ -216,3 +221,15 @@ def _is_index(value: object) -> bool:
     from diptych.data.files import database_address
 
     return database_address(value) is not None or Path(value, "index.json").is_file()
+
+
+def _refuse_photos(value: object) -> None:
+    """Refuse photos in the place of an index: the caller has none yet."""
+    if not isinstance(value, (str, os.PathLike)):
+        return
+    name = os.fspath(value)
+    if name.startswith("demo:") or (Path(name).is_dir() and not Path(name, "rows.sqlite").exists()):
+        raise DataError(
+            f"A search needs an index, and {name} holds none: make one with 'diptych index {shlex.quote(name)} --out "
+            f"photo-index' (in Python diptych.index({name!r}, 'photo-index')), and search in photo-index."
+        )
