@@ -22,6 +22,7 @@ from typer.main import get_command
 from diptych import __version__
 from diptych.cli import added_commands, completion, config, former, options, root_help
 from diptych.cli.console import say, show
+from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
 
@@ -219,7 +220,7 @@ class Verbs(TyperGroup):
             # That 3 says "some were skipped": an item that ended the verb was not.
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:
-            say(str(error) or "Interrupted.")
+            say(with_flags(str(error)) or "Interrupted.")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
