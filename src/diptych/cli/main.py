@@ -119,10 +119,17 @@ def _command(name: str, app: Any) -> Any:
         app.command(name)(function)
     command = get_command(app)
     command.name = name
-    if name in root_help.EXAMPLES:
-        command.help = (command.help or "") + "".join(f"\n\n\b\n$ diptych {call}" for call in root_help.EXAMPLES[name])
+    _add_examples(command, name)
     _finish(command)
     return command
+
+
+def _add_examples(command: Any, name: str) -> None:
+    """Put two calls into the help of a command, and of the commands that it has."""
+    for inner, step in getattr(command, "commands", {}).items():
+        _add_examples(step, f"{name} {inner}")
+    if name in root_help.EXAMPLES:
+        command.help = (command.help or "") + "".join(f"\n\n\b\n$ diptych {call}" for call in root_help.EXAMPLES[name])
 
 
 def _finish(command: Any) -> None:

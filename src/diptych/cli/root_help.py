@@ -63,12 +63,17 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "serve": ("serve", "serve --index photo-index --port 8080"),
     "systems": ("systems --verb classify", "systems --json"),
     "models": ("models list", "models info lite"),
+    "models list": ("models list", "models list ViT-B-32 --json"),
+    "models info": ("models info lite", "models info tiny --json"),
     "cache": ("cache list", "cache prune --max-size 20GB"),
+    "cache list": ("cache list", "cache list --cache /mnt/cache --json"),
+    "cache prune": ("cache prune --dry-run", "cache prune --max-size 20GB"),
+    "cache move": ("cache move /mnt/cache --dry-run", "cache move /mnt/cache"),
     "doctor": ("doctor", "doctor --json"),
     "config": ("config", "config --json"),
     "new-system": ("new-system my-probe --verb classify", "new-system my-audit --verb audit"),
 })  # fmt: skip
-"""Commands that are written by hand -> two calls for their help; declared verbs state their own."""
+"""Command that is written by hand, or one in such a group -> two calls for its help; declared verbs state their own."""
 LONGEST = 57
 MORE = "more"
 """Group of the commands that other packages bring."""
