@@ -144,8 +144,9 @@ def measured() -> str:
             sys.stderr.write(f"{steps[-1].wall:.1f} s: {command}\n")
         loads = [step.load for step in steps]
         about = (
-            f"{time.strftime('%Y-%m-%d')}, {machine()}, load {min(loads):.1f} to {max(loads):.1f} before the steps. Above "
-            "the number of cores other processes have a part of the time: processor seconds are then the ones to read."
+            f"{time.strftime('%Y-%m-%d')}, {machine()}, load {min(loads):.1f} to {max(loads):.1f} before the steps. "
+            "Above the number of cores other processes have a part of the time: processor seconds are then the ones to "
+            "read."
         )
         return section(steps, about, size_of(folder / ".venv"))
 

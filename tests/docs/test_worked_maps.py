@@ -35,7 +35,7 @@ def test_a_map_has_two_names_or_the_page_says_that_it_fails(page: Path) -> None:
 
 
 def test_one_name_over_each_photo_is_seen() -> None:
-    page = '```console\n$ diptych segment a.jpg --names "cat, sky"\na.jpg  cat 100%  sky <1%\n```\n\nIt {}.\n\n```console\n'
+    page = '```console\n$ diptych segment a.jpg --names "cat, sky"\na.jpg  cat 100%  sky <1%\n```\n\nIt {}.\n'
     assert lacking(page.format("works")) == ['$ diptych segment a.jpg --names "cat, sky"']
     assert lacking(page.format("is a failure: the sky is missed")) == []
     assert lacking(page.replace("cat 100%  sky <1%", "cat 60%  sky 40%").format("works")) == []
