@@ -46,6 +46,18 @@ FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "de
 """What is asked of a system that was fitted, and is there on what ``fit`` returns."""
 
 
+def _refuse_names(train: object) -> None:
+    """Refuse class names in the place of labelled photos."""
+    words = train if isinstance(train, (list, tuple)) else [train]
+    if words and all(isinstance(w, str) and w and not Path(w).suffix and ":" not in w for w in words):
+        first = str(words[0])
+        if not any(Path(w).exists() for w in words) and (len(words) > 1 or "," in first):
+            raise UsageError(
+                f"train= takes labelled photos, and {first!r} is neither a file nor a folder: class names are given by "
+                f"names=, as in fit(model, names={train!r})."
+            )
+
+
 @dataclass(frozen=True)
 class System(Generic[M]):
     """A system of the catalog with its parameters.
@@ -147,6 +159,8 @@ class ClassifierSystem(System[Classifier]):
                 one photo.
             UsageError, DataError: what was given cannot be used; the message says why.
         """
+        if labels is None and names is None:
+            _refuse_names(train)
         own, run = _begun(self.method, model, seed)
         names = list(names) if isinstance(names, Iterator) else names
         file = names is None or isinstance(names, Path) or (isinstance(names, str) and Path(names).suffix)

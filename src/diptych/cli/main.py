@@ -161,7 +161,27 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
         values = [value for name, value in (pair for pair in after if len(pair) > 1) if name in flag.opts]
         if len(set(values)) > 1:
             say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
-    return parse(ctx, args)
+    try:
+        return parse(ctx, args)
+    except Exception as error:  # by their names: newer versions of typer have click's exceptions of their own
+        raise _with_an_example(command, ctx, error) from None
+
+
+def _with_an_example(command: Any, ctx: Any, error: Exception) -> Exception:
+    """Return the error of a word that is missing or too many with an example of the command; others as they are."""
+    name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+    examples = re.findall(r"\$ (diptych .+)", command.help or "")
+    kind, parameter = type(error).__name__, getattr(error, "param", None)
+    if not examples or not name:
+        return error
+    if kind == "MissingParameter" and getattr(parameter, "param_type_name", "") == "argument":
+        needed = [p.metavar or p.name for p in command.params if p.param_type_name == "argument" and p.required]
+        needed = [word.strip("{}").lower() for word in needed]
+        return UsageError(f"'diptych {name}' needs {' and '.join(needed)}, such as '{examples[0]}'.")
+    extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", str(getattr(error, "message", "")))
+    if extra is not None:
+        return UsageError(f"'diptych {name}' has no place for {extra[1]!r}: type it as in '{examples[-1]}'.")
+    return error
 
 
 def _first_sentence(command: Any) -> str:
@@ -190,9 +210,13 @@ class Verbs(TyperGroup):
         self.commands = Commands(VERBS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; name the package of proofs where one of its commands is meant and it is not there."""
+        """Find the command; name the package of proofs where one of its commands is meant and it is not there, and our
+        word for a command that has another one elsewhere.
+        """
         if args[0] in added_commands.PROOFS and args[0] not in self.commands and not ctx.resilient_parsing:
             raise added_commands.without_proofs(args[0])
+        if args[0] in root_help.MEANT and args[0] not in self.commands and not ctx.resilient_parsing:
+            raise UsageError(f"There is no command {args[0]!r}: use 'diptych {root_help.MEANT[args[0]]}'.")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:

@@ -142,13 +142,13 @@ class Answers(Answer["Found"]):
 
     def line(self, item: Found) -> str:
         """Return the score and the caption."""
-        return f"{item.score:.3f}  {item.entry.caption[:60]}".rstrip()
+        return f"{_plain(item.score)}  {item.entry.caption[:60]}".rstrip()
 
     def printed(self, item: Found, name: str) -> str:
         """Return the score, the probability that the answer is right, the name and the caption."""
         share = f"{self._shares[item.entry.name]:.2f} right  " if self._shares else ""
         caption = f"  {one_line(' '.join(item.entry.caption[:60].split()))}" if item.entry.caption else ""
-        return f"{item.score:.3f}  {share}{name}{caption}"
+        return f"{_plain(item.score)}  {share}{name}{caption}"
 
     def row(self, item: Found) -> dict[str, Any]:
         """Return nothing: ``data`` has the entries."""
@@ -187,6 +187,11 @@ class Answers(Answer["Found"]):
     def notes(self) -> list[str]:
         """Return where the page is."""
         return [] if self.page is None else [f"The page is {self.page}"]
+
+
+def _plain(score: float) -> str:
+    """Return a score with three digits, and 0 without a sign."""
+    return f"{round(score, 3) + 0.0:.3f}"
 
 
 def weights_of(captions: float | None) -> Mapping[Modality, float] | None:
