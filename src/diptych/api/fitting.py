@@ -48,9 +48,10 @@ FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "de
 
 def _refuse_names(train: object) -> None:
     """Refuse class names in the place of labelled photos."""
-    words = train if isinstance(train, (list, tuple)) else [train]
-    if words and all(isinstance(w, str) and w and not Path(w).suffix and ":" not in w for w in words):
-        first = str(words[0])
+    given: Sequence[object] = train if isinstance(train, (list, tuple)) else [train]
+    words = [word for word in given if isinstance(word, str) and word and not Path(word).suffix and ":" not in word]
+    if words and len(words) == len(given):
+        first = words[0]
         if not any(Path(w).exists() for w in words) and (len(words) > 1 or "," in first):
             raise UsageError(
                 f"train= takes labelled photos, and {first!r} is neither a file nor a folder: class names are given by "
