@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-all test-avx2 test-browser test-lowest check rules doctest fresh format index pages docs bench bench-quick results intervals kills changelog release clean
+.PHONY: help demo test test-all test-avx2 test-browser test-lowest check rules doctest fresh first-minutes format index pages docs bench bench-quick results intervals kills changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,13 +19,14 @@ help:
 	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
 	@echo "make docs    the site, out/site/index.html"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
+	@echo "make first-minutes  time a new environment from pip install to the first search, docs/first-minutes.md"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make bench-quick   a few of its rows beside the committed ratios, out/bench-quick.json"
 	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
 	@echo "make intervals     simulate every interval, and write how often it holds the truth into docs/intervals.md"
 	@echo "make kills         kill trainings, encodings and indexings at random for an hour, MINUTES=60, and compare"
 	@echo "make test-avx2     the tests of methods, nn and train as on a processor without AVX-512"
-	@echo "make test-browser  the server's page in headless Chromium, which must be installed"
+	@echo "make test-browser  the server's page, the site and a report in headless Chromium, which must be installed"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
 	@echo "make release       build sdist and wheel into dist/, check both, use the wheel in a new environment"
@@ -72,8 +73,8 @@ $(VENV)/.browser: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --group browser
 	@touch $@
 
-test-browser: $(VENV)/.browser
-	$(BIN)/python -m pytest tests/serve/test_pages.py
+test-browser: $(VENV)/.browser $(VENV)/.docs
+	$(BIN)/python -m pytest tests/serve/test_pages.py tests/docs/test_site.py
 
 check: rules doctest test-all
 
@@ -173,6 +174,10 @@ fresh:
 	rm -rf out/wheel
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir out/wheel .
 	$(PYTHON) tools/fresh_install.py out/wheel/*.whl
+
+# On an otherwise idle machine; the last commit is installed.
+first-minutes:
+	$(PYTHON) tools/first_minutes.py
 
 $(VENV)/.release: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --group release

@@ -76,6 +76,12 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
     assert {name.replace("_", "-") for name in diptych._COMMANDS} == {*VERBS, *PROOFS} - set(diptych.__all__)
 
 
+def test_the_classes_for_scikit_learn_are_there_without_an_import_of_their_own() -> None:
+    words = "import diptych; print(diptych.sklearn.ImageEmbedder.__name__)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout == "ImageEmbedder\n"
+
+
 def test_no_submodule_hides_a_function() -> None:
     folder = Path(diptych.__file__).parent
     submodules = {p.name if p.is_dir() else p.stem for p in folder.iterdir()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gallery_sheets import DIM, GREEN, INK, RED, One, Panel, Studio, font, sheet, wrapped
+from gallery_sheets import DIM, GREEN, INK, RED, One, Panel, Studio, font, refuse_one_name, sheet, wrapped
 from PIL import Image, ImageDraw
 
 from diptych.core import ClassNames, Column, Evidence, Kit, Table, Text, TextPool
@@ -88,10 +88,11 @@ def segment_panel(s: Studio) -> Panel:
 
     names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
     chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])
-    shown = []
+    shown, shares = [], []
     for item in segment(chosen, names, s.maps, s.run, method=StuffContext()):
         assert isinstance(item, Segmented)
         legend = {k: f"{item.classes[k]}  {percent(share)}" for k, share in item.areas().items()}
+        shares.append(tuple(item.areas().values()))
         picture = overlay(item.image, item.labels, palette(len(names)), legend)
         picture.thumbnail((620, 360))
         shown.append(picture)
@@ -105,6 +106,7 @@ def segment_panel(s: Studio) -> Panel:
         "with much of what surrounds them, most of the wooden table is taken for spoons, and girders at the edge for "
         "floor."
     )
+    refuse_one_name(shares, words)
     command = f'diptych segment cat.jpg coffee.jpg rocket.jpg --names "{", ".join(names)}"'
     return Panel("segment.jpg", "segment", command, words, page)
 

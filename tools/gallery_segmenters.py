@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gallery_sheets import DIM, INK, Panel, Studio, sheet
+from gallery_sheets import DIM, INK, Panel, Studio, refuse_one_name, sheet
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,7 @@ def segmenters_panel(s: Studio) -> Panel:
 
     paths = [str(s.data / "demo_photos" / f"{name}.jpg") for name in PHOTOS]
     pictures: list[Image.Image] = []
+    shares: list[tuple[float, ...]] = []
     lines: list[list[tuple[str, tuple[int, int, int]]]] = []
     for slug, learns in LEARNS.items():
         more: Any = {name: str(s.data / value) for name, value in learns.items()}
@@ -36,6 +37,7 @@ def segmenters_panel(s: Studio) -> Panel:
             more["fitted"] = ROOT / "out" / "gallery" / slug
         for item in diptych.segment(paths, NAMES, s.maps.spec.name, method=slug, **more):
             pictures.append(overlay(item.image, item.labels, item.colours(), {}))
+            shares.append(tuple(item.areas().values()))
             areas = [f"{item.classes[k]} {share:.0%}" for k, share in item.areas().items() if share >= 0.005]
             lines.append([(slug, INK), (", ".join(areas[:2]), DIM), (", ".join(areas[2:4]), DIM)])
     words = (
@@ -47,6 +49,7 @@ def segmenters_panel(s: Studio) -> Panel:
         "`ovseg` learnt from 110 captioned photos. SAM-CLIP is not here: it distils into a SAM, and no weights of one "
         "were at hand. Photos of the old town and of the bridge: Copyright Microsoft Corporation, MIT."
     )
+    refuse_one_name(shares, words)
     photos = " ".join(f"{name}.jpg" for name in PHOTOS)
     command = f'diptych segment {photos} --names "{", ".join(NAMES)}" --method trident'
     return Panel(

@@ -5,7 +5,7 @@ below.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,17 @@ class Panel:
     command: str
     words: str
     picture: Image.Image | str
+
+
+def refuse_one_name(maps: Iterable[Iterable[float]], words: str) -> None:
+    """Refuse a panel whose maps have one name over each whole photo, unless its words say that this is a failure.
+
+    Args:
+        maps: for each map the shares of its names.
+        words: of the panel.
+    """
+    if "failure" not in words and not any(sum(share >= 0.01 for share in shares) >= 2 for shares in maps):
+        raise ValueError("every map has one name over the whole photo: say that it is a failure, or show another one")
 
 
 @dataclass(frozen=True)

@@ -154,8 +154,8 @@ _ELSEWHERE = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "systems":
-        return import_module("diptych.systems")
+    if name in ("systems", "sklearn"):
+        return import_module(f"diptych.{name}")
     if name not in __all__:
         raise AttributeError(
             f"module 'diptych' has no attribute {name!r}{_remedy(name)}", name=name, obj=sys.modules[__name__]

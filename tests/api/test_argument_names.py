@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import diptych as package
-from diptych.api.argument_names import in_our_names
+from diptych.api.argument_names import in_our_names, refuse_model_as_out
 from diptych.api.declared import signature_of
+from diptych.core import UsageError
 from diptych.verbs.classify import Classify
 from diptych.verbs.detect import Detect
+from diptych.verbs.encode import Encode
 from diptych.verbs.train.finetune import Finetune
 
 diptych: Any = package
@@ -50,3 +53,24 @@ def test_a_former_name_is_taken_with_a_warning() -> None:
 def test_an_unknown_name_is_answered_with_ours(name: str, hint: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"diptych.classify takes no {name}=: ") + ".*" + re.escape(hint)):
         diptych.classify("photos", ["a"], **{name: 1})
+
+
+@pytest.mark.parametrize("call", [diptych.encode, diptych.index, diptych.extend, diptych.finetune, diptych.pretrain])
+def test_a_model_in_the_place_of_the_folder_to_write_is_refused_and_writes_nothing(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="write model='tiny', or out='tiny' for a folder of this name"):
+        call("photos", "tiny")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_may_have_the_name_of_a_model_where_that_is_meant() -> None:
+    signature = signature_of(Encode)
+    for args, given in (
+        (("photos",), {"out": "tiny"}),
+        (("photos", "./tiny"), {}),
+        (("photos", Path("tiny")), {}),
+        (("photos", "tiny", "lite"), {"model": "lite"}),
+    ):
+        refuse_model_as_out(signature, args, given)

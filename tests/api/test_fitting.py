@@ -112,6 +112,16 @@ def test_words_of_classes_and_functions_as_templates() -> None:
         names_of(["a"], templates="a photo")
 
 
+def test_class_names_in_the_place_of_photos_are_answered_with_names(model: Model) -> None:
+    for names in (["red", "blue"], "red, blue"):
+        with pytest.raises(
+            UsageError, match=r"'red(, blue)?' is neither a file nor a folder: class names are given by"
+        ):
+            diptych.systems.ZeroShot().fit(model, names)
+    with pytest.raises(UsageError, match="There is no file or folder nowhere"):
+        diptych.systems.ZeroShot().fit(model, "nowhere")
+
+
 def test_what_is_missing_is_named(colours: Path, model: Model) -> None:
     data = diptych.open_data(colours)
     with pytest.raises(MissingEvidence, match=r"evidence\.train is missing"):

@@ -64,6 +64,11 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
         _ = results().rows  # type: ignore[attr-defined]
 
 
+def test_results_without_labels_say_how_to_get_an_accuracy() -> None:
+    with pytest.raises(AttributeError, match=r"no true classes and so no accuracy: give class folders"):
+        _ = results().accuracy
+
+
 def test_it_prints_short_names_where_they_differ() -> None:
     assert repr(results(name="a/{}.jpg")).splitlines() == [
         "a <title>", "0.jpg  line <0>", "1.jpg  line <1>", "1 skipped: <b>.jpg: empty file",

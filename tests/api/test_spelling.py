@@ -17,6 +17,10 @@ def test_errors_name_arguments_as_keywords() -> None:
         refuse(1)
     with pytest.raises(UsageError, match=r"^Leave out\.$"), spelled():
         raise UsageError("Leave out.")
+    with pytest.raises(KeyboardInterrupt, match=r"^resume= goes on\.$"), spelled():
+        raise KeyboardInterrupt("{resume} goes on.")
+    with pytest.raises(KeyboardInterrupt, match=r"^$"), spelled():
+        raise KeyboardInterrupt
 
 
 def test_remarks_are_warnings() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from diptych.backbones.names import activation_remark, nearest, parse, published
+from diptych.backbones.names import activation_remark, nearest, parse, published, reads_as_name
 from diptych.core import UsageError
 
 
@@ -157,3 +158,11 @@ def test_a_name_that_hides_quickgelu_gets_a_remark_and_all_others_none() -> None
     )
     for name in ("lite", "ViT-B-32/laion2b_s34b_b79k", "ViT-B-32-quickgelu/openai", "local:somewhere", "hf:org/name"):
         assert activation_remark(name) == ""
+
+
+def test_published_names_read_as_names_and_paths_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)  # which takes seconds to load
+    for text in ("lite", "ViT-B-32", "ViT-B/16", "ViT-L-14-336/openai", "hf:org/name", "local:weights", "RN50,openai"):
+        assert reads_as_name(text), text
+    for text in ("vectors", "out/tiny", "tiny/", "s3://bucket/vectors", "lance:folder", "C:/vectors", "ViT photos"):
+        assert not reads_as_name(text), text

@@ -16,7 +16,9 @@ import pytest
 from typer.main import get_command
 
 from diptych import __version__, catalog
-from diptych.cli.main import app
+from diptych.cli.added_commands import PROOFS
+from diptych.cli.main import VERBS, app
+from diptych.cli.root_help import MEANT
 from diptych.core import UnreadableItem
 
 Cli = Callable[..., Any]
@@ -191,6 +193,31 @@ def test_help_breaks_lines_where_the_terminal_does() -> None:
 
 def test_there_is_a_page_a_verb() -> None:
     assert {p.stem for p in PAGES} == {path.split()[0] for path in commands()} | {"photo-index"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["find", "a dog"], "There is no command 'find': use 'diptych search'."),
+        (["train", "photos"], "There is no command 'train': use 'diptych finetune'."),
+        (["search", "a dog"], "'diptych search' needs index and query, such as 'diptych search photo-index"),
+        (["new-system"], "'diptych new-system' needs slug, such as 'diptych new-system my-probe --verb classify'."),
+        (["serve", "photos"], "'diptych serve' has no place for 'photos': type it as in 'diptych serve --index"),
+        (["board", "classify"], "'diptych board classify' needs data, such as 'diptych board classify"),
+    ],
+)
+def test_words_that_are_missing_or_too_many_are_answered_with_what_to_type(
+    diptych: Cli, words: list[str], sentence: str
+) -> None:
+    answer = diptych(*words)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_words_of_other_tools_lead_to_commands_and_are_none() -> None:
+    assert set(MEANT.values()) <= set(VERBS)
+    assert not set(MEANT) & {*VERBS, *PROOFS}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

@@ -54,8 +54,8 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     words += ["--steps", "12", "--train-batch", "5", "--accum-freq", "2", "--held-out", "10", "--lr", "2e-3"]
     words += ["--ema", "0.5", "--betas", "0.9,0.95", "--warmup", "2", "--schedule", "constant", "--cooldown", "4"]
     words += [
-        "--floor",
-        "0.1",
+        "--min-lr",
+        "2e-4",
         "--layer-decay",
         "0.9",
         "--patch-dropout",
@@ -71,7 +71,7 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     one = json.loads(run_cli(*words, "--out", tmp_path / "a", "--json").stdout)
     assert one["steps"] == 12
     assert [r["step"] for r in one["during"]] == [6]  # the last step is measured as "after"
-    assert one["fit"]["schedule"] == {"kind": "constant", "warmup": 2, "floor": 0.1, "cooldown": 4}
+    assert one["fit"]["schedule"] == {"kind": "constant", "warmup": 2, "floor": pytest.approx(0.1), "cooldown": 4}
     assert (one["fit"]["cached"], one["fit"]["accumulate"], one["fit"]["ema"]) == (True, 2, 0.5)
     records = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     losses = [r for r in records if "main/contrastive" in r]
@@ -80,7 +80,7 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     assert {"scale", "gradient_norm/main", "samples_per_second"} <= losses[0].keys()
     recipe = tmp_path / "a" / "recipe.toml"
     written = tomllib.loads(recipe.read_text())
-    assert written["steps"] == 12
+    assert (written["steps"], written["min-lr"]) == (12, 2e-4)
     assert not {"cache", "device", "workers"} & written.keys()  # of the machine
     two = json.loads(
         run_cli("pretrain", "--recipe", recipe, "--cache", tmp_path / "c", "--out", tmp_path / "b", "--json").stdout

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from diptych.cli.main import VERBS
+from diptych.cli.main import VERBS, Commands
 from diptych.cli.root_help import GROUPS, LONGEST, lines
 
 Cli = Callable[..., Any]
@@ -28,6 +30,23 @@ def test_the_root_help_has_every_command_once_and_fits_a_screen(diptych: Cli) ->
 def test_the_help_of_a_command_opens_with_two_examples(diptych: Cli, verb: str) -> None:
     text = diptych(verb, "--help").out
     assert text.partition("Options")[0].count(f"$ diptych {verb}") >= 2, text[:600]
+
+
+LEAVES = [(group, leaf) for group in ("models", "cache") for leaf in Commands(VERBS)[group].commands]
+
+
+@pytest.mark.parametrize(("group", "leaf"), LEAVES)
+def test_the_help_of_a_command_in_a_group_opens_with_two_examples_that_it_takes(
+    diptych: Cli, group: str, leaf: str
+) -> None:
+    text = diptych(group, leaf, "--help").out
+    command = Commands(VERBS)[group].commands[leaf]
+    examples = re.findall(r"\$ diptych (.+?) *$", text.partition("Options")[0], flags=re.MULTILINE)
+    assert len(examples) == 2, text[:600]
+    for example in examples:
+        first, second, *words = shlex.split(example)
+        assert (first, second) == (group, leaf)
+        command.make_context(leaf, words)
 
 
 def test_commands_of_other_packages_come_last_and_are_cut() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from diptych.core import DataError, NotAvailable, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
+from diptych.data.format import Format, Request, first
 from diptych.data.images import specks
 from diptych.data.inside import inside
 from diptych.data.load import FORMATS, open_data, open_records
@@ -25,6 +26,17 @@ def listed(root: Path, text: str, *places: str, name: str = "labels.csv") -> Pat
 
 
 TWO = "path,class_name\nimages/a.png,cat\nimages/b.png,dog\n"
+
+
+def test_formats_that_are_alternatives_themselves_are_listed_with_a_larger_separator(tmp_path: Path) -> None:
+    def of(name: str) -> Format[Path]:
+        return Format(name, lambda path, request: False, lambda path, request: path, frozenset(["photos"]))
+
+    request = Request("photos")
+    with pytest.raises(DataError, match=r"none of these, so give one of them: a table \(\.csv\); a slide, or a folder"):
+        first([of("a table (.csv)"), of("a slide, or a folder of them")], tmp_path, request)
+    with pytest.raises(DataError, match=r"is neither a table nor a picture: give one of these"):
+        first([of("a table"), of("a picture")], tmp_path, request)
 
 
 def test_photos_beside_folders_are_photos(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ WORKS: dict[str, Callable[[], Any]] = {
     "clf.classes_": lambda: fitted().classes_,
     "clf.get_params()": lambda: diptych.systems.GDA(alpha=1.0).get_params(),
     "diptych.index(folder).search('a cat')": lambda: diptych.index("photos", model=model()).search("red"),
+    "diptych.search(index, 'a cat')": lambda: diptych.search(diptych.index("photos", model=model()), "red", model()),
+    "diptych.search('a cat', index)": lambda: diptych.search("red", diptych.index("photos", model=model()), model()),
     "diptych.encode(folder).vectors": lambda: diptych.encode("photos", model=model()).vectors,
     "diptych.curate(file).apply(folder)": lambda: diptych.curate(pool()).apply("kept", t=1),
     "diptych.curate(file, method=, out=)": lambda: diptych.curate(pool(), method="caption-checks", out="plan").path,
@@ -151,6 +153,10 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "diptych.extend(clips, num_frames=4)": (
         lambda: diptych.extend("photos", num_frames=4), "takes no num_frames=: did you mean frames=",
+    ),
+    "diptych.encode(folder, 'tiny')": (lambda: diptych.encode("photos", "tiny"), "write model='tiny', or out='tiny'"),
+    "diptych.search('a cat', folder)": (
+        lambda: diptych.search("a cat", "photos"), r"in Python diptych\.index\('photos', 'photo-index'\)",
     ),
     "diptych.load('space:nowhere')": (lambda: diptych.load("space:nowhere"), "There is no folder nowhere"),
     "diptych.serve": (lambda: diptych.serve, "'diptych serve' on the command line"),

@@ -56,7 +56,7 @@ def test_an_export_that_fails_is_broken_with_the_reason_and_a_remedy(
 def test_what_runs_an_embedded_model_is_read_from_what_was_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def speeds(encoder: object, forwards: list[object]) -> list[parity.Speed]:
+    def speeds(encoder: object, forwards: list[object], advance: object) -> list[parity.Speed]:
         return [parity.Speed(4.0, 1.5) for _ in forwards]
 
     monkeypatch.setattr(export, "measured_speeds", speeds)

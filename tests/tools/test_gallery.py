@@ -52,6 +52,14 @@ def test_a_sheet_has_a_cell_a_picture(sheets: Any) -> None:
     assert made.getpixel((160, 200)) == (255, 255, 255)  # no fourth picture
 
 
+def test_maps_of_one_name_are_shown_as_failures_alone(sheets: Any) -> None:
+    one, two = [(1.0,), (0.995, 0.005)], [(1.0,), (0.6, 0.4)]
+    sheets.refuse_one_name(two, "The default segmenter.")
+    sheets.refuse_one_name(one, "One name over each photo is a failure.")
+    with pytest.raises(ValueError, match="one name over the whole photo"):
+        sheets.refuse_one_name(one, "The default segmenter.")
+
+
 def test_the_page_says_what_made_a_picture(tool: Any) -> None:
     text = tool.page([tool.Panel("x.png", "verb", "diptych verb", "What is seen.", "<svg/>")])
     assert "## verb\n\n![verb](figures/gallery/x.png)\n\nWhat is seen.\n\n```console\n$ diptych verb\n```" in text

@@ -307,9 +307,11 @@ def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
 
     toy.losses = interrupted  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt) as error, checkpoint.announced(said.append, "the same goes on"):
         train(toy, table(), replace(SHORT, save_every=None), run)
     assert signal.getsignal(signal.SIGINT) is before
+    assert (str(error.value), said) == ("Stopped after step 5 of 10: the same goes on.", [])
     again, _ = trained(run, replace(SHORT, save_every=None), resume=True)
     assert min(s for s, _ in again.seen) == 5
     assert same(weights(whole), weights(again))

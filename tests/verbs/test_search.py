@@ -8,6 +8,7 @@ from PIL import Image
 import diptych
 from diptych.api.model import Model
 from diptych.core import DiptychError, Run
+from diptych.verbs.search import _plain
 from tests.support.colours import ColourBackbone
 
 MODEL = Model(ColourBackbone(), Run())
@@ -47,3 +48,21 @@ def test_remarks_and_errors_name_the_arguments_of_python(photos: Path) -> None:
         diptych.index(out="idx", model=MODEL)
     with pytest.raises(DiptychError, match="An index that is there has a folder: give out="):
         diptych.index(remove="*", model=MODEL)
+
+
+def test_an_index_and_a_query_that_are_swapped_are_understood(photos: Path) -> None:
+    index = diptych.index(photos, "idx", MODEL)
+    for found in (diptych.search("red", "idx", MODEL, top=1), diptych.search(index, "red", MODEL, top=1)):
+        assert Path(found.paths[0]).name == "red.png"
+    assert Path(diptych.search("red", index, MODEL, top=1).paths[0]).name == "red.png"
+
+
+def test_a_score_of_nothing_has_no_sign() -> None:
+    assert [_plain(score) for score in (-0.0004, 0.0004, -0.0006, 0.25)] == ["0.000", "0.000", "-0.001", "0.250"]
+
+
+@pytest.mark.parametrize("name", ["demo:photos", "photos"])
+def test_photos_in_the_place_of_an_index_are_answered_with_how_to_make_one(photos: Path, name: str) -> None:
+    for arguments in ((name, "a cat"), ("a cat", name)):
+        with pytest.raises(DiptychError, match=f"an index, and {name} holds none: make one with 'diptych index {name}"):
+            diptych.search(*arguments, MODEL)

@@ -1,12 +1,16 @@
-"""Names of arguments as other libraries and the command line have them: taken, or answered with what to write."""
+"""Names of arguments as other libraries and the command line have them, and a model where the folder to write stands:
+taken, or answered with what to write.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from diptych.backbones.names import reads_as_name
+from diptych.core import UsageError
 from diptych.core.wording import renamed
 from diptych.verbs.declare import Verb
 
@@ -15,7 +19,8 @@ ELSEWHERE = {
     **dict.fromkeys(("top_k", "topk", "k", "n", "n_results"), "top"),
     **dict.fromkeys(("images", "image", "files", "paths"), "photos"),
     **dict.fromkeys(("batch_size",), "train_batch"),
-    **dict.fromkeys(("learning_rate", "min_lr"), "lr"),
+    **dict.fromkeys(("learning_rate",), "lr"),
+    **dict.fromkeys(("eta_min", "lr_min", "lr_end", "lr_cooldown_end"), "min_lr"),
     **dict.fromkeys(("method_name", "system", "algorithm"), "method"),
     **dict.fromkeys(("output", "output_dir", "save_to"), "out"),
     **dict.fromkeys(("backbone", "model_name", "clip"), "model"),
@@ -45,6 +50,20 @@ def in_our_names(verb: type[Verb], signature: inspect.Signature, given: Mapping[
             renamed(f"{name}=", f"{ours}=")
         named[ours] = value
     return named
+
+
+def refuse_model_as_out(signature: inspect.Signature, args: Sequence[Any], given: Mapping[str, Any]) -> None:
+    """Refuse a model's name by position where the folder to write is taken: it would become a folder of that name.
+
+    Raises:
+        UsageError: the name stands there, and no model is given.
+    """
+    out = signature.bind_partial(*args).arguments.get("out")
+    if "model" in signature.parameters and given.get("model") is None and isinstance(out, str) and reads_as_name(out):
+        raise UsageError(
+            f"{out!r} is the name of a model, and stands where the folder to write does: write model={out!r}, or "
+            f"out={out!r} for a folder of this name."
+        )
 
 
 def _function(verb: type[Verb]) -> str:

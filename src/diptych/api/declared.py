@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from diptych.api.argument_names import in_our_names
+from diptych.api.argument_names import in_our_names, refuse_model_as_out
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.api.spelling import spell, spelled, warn
@@ -167,6 +167,7 @@ def function(
 
     def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **in_our_names(verb, signature, kwargs)).arguments
+        refuse_model_as_out(signature, args, given)
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):

@@ -1393,6 +1393,7 @@ def finetune(
     schedule: str = "cosine",
     cooldown: int = 0,
     floor: float = 0.0,
+    min_lr: float | None = None,
     clip: float = 1.0,
     ema: float | None = None,
     patience: int | None = None,
@@ -1446,6 +1447,7 @@ def finetune(
         schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
         cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
         floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
+        min_lr: rate at the end itself, such as 1e-6, in place of its share (default: 0). Must be at least 0.
         clip: largest gradient norm; 0: no clipping. Must be at least 0.
         ema: decay of a moving average of the weights, which is then measured and written.
         patience: early stopping: epochs without a lower loss on the split val. Must be at least 1.
@@ -1634,6 +1636,7 @@ def pretrain(
     schedule: str = "cosine",
     cooldown: int = 0,
     floor: float = 0.0,
+    min_lr: float | None = None,
     clip: float = 1.0,
     ema: float | None = None,
     patience: int | None = None,
@@ -1700,6 +1703,7 @@ def pretrain(
         schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
         cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
         floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
+        min_lr: rate at the end itself, such as 1e-6, in place of its share (default: 0). Must be at least 0.
         clip: largest gradient norm; 0: no clipping. Must be at least 0.
         ema: decay of a moving average of the weights, which is then measured and written.
         patience: early stopping: epochs without a lower loss on the split val. Must be at least 1.

@@ -46,6 +46,19 @@ FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "de
 """What is asked of a system that was fitted, and is there on what ``fit`` returns."""
 
 
+def _refuse_names(train: object) -> None:
+    """Refuse class names in the place of labelled photos."""
+    given: Sequence[object] = train if isinstance(train, (list, tuple)) else [train]
+    words = [word for word in given if isinstance(word, str) and word and not Path(word).suffix and ":" not in word]
+    if words and len(words) == len(given):
+        first = words[0]
+        if not any(Path(w).exists() for w in words) and (len(words) > 1 or "," in first):
+            raise UsageError(
+                f"train= takes labelled photos, and {first!r} is neither a file nor a folder: class names are given by "
+                f"names=, as in fit(model, names={train!r})."
+            )
+
+
 @dataclass(frozen=True)
 class System(Generic[M]):
     """A system of the catalog with its parameters.
@@ -147,6 +160,8 @@ class ClassifierSystem(System[Classifier]):
                 one photo.
             UsageError, DataError: what was given cannot be used; the message says why.
         """
+        if labels is None and names is None:
+            _refuse_names(train)
         own, run = _begun(self.method, model, seed)
         names = list(names) if isinstance(names, Iterator) else names
         file = names is None or isinstance(names, Path) or (isinstance(names, str) and Path(names).suffix)

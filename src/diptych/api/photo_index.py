@@ -47,6 +47,10 @@ class PhotoIndex:
         head = f"{number_of(self.entries, 'entry', 'entries')} in {named(self.folder)}: {done}"
         return "\n".join([head, *skipped, *self.remarks])
 
+    def __fspath__(self) -> str:
+        """Return the folder, so that the object itself can be given wherever an index is."""
+        return str(self.folder)
+
     def __len__(self) -> int:
         return self.entries
 

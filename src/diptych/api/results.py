@@ -175,7 +175,10 @@ class Results(Sequence[T], Generic[T]):
             AttributeError: the data have no labels.
         """
         if not self.truth:
-            raise AttributeError("A Results has an accuracy where the data are labelled, such as class folders.")
+            raise AttributeError(
+                "These results have no true classes and so no accuracy: give class folders or a table with a column "
+                "label, or compare .labels with labels of your own."
+            )
         return sum(a == b for a, b in zip(self.labels, self.truth, strict=True)) / len(self)
 
     def confusion_matrix(self) -> pandas.DataFrame:

@@ -16,7 +16,8 @@ def spell(name: str) -> str:
 
 @contextmanager
 def spelled() -> Iterator[None]:
-    """Spell the arguments in errors of the block, or of a function that this decorates, as Python does.
+    """Spell the arguments in errors of the block, or of a function that this decorates, as Python does; so too in an
+    interruption, which may name what goes on.
 
     Example:
         >>> with spelled():
@@ -28,6 +29,9 @@ def spelled() -> Iterator[None]:
         yield
     except DiptychError as error:
         error.args = (error.spelled(spell), *error.args[1:])
+        raise
+    except KeyboardInterrupt as interruption:
+        interruption.args = tuple(UsageError(text).spelled(spell) for text in interruption.args)
         raise
 
 

@@ -34,6 +34,7 @@ _PREFIXES: dict[str, Kind] = {
     "local-dir": "local",
 }
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ARCHITECTURE = re.compile(r"(ViT-|RN\d|EVA\d|convnext_|coca_|MobileCLIP)[\w@.-]*([/,][\w.-]+)?")
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth"}
 
 
@@ -110,6 +111,20 @@ def parse(text: str) -> Name:
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"{repository!r} is no hub repository: write {prefix}:org/name.")
     return Name(kind, repository=repository, revision=revision)
+
+
+def reads_as_name(text: str) -> bool:
+    """Return whether a word is meant as a model's name and not as a path. No library is loaded, so architectures that
+    are rarely used are missed.
+
+    Example:
+        >>> [reads_as_name(text) for text in ("tiny", "hf:org/name", "ViT-B-32/openai", "./tiny", "vectors")]
+        [True, True, True, False, False]
+    """
+    prefix, colon, rest = text.partition(":")
+    if colon and rest and not rest.startswith((":", "/")):
+        return prefix in _PREFIXES
+    return text in EMBEDDED or text in OPENAI or _ARCHITECTURE.fullmatch(text) is not None
 
 
 def _bare(text: str) -> Name:

@@ -13,6 +13,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import Display, say, show, show_json, show_table
 from diptych.core import UnreadableItem, UsageError
+from diptych.core.wording import first_of
 from diptych.tasks.runs import EMBEDDINGS, ENGINES, KEYS, cache_folder
 
 if TYPE_CHECKING:
@@ -231,6 +232,6 @@ def _say_foreign(paths: list[Path]) -> None:
 
 def _say_kept(in_use_now: Sequence[Space | Export], verb: str) -> None:
     if in_use_now:
-        names = ", ".join(s.name[:12] for s in in_use_now)
+        names = first_of(s.name[:12] for s in in_use_now)
         say(f"{len(in_use_now)} used just now and left: {names}; {verb} again later, or say --idle 0 if nothing runs.")
         raise typer.Exit(UnreadableItem.exit_code)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options, recipe_file
+from diptych.cli import flag_values, options, recipe_file
 from diptych.cli.console import (
     command_line,
     finish,
@@ -71,7 +71,7 @@ class CommandContext(Once):
 
     def say(self, remark: str) -> None:
         """Print a remark."""
-        say(remark)
+        say(flag_values.with_flags(remark))
 
     def trained(self, *, scratch: bool) -> tuple[Backbone, Run]:
         """Return the backbone of the options, or one of random weights in its shape, and the run of its training."""

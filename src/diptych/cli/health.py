@@ -66,6 +66,6 @@ def check(
         if checked.findings:
             show_table(["", "what", "remedy"], [(f.severity, f.message, f.remedy) for f in checked.findings])
         else:
-            show("Nothing to object to.")
+            show("No problem found.")
     if not checked.ok:
         raise typer.Exit(1)

@@ -22,6 +22,7 @@ from typer.main import get_command
 from diptych import __version__
 from diptych.cli import added_commands, completion, config, former, options, root_help
 from diptych.cli.console import say, show
+from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
 
@@ -118,10 +119,17 @@ def _command(name: str, app: Any) -> Any:
         app.command(name)(function)
     command = get_command(app)
     command.name = name
-    if name in root_help.EXAMPLES:
-        command.help = (command.help or "") + "".join(f"\n\n\b\n$ diptych {call}" for call in root_help.EXAMPLES[name])
+    _add_examples(command, name)
     _finish(command)
     return command
+
+
+def _add_examples(command: Any, name: str) -> None:
+    """Put two calls into the help of a command, and of the commands that it has."""
+    for inner, step in getattr(command, "commands", {}).items():
+        _add_examples(step, f"{name} {inner}")
+    if name in root_help.EXAMPLES:
+        command.help = (command.help or "") + "".join(f"\n\n\b\n$ diptych {call}" for call in root_help.EXAMPLES[name])
 
 
 def _finish(command: Any) -> None:
@@ -153,7 +161,27 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
         values = [value for name, value in (pair for pair in after if len(pair) > 1) if name in flag.opts]
         if len(set(values)) > 1:
             say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
-    return parse(ctx, args)
+    try:
+        return parse(ctx, args)
+    except Exception as error:  # by their names: newer versions of typer have click's exceptions of their own
+        raise _with_an_example(command, ctx, error) from None
+
+
+def _with_an_example(command: Any, ctx: Any, error: Exception) -> Exception:
+    """Return the error of a word that is missing or too many with an example of the command; others as they are."""
+    name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+    examples = re.findall(r"\$ (diptych .+)", command.help or "")
+    kind, parameter = type(error).__name__, getattr(error, "param", None)
+    if not examples or not name:
+        return error
+    if kind == "MissingParameter" and getattr(parameter, "param_type_name", "") == "argument":
+        needed = [p.metavar or p.name for p in command.params if p.param_type_name == "argument" and p.required]
+        needed = [word.strip("{}").lower() for word in needed]
+        return UsageError(f"'diptych {name}' needs {' and '.join(needed)}, such as '{examples[0]}'.")
+    extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", str(getattr(error, "message", "")))
+    if extra is not None:
+        return UsageError(f"'diptych {name}' has no place for {extra[1]!r}: type it as in '{examples[-1]}'.")
+    return error
 
 
 def _first_sentence(command: Any) -> str:
@@ -182,9 +210,13 @@ class Verbs(TyperGroup):
         self.commands = Commands(VERBS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; name the package of proofs where one of its commands is meant and it is not there."""
+        """Find the command; name the package of proofs where one of its commands is meant and it is not there, and our
+        word for a command that has another one elsewhere.
+        """
         if args[0] in added_commands.PROOFS and args[0] not in self.commands and not ctx.resilient_parsing:
             raise added_commands.without_proofs(args[0])
+        if args[0] in root_help.MEANT and args[0] not in self.commands and not ctx.resilient_parsing:
+            raise UsageError(f"There is no command {args[0]!r}: use 'diptych {root_help.MEANT[args[0]]}'.")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
@@ -219,7 +251,7 @@ class Verbs(TyperGroup):
             # That 3 says "some were skipped": an item that ended the verb was not.
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:
-            say(str(error) or "Interrupted.")
+            say(with_flags(str(error)) or "Interrupted.")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -63,12 +63,34 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "serve": ("serve", "serve --index photo-index --port 8080"),
     "systems": ("systems --verb classify", "systems --json"),
     "models": ("models list", "models info lite"),
+    "models list": ("models list", "models list ViT-B-32 --json"),
+    "models info": ("models info lite", "models info tiny --json"),
     "cache": ("cache list", "cache prune --max-size 20GB"),
+    "cache list": ("cache list", "cache list --cache /mnt/cache --json"),
+    "cache prune": ("cache prune --dry-run", "cache prune --max-size 20GB"),
+    "cache move": ("cache move /mnt/cache --dry-run", "cache move /mnt/cache"),
     "doctor": ("doctor", "doctor --json"),
     "config": ("config", "config --json"),
     "new-system": ("new-system my-probe --verb classify", "new-system my-audit --verb audit"),
 })  # fmt: skip
-"""Commands that are written by hand -> two calls for their help; declared verbs state their own."""
+"""Command that is written by hand, or one in such a group -> two calls for its help; declared verbs state their own."""
+MEANT: Mapping[str, str] = MappingProxyType({
+    **dict.fromkeys(("find", "query", "retrieve"), "search"),
+    **dict.fromkeys(("label", "tag", "predict", "recognize", "zero-shot"), "classify"),
+    **dict.fromkeys(("embed", "embeddings", "features", "vectors"), "encode"),
+    **dict.fromkeys(("train", "tune", "fine-tune", "fit"), "finetune"),
+    **dict.fromkeys(("filter", "dedup", "deduplicate", "clean"), "curate"),
+    **dict.fromkeys(("benchmark", "evaluate", "eval", "compare"), "board"),
+    **dict.fromkeys(("methods", "list"), "systems"),
+    **dict.fromkeys(("describe", "captions"), "caption"),
+    **dict.fromkeys(("anomaly", "anomalies", "defects"), "detect"),
+    **dict.fromkeys(("onnx", "convert", "quantize"), "export"),
+    **dict.fromkeys(("server", "run", "api"), "serve"),
+    **dict.fromkeys(("new", "create", "init"), "new-system"),
+    **dict.fromkeys(("validate", "lint"), "check"),
+    **dict.fromkeys(("model", "backbones"), "models"),
+})  # fmt: skip
+"""Word that other tools have for a command -> ours."""
 LONGEST = 57
 MORE = "more"
 """Group of the commands that other packages bring."""

@@ -87,6 +87,8 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
     if not path.is_file() and not path.is_dir():
         raise DataError(f"{path} is a pipe or a device, which cannot be read twice: write it to a file, and name that.")
     names = [f.name for f in fit if f.name and not (path.is_file() and f.name.startswith("a folder"))]
+    if any(", or " in name for name in names) and names[1:]:  # a list of alternatives needs a larger separator
+        raise DataError(f"{path} is none of these, so give one of them: {'; '.join(names)}.")
     mismatch = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
     raise DataError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")
 

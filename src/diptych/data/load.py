@@ -120,7 +120,14 @@ def _several(paths: Sequence[Path], request: Request) -> LabelledData:
         if missing := [p for p in paths if not p.exists()]:
             raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
     elif folder := next((p for p in paths if p.is_dir()), None):
-        spaced = next((f"; {p} is no file: put names with spaces in quotes" for p in paths if not p.exists()), "")
+        spaced = next(
+            (
+                f"; {p} is no file: class names go to {{names}}, file names with spaces into quotes"
+                for p in paths
+                if not p.exists()
+            ),
+            "",
+        )
         raise UsageError(f"{folder} is a folder, and one of {len(paths)}: give one folder alone, or photos{spaced}.")
     names = [str(p) for p in paths]
     items: Samples[Any] = ImageFiles(names, request.keys)

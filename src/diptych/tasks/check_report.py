@@ -48,13 +48,14 @@ class CheckReport:
     findings: tuple[Finding, ...]
 
     def __repr__(self) -> str:
-        lines = [f"{f.severity}: {f.message} {f.remedy}" for f in self.findings] or ["Nothing to object to."]
+        lines = [f"{f.severity}: {f.message} {f.remedy}" for f in self.findings] or ["No problem found."]
         return "\n".join([self.title(), *lines])
 
     def title(self) -> str:
         """Return the name of the data, with the number of classes and of the pictures of each split."""
         counts = ", ".join(f"{n} {split}" for split, n in self.counts.items())
-        return f"{self.name}: {number_of(len(self.classes), 'class', 'classes')}; {counts or 'nothing'}"
+        classes = number_of(len(self.classes), "class", "classes") if self.classes else "no classes"
+        return f"{self.name}: {classes}; {counts or 'nothing'}"
 
     @property
     def ok(self) -> bool:

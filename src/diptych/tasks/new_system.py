@@ -60,7 +60,8 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     stem, spelled = slug.replace("-", "_"), name or slug.replace("-", " ")
     if not _SLUG.fullmatch(slug) or keyword.iskeyword(stem) or len(slug) > 60:
         raise UsageError(
-            f"{slug!r} is no slug: take lower-case words joined by dashes, such as my-system, and no word of Python."
+            f"{slug!r} is no slug: take lower-case words joined by dashes, such as {_nearest_slug(slug)}, and no word "
+            f"of Python."
         )
     if not spelled.isprintable() or set(spelled) & {'"', "\\"} or not 0 < len(spelled) <= 60:
         raise UsageError(
@@ -132,6 +133,13 @@ def _write(path: Path, verb: str, part: str, words: dict[str, str]) -> None:
 def _filled(verb: str, part: str, words: dict[str, str]) -> str:
     folder = TEMPLATES if part == "package.toml" else TEMPLATES / verb
     return Template((folder / f"{part}.txt").read_text(encoding="utf-8")).substitute(words)
+
+
+def _nearest_slug(text: str) -> str:
+    """Return the slug that is nearest to a text: the words of a name, its capitals too, joined by dashes."""
+    words = re.findall(r"[a-z][a-z0-9]*", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", text).lower())
+    slug = "-".join(words)[:60].rstrip("-")
+    return slug if slug and slug != text and not keyword.iskeyword(slug) else "my-system"
 
 
 def _type(slug: str) -> str:

@@ -9,10 +9,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -155,9 +156,14 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
 
     A signal that the process ignores, as jobs in the background of a script ignore Ctrl-C, stays ignored: raised again
     it would do nothing, and what was stopped would count as finished.
+
+    Attributes:
+        sentence: where the loop stopped and what goes on from there, which a block of ``announced`` is given before
+            SIGTERM, and KeyboardInterrupt says; "": nothing is said.
     """
 
     def __init__(self) -> None:
+        self.sentence = ""
         self._signal: int | None = None
         self._since = 0.0
         self._before: dict[int, Any] = {}
@@ -191,8 +197,52 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
 
     def __exit__(self, *exc: object) -> None:
         self._restore()
-        if self._signal is not None and exc[0] is None:
+        if self._signal is None or exc[0] is not None:
+            return
+        if self.sentence and self._signal != signal.SIGINT and (announced := _announced.get()) is not None:
+            announced.say(self.sentence)
+        try:
             signal.raise_signal(self._signal)
+        except KeyboardInterrupt as interruption:
+            raise (KeyboardInterrupt(self.sentence) if self.sentence else interruption) from None
+
+
+class _Announced(NamedTuple):
+    say: Callable[[str], None]
+    remedy: str
+
+
+_announced: ContextVar[_Announced | None] = ContextVar("announced", default=None)
+
+
+@contextlib.contextmanager
+def announced(say: Callable[[str], None], remedy: str) -> Iterator[None]:
+    """Let trainings inside the block say where Ctrl-C or SIGTERM stopped them, and what goes on from there.
+
+    Args:
+        say: takes the sentence before SIGTERM ends the process; KeyboardInterrupt has it as its text.
+        remedy: end of the sentence, such as "the same command goes on from there".
+    """
+    token = _announced.set(_Announced(say, remedy))
+    try:
+        yield
+    finally:
+        _announced.reset(token)
+
+
+def stopped_after(step: int, steps: int | None) -> str:
+    """Return the sentence of a training that stopped after ``step`` of ``steps`` (None: not known), all of which is in
+    a checkpoint; "" outside of ``announced``.
+
+    Example:
+        >>> with announced(print, "the same command goes on from there"):
+        ...     stopped_after(1200, 3000)
+        'Stopped after step 1,200 of 3,000: the same command goes on from there.'
+    """
+    if (announced := _announced.get()) is None:
+        return ""
+    whole = "" if steps is None else f" of {steps:,}"
+    return f"Stopped after step {step:,}{whole}: {announced.remedy}."
 
 
 @contextlib.contextmanager

@@ -159,6 +159,8 @@ class _Loop:
             while not self._over() and not self.position.stopped and not self.stopping:
                 self._epoch(steps, log, bar, stop)
                 self._save()
+            if first and self.run.out is not None:
+                stop.sentence = checkpoint.stopped_after(self.position.step, None if self.fit.seconds else self.steps)
             if self.stopping:
                 distributed.most([0], self.run.world)  # the first process may still write
             else:

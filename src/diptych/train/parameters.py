@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diptych.core import Run, Table, Trainee
 from diptych.core.ranges import at_least, check
+from diptych.train.checkpoint import announced
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 
@@ -109,7 +110,8 @@ def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
     beside = folder.with_name(f"{folder.name}.training")
     if any(beside.glob("training-*/checkpoints/*")):
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
-    with checkpointed(beside, resume=True, workers=workers):
+    kept = checkpointed(beside, resume=True, workers=workers)
+    with kept, announced(warnings.warn, "the same command goes on from there"):
         yield
     shutil.rmtree(beside, ignore_errors=True)
 

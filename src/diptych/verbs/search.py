@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.core.ranges import at_least, between
 from diptych.core.wording import one_line
 from diptych.verbs import kinds
@@ -107,7 +108,11 @@ class Search(Verb):
         """Return the folder and the query, also where they were given the other way round."""
         parts = list(self.query) if isinstance(self.query, (list, tuple)) else [self.query]
         there = [i for i, part in enumerate(parts) if _is_index(part)]
-        if _is_index(self.folder) or len(there) != 1:
+        if _is_index(self.folder):
+            return Path(self.folder), self.query
+        if len(there) != 1:
+            for part in (self.folder, *parts):
+                _refuse_photos(part)
             return Path(self.folder), self.query
         return Path(parts.pop(there[0])), [os.fspath(self.folder), *parts]
 
@@ -137,13 +142,13 @@ class Answers(Answer["Found"]):
 
     def line(self, item: Found) -> str:
         """Return the score and the caption."""
-        return f"{item.score:.3f}  {item.entry.caption[:60]}".rstrip()
+        return f"{_plain(item.score)}  {item.entry.caption[:60]}".rstrip()
 
     def printed(self, item: Found, name: str) -> str:
         """Return the score, the probability that the answer is right, the name and the caption."""
         share = f"{self._shares[item.entry.name]:.2f} right  " if self._shares else ""
         caption = f"  {one_line(' '.join(item.entry.caption[:60].split()))}" if item.entry.caption else ""
-        return f"{item.score:.3f}  {share}{name}{caption}"
+        return f"{_plain(item.score)}  {share}{name}{caption}"
 
     def row(self, item: Found) -> dict[str, Any]:
         """Return nothing: ``data`` has the entries."""
@@ -184,6 +189,11 @@ class Answers(Answer["Found"]):
         return [] if self.page is None else [f"The page is {self.page}"]
 
 
+def _plain(score: float) -> str:
+    """Return a score with three digits, and 0 without a sign."""
+    return f"{round(score, 3) + 0.0:.3f}"
+
+
 def weights_of(captions: float | None) -> Mapping[Modality, float] | None:
     """Return how much pictures and captions count; None where the index decides.
 
@@ -216,3 +226,15 @@ def _is_index(value: object) -> bool:
     from diptych.data.files import database_address
 
     return database_address(value) is not None or Path(value, "index.json").is_file()
+
+
+def _refuse_photos(value: object) -> None:
+    """Refuse photos in the place of an index: the caller has none yet."""
+    if not isinstance(value, (str, os.PathLike)):
+        return
+    name = os.fspath(value)
+    if name.startswith("demo:") or (Path(name).is_dir() and not Path(name, "rows.sqlite").exists()):
+        raise DataError(
+            f"A search needs an index, and {name} holds none: make one with 'diptych index {shlex.quote(name)} --out "
+            f"photo-index' (in Python diptych.index({name!r}, 'photo-index')), and search in photo-index."
+        )

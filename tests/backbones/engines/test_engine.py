@@ -26,6 +26,7 @@ from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
 from diptych.backbones.engines.runtimes.report import read_report
 from diptych.core import DiptychError, MissingExtra, Run, UsageError
+from diptych.core.run import SilentProgress
 from diptych.features.embed import embed
 from tests.support.encoders import Photos
 
@@ -81,7 +82,8 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
     """
     given: Speeds = {("onnxruntime", "fp32"): 2.0}
 
-    def speeds_of(encoder: Any, forwards: Sequence[Any]) -> list[parity.Speed]:
+    def speeds_of(encoder: Any, forwards: Sequence[Any], advance: Any) -> list[parity.Speed]:
+        advance(parity.MOST)
         found = [given.get((forward.facts["engine"], forward.precision), 1.0) for forward in forwards]
         return [parity.Speed(speed, 1 + (speed - 1) / 2) for speed in found]
 
@@ -142,7 +144,7 @@ def test_the_runtimes_of_a_precision_race_each_other_and_a_killed_race_is_run_ag
     pytest.importorskip("openvino")
     raced: list[list[str]] = []
 
-    def killed(encoder: Any, forwards: Sequence[Any]) -> list[parity.Speed]:
+    def killed(encoder: Any, forwards: Sequence[Any], advance: Any) -> list[parity.Speed]:
         raced.append([forward.facts["engine"] for forward in forwards])
         raise KeyboardInterrupt
 
@@ -174,7 +176,36 @@ def test_speeds_are_ratios_to_torch_in_one_race(small: Small, monkeypatch: pytes
 
     monkeypatch.setattr(parity, "rows", costing("torch"))
     monkeypatch.setattr(parity, "_reading", lambda encoder: costing("read"))
-    assert parity.measured_speeds(small, [costing("a"), costing("b")]) == [(3.0, 1.8), (0.5, 0.6)]
+    advanced: list[int] = []
+    assert parity.measured_speeds(small, [costing("a"), costing("b")], advanced.append) == [(3.0, 1.8), (0.5, 0.6)]
+    assert advanced == [1, 1, parity.MOST - 2], "23 seconds a turn: after the third none begins"
+
+
+class Counted(SilentProgress):
+    """A bar that counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def advance(self, n: int = 1) -> None:
+        self.count += n
+
+
+def test_exports_and_turns_of_the_race_move_a_bar_which_a_second_run_does_not_show(
+    tmp_path: Path, small: Small
+) -> None:
+    bars: list[tuple[str, int | None, Counted]] = []
+
+    def bar(name: str, total: int | None) -> Counted:
+        bars.append((name, total, Counted()))
+        return bars[-1][2]
+
+    Engines(tmp_path, "onnx").runner(small, Run(progress=bar))
+    ((name, total, counted),) = bars
+    assert name == "time runtimes of the image encoder"
+    assert counted.count == total == 1 + parity.MOST
+    Engines(tmp_path, "onnx").runner(small, Run(progress=bar))
+    assert len(bars) == 1
 
 
 def test_small_photos_are_decoded_and_resized_where_they_are_timed(small: Small) -> None:

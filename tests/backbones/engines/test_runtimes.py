@@ -99,7 +99,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Small:
     """A small encoder, and a clock that finds int8 the fastest."""
     fast = {"int8": 4.0, "bf16": 2.0, "fp32": 1.5}
     monkeypatch.setattr(
-        export, "measured_speeds", lambda encoder, forwards: [Speed(fast[forward.precision]) for forward in forwards]
+        export, "measured_speeds", lambda encoder, forwards, advance: [Speed(fast[f.precision]) for f in forwards]
     )
     return Small(Mixed().eval())
 

@@ -10,7 +10,7 @@ from PIL import Image
 import diptych
 from diptych import catalog
 from diptych.catalog import set_rows
-from diptych.core import UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.verbs.board.classify import BoardClassify
 from tests.support.colours import COLOURS, colour_folder
 
@@ -43,6 +43,11 @@ def test_settings_timeout_and_texts_of_a_row(tmp_path: Path) -> None:
     assert "description" in {row.method for row in board}
     assert board.data["texts"]["source"] == "given"
     assert board.data["timeout"] == 60
+
+
+def test_photos_without_labels_are_answered_with_what_a_board_measures() -> None:
+    with pytest.raises(DataError, match="and demo:photos has no classes: give class folders"):
+        diptych.board.classify("demo:photos")
 
 
 def test_photos_beside_labels_are_one_data_set() -> None:

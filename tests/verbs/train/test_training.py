@@ -90,6 +90,38 @@ def test_the_loop_is_the_usual_one_and_its_arguments_change_it() -> None:
     )  # fmt: skip
 
 
+def test_a_least_rate_is_where_the_cosine_ends() -> None:
+    start, end, warmup, steps = 4e-4, 1e-6, 5, 50
+    fit = Finetune(data="d", lr=start, min_lr=end, warmup=warmup, steps=steps).loop(Full())
+    for step in range(warmup, steps + 1):
+        cosine = end + (start - end) * (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
+        assert fit.lr * fit.schedule.factor(step, steps) == pytest.approx(cosine, rel=1e-9)
+    assert fit.lr * fit.schedule.factor(steps, steps) == pytest.approx(end)
+    assert Finetune(data="d", min_lr=0.0).loop(Full()) == Finetune(data="d").loop(Full())
+    heads = Finetune(data="d", parts="heads", min_lr=3e-5).loop(Full())
+    assert heads.schedule.floor == pytest.approx(0.1), "of the usual rate of heads, 3e-4"
+    assert Finetune(data="d", lr=0.0, min_lr=0.0).loop(Full()).schedule.floor == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lr": 1e-4, "min_lr": 1e-3}, "{min_lr} 0.001 is above the learning rate 0.0001"),
+        ({"min_lr": 1e-6, "floor": 0.1}, "{min_lr} and {floor} both"),
+        ({"min_lr": 1e-6, "schedule": "constant"}, "there is none, so {min_lr} has no effect"),
+    ],
+)
+def test_a_least_rate_that_cannot_be_is_refused(given: Any, message: str) -> None:
+    def settings() -> Fit:
+        verb = Finetune(data="d", **given)
+        verb.check()
+        return verb.loop(Full())
+
+    with pytest.raises(UsageError) as error:
+        settings()
+    assert message in error.value.args[0]
+
+
 def test_a_former_name_works_with_a_warning(place: Path, tmp_path: Path) -> None:
     with (
         pytest.warns(DeprecationWarning, match="batch= is now train_batch="),

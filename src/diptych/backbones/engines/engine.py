@@ -109,7 +109,7 @@ class Engines:
             raise MissingExtra("openvino", "openvino", "int8")
         which = (encoder.fingerprint, run.precision)
         if which not in self._chosen:
-            self._chosen[which] = self._choose(encoder, run.precision)
+            self._chosen[which] = self._choose(encoder, run)
         return self._chosen[which]
 
     def decided(self, encoder: Encoder[Any], run: Run) -> bool:
@@ -142,11 +142,12 @@ class Engines:
         allowed = installed if self.kind == "auto" else {RUNTIME_OF[self.kind]}
         return [c for c in CANDIDATES[precision] if c[0] in allowed]
 
-    def _choose(self, encoder: Encoder[Any], requested: str) -> Runner | None:
+    def _choose(self, encoder: Encoder[Any], run: Run) -> Runner | None:
+        requested = run.precision
         refused: dict[str, list[str]] = {}
         best: tuple[RuntimeReport, str, str] | None = None
         for precision in self._precisions(encoder, requested):
-            for report, runtime, tried in self._reports(encoder, self._candidates(precision)):
+            for report, runtime, tried in self._reports(encoder, self._candidates(precision), run):
                 if not report.supported:
                     refused.setdefault(report.reason, []).append(f"{runtime} {tried}")
                 elif best is None or report.speed > CLEARLY * best[0].speed:
@@ -180,7 +181,7 @@ class Engines:
         return self.folder / f"{encoder.fingerprint}-{runtime}-{plain_version(version)}-{precision}-{processor()}"
 
     def _reports(
-        self, encoder: Encoder[Any], candidates: Sequence[tuple[str, str]]
+        self, encoder: Encoder[Any], candidates: Sequence[tuple[str, str]], run: Run
     ) -> list[tuple[RuntimeReport, str, str]]:
         """Return the reports of the candidates of one precision; missing ones are exported and timed in one race."""
         folders = [self._folder(encoder, *c) for c in candidates]
@@ -188,15 +189,17 @@ class Engines:
         reports = [report for report in stored if report is not None and report.settled]
         if len(reports) < len(candidates):
             from diptych.backbones.engines.export import make, race
+            from diptych.backbones.engines.parity import MOST
 
             if encoder.fingerprint not in self._announced:
                 self._announced.add(encoder.fingerprint)
                 self._remark(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
-            reports = [
-                report or make(encoder, folder, *c)
-                for report, folder, c in zip(stored, folders, candidates, strict=True)
-            ]
-            reports = race(encoder, [(report, *c) for report, c in zip(reports, candidates, strict=True)])
+            reports = []
+            with run.track(f"time runtimes of the {encoder.modality} encoder", len(candidates) + MOST) as bar:
+                for report, folder, c in zip(stored, folders, candidates, strict=True):
+                    reports.append(report or make(encoder, folder, *c))
+                    bar.advance()
+                reports = race(encoder, [(r, *c) for r, c in zip(reports, candidates, strict=True)], bar.advance)
         return [(report, *c) for report, c in zip(reports, candidates, strict=True)]
 
 

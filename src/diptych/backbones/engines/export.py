@@ -99,12 +99,17 @@ def _put(folder: Path, work: Callable[[Path], RuntimeReport]) -> RuntimeReport:
     return written
 
 
-def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]]) -> list[RuntimeReport]:
+def race(
+    encoder: Encoder[Any],
+    reports: Sequence[tuple[RuntimeReport, str, str]],
+    advance: Callable[[int], None] = lambda n: None,
+) -> list[RuntimeReport]:
     """Time exports in one race with torch, and write the speeds to their reports.
 
     Args:
         encoder: encoder in float32, on the CPU.
         reports: report, runtime and precision of each; those with a speed, or that may not be used, stay unchanged.
+        advance: called with the number of turns that are over, MOST of ``parity`` in all.
 
     Raises:
         DiptychError: a folder cannot be written.
@@ -113,7 +118,7 @@ def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]
     timed = [report for report, _, _ in reports]
     if not untimed:
         return timed
-    speeds = measured_speeds(encoder, [opened(encoder, *reports[position]) for position in untimed])
+    speeds = measured_speeds(encoder, [opened(encoder, *reports[position]) for position in untimed], advance)
     for position, speed in zip(untimed, speeds, strict=True):
         report_with_speed = timed[position] = replace(
             timed[position], speed=speed.forward, small_photos=speed.small_photos

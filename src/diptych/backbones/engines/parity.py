@@ -135,10 +135,13 @@ class Speed(NamedTuple):
     small_photos: float = float("nan")
 
 
-def measured_speeds(encoder: Encoder[Any], forwards: Sequence[Callable[[Any], Any]]) -> list[Speed]:
+def measured_speeds(
+    encoder: Encoder[Any], forwards: Sequence[Callable[[Any], Any]], advance: Callable[[int], None] = lambda n: None
+) -> list[Speed]:
     """Return the speed of each forward relative to torch's float32, on 16 fixed items.
 
-    All forwards run in interleaved turns, of which the fastest counts.
+    All forwards run in interleaved turns, of which the fastest counts. ``advance`` is called with the number of turns
+    that are over, and at the end with those that are not needed: MOST in all.
 
     small_photos = (r + t) / (r + f): r seconds to decode and resize 16 JPEG files of 400 x 300 pixels in all cores,
     t of torch's forward and f of the runtime's.
@@ -155,7 +158,9 @@ def measured_speeds(encoder: Encoder[Any], forwards: Sequence[Callable[[Any], An
                 run(x)
                 seconds.append(clock() - start)
         if turn + 1 >= LEAST and sum(map(sum, turns)) > LONG:
+            advance(MOST - turn)
             break
+        advance(1)
     plain, read, *ours = (min(turn, default=float("nan")) for turn in turns)
     return [Speed(plain / seconds, (read + plain) / (read + seconds)) for seconds in ours]
 

@@ -131,11 +131,11 @@ def _curves(board: Board) -> Iterator[str]:
     ]
     base = board.base()
     title = f"Top-1 accuracy against shots per class for {', '.join(labels)}"
-    yield "<section><h2>Accuracy against shots</h2><figure>"
+    yield "<section><h2>Accuracy against shots</h2><figure><div class='scroll plot'>"
     yield plots.curves(
         series, _point(base) if base else None, title=title, x_label="labelled photos per class", y_label="top-1, %"
     )
-    yield plots.legend(labels, "zero-shot, ensemble" if base else None)
+    yield "</div>" + plots.legend(labels, "zero-shot, ensemble" if base else None)
     yield (
         "<figcaption>Whiskers and the grey band are 95 % intervals over items and seeds. Points stand side by side "
         "only to be seen."

@@ -75,7 +75,7 @@ class Comparison:
         )
         parts = [
             opening(title, pictures=False),
-            f"<section><h2>Mean ranks</h2><figure>{plot}",
+            f"<section><h2>Mean ranks</h2><figure><div class='scroll plot'>{plot}</div>",
             f"<figcaption>1 is best. {self.remark} A bar joins such systems; few data sets make long "
             f"bars.</figcaption></figure></section>",
             '<section><h2>Top-1, %</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">system</th>',

@@ -146,7 +146,7 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
     """Return accuracy against confidence by bins of (mean confidence, accuracy, items): a dot a bin, its area by its
     items, on the diagonal of perfect calibration.
     """
-    size, left, top, bottom = 220, 34, 8, 34
+    size, left, top, bottom = 220, 36, 8, 40
     side = size - left - 14
     most = max((n for _, _, n in bins), default=1)
     parts = [
@@ -157,9 +157,9 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
         x, y = left + t * side, top + (1 - t) * side
         parts.append(f'<line class="grid" x1="{left}" x2="{left + side}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{100 * t:.0f}</text>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{top + side + 15}" text-anchor="middle">{100 * t:.0f}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{top + side + 17}" text-anchor="middle">{100 * t:.0f}</text>')
     parts.append(
-        f'<text class="axis" x="{left + side / 2}" y="{top + side + 29}" text-anchor="middle">confidence, %</text>'
+        f'<text class="axis" x="{left + side / 2}" y="{top + side + 34}" text-anchor="middle">confidence, %</text>'
     )
     parts.append(f'<line class="reference" x1="{left}" x2="{left + side}" y1="{top + side}" y2="{top}"/>')
     for confidence, accuracy, n in bins:

@@ -54,11 +54,11 @@ def _curves(made: Protocol) -> Iterator[str]:
     ]
     base = board.base()
     reference = points[base.label, 0] if base else None
-    yield "<section><h2>Accuracy against shots</h2><figure>"
+    yield "<section><h2>Accuracy against shots</h2><figure><div class='scroll plot'>"
     yield plots.curves(
         series, reference, title="Top-1 against shots", x_label="labelled photos per class", y_label="top-1, %"
     )
-    yield plots.legend(labels, "zero-shot, ensemble" if base else None)
+    yield "</div>" + plots.legend(labels, "zero-shot, ensemble" if base else None)
     yield (
         "<figcaption>Whiskers and the grey band are 95 % intervals over photos and "
         "seeds.</figcaption></figure></section>"

@@ -49,7 +49,7 @@ from diptych.tasks.training.data import (
 )
 from diptych.tasks.training.measures import Measuring, watcher
 from diptych.train.captioning import WordIds, has_decoder
-from diptych.train.checkpoint import newest
+from diptych.train.checkpoint import announced, newest
 from diptych.train.distributed import join
 from diptych.train.layers import last_layers, tower_of
 from diptych.train.lock import sole
@@ -218,7 +218,8 @@ def tune(
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
     check_captions(data, data.splits, backbone.text.inputs, *writes)
-    with sole(replace(run, out=out)), with_store(of_encoders(run)) as stored:
+    going_on = announced(say, "the same training with {resume} goes on from there")
+    with sole(replace(run, out=out)), with_store(of_encoders(run)) as stored, going_on:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         saving = saving or Saving()
         taught = saving.of(space)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.core.settings import as_text
 from diptych.verbs import kinds
 from diptych.verbs.board.board import (
@@ -145,6 +145,9 @@ class BoardClassify(Verb):
 
         plan, given = self.plan(), self.data
         sets = [opened_data(data, context.keys) for data in given]
+        if self.names is None:
+            for data in sets:
+                _need_classes(data)
         named = [classes_of(self.names, data.classes, self.templates) for data in sets]
         names, notes = [classes for classes, _ in named], [line for _, lines in named for line in lines]
         pool = pool_of(self.texts)
@@ -256,6 +259,14 @@ def opened_data(data: Any, keys: FileKeys | None) -> LabelledData:
 
     path = isinstance(data, (str, os.PathLike))
     return open_data(data, keys, need="classes") if path else as_data(data)
+
+
+def _need_classes(data: LabelledData) -> None:
+    if not data.classes:
+        raise DataError(
+            f"A board measures labelled photos, and {data.name} has no classes: give class folders, train/cat/1.jpg "
+            f"and test/cat/2.jpg, or a table with a column class_name; 'diptych classify' names photos without labels."
+        )
 
 
 def pool_of(texts: TextsLike) -> Pool | None:

@@ -93,6 +93,9 @@ class Training(Fitting):
     schedule: str = _loop("Schedule of the rate after the warm-up.", "cosine", range=one_of("cosine", "constant"))
     cooldown: int = _loop("Last steps in which a constant rate falls to its floor.", 0, range=at_least(0))
     floor: float = _loop("Rate at the end, as a share of the learning rate.", 0.0, range=between(0, 1))
+    min_lr: float | None = _loop(
+        "Rate at the end itself, such as 1e-6, in place of its share (default: 0).", None, range=at_least(0)
+    )  # fmt: skip
     clip: float = _loop("Largest gradient norm; 0: no clipping.", 1.0, "--grad-clip-norm", range=at_least(0))
     ema: float | None = _loop("Decay of a moving average of the weights, which is then measured and written.", None)
     patience: int | None = _loop(
@@ -146,6 +149,13 @@ class Training(Fitting):
             raise UsageError("No {crop} is given, so {recolour} has no effect: leave it out.")
         if self.shard_blocks and not self.shard:
             raise UsageError("Weights are whole without {shard}, so {shard_blocks} has no effect: leave it out.")
+        if self.min_lr is not None and self.floor:
+            raise UsageError("{min_lr} and {floor} both say where the rate ends: leave out one of them.")
+        if self.min_lr and self.schedule == "constant" and not self.cooldown:
+            raise UsageError(
+                "A constant rate falls in its {cooldown} alone, and there is none, so {min_lr} has no effect: give "
+                "{cooldown} steps, or leave it out."
+            )
         if self.log not in ("", "wandb"):
             raise UsageError(f"{{log}} takes wandb, not {self.log!r}.")
         if self.log:
@@ -209,15 +219,25 @@ class Training(Fitting):
         if self.fit is not None:
             return self.fit
         kind: Any = self.schedule
+        floor = self.floor if self.min_lr is None else self._share_of(rate, self.min_lr)
         return fit_of(
             rate, self.train_batch, self.epochs, self.decay,
             steps=self.steps, cached=embeddings_alone(system), accumulate=self.accumulate,
-            watch_every=self.measure_every, schedule=Schedule(kind, self.warmup, self.floor, self.cooldown),
+            watch_every=self.measure_every, schedule=Schedule(kind, self.warmup, floor, self.cooldown),
             optimizer=self.optimizer, betas=tuple(self.betas), eps=self.eps, layer_decay=self.layer_decay,
             clip=self.clip or None, ema=self.ema, patience=self.patience, save_every=self.save_every, keep=self.keep,
             skip_bad_steps=self.skip_bad_steps, log_every=self.log_every, log=self.log, shard=self.shard,
             shard_blocks=self.shard_blocks, compile=self.compile,
         )  # fmt: skip
+
+    def _share_of(self, rate: float, least: float) -> float:
+        """Return the least rate as a share of the learning rate, as ``Schedule`` has it."""
+        if least > rate:
+            raise UsageError(
+                f"{{min_lr}} {least:g} is above the learning rate {rate:g}, at which the schedule starts: give a "
+                f"smaller one, or a larger {{lr}}."
+            )
+        return least / rate if rate else 0.0
 
     def opened(self, keys: FileKeys | None) -> tuple[LabelledData, Streamed | None]:
         """Return the data, and the stream that is trained on where they are read as one.
