@@ -146,7 +146,8 @@ def _whole(part: Part, rows: int) -> bool:
     (_, _, count, _), here, there = part
     if not (isinstance(here, slice) and isinstance(there, slice)) or (there.start, there.stop) != (0, count):
         return False
-    return here.start >= 0 and here.stop == here.start + count <= rows
+    first, stop = int(here.start), int(here.stop)
+    return first >= 0 and first + count == stop <= rows
 
 
 def _joined(parts: Iterable[Part], rows: int) -> Iterator[list[Part]]:
