@@ -103,12 +103,14 @@ def without(name: str) -> Iterator[None]:
             sys.modules[name] = before
 
 
-@cache
 def openvino_version() -> str:
-    """Return the version of OpenVINO without importing it; "" where it is not installed.
+    """Return the version of OpenVINO without importing it; "" where it is not installed."""
+    return _version()
 
-    It is looked up once: a cold answer asks ten times, and each look goes through all that is installed.
-    """
+
+@cache
+def _version() -> str:
+    """Look the version up once: a cold answer asks ten times, and each look goes through all that is installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
