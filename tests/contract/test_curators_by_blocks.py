@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 
 from diptych import catalog
 from diptych.core import Curator, Kit, Plan, Run, Stream, Verdict
+from diptych.data.formats.pairs import PairItem, open_pairs
 from diptych.data.formats.parquet_columns import PlainFile
 from diptych.data.formats.parquet_pairs import ParquetPair, open_parquet_pairs
+from diptych.data.formats.tars import TarItem, open_tars
 from diptych.nn.vector_head import VectorHead
 from diptych.tasks.curate.plan import Kept, apply_plan
 from diptych.tasks.curate.stream import readable
@@ -138,3 +142,47 @@ def test_a_pool_that_was_seen_is_judged_without_its_pictures(
     pq.write_table(pa.table({"image": pictures, "caption": texts}), tmp_path / "pool.parquet")
     assert verdicts() != first
     assert verdicts() == list(curator.apply(KIT, curator.plan(KIT, stream, Run()), stream, Run()))
+
+
+def write_rows(kind: str, folder: Path, shift: int = 0) -> Any:
+    """Write pairs as a table or a tar that nobody has changed of late, and open it; ``shift``: other pictures."""
+    folder.mkdir(exist_ok=True)
+    pairs = [(f"{i:03d}", jpeg(i + shift), f"a dog and {i % 23} cats run, word{i % 7}") for i in range(PAIRS)]
+    if kind == "csv":
+        for name, picture_, _ in pairs:
+            (folder / f"{name}.png").write_bytes(picture_)
+        (folder / "pool.csv").write_text("filepath,title\n" + "".join(f'{n}.png,"{text}"\n' for n, _, text in pairs))
+        return open_pairs(folder / "pool.csv")
+    with tarfile.open(folder / "pool.tar", "w") as tar:
+        for name, picture_, text in pairs:
+            for member, content in ((f"{name}.png", picture_), (f"{name}.txt", text.encode())):
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    os.utime(folder / "pool.tar", (1, 1 + shift))
+    return open_tars(str(folder / "pool.tar"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "tar"])
+@pytest.mark.parametrize("slug", ["clip-score", "semdedup"])
+def test_pictures_of_a_table_or_tar_that_was_seen_are_not_read(
+    kind: str, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curator, run = curator_of(slug, tmp_path), Run(cache=tmp_path / "cache")
+
+    def verdicts(stream: Any, run: Run) -> list[Verdict]:
+        judged = readable(stream)
+        return list(curator.apply(KIT, curator.plan(KIT, judged, run), judged, run))
+
+    stream = write_rows(kind, tmp_path / "pool")
+    first = verdicts(stream, run)
+    assert len({verdict.keep for verdict in first}) == 2
+    assert verdicts(stream, run) == first
+    with monkeypatch.context() as blind:
+        for item in (PairItem, TarItem):
+            blind.setattr(item, "key", None)
+            blind.setattr(item, "image", None)
+        assert verdicts(stream, run) == first
+    other = write_rows(kind, tmp_path / "pool", shift=1)
+    assert verdicts(other, run) == verdicts(other, Run())
+    assert verdicts(other, run) != first

@@ -7,6 +7,7 @@ import pytest
 
 from diptych.store.housekeeping import foreign, list_spaces, move, remove
 from diptych.store.layers import Layered, Unstored
+from diptych.store.places import Numbers
 from diptych.store.store import Store
 
 FACTS = {"encoder": "00ff", "dim": 3}
@@ -75,6 +76,40 @@ def test_notes_are_files_of_the_store(tmp_path: Path) -> None:
     assert (placed.values == VALUES).all()
     assert remove(tmp_path / "new", list_spaces(tmp_path / "new"), idle=0) == []
     assert not (tmp_path / "new" / space).exists()
+
+
+def test_numbers_of_blocks_are_noted_together_under_the_first_source(tmp_path: Path) -> None:
+    store, space = filled(tmp_path)
+    noted = {"first": Numbers(VALUES[:8, 0], 12), "second": Numbers(VALUES[8:10, 0], 4)}
+    store.note(space, noted)
+    for opened in (store, Store(tmp_path, read_only=True)):
+        opened.space(FACTS)
+        back = opened.noted(space, "first")
+        assert {source: (n.values.tolist(), n.vectors) for source, n in back.items()} == {
+            source: (n.values.tolist(), n.vectors) for source, n in noted.items()
+        }
+        assert opened.noted(space, "second") == {}
+    Store(tmp_path, read_only=True).note(space, {"third": noted["first"]})
+    assert store.noted(space, "third") == {}
+    assert store.placed(space, "first") is None, "numbers are no vectors"
+    store.place(space, "fourth", KEYS)
+    assert store.noted(space, "fourth") == {}, "nor vectors numbers"
+    for file in (tmp_path / space / "pools").glob("*.json"):
+        file.write_bytes(file.read_bytes().replace(b'"first"', b'"other"'))
+    assert store.noted(space, "first") == {}
+    assert foreign(tmp_path) == []
+
+
+def test_numbers_of_layers(tmp_path: Path) -> None:
+    (shared, space), own = filled(tmp_path / "shared"), Store(tmp_path / "own")
+    layered, alone = Layered(shared, own), Unstored(shared)
+    layered.space(FACTS)
+    for number, store in enumerate((shared, layered, alone, Unstored(None))):
+        store.note(space, {f"pool {number}": Numbers(VALUES[:2, 0], number)})
+    assert [n.vectors for n in layered.noted(space, "pool 0").values()] == [0]
+    assert [n.vectors for n in layered.noted(space, "pool 1").values()] == [1]
+    assert shared.noted(space, "pool 1") == alone.noted(space, "pool 2") == Unstored(None).noted(space, "pool 3") == {}
+    assert [n.vectors for n in alone.noted(space, "pool 0").values()] == [0]
 
 
 def test_the_store_that_has_all_of_a_block_answers(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Protocol, overload, runtime_checkable
@@ -141,13 +141,29 @@ class Blocked(Protocol):
         """Yield all pairs, and those that cannot be read, in order."""
 
 
+@runtime_checkable
+class Sourced(Protocol):
+    """A stream that knows in which state the files of its items are."""
+
+    def source(self, pairs: Sequence[tuple[int, Any]]) -> str:
+        """Return the ``Block.source`` of some of its items, which follow each other; "" where it is not known."""
+
+
+def block_of(stream: Stream[Any], pairs: Sequence[tuple[int, Any]]) -> Block:
+    """Return the block of (position, item or UnreadableItem) of a stream, with its source where all can be read."""
+    block = Block.of(pairs)
+    return block if block.failed or not isinstance(stream, Sourced) else replace(block, source=stream.source(pairs))
+
+
 def blocks(stream: Stream[Any]) -> Iterator[Block]:
     """Yield the pairs of a stream, ``ROWS`` at a time, or fewer that have ``BYTES`` together.
 
     Raises:
         UnreadableItem: a pair cannot be read, and the stream does not pass over it.
     """
-    for block in stream.blocks() if isinstance(stream, Blocked) else map(Block.of, chunks(stream)):
+    for block in (
+        stream.blocks() if isinstance(stream, Blocked) else (block_of(stream, some) for some in chunks(stream))
+    ):
         if block.failed:
             raise block.failed[min(block.failed)]
         yield block

@@ -101,7 +101,7 @@ def refuse(path: Path, overwrite: bool) -> None:
     Raises:
         UsageError: the path exists and ``overwrite`` is False.
     """
-    if path.exists() and not overwrite:
+    if not overwrite and path.exists():
         raise UsageError(f"{path} exists: give another {{out}} or {{overwrite}}.")
 
 
@@ -145,14 +145,15 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
     if os.path.isdir(old):  # of a process that was killed while it replaced a folder
         _discard(old) if path.exists() else move(old, path)
     refuse(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = _draft(path)
+    if not os.path.isdir(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    draft, moved = _draft(path), False
     try:
         yield draft
         if sync:
             for part in (draft, *draft.rglob("*")) if draft.is_dir() else (draft,):
                 _sync(part)
-        if draft.is_dir() and path.is_dir() and any(path.iterdir()):  # no system renames a folder over a full one
+        if os.path.isdir(draft) and path.is_dir() and any(path.iterdir()):  # no system renames a folder over a full one
             move(path, old)
             try:
                 move(draft, path)
@@ -162,12 +163,14 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
             _discard(old)
         else:
             move(draft, path)
+        moved = True
     except OSError as error:
         if isinstance(error.filename, str):  # people know the path, not the draft
             error.filename = error.filename.replace(str(draft), str(path))
         raise
     finally:
-        _discard(draft)
+        if not moved:
+            _discard(draft)
     if durable:
         _sync(path.parent)
 
@@ -290,7 +293,8 @@ def _fill(draft: Path, content: Content) -> None:
     if callable(content):
         content(draft)
     else:
-        draft.write_bytes(_bytes(content))
+        with open(draft, "wb") as file:
+            file.write(_bytes(content))
 
 
 def _add(file: BinaryIO, content: bytes) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 from diptych.core import DataError
 
@@ -45,13 +46,14 @@ def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
     Raises:
         DataError: the path is outside both.
     """
-    base, work = os.path.abspath(folder), os.getcwd()
+    base = _normal(os.fspath(folder)) if os.path.isabs(folder) else os.path.abspath(folder)
     if "\\" in path and "\0" not in path and not os.path.lexists(os.path.join(base, path)):
         path = path.replace("\\", "/")
     absolute = os.path.normpath(os.path.join(base, path))
     if "\0" not in path:
-        if OUTSIDE.get():
+        if OUTSIDE.get() or absolute.startswith(os.path.join(base, "")):
             return absolute
+        work = os.getcwd()
         for root in (base, *([work] if os.path.dirname(work) != work else [])):
             if absolute.startswith(below := os.path.join(root, "")):
                 return absolute
@@ -64,6 +66,12 @@ def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
         f"{where} leads outside the table's folder ({path[:200]!r}): run the command in a folder that holds the table "
         f"and its pictures, or move the pictures below {base}."
     )
+
+
+@lru_cache(maxsize=64)
+def _normal(folder: str) -> str:
+    """Return an absolute path without dots, computed once for all rows of a table."""
+    return os.path.normpath(folder)
 
 
 def all_inside(folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:

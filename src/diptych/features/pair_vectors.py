@@ -46,9 +46,12 @@ defaults). Ids are hashes, so the first ones are a random sample.
 CELL = 1000
 """Pairs a cell, where nobody says how many cells there are (ours)."""
 MOST_CELLS = SAMPLE // 40
+LEAST = np.float32(1e-12)
+"""Shorter vectors have the cosines of this length."""
 BLOCK = 256
 """Rows of a cell that are compared at a time."""
 _PLAN = "pair vectors"
+_EMPTY = hashlib.blake2b(digest_size=8)
 
 
 class Vectors(NamedTuple):
@@ -86,7 +89,9 @@ def identity(name: str, position: int) -> int:
 
 
 def _digest(position: int, name: str) -> bytes:
-    return hashlib.blake2b(f"{position}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    digest = _EMPTY.copy()  # takes less time than a new one
+    digest.update(f"{position}\0{name}".encode("utf-8", "surrogateescape"))
+    return digest.digest()
 
 
 def identities(block: Block) -> Bits:
@@ -217,9 +222,10 @@ def pair_vectors(encoder: Encoder[Any], backbone: str, pool: Iterable[Block], mi
                 others = [_Mirrored(block.items[i], pictures.key(i)) for i in numbers]
                 images = InMemory(others, [block.name(i) for i in numbers])
                 views.append(vectors.arrays(encoder, images).values[:, 0])
-            values = np.stack([unit_rows(view) for view in views], axis=1)
-            ids = identities(block)[stored]
-            rows.add(Vectors(ids, values.astype(np.float16), looked.hashes[result.kept]).columns())
+            values = np.empty((len(stored), len(views), encoder.dim), dtype=np.float16)
+            for number, view in enumerate(views):
+                unit_rows(view, values[:, number])
+            rows.add(Vectors(identities(block)[stored], values, looked.hashes[result.kept]).columns())
             failed = failures(range(len(block)), readable, looked.failed)
             failed |= failures(readable, stored.tolist(), result.failed)
             pairs, broken = pairs + len(block), broken + len(failed)
@@ -253,7 +259,8 @@ def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule
     members = by_cell.finished()
     for number in range(len(means)):
         part = members.between(number, number + 1)
-        z = unit_rows(part["vector"].reshape(len(part["id"]), views, -1).astype(np.float32))
+        z = part["vector"].reshape(len(part["id"]), views, -1).astype(np.float32)
+        unit_rows(z, z)
         scored.add({"id": part["id"], "score": _nearest_before(z, part["hash"], rule, bits)})
     return scored.finished()
 
@@ -261,6 +268,7 @@ def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule
 def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int) -> NDArray[np.float32]:
     """Return (n,) the largest R of each row with an earlier one."""
     out = np.full(len(z), -1.0, dtype=np.float32)
+    behind = ~np.tri(BLOCK, k=-1, dtype=bool)  # of each row, itself and those after it
     for start in range(0, len(z), BLOCK):
         stop = min(start + BLOCK, len(z))
         same = z[start:stop, 0] @ z[:stop, 0].T
@@ -274,13 +282,15 @@ def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int)
                 same[apart > bits] = -1.0
             if rule in ("hash", "either"):
                 same[apart <= bits] = 1.0
-        same[:, start:][np.triu_indices(stop - start)] = -1.0  # itself, and those after it
+        np.copyto(same[:, start:], -1.0, where=behind[: stop - start, : stop - start])
         out[start:stop] = same.max(axis=1)
     return out
 
 
 def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float32]:
-    """Return (C, D) unit means of cells: k-means from a fixed seed, on the pairs of least id."""
+    """Return (C, D) unit means of cells: k-means on the pairs of least id, from the first of them on, which are
+    random ones (as FAISS begins).
+    """
     count = cells or min(MOST_CELLS, max(1, rows.distinct() // CELL))
     wanted, parts, held = min(SAMPLE, EACH * count), list[NDArray[np.float16]](), 0
     for part in rows.merged():
@@ -291,22 +301,36 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
     if not held:
         return np.zeros((0, 0), dtype=np.float32)
     sample = unit_rows(np.concatenate(parts).astype(np.float32))
-    distinct = len({row.tobytes() for row in sample + 0.0}) if count > 1 else 1  # -0 is 0; sorting takes longer
-    if min(count, distinct) == 1:
+    first = _distinct(sample, count)
+    if len(first) == 1:
         means = sample.mean(axis=0, keepdims=True)
     else:
         with random_state_kept():
             from sklearn.cluster import KMeans
 
-        means = KMeans(min(count, distinct), n_init=1, max_iter=STEPS, random_state=0).fit(sample).cluster_centers_
+        # k-means++ reads the whole sample once for each cell: of 200 cells it takes far longer than all steps
+        fitted = KMeans(len(first), init=sample[first], n_init=1, max_iter=STEPS, random_state=0).fit(sample)
+        means = fitted.cluster_centers_
     return unit_rows(means.astype(np.float32))
+
+
+def _distinct(sample: NDArray[np.float32], count: int) -> list[int]:
+    """Return the first rows that differ from all before them, at most ``count``."""
+    rows: dict[bytes, int] = {}
+    for number, row in enumerate(sample):
+        rows.setdefault((row + 0.0).tobytes(), number)  # -0 is 0
+        if len(rows) == count:
+            break
+    return [*rows.values()]
 
 
 def _cells(values: NDArray[np.float16], means: NDArray[np.float32]) -> tuple[Bits, NDArray[np.float32]]:
     """Return (N,) cells of unit vectors and their cosines with the mean of the cell."""
     members, typical = np.zeros(len(values), np.uint64), np.zeros(len(values), np.float32)
-    for start in range(0, len(values), 32 * BLOCK):
-        cosines = unit_rows(values[start : start + 32 * BLOCK].astype(np.float32)) @ means.T
-        members[start : start + len(cosines)] = cosines.argmax(axis=1)
-        typical[start : start + len(cosines)] = cosines.max(axis=1)
+    for start in range(0, len(values), 4 * BLOCK):
+        z = values[start : start + 4 * BLOCK].astype(np.float32)
+        products = z @ means.T
+        members[start : start + len(z)] = products.argmax(axis=1)
+        lengths = np.sqrt(np.einsum("nd,nd->n", z, z)).clip(LEAST)  # 1 but for the rounding to 16 bits, or 0
+        typical[start : start + len(z)] = products.max(axis=1) / lengths
     return members, typical

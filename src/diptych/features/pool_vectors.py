@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -23,9 +23,13 @@ from diptych.core.blocks import Block, blocks
 from diptych.data.memory import InMemory
 from diptych.features.embed import Arrays, embed_arrays, space_facts
 from diptych.store.layers import Vectors, shared_vectors
+from diptych.store.places import Numbers
 
 MARKED = 60.0
 """Seconds after which a space is marked again as in use, so that ``cache prune`` leaves it alone."""
+
+TOGETHER = 16
+"""Blocks whose numbers are noted in one file."""
 
 
 def with_pictures(stream: Stream[Any], system: str) -> Iterator[Block]:
@@ -54,6 +58,8 @@ class PoolVectors:
     def __init__(self, run: Run) -> None:
         self._run, self._stored = run, shared_vectors(run)
         self._spaces: dict[tuple[tuple[str, Any], ...], tuple[str, float]] = {}
+        self._noted: Mapping[str, Numbers] = {}
+        self._waiting: dict[str, Numbers] = {}
 
     def arrays(
         self, encoder: Encoder[Any], items: Samples[Any], run: Run | None = None, *, source: str | None = None
@@ -105,6 +111,43 @@ class PoolVectors:
             return None
         placed = self._stored.placed(self._space(self._stored, encoder, run), source)
         return None if placed is None else self._cached(encoder, placed.values, placed.distinct, run, start)
+
+    def noted(self, encoder: Encoder[Any], source: str, count: int) -> NDArray[np.float32] | None:
+        """Return numbers of the N pairs of a block that the cache has noted (``note``); None where it has not."""
+        if self._stored is None or not source:
+            return None
+        if source not in self._noted:
+            self._noted = self._stored.noted(self._space(self._stored, encoder, self._run), source)
+        numbers = self._noted.get(source)
+        if numbers is None or len(numbers.values) != count:
+            return None
+        self.write_notes(encoder)
+        self._run.tally["cached"] += numbers.vectors
+        return numbers.values
+
+    def note(self, encoder: Encoder[Any], source: str, numbers: NDArray[np.float32], vectors: int) -> None:
+        """Note numbers of the N pairs of a block in the cache, beside the vectors of an encoder, some blocks at a time.
+
+        Args:
+            encoder: one of those whose vectors they were computed of, the same at each call.
+            source: of the block, and what the numbers are.
+            numbers: (N,), which the source and the vectors alone decide.
+            vectors: number of these, as a later pass counts them.
+        """
+        if self._stored is not None and source:
+            self._waiting[source] = Numbers(numbers, vectors)
+            if len(self._waiting) == TOGETHER:
+                self.write_notes(encoder)
+
+    def write_notes(self, encoder: Encoder[Any]) -> None:
+        """Write what ``note`` was given last: at the end of a pass, and where a block is not noted now."""
+        if self._stored is not None and self._waiting:
+            self._stored.note(self._space(self._stored, encoder, self._run), self._waiting)
+            self._waiting = {}
+
+    def space(self, encoder: Encoder[Any]) -> str:
+        """Return the space of an encoder; "" without a cache."""
+        return self._space(self._stored, encoder, self._run) if self._stored is not None else ""
 
     def _cached(
         self, encoder: Encoder[Any], values: NDArray[np.float32], distinct: int, run: Run, start: float

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diptych.core import Run
 from diptych.store.folder import space_id
-from diptych.store.places import Placed
+from diptych.store.places import Numbers, Placed
 from diptych.store.plans import Batch
 from diptych.store.store import Store
 
@@ -30,6 +30,12 @@ class Vectors(Protocol):
 
     def place(self, space: str, source: str, keys: Sequence[str]) -> None:
         """Note where the vectors of a block of a pool lie."""
+
+    def noted(self, space: str, source: str) -> Mapping[str, Numbers]:
+        """Return the numbers that were noted under a source, by source."""
+
+    def note(self, space: str, numbers: Mapping[str, Numbers]) -> None:
+        """Note numbers of the pairs of blocks, by source."""
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Return (N,) whether keys have vectors, unread."""
@@ -103,6 +109,14 @@ class Layered:
         if self._own.known(space, keys).all():
             self._own.place(space, source, keys)
 
+    def noted(self, space: str, source: str) -> Mapping[str, Numbers]:
+        """Return the numbers that one of the stores has."""
+        return self._own.noted(space, source) or self._shared.noted(space, source)
+
+    def note(self, space: str, numbers: Mapping[str, Numbers]) -> None:
+        """Note numbers in the own store."""
+        self._own.note(space, numbers)
+
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether either store has them."""
         return self._shared.known(space, keys) | self._own.known(space, keys)
@@ -157,6 +171,13 @@ class Unstored:
         return self._store.placed(space, source) if self._store else None
 
     def place(self, space: str, source: str, keys: Sequence[str]) -> None:
+        """Note nothing."""
+
+    def noted(self, space: str, source: str) -> Mapping[str, Numbers]:
+        """Return the numbers that the read-only store has."""
+        return self._store.noted(space, source) if self._store else {}
+
+    def note(self, space: str, numbers: Mapping[str, Numbers]) -> None:
         """Note nothing."""
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych.core import UsageError
 from diptych.data.files import move
 from diptych.store.sealed import BrokenFileError, Damage, unseal
+
+HEX, _DIGITS = re.compile(r"[0-9a-f]{8,128}"), re.compile(r"[0-9a-f]*")
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,13 @@ def verify_plans(folder: Path) -> list[Damage]:
         except BrokenFileError as error:
             damages.append(Damage(path, str(error)))
     return damages
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Raise UsageError where a key is none."""
+    lengths = {*map(len, keys)}
+    if not keys or (min(lengths) >= 8 and max(lengths) <= 128 and _DIGITS.fullmatch("".join(keys))):
+        return
+    for key in keys:
+        if not HEX.fullmatch(key):
+            raise UsageError(f"{key!r} is no key: keys are 8 to 128 lower-case hexadecimal digits of a content hash.")

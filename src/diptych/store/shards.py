@@ -14,22 +14,18 @@ import io
 import os
 import re
 import time
-import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.data.files import write_whole
+from diptych.store.arrays import Arrays, Stretch
 from diptych.store.sealed import BrokenFileError, Damage, seal, unseal
 
 _SHARD = re.compile(r"([0-9]{8}-[0-9]{6}|merged-[0-9a-f]{16})\.json")
-_MOST = 2**16
-_CHECKED: set[tuple[int, int, int, int, int, str]] = set()
-"""State of an array file, first row and checksum of the batches that this process checked last."""
 _ARRAY, _BATCH = re.compile(r"[0-9a-z-]{1,64}\.npy"), re.compile(r"[0-9]{8}-[0-9]{6}")
 
 
@@ -61,6 +57,11 @@ class Block:
     def merged(self) -> bool:
         """Whether the block shares its shard with others."""
         return self.shard.startswith("merged-")
+
+    @property
+    def stretch(self) -> Stretch:
+        """Where its rows lie."""
+        return self.array, self.start, len(self.keys), self.digest
 
 
 def digest_of(rows: NDArray[np.float32]) -> str:
@@ -125,101 +126,7 @@ def read_rows(folder: Path, block: Block, dim: int) -> NDArray[np.float32]:
         BrokenFileError: the array is missing, cut short before their end, of another type, or holds other bytes.
     """
     with Arrays(folder, dim) as arrays:
-        return arrays.rows(block)
-
-
-class Arrays:
-    """The array files of a space, of which the one that was read last stays open: the blocks of one shard follow each
-    other in one file.
-    """
-
-    def __init__(self, folder: Path, dim: int) -> None:
-        self._folder, self.dim = folder, dim
-        self._name, self._begin = "", 0
-        self._file: BinaryIO | None = None
-        self._closing: weakref.finalize[..., Any] | None = None
-
-    def __enter__(self) -> Arrays:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the open file."""
-        if self._closing is not None:
-            self._closing()
-        self._name, self._file, self._closing = "", None, None
-
-    def rows(self, block: Block) -> NDArray[np.float32]:
-        """Return the rows of a block, checked, with the errors of ``read_rows``."""
-        out = np.empty((len(block.keys), self.dim), dtype="<f4")
-        if len(out):
-            self._read(out, block.array, block.start, block.digest)
-        return out.astype(np.float32, copy=False)
-
-    def fill(self, out: NDArray[np.float32], here: Any, batch: tuple[str, int, int, str], there: Any) -> None:
-        """Write rows of a batch into rows of an array; a batch of a file that has not changed is checked once in a
-        process.
-
-        Args:
-            out: (N, D).
-            here: rows of it.
-            batch: array file, first row, number of rows, and checksum.
-            there: rows of the batch.
-
-        Raises:
-            BrokenFileError: as ``read_rows``.
-        """
-        array, start, count, digest = batch
-        whole = isinstance(there, slice) and (there.start, there.stop) == (0, count) and isinstance(here, slice)
-        if whole and len(out[here]) == count and out.dtype == np.dtype("<f4"):
-            self._read(out[here], array, start, digest, again=False)
-            return
-        rows = np.empty((count, self.dim), dtype="<f4")
-        self._read(rows, array, start, digest, again=False)
-        out[here] = rows[there]
-
-    def _read(self, out: NDArray[np.float32], array: str, start: int, digest: str, *, again: bool = True) -> None:
-        """Read and check contiguous rows."""
-        try:
-            file = self._opened(array)
-            file.seek(self._begin + start * self.dim * 4)  # not a memory map: see _opened
-            size = file.readinto(out.data.cast("B"))  # type: ignore[attr-defined]
-        except FileNotFoundError as error:
-            raise BrokenFileError("missing") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise BrokenFileError("no array") from error
-        if size != out.nbytes:
-            raise BrokenFileError("cut short")
-        state = os.fstat(file.fileno())
-        checked = state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size, start, digest
-        if not again and checked in _CHECKED:
-            return
-        if hashlib.sha256(out.data).hexdigest() != digest:
-            raise BrokenFileError("checksum differs")
-        if len(_CHECKED) >= _MOST:
-            _CHECKED.clear()
-        _CHECKED.add(checked)
-
-    def _opened(self, name: str) -> BinaryIO:
-        """Return the open file; not a memory map, so that of a file cut short the first blocks still read."""
-        if self._file is not None and self._name == name:
-            return self._file
-        self.close()
-        file = open(self._folder / name, "rb")  # noqa: SIM115
-        try:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise BrokenFileError("another array format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            if len(shape) != 2 or shape[1] != self.dim or fortran or dtype != np.dtype("<f4"):
-                raise BrokenFileError("an array of another type or width")
-        except BaseException:
-            file.close()
-            raise
-        self._name, self._file, self._begin = name, file, file.tell()
-        self._closing = weakref.finalize(self, file.close)  # also where a cycle of references is collected
-        return file
+        return arrays.rows(block.stretch)
 
 
 def list_shards(folder: Path) -> dict[str, tuple[int, int, int]]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.data.files import locked, write_whole
+from diptych.store.arrays import Arrays
 from diptych.store.folder import using
 from diptych.store.index import Index, Ints, Stat
-from diptych.store.places import Part, Placed, Rows, read_places, write_places
+from diptych.store.places import Numbers, Part, Placed, Rows, read_numbers, read_places, write_numbers, write_places
 from diptych.store.sealed import BrokenFileError, Damage
 from diptych.store.shards import (
-    Arrays,
     Block,
     list_blocks,
     list_shards,
@@ -107,7 +107,7 @@ class SpaceShards:
                         again, self._index = True, Index()  # another process wrote the shard since the look
                         break
                     try:
-                        values[here] = arrays.rows(block)[there]
+                        values[here] = arrays.rows(block.stretch)[there]
                         stored[part] = True
                     except BrokenFileError as error:
                         lost.append((block, str(error)))
@@ -134,6 +134,16 @@ class SpaceShards:
             parts.append(Part(block, _run(part), _run(rows[part])))
         with using(self._store):
             write_places(self._pools, source, parts, len(keys), len({*keys}))
+
+    def noted(self, source: str) -> dict[str, Numbers]:
+        """Return numbers of a block and of those behind it, by source; see ``store.places``."""
+        return read_numbers(self._pools, source)
+
+    def note(self, numbers: Mapping[str, Numbers]) -> None:
+        """Write numbers of blocks that follow each other, by source."""
+        if not self._read_only:
+            with using(self._store):
+                write_numbers(self._pools, numbers)
 
     def _block(self, index: Index, number: int) -> Block | None:
         """Return a block with its keys; None where its shard is no longer what the index says."""

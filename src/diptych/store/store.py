@@ -23,7 +23,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,11 @@ from diptych.core import UsageError
 from diptych.data.files import remove_stale_drafts, write_whole
 from diptych.store.folder import read_facts, settle, space_id, using
 from diptych.store.index import Index
-from diptych.store.places import Placed
-from diptych.store.plans import Batch, name_batches, read_plans, verify_plans
+from diptych.store.places import Numbers, Placed
+from diptych.store.plans import HEX, Batch, check_keys, name_batches, read_plans, verify_plans
 from diptych.store.sealed import Damage, seal
 from diptych.store.shards import Block, verify_shards
 from diptych.store.space_shards import SpaceShards
-
-_HEX, _DIGITS = re.compile(r"[0-9a-f]{8,128}"), re.compile(r"[0-9a-f]*")
 
 NAMED = 5
 """Damaged files that the log names, of all that one store meets."""
@@ -138,7 +135,7 @@ class Store:
             (N, D) float32 values, zero where not found, and (N,) found. Every row was checked against its block's
             checksum.
         """
-        _check(keys)
+        check_keys(keys)
         return self._of(space).read(keys)
 
     def placed(self, space: str, source: str) -> Placed | None:
@@ -155,9 +152,17 @@ class Store:
         """
         self._of(space).place(source, keys)
 
+    def noted(self, space: str, source: str) -> Mapping[str, Numbers]:
+        """Return what ``note`` noted of blocks of which this is the first source; {} where it is nothing."""
+        return self._of(space).noted(source)
+
+    def note(self, space: str, numbers: Mapping[str, Numbers]) -> None:
+        """Note numbers of the pairs of blocks that follow each other, by source, which vectors alone decide."""
+        self._of(space).note(numbers)
+
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether they have vectors; (N,). Nothing is read: ``get`` may still find a damaged block."""
-        _check(keys)
+        check_keys(keys)
         known: NDArray[np.bool_] = self._of(space).index().find(keys)[0] >= 0
         return known
 
@@ -184,7 +189,7 @@ class Store:
             twice may have been answered by its last plan only, and because two processes at the same work then meet in
             the middle.
         """
-        _check(keys)
+        check_keys(keys)
         self._may_write()
         wanted_keys = set(keys if within is None else within)
         shards = self._of(space)
@@ -229,7 +234,7 @@ class Store:
         Raises:
             UsageError: the values have another shape, or the store is read-only.
         """
-        _check(batch.keys)
+        check_keys(batch.keys)
         self._may_write()
         broken = dict(failed or {})
         keys = tuple(k for k in batch.keys if k not in broken)
@@ -253,7 +258,7 @@ class Store:
     def verify(self) -> list[Damage]:
         """Check every file of every space and change nothing."""
         damages: list[Damage] = []
-        for space in sorted(p.name for p in self.folder.iterdir() if p.is_dir() and _HEX.fullmatch(p.name)):
+        for space in sorted(p.name for p in self.folder.iterdir() if p.is_dir() and HEX.fullmatch(p.name)):
             folder, facts = self.folder / space, read_facts(self.folder / space)
             if facts is None:
                 damages.append(Damage(folder / "space.json", "missing, or not the facts of this space"))
@@ -264,7 +269,7 @@ class Store:
     def _of(self, space: str) -> SpaceShards:
         if space not in self._shards:
             if space not in self._dims:
-                facts = read_facts(self.folder / space) if _HEX.fullmatch(space) else None
+                facts = read_facts(self.folder / space) if HEX.fullmatch(space) else None
                 if facts is None:
                     raise UsageError(
                         f"The embedding cache {self.folder} has no space {space!r}: make it with Store.space(facts)."
@@ -287,12 +292,3 @@ class Store:
                 f"The embedding cache {self.folder} is open for reading only: open it for writing, or name another "
                 f"folder."
             )
-
-
-def _check(keys: Sequence[str]) -> None:
-    lengths = {*map(len, keys)}
-    if not keys or (min(lengths) >= 8 and max(lengths) <= 128 and _DIGITS.fullmatch("".join(keys))):
-        return
-    for key in keys:
-        if not _HEX.fullmatch(key):
-            raise UsageError(f"{key!r} is no key: keys are 8 to 128 lower-case hexadecimal digits of a content hash.")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
 from diptych.backbones.engines.runtimes.report import read_report
 from diptych.core import DiptychError, MissingExtra, Run, UsageError
 from diptych.core.run import SilentProgress
+from diptych.data.files import locked
 from diptych.features.embed import embed
 from tests.support.encoders import Photos
 
@@ -206,6 +208,58 @@ def test_exports_and_turns_of_the_race_move_a_bar_which_a_second_run_does_not_sh
     assert counted.count == total == 1 + parity.MOST
     Engines(tmp_path, "onnx").runner(small, Run(progress=bar))
     assert len(bars) == 1
+
+
+@pytest.mark.parametrize(
+    ("takes", "turns"),
+    [
+        ([[9, 1, 1, 1, 1, 1, 1, 1, 1], [9, 2, 2, 2, 2, 2, 2, 2, 2]], 4),
+        ([[9, 3, 1, 1, 1, 1, 1, 1, 1], [1, 2, 2, 2, 2, 2, 2, 2, 2]], 5),
+        ([[9, 1, 2, 1, 2, 1, 2, 1, 2], [9, 2, 1, 2, 1, 2, 1, 2, 1]], parity.MOST),
+        ([[1.01] * 9, [1] * 9], parity.MOST),
+    ],
+)
+def test_a_race_goes_on_until_it_has_a_clear_winner(
+    takes: list[list[float]], turns: int, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, runs = [0.0], [0, 0]
+    monkeypatch.setattr(parity, "_clock", lambda: lambda: now[0])
+    monkeypatch.setattr(parity, "LONG", 1000.0)
+    monkeypatch.setattr(parity, "_reading", lambda encoder: lambda x: None)
+
+    def contender(number: int) -> Any:
+        def run(*given: Any) -> None:
+            now[0] += takes[number][runs[number]]
+            runs[number] += 1
+
+        return run
+
+    monkeypatch.setattr(parity, "rows", contender(0))
+    parity.measured_speeds(small, [contender(1)])
+    assert runs == [turns, turns]
+
+
+def test_a_second_process_waits_for_the_race_of_the_first_and_makes_nothing(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / engine.LOCK):
+            first = pool.submit(Engines(tmp_path).runner, small, Run())
+            with pytest.raises(TimeoutError):
+                first.result(timeout=0.5)
+            assert not list(tmp_path.glob("*/facts.json"))
+        assert first.result() is not None
+    monkeypatch.setattr(export, "make", None)
+    monkeypatch.setattr(export, "race", None)
+    assert Engines(tmp_path).runner(small, Run()) is not None
+
+
+def test_without_a_lock_nobody_waits(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> Any:
+        raise PermissionError(13, "no locks here", str(path))
+
+    monkeypatch.setattr(engine, "locked", refused)
+    assert Engines(tmp_path).runner(small, Run()) is not None
 
 
 def test_small_photos_are_decoded_and_resized_where_they_are_timed(small: Small) -> None:

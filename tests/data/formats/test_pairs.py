@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core import DataError, UnreadableItem, UsageError
+from diptych.core.blocks import blocks
 from diptych.data.format import Request
 from diptych.data.formats.pairs import PAIRS, open_pairs
 from tests.support.image_files import photo
@@ -79,3 +80,19 @@ def test_not_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"filepath,title\n\xff,a\n")
     with pytest.raises(DataError, match="is damaged"):
         list(open_pairs(tmp_path / "t.csv"))
+
+
+def test_the_source_of_rows_tells_texts_and_the_state_of_each_picture(tmp_path: Path) -> None:
+    for i in range(5):
+        photo(tmp_path / f"pictures/{i}.png", size=(7, 5))
+    stream = open_pairs(table(tmp_path))
+    pairs = list(stream)
+    sources = [stream.source(pairs), stream.source(pairs[1:]), open_pairs(table(tmp_path), texts="id").source([])]
+    sources.append(open_pairs(table(tmp_path), texts="id").source(list(open_pairs(table(tmp_path), texts="id"))))
+    assert len({*sources}) == 4
+    assert open_pairs(table(tmp_path)).source(pairs) == sources[0]
+    photo(tmp_path / "pictures/3.png", size=(9, 5))
+    assert stream.source(pairs) != sources[0]
+    assert [block.source for block in blocks(stream)] == [stream.source(pairs)]
+    (tmp_path / "pictures/3.png").unlink()
+    assert stream.source(pairs) == ""

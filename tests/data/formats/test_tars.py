@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from dataclasses import replace
 from itertools import islice
@@ -239,3 +240,24 @@ def test_items_say_what_they_lack() -> None:
         item.text("bin")
     with pytest.raises(UnreadableItem, match=r"0\.tar!a\.jpg: not a picture"):
         TarItem("0.tar!a", {"jpg": b"words"}).image()
+
+
+def test_the_source_of_items_tells_tars_positions_and_members(tmp_path: Path) -> None:
+    pattern = shards(tmp_path)
+    stream = open_tars(pattern)
+    pairs = list(stream)
+    assert stream.source(pairs) == "", "they were written just now"
+    for path in tmp_path.glob("*.tar"):
+        os.utime(path, (1, 1))
+    sources = [stream.source(some) for some in (pairs, pairs[1:], pairs[:5], pairs[:6])]
+    sources.append(replace(stream, endings=frozenset(("png", "txt"))).source(pairs))
+    assert all(sources)
+    assert len({*sources}) == 5
+    assert str(tmp_path / "00002.tar") in sources[0]
+    assert str(tmp_path / "00002.tar") not in sources[2]
+    assert stream.source(pairs) == sources[0]
+    os.utime(tmp_path / "00001.tar", (2, 2))
+    assert stream.source(pairs) != sources[0]
+    assert stream.source(pairs[:4]) == open_tars(pattern).source(pairs[:4])
+    (tmp_path / "00001.tar").unlink()
+    assert stream.source(pairs) == ""

@@ -1,16 +1,29 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from diptych.data.words import near_texts
-from diptych.data.words.near_texts import BANDS, ROWS, band_hashes, exact_hash, words_of
+from diptych.data.words.near_texts import BANDS, ROWS, band_hashes, exact_hashes, joined_words, words_of
 
 
 def test_marks_and_case_do_not_matter_and_order_does() -> None:
-    assert exact_hash(words_of("A dog, running!")) == exact_hash(words_of("a DOG running"))
-    assert exact_hash(words_of("a dog runs")) != exact_hash(words_of("runs a dog"))
-    assert exact_hash(["a"]) % 2 == 0
+    hashes = exact_hashes(
+        [*map(joined_words, ("A dog, running!", "a DOG running", "a dog runs", "runs a dog", "a", ""))]
+    )
+    assert hashes[0] == hashes[1]
+    assert len({*hashes.tolist()}) == 5
+    assert not (hashes & np.uint64(1)).any()
+
+
+def test_words_of_an_ascii_text_are_those_of_a_pattern() -> None:
+    rng = np.random.default_rng(0)
+    for text in ("".join(map(chr, rng.integers(0, 128, 40))) for _ in range(200)):
+        words = re.findall(r"[^\W_]+", text.lower())
+        assert (words_of(text), joined_words(text)) == (words, " ".join(words))
+    assert joined_words("Caf\u00e9 noir, ok") == "caf\u00e9 noir ok"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,24 @@ def test_the_tower_is_asked_about_every_text_of_a_mixed_chunk() -> None:
     assert [i for i, rules in enumerate(judged(texts, near=False)) if rules] == [i for i in range(60) if i % 7 == 3]
 
 
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("A dog runs. A dog runs.", True),
+        ("a dog runs; A DOG, runs", True),
+        ("...a dog runs", False),
+        ("a dog runs!!!", False),
+        ("a dog. a cat", False),
+        ("\u72d7\u5728\u8dd1\u3002\u72d7\u5728\u8dd1", True),
+        ("caf\u00e9 noir? Caf\u00e9 noir.", True),
+        (". ! ?", False),
+        ("", False),
+    ],
+)
+def test_repeated_sentences_are_those_between_marks(text: str, repeats: bool) -> None:
+    assert ("repeated" in CaptionChecks(least_words=0).rules("a.jpg", text)) == repeats
+
+
 def test_phrases_are_whole_words(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("Here is a caption\n\n")
     texts = ["Sure! Here is a caption: a boat", "here is a captions list"]

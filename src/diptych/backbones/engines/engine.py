@@ -7,7 +7,8 @@ Torch is imported only for an export.
            <fingerprint>-<runtime>-<version>-<precision>-<processor>/facts.json        what was measured here, or why it
                                                                                        is not used
 
-A folder is written under another name and renamed, so of processes that export one encoder at once, the first counts.
+A folder is written under another name and renamed. One process at a time exports and times, by the lock ``race.lock``,
+and the others take what it wrote; where no lock can be taken, the first that writes counts.
 A runtime is used only where its vectors keep the bound to torch's float32 vectors on fixed pictures or sentences, each
 alone and all together. Of these, the fastest in a measurement at export runs. Otherwise torch runs, and the reason is
 reported.
@@ -18,7 +19,8 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +31,7 @@ from diptych.backbones.engines.runtimes.openvino import openvino_version
 from diptych.backbones.engines.runtimes.report import RuntimeReport, read_report, torch_version
 from diptych.backbones.engines.runtimes.torch_weights import TorchRunner
 from diptych.core import Encoder, MissingExtra, Runner, UsageError
+from diptych.data.files import locked
 
 if TYPE_CHECKING:
     from diptych.core import Run
@@ -45,6 +48,7 @@ CANDIDATES = {
 LOWER = {"int8": "bf16", "bf16": "fp32"}
 """Precision -> the next one to use where it does not keep its bound, or is not faster."""
 RUNTIME_OF = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
+LOCK = "race.lock"
 CLEARLY = 1.05
 """A runtime must be so much faster to be taken before one that is named earlier: near ties do not fall by chance."""
 
@@ -185,22 +189,42 @@ class Engines:
     ) -> list[tuple[RuntimeReport, str, str]]:
         """Return the reports of the candidates of one precision; missing ones are exported and timed in one race."""
         folders = [self._folder(encoder, *c) for c in candidates]
-        stored = [read_report(folder) for folder in folders]
-        reports = [report for report in stored if report is not None and report.settled]
+        reports = [report for report in map(read_report, folders) if report is not None and report.settled]
         if len(reports) < len(candidates):
-            from diptych.backbones.engines.export import make, race
-            from diptych.backbones.engines.parity import MOST
-
             if encoder.fingerprint not in self._announced:
                 self._announced.add(encoder.fingerprint)
                 self._remark(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
-            reports = []
-            with run.track(f"time runtimes of the {encoder.modality} encoder", len(candidates) + MOST) as bar:
-                for report, folder, c in zip(stored, folders, candidates, strict=True):
-                    reports.append(report or make(encoder, folder, *c))
-                    bar.advance()
-                reports = race(encoder, [(r, *c) for r, c in zip(reports, candidates, strict=True)], bar.advance)
+            with _one_at_a_time(self.folder):
+                reports = _raced(encoder, folders, candidates, run)
         return [(report, *c) for report, c in zip(reports, candidates, strict=True)]
+
+
+def _raced(
+    encoder: Encoder[Any], folders: Sequence[Path], candidates: Sequence[tuple[str, str]], run: Run
+) -> list[RuntimeReport]:
+    """Return the report of each candidate, from its folder where another process has put it there."""
+    from diptych.backbones.engines.export import make, race
+    from diptych.backbones.engines.parity import MOST
+
+    reports = []
+    with run.track(f"time runtimes of the {encoder.modality} encoder", len(candidates) + MOST) as bar:
+        for folder, c in zip(folders, candidates, strict=True):
+            reports.append(read_report(folder) or make(encoder, folder, *c))
+            bar.advance()
+        return race(encoder, [(r, *c) for r, c in zip(reports, candidates, strict=True)], bar.advance)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process of this machine export and time at a time: two that race measure each other, and do all twice.
+
+    Where no lock can be taken, as in a folder that is read-only, nobody waits.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / LOCK))
+        yield
 
 
 def kind_of(engine: str) -> Kind:

@@ -20,7 +20,11 @@ from diptych.backbones.sources.selftest import SENTENCE, picture
 from diptych.core import Encoder, Inputs
 
 LEAST, MOST, LONG = 3, 9, 12.0
-"""Timed turns of all forwards, and the seconds after which no further one starts."""
+"""Timed turns of all forwards, and the seconds after which no further one starts. The race ends before, from ``LEAST``
+turns on, where ``AGREED`` turns in a row had the same winner by ``CLEARLY``.
+"""
+AGREED, CLEARLY = 3, 1.05
+"""Turns, and how many times as fast as the others the winner of each is."""
 TIMED = 16
 """Items of a turn."""
 TEXTS = (
@@ -140,8 +144,9 @@ def measured_speeds(
 ) -> list[Speed]:
     """Return the speed of each forward relative to torch's float32, on 16 fixed items.
 
-    All forwards run in interleaved turns, of which the fastest counts. ``advance`` is called with the number of turns
-    that are over, and at the end with those that are not needed: MOST in all.
+    All forwards run in interleaved turns, of which the fastest counts. There are few turns where one is clearly the
+    fastest, and more where two are near each other. ``advance`` is called with the number of turns that are over, and
+    at the end with those that are not needed: MOST in all.
 
     small_photos = (r + t) / (r + f): r seconds to decode and resize 16 JPEG files of 400 x 300 pixels in all cores,
     t of torch's forward and f of the runtime's.
@@ -157,12 +162,22 @@ def measured_speeds(
                 start = clock()
                 run(x)
                 seconds.append(clock() - start)
-        if turn + 1 >= LEAST and sum(map(sum, turns)) > LONG:
+        if turn + 1 >= LEAST and (_decided([turns[0], *turns[2:]]) or sum(map(sum, turns)) > LONG):
             advance(MOST - turn)
             break
         advance(1)
     plain, read, *ours = (min(turn, default=float("nan")) for turn in turns)
     return [Speed(plain / seconds, (read + plain) / (read + seconds)) for seconds in ours]
+
+
+def _decided(turns: Sequence[Sequence[float]]) -> bool:
+    """Return whether the same contender won the last ``AGREED`` turns clearly; the first turn, which opens runtimes,
+    does not count.
+    """
+    late = list(zip(*(seconds[1:] for seconds in turns), strict=True))[-AGREED:]
+    order = [sorted(range(len(turn)), key=turn.__getitem__) for turn in late]
+    clear = [turn[second] > CLEARLY * turn[first] for turn, (first, second, *_) in zip(late, order, strict=True)]
+    return len(late) == AGREED and all(clear) and len({first for first, *_ in order}) == 1
 
 
 def _reading(encoder: Encoder[Any]) -> Callable[[Any], Any]:

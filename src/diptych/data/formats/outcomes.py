@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Generic, Self, TypeVar
@@ -12,6 +16,8 @@ from diptych.core import UnreadableItem
 
 T = TypeVar("T")
 SHARD = 2**32
+SETTLED = 10.0
+"""Seconds after which a file that nobody wrote to is taken to hold what was read of it."""
 
 
 def usable(
@@ -75,6 +81,24 @@ class ShardStream(Generic[T]):
     def items(self, shard: str, skip: int) -> Generator[tuple[int, T | UnreadableItem], None, None]:
         """Yield (number, item or error) of the items of a file, from the number ``skip`` on."""
         raise NotImplementedError
+
+    def settled(self, positions: Sequence[int]) -> str:
+        """Return positions, and the paths and states of the files that hold them.
+
+        Returns:
+            "" where a file is none on this machine, or was written to less than ``SETTLED`` seconds ago: its items were
+            read before this look.
+        """
+        facts = [hashlib.sha256(repr([*positions]).encode()).hexdigest()]
+        try:
+            for number in range(positions[0] // SHARD, positions[-1] // SHARD + 1):
+                at = os.stat(self.shards[number])
+                if not stat.S_ISREG(at.st_mode) or time.time() - at.st_mtime < SETTLED:
+                    return ""
+                facts += [os.path.abspath(self.shards[number]), str(at.st_size), str(at.st_mtime_ns), str(at.st_ino)]
+        except (OSError, ValueError):
+            return ""
+        return "\0".join(facts)
 
     def seek(self, position: int) -> Self:
         """Return the stream that starts at ``position``."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -30,6 +31,8 @@ class PairItem:
         columns: captions, and perhaps their weights, for a training; {}: the text alone.
     """
 
+    content: ClassVar[None] = None
+    """The picture is in a file of its own, and takes no memory."""
     name: str
     title: str
     columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -108,6 +111,21 @@ class PairStream:
     def seek(self, position: int) -> PairStream:
         """Return the stream that starts at row ``position``."""
         return replace(self, start=position)
+
+    def source(self, pairs: Sequence[tuple[int, Any]]) -> str:
+        """Return a hash of texts, paths, and the state of each picture's file; "" where one is missing.
+
+        A changed picture is known by its size, time and inode, as in ``data.keys``.
+        """
+        digest = hashlib.sha256()
+        try:
+            for _, item in pairs:
+                at = os.stat(item.name)
+                facts = f"{item.name}\0{item.title}\0{at.st_size} {at.st_mtime_ns} {at.st_ino} {at.st_mode}\0"
+                digest.update(facts.encode("utf-8", "surrogateescape"))
+        except OSError:
+            return ""
+        return f"rows\0{digest.hexdigest()}"
 
     def _item(self, number: int, row: list[str], at: int, texts: Sequence[int]) -> PairItem | UnreadableItem:
         where = f"Row {number + 1} of {self.path}"

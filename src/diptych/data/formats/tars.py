@@ -134,6 +134,11 @@ class TarStream(ShardStream[TarItem]):
                 else:
                     yield number, item
 
+    def source(self, pairs: Sequence[tuple[int, Any]]) -> str:
+        """Return what tells some items: the tars that hold them, as ``settled``, and which members are read."""
+        files = self.settled([position for position, _ in pairs])
+        return files and "\0".join((files, str(self.max_member), *sorted(self.endings or ())))
+
     def seek(self, position: int) -> Self:
         """Return the stream that starts at ``position``.
 

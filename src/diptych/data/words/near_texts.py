@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 BANDS, ROWS = 8, 8
 Hashes = NDArray[np.uint64]
 _PLAIN = re.compile(r"[^\W_]+")
+_ASCII = bytes(ord(chr(i).lower()) if i < 128 and chr(i).isalnum() else ord(" ") for i in range(256))
+"""Letters and digits in lower case, and a blank for every other byte."""
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -45,9 +47,29 @@ def words_of(text: str) -> list[str]:
         ['一', '只', '狗', '好']
     """
     if text.isascii():
-        return _PLAIN.findall(text.lower())
+        return _blanked(text).split()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return (_PLAIN if max(folded) < "\u0300" else _word()).findall(folded)
+
+
+def joined_words(text: str) -> str:
+    """Return ``words_of`` with a blank between two words: no word of an English text is made for it.
+
+    Example:
+        >>> joined_words("Two dogs, one_ball!")
+        'two dogs one ball'
+    """
+    if not text.isascii():
+        return " ".join(words_of(text))
+    joined = _blanked(text)
+    while "  " in joined:
+        joined = joined.replace("  ", " ")
+    return joined.strip()
+
+
+def _blanked(text: str) -> str:
+    """Return an ASCII text in lower case with a blank for each mark: a third of the time of a pattern."""
+    return text.encode("ascii").translate(_ASCII).decode("ascii")
 
 
 @lru_cache(maxsize=1)
@@ -57,10 +79,10 @@ def _word() -> re.Pattern[str]:
     return re.compile(rf"{letter}+(?:[{marks}]+{letter}*)*|[^\W_][{marks}]*")
 
 
-def exact_hash(words: Sequence[str]) -> int:
-    """Return a 64-bit hash of words in their order; its lowest bit is 0."""
-    digest = hashlib.blake2b(" ".join(words).encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") & ~1
+def exact_hashes(texts: Sequence[str]) -> Hashes:
+    """Return (N,) hashes of the joined words of N texts; their lowest bits are 0."""
+    digests = [hashlib.blake2b(t.encode("utf-8", "surrogateescape"), digest_size=8).digest() for t in texts]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64) & ~np.uint64(1)
 
 
 def band_hashes(texts: Sequence[Sequence[str]]) -> Hashes:

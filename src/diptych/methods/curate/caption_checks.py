@@ -12,6 +12,7 @@ Ids are hashes of name and position, so which pair of a group stays is random, a
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,15 @@ from diptych.core.blocks import Block, blocks
 from diptych.core.ranges import at_least, check
 from diptych.data.images import SUFFIXES
 from diptych.data.sorted_runs import RunWriter
-from diptych.data.words.near_texts import Hashes, band_hashes, exact_hash, words_of
+from diptych.data.words.near_texts import Hashes, band_hashes, exact_hashes, joined_words
 from diptych.data.words.textfiles import read_text
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
 from diptych.features.pair_vectors import identities
 
+_MARKS = ".!?;\n"
+_ENDS = _MARKS + string.whitespace
+_SUFFIXES = tuple(SUFFIXES)
+_LONGEST = max(map(len, SUFFIXES))
 _SENTENCE = re.compile(r"[.!?;\n\u0964\u3002\uff01\uff0e\uff1b\uff1f\uff61]+")
 
 
@@ -78,7 +83,7 @@ class CaptionChecks(Curator):
         """The phrases as joined words; raises UsageError or DataError where the file cannot be read or has none."""
         if not self.phrases:
             return ()
-        lines = [" ".join(words_of(line)) for line in read_text(Path(self.phrases), "phrases").splitlines()]
+        lines = [joined_words(line) for line in read_text(Path(self.phrases), "phrases").splitlines()]
         found = tuple(dict.fromkeys(line for line in lines if line))
         if not found:
             raise DataError(f"{self.phrases} holds no phrase: give one per line.")
@@ -91,17 +96,17 @@ class CaptionChecks(Curator):
             name: of the item, usually the path of its picture.
             text: its text.
         """
-        return self._rules(name, text, words_of(text))
+        return self._rules(name, text, joined_words(text))
 
-    def _rules(self, name: str, text: str, words: Sequence[str]) -> tuple[str, ...]:
-        joined, parts = " ".join(words), [part for part in _SENTENCE.split(text) if part.strip()]
-        sentences = [s for s in (" ".join(words_of(part)) for part in parts) if s] if len(parts) > 1 else []
-        failed = (
-            ("short", len(words) < self.least_words),
-            ("echo", _names_file(name, text, words) or any(f" {e} " in f" {joined} " for e in self.echoes)),
-            ("repeated", len(set(sentences)) < len(sentences)),
-        )
-        return tuple(rule for rule, does in failed if does)
+    def _rules(self, name: str, text: str, joined: str) -> tuple[str, ...]:
+        failed = list[str]()
+        if (joined.count(" ") + 1 if joined else 0) < self.least_words:
+            failed.append("short")
+        if _names_file(name, text, joined) or (self.echoes and any(f" {e} " in f" {joined} " for e in self.echoes)):
+            failed.append("echo")
+        if _repeats(text):
+            failed.append("repeated")
+        return tuple(failed)
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> FirstOfTexts:
         """Count the texts that fail each rule, and note which pair is the first of each group of texts that do not.
@@ -151,25 +156,38 @@ class CaptionChecks(Curator):
     def _checked(self, backbone: Backbone, some: Block) -> tuple[list[tuple[str, ...]], Hashes, Hashes]:
         """Return the rules that each text fails by itself, (N, H) hashes of its words, and (N,) ids."""
         names, texts = some.names, some.texts()
-        words = [words_of(text) for text in texts]
-        failed = [self._rules(*of_one) for of_one in zip(names, texts, words, strict=True)]
+        joined = [joined_words(text) for text in texts]
+        failed = [self._rules(*of_one) for of_one in zip(names, texts, joined, strict=True)]
         if self.long:
             failed = [
                 (*rules, "long") if long else rules for rules, long in zip(failed, _long(backbone, texts), strict=True)
             ]
-        hashes = np.array([exact_hash(own) for own in words], dtype=np.uint64)[:, None]
+        hashes = exact_hashes(joined)[:, None]
         if self.near:
-            hashes = np.concatenate([hashes, band_hashes(words)], axis=1)
+            hashes = np.concatenate([hashes, band_hashes([text.split() for text in joined])], axis=1)
         return failed, hashes, identities(some)
 
 
-def _names_file(name: str, text: str, words: Sequence[str]) -> bool:
+def _repeats(text: str) -> bool:
+    """Return whether a sentence of a text occurs twice in it."""
+    core = text.rstrip(_ENDS)
+    if core.isascii() and not any(map(core.__contains__, _MARKS)):
+        return False  # as of most captions, which the pattern would be tried on at each letter
+    parts = [part for part in _SENTENCE.split(text) if part.strip()]
+    sentences = [s for s in map(joined_words, parts) if s] if len(parts) > 1 else []
+    return len(set(sentences)) < len(sentences)
+
+
+def _names_file(name: str, text: str, joined: str) -> bool:
     """Return whether a text is one file name, or the words of the name of its own file."""
+    said = text.strip()
+    if said[-_LONGEST:].lower().endswith(_SUFFIXES) and len(said.split()) == 1:
+        return True
     path = name.replace("\\", "/").rpartition("!")[2] or name
     stem = splitext(basename(path))[0]  # pathlib takes longer than all other rules
-    said = text.strip()
-    alone = said.lower().endswith(tuple(SUFFIXES)) and len(said.split()) == 1
-    return alone or (bool(words) and list(words) == words_of(stem))
+    if not joined or (stem.isascii() and len(joined) > len(stem)):  # its words are no longer than itself
+        return False
+    return joined == joined_words(stem)
 
 
 def _long(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.bool_]:
@@ -184,13 +202,20 @@ def _long(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.bool_]:
 
     out = np.zeros(len(texts), dtype=bool)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so few ranges hold texts of both kinds
-    pending = [range(len(texts))] if texts else []
+    pending, stop, step = list[tuple[range, bool]](), len(texts), 1
+    while stop:  # from the longest text on: of most chunks it is read, and so are the others
+        rows = range(max(0, stop - step), stop)
+        stop, step, refuses = rows.start, 4 * step, refused([texts[order[i]] for i in rows])
+        if not refuses:
+            pending.append((range(stop), False))
+            break
+        pending.append((rows, True))
     while pending:
-        rows = pending.pop()
-        if refused([texts[order[i]] for i in rows]):
+        rows, refuses = pending.pop()
+        if rows and (refuses or refused([texts[order[i]] for i in rows])):
             if len(rows) == 1:
                 out[order[rows.start]] = True
             else:
                 middle = rows.start + len(rows) // 2
-                pending += [range(rows.start, middle), range(middle, rows.stop)]
+                pending += [(range(rows.start, middle), False), (range(middle, rows.stop), False)]
     return out

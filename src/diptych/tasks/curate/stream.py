@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from diptych.core import DataError, Stream, UnreadableItem, UsageError
-from diptych.core.blocks import Block, Blocked, chunks
+from diptych.core.blocks import Block, Blocked, block_of, chunks
 from diptych.core.curate import NAMED
 from diptych.data.skipped import add_skipped
 from diptych.data.words.textlines import TextLines
@@ -154,7 +154,9 @@ class OnceInBlocks(Once):
 
 def outcome_blocks(stream: Stream[Any]) -> Iterator[Block]:
     """Yield the pairs of ``outcomes`` in blocks."""
-    return stream.blocks() if isinstance(stream, Blocked) else map(Block.of, chunks(outcomes(stream)))
+    if isinstance(stream, Blocked):
+        return stream.blocks()
+    return (block_of(stream, some) for some in chunks(outcomes(stream)))
 
 
 def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:

@@ -7,7 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,12 @@ def without(name: str) -> Iterator[None]:
 
 def openvino_version() -> str:
     """Return the version of OpenVINO without importing it; "" where it is not installed."""
+    return _version()
+
+
+@cache
+def _version() -> str:
+    """Look the version up once: a cold answer asks ten times, and each look goes through all that is installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
