@@ -31,7 +31,7 @@ def test_the_matrix_counts_true_classes_in_rows() -> None:
     assert list(made.to_pandas().columns) == ["path", "label", "truth"]
     with pytest.raises(UsageError, match="needs labelled data"):
         results(()).confusion_matrix()
-    with pytest.raises(AttributeError, match="where the data are labelled"):
+    with pytest.raises(AttributeError, match="have no true classes"):
         results(()).accuracy  # noqa: B018
 
 

@@ -75,7 +75,7 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     assert (one["fit"]["cached"], one["fit"]["accumulate"], one["fit"]["ema"]) == (True, 2, 0.5)
     records = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     losses = [r for r in records if "main/contrastive" in r]
-    assert [r["step"] for r in losses] == [2, 4, 6, 8, 10, 12]
+    assert [r["step"] for r in losses] == [1, 2, 4, 6, 8, 10, 12]
     assert losses[-1]["lr"] == pytest.approx(2e-3 * (0.1 + 0.9 * 1 / 4))
     assert {"scale", "gradient_norm/main", "samples_per_second"} <= losses[0].keys()
     recipe = tmp_path / "a" / "recipe.toml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import threading
 import time
@@ -266,16 +267,14 @@ def test_the_viewer_is_used_by_keyboard(open_page: Open) -> None:
     assert "side=1024" in sheet.locator("#large").get_attribute("src")
     for number in (2, 3, 4, 5):  # the last step waits for more answers
         sheet.keyboard.press("ArrowRight")
-        sheet.wait_for_function(
-            "n => document.getElementById('position').textContent.startsWith(n + ' of')", arg=number
-        )
+        sheet.locator("#position", has_text=re.compile(rf"^{number} of")).wait_for()
     sheet.keyboard.press("ArrowLeft")
     assert title.inner_text().startswith("4 of ")
     sheet.keyboard.press("r")
     sheet.locator('#viewer [data-mark="1"][aria-pressed="true"]').wait_for()
     sheet.keyboard.press("Escape")
     viewer.wait_for(state="hidden")
-    sheet.wait_for_function("document.activeElement.parentElement.matches('#tiles figure:nth-child(4)')")
+    sheet.locator("#tiles figure:nth-child(4) a.photo:focus").wait_for()
     assert sheet.locator("#tiles figure").nth(3).get_attribute("class") == "tile good"
 
 

@@ -55,7 +55,7 @@ def test_a_command_in_a_fork_has_its_exit_code_and_can_be_killed(tmp_path: Path)
     assert forked(["--version"], log, None, group=False, said=tmp_path / "said")[0] == 0
     assert "diptych" in (tmp_path / "said").read_text()
     assert forked(["classify"], log, None, group=True)[0] == 2
-    assert "Usage" in log.read_text()
+    assert "needs photos" in log.read_text()
     assert forked(["--version"], log, 0.0, group=True)[0] == -signal.SIGKILL
 
 

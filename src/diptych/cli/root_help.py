@@ -76,7 +76,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
 """Command that is written by hand, or one in such a group -> two calls for its help; declared verbs state their own."""
 MEANT: Mapping[str, str] = MappingProxyType({
     **dict.fromkeys(("find", "query", "retrieve"), "search"),
-    **dict.fromkeys(("label", "tag", "predict", "recognize", "zero-shot"), "classify"),
+    **dict.fromkeys(("label", "tag", "predict", "recognize"), "classify"),
     **dict.fromkeys(("embed", "embeddings", "features", "vectors"), "encode"),
     **dict.fromkeys(("train", "tune", "fine-tune", "fit"), "finetune"),
     **dict.fromkeys(("filter", "dedup", "deduplicate", "clean"), "curate"),
