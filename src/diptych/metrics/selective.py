@@ -101,6 +101,22 @@ def _check(confidence: NDArray[Any], correct: NDArray[Any]) -> None:
         )
 
 
+def check_enough(n: int, risk: float) -> None:
+    """Refuse a risk that n calibration photos cannot promise, whatever their losses are.
+
+    Raises:
+        UsageError: the risk is no share, or n is below 1 / risk - 1.
+
+    Example:
+        >>> check_enough(9, 0.1)
+    """
+    if not 0 < risk < 1:
+        raise UsageError(f"The risk must be in (0, 1), got {risk}: give a share such as 0.1.")
+    if 1 / (n + 1) > risk + 1e-12:
+        need = math.ceil(1 / risk - 1 - 1e-9)
+        raise UsageError(f"{n} calibration photos cannot promise a risk of {risk:g}: give {need} or more.")
+
+
 def risk_threshold(losses: NDArray[np.floating], thresholds: NDArray[np.floating], risk: float) -> float:
     """Return the least threshold at which a new item's expected loss is at most ``risk``.
 
@@ -127,16 +143,12 @@ def risk_threshold(losses: NDArray[np.floating], thresholds: NDArray[np.floating
         >>> risk_threshold(losses, np.array([0.0, 0.5, 0.9]), 0.3)
         0.5
     """
-    if not 0 < risk < 1:
-        raise UsageError(f"The risk must be in (0, 1), got {risk}: give a share such as 0.1.")
     if losses.ndim != 2 or not len(losses) or losses.shape[1] != len(thresholds):
         raise DataError(f"Losses are (items, thresholds) with at least one item, got {losses.shape}.")
     if not (losses >= 0).all() or not (losses <= 1).all() or (np.diff(losses, axis=1) > 1e-12).any():
         raise DataError("A loss must be in [0, 1] and must not rise with the threshold.")
     n = len(losses)
-    if 1 / (n + 1) > risk + 1e-12:
-        need = math.ceil(1 / risk - 1 - 1e-9)
-        raise UsageError(f"{n} calibration photos cannot promise a risk of {risk:g}: give {need} or more.")
+    check_enough(n, risk)
     bounded = (losses.sum(axis=0) + 1) / (n + 1) <= risk + 1e-12
     first = len(thresholds) - int(np.argmin(bounded[::-1])) if not bounded.all() else 0
     return float(thresholds[first]) if first < len(thresholds) else math.inf

@@ -14,7 +14,7 @@ from diptych.core import DataError, FittedSegmenter, Run, Table
 from diptych.core.void import WIDE, void_of
 from diptych.data.images import need_size
 from diptych.data.words.classnames import tidy
-from diptych.metrics.selective import risk_threshold, wrong_pixels
+from diptych.metrics.selective import check_enough, risk_threshold, wrong_pixels
 from diptych.tasks.label_maps.question import Question
 
 THRESHOLDS = np.linspace(0, 1, 1001, dtype=np.float32)
@@ -86,6 +86,7 @@ def promise(
     column = table.columns.get("mask")
     if column is None or column.kind != "mask" or len(table) == 0:
         raise DataError("The calibration photos have no label maps: give photos with masks.")
+    check_enough(len(table), risk)  # before minutes of segmenting
     positions = _positions(labels, asked)
     unknown, void = void_of(len(asked.classes)), void_of(len(labels))
     certain = replace(asked, threshold=0.0, rest=unknown)  # also refuses cosines
