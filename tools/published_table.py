@@ -181,7 +181,12 @@ def _step(slug: str) -> str:
     if "why" in step:
         return f"none; {step['why']}"
     each = f"{step['seconds']:.3g} seconds and {step['memory_gib']:.1f} GiB for {number_of(step['batch'], 'item')}"
-    busy = f" (beside other work, at a load of {step['load']:.0f})" if step.get("load", 0) > BUSY else ""
+    load = step.get("load", 0.0)  # null: it was not noted
+    busy = (
+        ""
+        if load is not None and load <= BUSY
+        else f" (beside other work{f', at a load of {load:.0f}' if load else ''})"
+    )
     return f"{each}{busy}, by `diptych {step['command']}`"
 
 
