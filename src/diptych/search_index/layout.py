@@ -20,7 +20,7 @@ def laid_out(vectors: Vectors, seed: int = 0) -> NDArray[np.float64]:
     """Return (n, 2) places in [0, 1], whose extremes in both directions are 0 and 1.
 
     Near places mean vectors that are alike; how far groups lie from each other means little. The time grows as n log n:
-    some 10 seconds for 2,000 vectors on a core.
+    some 15 seconds for 2,000 vectors on a core.
 
     Args:
         vectors: (n, D), finite.

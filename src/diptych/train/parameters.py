@@ -110,8 +110,8 @@ def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
     beside = folder.with_name(f"{folder.name}.training")
     if any(beside.glob("training-*/checkpoints/*")):
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
-    kept = checkpointed(beside, resume=True, workers=workers)
-    with kept, announced(warnings.warn, "the same command goes on from there"):
+    block = checkpointed(beside, resume=True, workers=workers)
+    with block, announced(warnings.warn, "the same command goes on from there"):
         yield
     shutil.rmtree(beside, ignore_errors=True)
 

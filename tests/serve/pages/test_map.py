@@ -37,21 +37,21 @@ def opened(folder: Path, count: int, kinds: int = 2) -> Index:
 
 def test_every_photo_has_a_place_and_a_colour(tmp_path: Path) -> None:
     with opened(tmp_path / "index", 30) as source:
-        found = drawn(source)
-    assert sorted(int(p.tile.name.removesuffix(".jpg")) for p in found.places) == list(range(30))
-    assert all(0 <= p.x <= SIZE[0] and 0 <= p.y <= SIZE[1] for p in found.places)
-    assert (found.column, found.kinds, found.entries) == ("label", ("kind 0", "kind 1"), 30)
-    assert all(p.kind == int(p.tile.name.removesuffix(".jpg")) % 2 for p in found.places)
-    cells = [(p.x // CELL, p.y // CELL) for p in found.places if p.shown]
-    assert len(set(cells)) == len(cells) == len({(p.x // CELL, p.y // CELL) for p in found.places})
-    assert all((p.x % CELL, p.y % CELL) == (CELL / 2, CELL / 2) for p in found.places if p.shown)
+        result = drawn(source)
+    assert sorted(int(p.tile.name.removesuffix(".jpg")) for p in result.places) == list(range(30))
+    assert all(0 <= p.x <= SIZE[0] and 0 <= p.y <= SIZE[1] for p in result.places)
+    assert (result.column, result.kinds, result.entries) == ("label", ("kind 0", "kind 1"), 30)
+    assert all(p.kind == int(p.tile.name.removesuffix(".jpg")) % 2 for p in result.places)
+    cells = [(p.x // CELL, p.y // CELL) for p in result.places if p.shown]
+    assert len(set(cells)) == len(cells) == len({(p.x // CELL, p.y // CELL) for p in result.places})
+    assert all((p.x % CELL, p.y % CELL) == (CELL / 2, CELL / 2) for p in result.places if p.shown)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_small_index_is_drawn_too(tmp_path: Path, count: int) -> None:
     with opened(tmp_path / "index", count) as source:
-        found = drawn(source)
-    assert (len(found.places), found.column) == (count, "")
+        result = drawn(source)
+    assert (len(result.places), result.column) == (count, "")
 
 
 def test_a_large_index_is_drawn_from_all_over_and_many_kinds_have_no_colour(
@@ -61,11 +61,11 @@ def test_a_large_index_is_drawn_from_all_over_and_many_kinds_have_no_colour(
     with opened(tmp_path / "index", 100, kinds=40) as source:
         coloured = drawn(source)
         monkeypatch.setattr(photo_map, "FEW", 11)
-        found = drawn(source)
+        result = drawn(source)
     assert {p.kind for p in coloured.places} == {None, *range(7)}
-    numbers = sorted(int(p.tile.name.removesuffix(".jpg")) for p in found.places)
-    assert (len(numbers), numbers[0], numbers[-1], found.entries) == (12, 0, 99, 100)
-    assert (found.column, {p.kind for p in found.places}) == ("", {None})
+    numbers = sorted(int(p.tile.name.removesuffix(".jpg")) for p in result.places)
+    assert (len(numbers), numbers[0], numbers[-1], result.entries) == (12, 0, 99, 100)
+    assert (result.column, {p.kind for p in result.places}) == ("", {None})
 
 
 def test_a_cell_shows_the_point_in_its_middle() -> None:
@@ -79,8 +79,8 @@ def client(colours: Path, tmp_path: Path, model: ServedModel) -> Iterator[TestCl
     shutil.copytree(colours, tmp_path / "photos")
     index(open_records(str(tmp_path / "photos")), ColourBackbone(), Run(), tmp_path / "mine")
     content = Content((model,), {"mine": open_index(tmp_path / "mine", [model])})
-    with TestClient(server(Settings(), content), base_url="http://127.0.0.1", follow_redirects=True) as found:
-        yield found
+    with TestClient(server(Settings(), content), base_url="http://127.0.0.1", follow_redirects=True) as opened_client:
+        yield opened_client
 
 
 def page(client: TestClient) -> str:
@@ -100,13 +100,13 @@ def test_the_page_links_each_photo_and_alike_ones_are_found_together(client: Tes
     assert len(places) == 90
     assert "on a map" in client.get("/").text
     red = [number for number, folder in places if folder == "red"]
-    found = client.get("/alike", params=[("index", "mine"), *(("entry", n) for n in red[:5])])
-    assert found.status_code == 200
-    shown = re.findall(r'class="name" title="[^"]*/(\w+)/[^"/]+"', found.text)
+    result = client.get("/alike", params=[("index", "mine"), *(("entry", n) for n in red[:5])])
+    assert result.status_code == 200
+    shown = re.findall(r'class="name" title="[^"]*/(\w+)/[^"/]+"', result.text)
     assert shown[:8] == ["red"] * 8
     for params, code, says in (
         ([("entry", "999999")], 404, "has no picture 999999"),
-        ([], 400, "entry must be the number"),
+        ([], 400, "No photos are chosen"),
         ([("entry", "x")], 400, "entry must be the number"),
         ([("entry", red[0]), ("index", "nowhere")], 404, "is not served"),
     ):

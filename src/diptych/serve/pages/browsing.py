@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -32,18 +32,24 @@ HIGHEST = 0.95
 
 def browsed(index: AnyIndex, state: State) -> Found:
     """Return what a page without a query shows of an open index."""
-    conditions = [Condition.parse(text) for text in state.conditions()]
-    slots: range | NDArray[np.int64] = range(len(index.vectors("image")))
-    # the first ones of a large index: a condition may be met by few of many, and a database numbers slots anyhow
-    if conditions or isinstance(index, DatabaseIndex):
-        slots = next(iter(index.slots_where("image", conditions)), np.zeros(0, dtype=np.int64))
-    spread = np.linspace(0, max(len(slots) - 1, 0), min(PHOTOS, len(slots))).round().astype(np.int64)
-    rows = index.located("image", [int(slots[i]) for i in spread], conditions)
+    rows = spread(index, PHOTOS, [Condition.parse(text) for text in state.conditions()])
     entries = index.entries(rows[:, 0].tolist())
     return Found(
         tuple(Tile.of(number, entry) for number, entry in entries.items()), columns=index.columns(), entries=len(index),
         facets=facets(index, state), slider=slider(index), examples=examples(entries.values()),
     )  # fmt: skip
+
+
+def spread(index: AnyIndex, most: int, conditions: Sequence[Condition] = ()) -> NDArray[np.int64]:
+    """Return (n, 3) places of at most so many pictures from all over an index, see ``located``; of those that meet
+    conditions, and of a database, from among the first ones.
+    """
+    slots: range | NDArray[np.int64] = range(len(index.vectors("image")))
+    # the first ones of a large index: a condition may be met by few of many, and a database numbers slots anyhow
+    if conditions or isinstance(index, DatabaseIndex):
+        slots = next(iter(index.slots_where("image", conditions)), np.zeros(0, dtype=np.int64))
+    chosen = np.linspace(0, max(len(slots) - 1, 0), min(most, len(slots))).round().astype(np.int64)
+    return index.located("image", [int(slots[i]) for i in chosen], conditions)
 
 
 def slider(index: AnyIndex) -> Slider:

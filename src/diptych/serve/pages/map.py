@@ -12,11 +12,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Template
 from numpy.typing import NDArray
 
-from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.layout import laid_out
 from diptych.search_index.opening import AnyIndex, index_at
 from diptych.serve.names import Recent
-from diptych.serve.pages.state import State, packed
+from diptych.serve.pages.browsing import spread
+from diptych.serve.pages.state import State, entry_numbers, packed
 from diptych.serve.pages.tiles import Tile
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
@@ -73,11 +73,7 @@ class Drawn:
 
 def drawn(index: AnyIndex) -> Drawn:
     """Lay out the pictures of an open index."""
-    slots: range | NDArray[np.int64] = range(len(index.vectors("image")))
-    if isinstance(index, DatabaseIndex):
-        slots = next(iter(index.slots_where("image", [])), np.zeros(0, dtype=np.int64))
-    spread = np.linspace(0, max(len(slots) - 1, 0), min(MOST, len(slots))).round().astype(np.int64)
-    rows = index.located("image", [int(slots[i]) for i in spread], [])
+    rows = spread(index, MOST)
     entries = index.entries(rows[:, 0].tolist())
     rows = rows[[number in entries for number in rows[:, 0].tolist()]]
     x = laid_out(np.asarray(index.vectors("image")[rows[:, 1]], dtype=np.float32))
@@ -145,9 +141,9 @@ class PhotoMap:
         if task is None or (task.done() and task.exception() is not None):
             task = self._kept.put(key, asyncio.create_task(self._draw(served)))
         await asyncio.wait([task], timeout=1.0)
-        found = task.result() if task.done() else None  # raises what ended the drawing
+        drawing = task.result() if task.done() else None  # raises what ended the drawing
         text = self._template.render(
-            map=found, size=SIZE, cell=CELL, current=served.name, indexes=list(self.search.indexes), tag=self._tag
+            map=drawing, size=SIZE, cell=CELL, current=served.name, indexes=list(self.search.indexes), tag=self._tag
         )
         return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
@@ -158,11 +154,11 @@ class PhotoMap:
     async def like(self, request: Request) -> Response:
         """Go to the photos that are most like several ones together: like the mean of their vectors."""
         given = request.query_params
-        texts = given.getlist("entry")
-        if not 0 < len(texts) <= MOST or not all(text.isdecimal() and len(text) < 19 for text in texts):
-            raise Refusal(400, f"entry must be the number of an entry, once to {MOST} times.")
+        numbers = entry_numbers(given.getlist("entry"), MOST)
+        if not numbers:
+            raise Refusal(400, "No photos are chosen: give the number of each as entry.")
         index = self.search.index(given.get("index", "")[:200])
-        vector = await self.search.service.thread(_mean, index, list(dict.fromkeys(map(int, texts))))
+        vector = await self.search.service.thread(_mean, index, numbers)
         return RedirectResponse(State(index=index.name).address(picture=packed(vector)), 303)
 
     def router(self) -> APIRouter:

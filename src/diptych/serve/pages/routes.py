@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from importlib.resources import files
@@ -22,7 +22,7 @@ from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, text_of
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
 from diptych.serve.pages.map import PhotoMap
-from diptych.serve.pages.state import MOST, State, packed
+from diptych.serve.pages.state import MOST, State, entry_numbers, packed
 from diptych.serve.pages.tiles import Found
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Service
@@ -50,7 +50,7 @@ class Page:
 
     def __init__(self, service: Service, search: Search, reports: Mapping[str, Path]) -> None:
         self.service, self.search, self.finding, self.reports = service, search, Finding(search), reports
-        loader = DictLoader({name: _asset(f"serve/{name}") for name in ("search.html", "map.html")})
+        loader = DictLoader({name: _asset(f"serve/{name}") for name in ("head.html", "search.html", "map.html")})
         pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         self._template = pages.get_template("search.html")
         self._style = _asset("report.css") + _asset("serve/page.css")
@@ -110,7 +110,7 @@ class Page:
             texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
         fields, script = dict(texts), "application/json" in request.headers.get("accept", "")
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
-        said, numbers = fields.get("right", ""), _numbers([value for name, value in texts if name == "entry"])
+        said, numbers = fields.get("right", ""), entry_numbers([value for name, value in texts if name == "entry"])
         if said not in ("1", "0", "") or not numbers:
             raise Refusal(400, "A mark has one entry or several, and right, which is 1, 0 or empty.")
         try:
@@ -132,7 +132,7 @@ class Page:
         """
         given = request.query_params
         state = State.read(dict(parse_qsl(given["state"])) if "state" in given else given)
-        if chosen := _numbers(given.getlist("entry")):
+        if chosen := entry_numbers(given.getlist("entry")):
             found = await self.finding.chosen(request, state, chosen)
         else:
             found = await self.finding.found(request, state)
@@ -236,17 +236,6 @@ class Page:
     async def script(self, name: str) -> Response:
         """Return a script, which only makes things quicker."""
         return Response(self._scripts[name], media_type="text/javascript", headers={"Cache-Control": SHORT})
-
-
-def _numbers(texts: Sequence[str]) -> list[int]:
-    """Return numbers of entries, each once.
-
-    Raises:
-        Refusal: one is no number, or they are too many.
-    """
-    if len(texts) > MOST or not all(text.isdecimal() and len(text) < 19 for text in texts):
-        raise Refusal(400, f"entry must be the number of an entry, at most {MOST} times.")
-    return list(dict.fromkeys(map(int, texts)))
 
 
 def _download(data: Any, name: str) -> JSONResponse:

@@ -135,6 +135,17 @@ def unpacked(text: str, dim: int) -> Vectors:
     return values / np.float32(norm)
 
 
+def entry_numbers(texts: Sequence[str], most: int = MOST) -> list[int]:
+    """Return numbers of entries, each once.
+
+    Raises:
+        Refusal: one is no number, or they are more than ``most``.
+    """
+    if len(texts) > most or not all(text.isdecimal() and len(text) < 19 for text in texts):
+        raise Refusal(400, f"entry must be the number of an entry, at most {most} times.")
+    return list(dict.fromkeys(map(int, texts)))
+
+
 def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:
     found = []
     for part in text.split(";"):
