@@ -5,11 +5,10 @@ and the dependency groups ``browser`` and ``docs``, and is skipped without them.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -20,19 +19,14 @@ import pytest
 from typer.testing import CliRunner
 
 from diptych.cli.main import app
+from tests.support.servers.browser import PHONE, WIDE, Open, chromium, pages_of  # noqa: F401
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install --group browser")
 if find_spec("mkdocs") is None or find_spec("mkdocstrings") is None:
     pytest.skip("MkDocs is not installed: pip install --group docs", allow_module_level=True)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium on the PATH", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-WINDOWS = {"desk": (1280, 900), "phone": (390, 844)}
-PATIENCE = 30_000
-"""Milliseconds that a busy machine may need for a step."""
+WINDOWS = {"desk": WIDE, "phone": PHONE}
 LEAST = 12
 """Pixels of the smallest letters."""
 SMALL = """least => {
@@ -88,44 +82,18 @@ def address(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(chromium: Any, address: str) -> Iterator[Callable[[str, str], Any]]:
-    """Open a page in a window; at the end, what it wrote to the console must be nothing."""
-    contexts, complaints = [], list[str]()
-
-    def start(path: str, window: str) -> Any:
-        width, height = WINDOWS[window]
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, base_url=address, reduced_motion="reduce"
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        sheet = context.new_page()
-        sheet.on("console", lambda message: complaints.append(message.text))
-        sheet.on("pageerror", lambda error: complaints.append(str(error)))
-        assert sheet.goto(path).ok
-        return sheet
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert complaints == []
+def open_page(chromium: Any, address: str) -> Iterator[Open]:  # noqa: F811
+    with pages_of(chromium, address) as start:
+        yield start
 
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("path", ["/", "/systems/tip-adapter-f/", "/tutorials/search/", "/demo/report.html"])
 def test_a_page_fits_its_window_shows_its_pictures_and_can_be_read(
-    open_page: Callable[[str, str], Any], path: str, window: str, tmp_path: Path
+    open_page: Open, path: str, window: str, tmp_path: Path
 ) -> None:
-    sheet = open_page(path, window)
+    sheet = open_page(path, WINDOWS[window])
     width, height = WINDOWS[window]
     sheet.screenshot(path=tmp_path / f"{window}.png")
     assert sheet.evaluate("document.documentElement.scrollWidth") <= width
@@ -136,14 +104,14 @@ def test_a_page_fits_its_window_shows_its_pictures_and_can_be_read(
     assert sheet.evaluate(SMALL, LEAST) == []
 
 
-def test_a_plot_and_a_sheet_of_pictures_scroll_sideways_on_a_phone(open_page: Callable[[str, str], Any]) -> None:
+def test_a_plot_and_a_sheet_of_pictures_scroll_sideways_on_a_phone(open_page: Open) -> None:
     for path, scrolled in (("/", "p:has(> img.sheet)"), ("/demo/report.html", ".plot")):
-        box = open_page(path, "phone").locator(scrolled).first
+        box = open_page(path, PHONE).locator(scrolled).first
         assert box.evaluate("box => [box.scrollWidth > 500, box.clientWidth <= 390]") == [True, True]
 
 
-def test_the_checks_see_small_letters_and_pictures_that_are_not_there(open_page: Callable[[str, str], Any]) -> None:
-    sheet = open_page("/demo/report.html", "desk")
+def test_the_checks_see_small_letters_and_pictures_that_are_not_there(open_page: Open) -> None:
+    sheet = open_page("/demo/report.html", WIDE)
     sheet.set_content(
         '<p style="font-size:11px">small</p><p>large</p><svg viewBox="0 0 200 20" width="100"><text y="10" '
         'font-size="16">plot</text></svg><img src="data:image/png;base64,AA==">'

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,11 @@ from diptych.serve.settings import Settings
 from diptych.tasks.search.cut import mark
 from diptych.tasks.search.index import index
 from tests.support.colours import COLOURS, ColourBackbone, coloured
+from tests.support.servers.browser import PHONE, WIDE, Open, chromium, pages_of  # noqa: F401
 from tests.support.servers.serving import colour_bytes
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install --group browser")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium on the PATH", allow_module_level=True)
-
-WIDE, PHONE = (1280, 900), (390, 844)
-PATIENCE = 30_000
-"""Milliseconds that a busy machine may need for a step; an idle one needs a tenth of a second."""
 REFUSED = "status of 422"
 """What Chromium writes where a damaged picture is refused."""
-Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -91,35 +82,10 @@ def site(folder: Path, model: ServedModel, tiny: ServedModel) -> Iterator[str]:
     thread.join(10)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(chromium: Any, site: str) -> Iterator[Open]:
-    """Open a page; at the end, what it wrote to the console must be nothing."""
-    contexts, complaints = [], list[str]()
-
-    def start(path: str, size: tuple[int, int] = WIDE, **options: Any) -> Any:
-        context = chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, base_url=site, reduced_motion="reduce", **options
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        sheet = context.new_page()
-        sheet.on("console", lambda message: REFUSED in message.text or complaints.append(message.text))
-        sheet.on("pageerror", lambda error: complaints.append(str(error)))
-        sheet.goto(path)
-        return sheet
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert complaints == []
+def open_page(chromium: Any, site: str) -> Iterator[Open]:  # noqa: F811
+    with pages_of(chromium, site, REFUSED) as start:
+        yield start
 
 
 def names(sheet: Any) -> list[str]:
