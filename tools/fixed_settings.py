@@ -53,7 +53,7 @@ def main(slugs: list[str]) -> None:
     """Fit and measure all candidates, and write the best ones; those of other systems stay."""
     model = load("lite")
     backbone, run = model.loaded, model.run
-    found: dict[str, Any] = {"backbone": "lite", "chosen_on": CHOSEN_ON, "shots": SHOTS, "seeds": SEEDS, "systems": {}}
+    result: dict[str, Any] = {"backbone": "lite", "chosen_on": CHOSEN_ON, "shots": SHOTS, "seeds": SEEDS, "systems": {}}
     kit = Kit({"main": backbone})
     cells = []
     for name in CHOSEN_ON:
@@ -66,7 +66,7 @@ def main(slugs: list[str]) -> None:
             right = (base.scores(test.items, run).predicted().numpy() == test.labels()).mean()
             cells.append((classes, shown, test, float(right)))
     if FILE.exists():
-        found["systems"] = json.loads(FILE.read_text(encoding="utf-8"))["systems"]
+        result["systems"] = json.loads(FILE.read_text(encoding="utf-8"))["systems"]
     for slug in slugs or list(GRIDS):
         gains = {}
         for settings in candidates(slug):
@@ -78,9 +78,9 @@ def main(slugs: list[str]) -> None:
                 each.append(float((predicted == test.labels()).mean()) - right)
             gains[json.dumps(settings)] = round(float(np.mean(each)), 4)
         best = max(gains, key=lambda text: gains[text])
-        found["systems"][slug] = {"settings": json.loads(best), "gain": gains[best], "tried": gains}
+        result["systems"][slug] = {"settings": json.loads(best), "gain": gains[best], "tried": gains}
         print(slug, best, gains[best], flush=True)  # noqa: T201
-        FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        FILE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -331,8 +331,8 @@ def _without_val(rows: Sequence[Row], backbone: str) -> Iterator[str]:
     for method, shots in sorted({(key[0], key[2]) for key, _ in pairs}):
         cells = []
         for name in sets:
-            own, val = (place.get((method, variant, shots, name)) for variant in (NO_VAL, ""))
-            cells.append("–" if own is None or val is None else f"{own.acc:.1f} ({val.acc - own.acc:+.1f})")
+            fixed, val = (place.get((method, variant, shots, name)) for variant in (NO_VAL, ""))
+            cells.append("–" if fixed is None or val is None else f"{fixed.acc:.1f} ({val.acc - fixed.acc:+.1f})")
         yield f"| `{method}` | {shots} | {' | '.join(cells)} |"
 
 

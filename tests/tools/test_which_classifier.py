@@ -284,10 +284,10 @@ def test_fixed_settings_stand_beside_those_that_val_chose(tool: Any, tmp_path: P
     )
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
-    part = text[text.index("### Without a validation set, with `lite`") :]
-    assert "| system | shots | a |" in part
-    assert "| `gda` | 4 | 76.0 (+4.0) |" in part
-    assert "| `lp-plus-plus`" not in part  # nothing stands beside it
+    section = text[text.index("### Without a validation set, with `lite`") :]
+    assert "| system | shots | a |" in section
+    assert "| `gda` | 4 | 76.0 (+4.0) |" in section
+    assert "| `lp-plus-plus`" not in section  # nothing stands beside it
     write(tmp_path / "boards", "a", [BASE, row("gda", 4, 0.8, 0.3, 0.01)])
     assert tool.main([]) == 0
     assert "### Without a validation set" not in (tmp_path / "page.md").read_text()

@@ -91,9 +91,9 @@ def auroc_difference(first: Scores, second: Scores, labels: Marks, seed: int) ->
         True
     """
     check_paired(first, second)
-    (value, own, _), (base, other, _) = (_placed(scores, labels) for scores in (first, second))
-    if differ(own - other):
-        return t_interval(value - base, spread(own - other))
+    (value, placed, _), (base, placed_other, _) = (_placed(scores, labels) for scores in (first, second))
+    if differ(placed - placed_other):
+        return t_interval(value - base, spread(placed - placed_other))
     return both_ends(auroc_gain, first, second, labels, seed)
 
 

@@ -62,9 +62,11 @@ def test_clips_of_one_batch_do_not_read_each_other(diffusion: TextDiffusion) -> 
     both = eps(clip, torch.cat([latents(diffusion), latents(diffusion, 5)]))
     torch.testing.assert_close(both[F:], eps(clip, latents(diffusion, 5)), rtol=1e-5, atol=1e-6)
     with torch.no_grad():
-        told = guided(clip, latents(diffusion), T, repeated(clip.encode_text(["a red star"]), F), 2.0)
+        guided_eps = guided(clip, latents(diffusion), T, repeated(clip.encode_text(["a red star"]), F), 2.0)
         nothing = clip.eps(latents(diffusion), torch.full((F,), T), repeated(clip.encode_text([""]), F))
-    torch.testing.assert_close(told, nothing + 2 * (eps(clip, latents(diffusion)) - nothing), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        guided_eps, nothing + 2 * (eps(clip, latents(diffusion)) - nothing), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_layer_against_its_formula() -> None:

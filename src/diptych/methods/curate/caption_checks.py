@@ -180,8 +180,8 @@ def _repeats(text: str) -> bool:
 
 def _names_file(name: str, text: str, joined: str) -> bool:
     """Return whether a text is one file name, or the words of the name of its own file."""
-    said = text.strip()
-    if said[-_LONGEST:].lower().endswith(_SUFFIXES) and len(said.split()) == 1:
+    caption = text.strip()
+    if caption[-_LONGEST:].lower().endswith(_SUFFIXES) and len(caption.split()) == 1:
         return True
     path = name.replace("\\", "/").rpartition("!")[2] or name
     stem = splitext(basename(path))[0]  # pathlib takes longer than all other rules
