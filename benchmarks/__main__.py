@@ -93,6 +93,7 @@ ROWS = {
     "ray:curate": Entry("workers.planning", (1_000_000, 16), (20_000, 4)),
     "curators:20000": Entry("curators.curating", (20_000, 256), (1_200, 64)),
     "dedup:20000x256": Entry("dedup.deduplicating", (20_000, 256), (2_000, 16)),
+    "search:200000x512": Entry("neighbours.neighbours", (200_000, 512), (3_000, 32)),
     "filter:50000x512": Entry("filtered.filtered", (50_000, 512), (3_000, 32)),
     "filter:1000000x512": Entry("filtered.filtered", (1_000_000, 512), None),
     "keys:1e8": Entry("keys.growing", ("planned", (10_000_000, 100_000_000)), ("planned", (1_000, 2_000))),

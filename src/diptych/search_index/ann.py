@@ -25,7 +25,7 @@ from diptych.search_index.mapped import Mapped
 from diptych.search_index.rows import Modality
 
 EXACT = 200_000
-"""Largest number of entries for exact search (our choice; 33 ms a query of width 512 on one core)."""
+"""Largest number of entries for exact search (our choice; 20 ms a query of width 512 on one core)."""
 TOP = 10
 """Number of neighbours in the measured recall."""
 _TRAIN = 256 * 2**20  # bytes of vectors for k-means
@@ -116,7 +116,7 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
         measured = recall(choosing, truth)
         if min(measured.values()) >= 0.95 or nprobe >= cells:
             break
-        nprobe *= 2
+        nprobe = max(nprobe + 1, nprobe * 5 // 4)
     held_out = recall(others, nearest_of(others))
     counts = {name: len(q) for name, q in choosing.items()}
     description = Approximate(n, kind, nprobe, measured, counts, held_out)

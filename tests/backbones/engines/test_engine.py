@@ -128,7 +128,7 @@ def test_torch_and_onnxruntime_do_not_share_a_space(tmp_path: Path, small: Small
 def test_a_vector_does_not_depend_on_its_batch_mates(tmp_path: Path, small: Small) -> None:
     runner = Engines(tmp_path).runner(small, Run())
     assert isinstance(runner, OnnxRunner)
-    found = export.compared(small, runner)
+    found = parity.Reference(small).compared(runner)
     assert found.least > runners.EXACT
     x = small.inputs([Image.new("RGB", (20, 20), (i * 20, 9, 200 - i)) for i in range(9)])
     assert np.allclose(runner(x)[4:5], runner(x[4:5]), rtol=1e-5, atol=1e-5)
@@ -180,7 +180,7 @@ def test_speeds_are_ratios_to_torch_in_one_race(small: Small, monkeypatch: pytes
     monkeypatch.setattr(parity, "_reading", lambda encoder: costing("read"))
     advanced: list[int] = []
     assert parity.measured_speeds(small, [costing("a"), costing("b")], advanced.append) == [(3.0, 1.8), (0.5, 0.6)]
-    assert advanced == [1, 1, parity.MOST - 2], "23 seconds a turn: after the third none begins"
+    assert advanced == [1, 1, parity.MOST - 2], "turns of 23 and 11 seconds: after the third none begins"
 
 
 class Counted(SilentProgress):
@@ -237,6 +237,38 @@ def test_a_race_goes_on_until_it_has_a_clear_winner(
     monkeypatch.setattr(parity, "rows", contender(0))
     parity.measured_speeds(small, [contender(1)])
     assert runs == [turns, turns]
+
+
+def test_who_is_far_behind_runs_two_turns_of_a_race_that_others_go_on_with(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, runs = [0.0], [0, 0, 0]
+    monkeypatch.setattr(parity, "_clock", lambda: lambda: now[0])
+    monkeypatch.setattr(parity, "LONG", 1000.0)
+    monkeypatch.setattr(parity, "_reading", lambda encoder: lambda x: None)
+
+    def contender(number: int, seconds: float) -> Any:
+        def run(*given: Any) -> None:
+            now[0] += seconds
+            runs[number] += 1
+
+        return run
+
+    monkeypatch.setattr(parity, "rows", contender(0, 5.0))
+    speeds = parity.measured_speeds(small, [contender(1, 1.0), contender(2, 1.04)])
+    assert runs == [2, parity.MOST, parity.MOST]
+    assert [speed.forward for speed in speeds] == pytest.approx([5, 5 / 1.04])
+
+
+def test_torchs_vectors_are_computed_once_for_all_runtimes(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    calls: list[int] = []
+    rows = parity.rows
+    monkeypatch.setattr(parity, "rows", lambda encoder, x: calls.append(1) or rows(encoder, x))
+    assert Engines(tmp_path).runner(small, Run()) is not None
+    assert len(calls) == 1
 
 
 def test_a_second_process_waits_for_the_race_of_the_first_and_makes_nothing(
@@ -448,7 +480,7 @@ def test_openvino_gives_torchs_vectors_alone_and_together(tmp_path: Path, small:
     pytest.importorskip("openvino")
     runner = Engines(tmp_path, "openvino").runner(small, Run())
     assert isinstance(runner, OpenVinoRunner)
-    found = export.compared(small, runner)
+    found = parity.Reference(small).compared(runner)
     assert found.least > runners.EXACT
     x = small.inputs([Image.new("RGB", (20, 20), (i * 20, 9, 200 - i)) for i in range(9)])
     rows = runner(x)
@@ -519,7 +551,9 @@ def test_other_devices_and_kind_torch_leave_torch_alone(tmp_path: Path, small: S
 def test_two_writers_end_with_one_whole_export(tmp_path: Path, small: Small) -> None:
     place, found = tmp_path / "engines" / "x", []
     threads = [
-        threading.Thread(target=lambda: found.append(export.make(small, place, "onnxruntime", "fp32")))
+        threading.Thread(
+            target=lambda: found.append(export.make(parity.Reference(small), place, "onnxruntime", "fp32"))
+        )
         for _ in range(2)
     ]
     lock = threading.Lock()

@@ -18,7 +18,7 @@ from PIL import Image
 
 from diptych.backbones.engines import engine, export, quantise, runners
 from diptych.backbones.engines.engine import Engines
-from diptych.backbones.engines.parity import Speed, compared
+from diptych.backbones.engines.parity import Reference, Speed
 from diptych.backbones.engines.runners import opened
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
@@ -42,7 +42,7 @@ def test_towers_give_torchs_vectors_on_every_runtime(
     made = RuntimeReport(tmp_path, True, inputs=export.to_onnx(encoder, tmp_path / "model.onnx"))
     items: list[Any] = list(photos) if modality == "image" else [*SENTENCES, "x " * 30, "y " * 75]
     for runtime, precision in RUNTIMES:
-        found = compared(encoder, opened(encoder, made, runtime, precision), items)
+        found = Reference(encoder, items).compared(opened(encoder, made, runtime, precision))
         assert found.least > (runners.EXACT if precision == "fp32" else 0.999), (runtime, precision)
         assert found.mates.min() > (1 - 1e-6 if precision == "fp32" else 0.9999), (runtime, precision)
 
@@ -117,7 +117,7 @@ def test_int8_is_made_once_and_keeps_a_space_of_its_own(
     runner = Engines(tmp_path / "engines").runner(small, run)
     assert isinstance(runner, OpenVinoRunner)
     assert (runner.precision, runner.facts) == ("int8", {"engine": "openvino", "graph": hash_graph(runner.report.path)})
-    found = compared(small, runner, [photos[i] for i in range(10)])
+    found = Reference(small, [photos[i] for i in range(10)]).compared(runner)
     assert found.mates.min() > 1 - 1e-9
     weights = runner.report.path.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
@@ -186,10 +186,12 @@ def test_ranges_taken_from_the_batch_are_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(export, "opened", lambda *given: ranged)
     colours = ((1, 2, 3), (40, 90, 20), (3, 160, 60), (170, 85, 9), (20, 120, 70), (90, 30, 150), (160, 10, 80))
     photos = [Image.new("RGB", (16, 16), colour) for colour in colours]
-    found = compared(wide, ranged, photos)
+    found = Reference(wide, photos).compared(ranged)
     assert found.mean > runners.INT8
     assert found.mates.min() < runners.EXACT
-    judged = export._measured(RuntimeReport(tmp_path, True, inputs=("x",)), wide, "onnxruntime", "int8", photos)
+    judged = export._measured(
+        RuntimeReport(tmp_path, True, inputs=("x",)), Reference(wide, photos), "onnxruntime", "int8"
+    )
     assert not judged.supported
     assert "batch mates" in judged.reason
 

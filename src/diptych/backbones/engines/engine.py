@@ -204,12 +204,12 @@ def _raced(
 ) -> list[RuntimeReport]:
     """Return the report of each candidate, from its folder where another process has put it there."""
     from diptych.backbones.engines.export import make, race
-    from diptych.backbones.engines.parity import MOST
+    from diptych.backbones.engines.parity import MOST, Reference
 
-    reports = []
+    reports, reference = [], Reference(encoder)
     with run.track(f"time runtimes of the {encoder.modality} encoder", len(candidates) + MOST) as bar:
         for folder, c in zip(folders, candidates, strict=True):
-            reports.append(read_report(folder) or make(encoder, folder, *c))
+            reports.append(read_report(folder) or make(reference, folder, *c))
             bar.advance()
         return race(encoder, [(r, *c) for r, c in zip(reports, candidates, strict=True)], bar.advance)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.engines.half import module_of
-from diptych.backbones.engines.parity import compared, fixed_items, measured_speeds
+from diptych.backbones.engines.parity import Reference, fixed_items, measured_speeds
 from diptych.backbones.engines.pooled import only_pooled
 from diptych.backbones.engines.runners import BOUNDS, EXACT, graph_folder, opened
 from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
@@ -41,11 +41,11 @@ class _Environment(Exception):
     """A failure that is not the encoder's, such as missing packages, memory or disk space. It is never stored."""
 
 
-def make(encoder: Encoder[Any], folder: Path, runtime: str, precision: str) -> RuntimeReport:
+def make(reference: Reference, folder: Path, runtime: str, precision: str) -> RuntimeReport:
     """Export an encoder where there is no graph, compare it with torch, and write the report to its folder.
 
     Args:
-        encoder: encoder in float32, on the CPU.
+        reference: fixed items of the encoder, which is in float32 on the CPU; runtimes that are compared share it.
         folder: the folder of the report, with the graph beside it. The first process that writes it counts.
         runtime: "onnxruntime", "openvino" or "torch".
         precision: "fp32", "bf16" or "int8".
@@ -57,14 +57,15 @@ def make(encoder: Encoder[Any], folder: Path, runtime: str, precision: str) -> R
         DiptychError: the folder cannot be written.
     """
     try:
-        return _exported(encoder, folder, runtime, precision)
+        return _exported(reference, folder, runtime, precision)
     except _Environment as error:
         return RuntimeReport(folder, False, str(error))
 
 
-def _exported(encoder: Encoder[Any], folder: Path, runtime: str, precision: str) -> RuntimeReport:
+def _exported(reference: Reference, folder: Path, runtime: str, precision: str) -> RuntimeReport:
     if runtime == "torch":
-        return _put(folder, lambda draft: _measured(RuntimeReport(draft, True), encoder, runtime, precision))
+        return _put(folder, lambda draft: _measured(RuntimeReport(draft, True), reference, runtime, precision))
+    encoder = reference.encoder
     graph = folder.with_name(graph_folder(encoder))
     report = read_report(graph) or _put(graph, lambda draft: _graph(encoder, draft))
     if not report.supported:
@@ -72,7 +73,7 @@ def _exported(encoder: Encoder[Any], folder: Path, runtime: str, precision: str)
     if precision == "int8":
         return _put(folder, lambda draft: _int8(report.path, encoder, draft))
     return _put(
-        folder, lambda draft: _measured(replace(report, folder=draft, graph=graph.name), encoder, runtime, precision)
+        folder, lambda draft: _measured(replace(report, folder=draft, graph=graph.name), reference, runtime, precision)
     )
 
 
@@ -180,16 +181,13 @@ def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> RuntimeReport:
     except Exception as error:  # the quantiser raises all kinds of exceptions
         return RuntimeReport(folder, False, f"the quantisation fails: {_short(error)}")
     report = RuntimeReport(folder, True, inputs=("x",), sha256=hash_graph(small), file=IR)
-    return _measured(report, encoder, "openvino", "int8", other_pictures())
+    return _measured(report, Reference(encoder, other_pictures()), "openvino", "int8")
 
 
-def _measured(
-    report: RuntimeReport, encoder: Encoder[Any], runtime: str, precision: str, items: Sequence[Any] | None = None
-) -> RuntimeReport:
+def _measured(report: RuntimeReport, reference: Reference, runtime: str, precision: str) -> RuntimeReport:
     """Return a report with its cosine, or with the reason why it is not used."""
     try:
-        forward = opened(encoder, report, runtime, precision)
-        comparison = compared(encoder, forward, items)
+        comparison = reference.compared(opened(reference.encoder, report, runtime, precision))
     except (ImportError, MemoryError, OSError) as error:
         raise _Environment(f"it fails here: {_short(error)}") from error
     except Exception as error:  # runtimes raise all kinds of exceptions

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ turns on, where ``AGREED`` turns in a row had the same winner by ``CLEARLY``.
 """
 AGREED, CLEARLY = 3, 1.05
 """Turns, and how many times as fast as the others the winner of each is."""
+BEHIND = 3.0
+"""After the second turn, who took more than this many times the seconds of the fastest runs no further one."""
 TIMED = 16
 """Items of a turn."""
 TEXTS = (
@@ -85,21 +88,32 @@ class Compared:
         return float(np.mean([self.together, self.alone]))
 
 
-def compared(
-    encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Sequence[Any] | None = None
-) -> Compared:
-    """Compare an engine's vectors with torch's.
+class Reference:
+    """Torch's vectors of some items, computed when a first engine is compared with them.
 
     Args:
         encoder: float32.
-        forward: the engine.
         items: N pictures or texts; None: fixed ones.
     """
-    chosen = list(fixed_items(encoder)) if items is None else list(items)
-    exact = rows(encoder, encoder.inputs(chosen))
-    together = forward(encoder.inputs(chosen))
-    alone = np.concatenate([forward(encoder.inputs([item])) for item in chosen])
-    return Compared(_cosine(exact, together), _cosine(exact, alone), _cosine(together, alone))
+
+    def __init__(self, encoder: Encoder[Any], items: Sequence[Any] | None = None) -> None:
+        self.encoder, self._items = encoder, items
+
+    @cached_property
+    def items(self) -> list[Any]:
+        """The N pictures or texts."""
+        return list(fixed_items(self.encoder) if self._items is None else self._items)
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """(N, D) float32 vectors of torch."""
+        return rows(self.encoder, self.encoder.inputs(self.items))
+
+    def compared(self, forward: Callable[[Any], NDArray[np.float32]]) -> Compared:
+        """Compare an engine's vectors of the items with torch's."""
+        together = forward(self.encoder.inputs(self.items))
+        alone = np.concatenate([forward(self.encoder.inputs([item])) for item in self.items])
+        return Compared(_cosine(self.vectors, together), _cosine(self.vectors, alone), _cosine(together, alone))
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -145,8 +159,8 @@ def measured_speeds(
     """Return the speed of each forward relative to torch's float32, on 16 fixed items.
 
     All forwards run in interleaved turns, of which the fastest counts. There are few turns where one is clearly the
-    fastest, and more where two are near each other. ``advance`` is called with the number of turns that are over, and
-    at the end with those that are not needed: MOST in all.
+    fastest, and more where two are near each other; who is far behind stays out of them. ``advance`` is called with the
+    number of turns that are over, and at the end with those that are not needed: MOST in all.
 
     small_photos = (r + t) / (r + f): r seconds to decode and resize 16 JPEG files of 400 x 300 pixels in all cores,
     t of torch's forward and f of the runtime's.
@@ -155,24 +169,37 @@ def measured_speeds(
     x = encoder.inputs([items[n % len(items)] for n in range(TIMED)])
     clock = _clock()
     reading = None if encoder.size is None else _reading(encoder)
-    turns: list[list[float]] = [[] for _ in range(len(forwards) + 2)]
+    contenders = [lambda y: rows(encoder, y), *forwards]
+    racing = list(range(len(contenders)))
+    turns: list[list[float]] = [[] for _ in contenders]
+    reads: list[float] = []
     for turn in range(MOST):
-        for seconds, run in zip(turns, [lambda y: rows(encoder, y), reading, *forwards], strict=True):
-            if run is not None:
-                start = clock()
-                run(x)
-                seconds.append(clock() - start)
-        if turn + 1 >= LEAST and (_decided([turns[0], *turns[2:]]) or sum(map(sum, turns)) > LONG):
+        if reading is not None:
+            reads.append(_seconds(clock, reading, x))
+        for n in racing:
+            turns[n].append(_seconds(clock, contenders[n], x))
+        if turn:
+            late = {n: min(turns[n][1:]) for n in racing}  # without the first turn, which opens runtimes
+            racing = [n for n in racing if late[n] <= BEHIND * min(late.values())]
+        long = sum(map(sum, [reads, *turns])) > LONG
+        if turn + 1 >= LEAST and (len(racing) == 1 or _decided([turns[n] for n in racing]) or long):
             advance(MOST - turn)
             break
         advance(1)
-    plain, read, *ours = (min(turn, default=float("nan")) for turn in turns)
+    read = min(reads, default=float("nan"))
+    plain, *ours = map(min, turns)
     return [Speed(plain / seconds, (read + plain) / (read + seconds)) for seconds in ours]
 
 
+def _seconds(clock: Callable[[], float], run: Callable[[Any], Any], x: Inputs) -> float:
+    start = clock()
+    run(x)
+    return clock() - start
+
+
 def _decided(turns: Sequence[Sequence[float]]) -> bool:
-    """Return whether the same contender won the last ``AGREED`` turns clearly; the first turn, which opens runtimes,
-    does not count.
+    """Return whether the same contender of those that race won the last ``AGREED`` turns clearly; the first turn, which
+    opens runtimes, does not count.
     """
     late = list(zip(*(seconds[1:] for seconds in turns), strict=True))[-AGREED:]
     order = [sorted(range(len(turn)), key=turn.__getitem__) for turn in late]

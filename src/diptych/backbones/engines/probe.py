@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.engines.export import make
+from diptych.backbones.engines.parity import Reference
 from diptych.backbones.engines.runtimes.openvino import openvino_version
 
 
@@ -47,6 +48,6 @@ def exported() -> Mapping[str, str]:
         Name of the runtime -> why it does not work here, "" where it does.
     """
     runtimes = ("onnxruntime", *(("openvino",) if openvino_version() else ()))
-    encoder = _Convolution()
+    reference = Reference(_Convolution())
     with tempfile.TemporaryDirectory() as folder:
-        return {r: make(encoder, Path(folder) / r, r, "fp32").reason for r in runtimes}
+        return {r: make(reference, Path(folder) / r, r, "fp32").reason for r in runtimes}

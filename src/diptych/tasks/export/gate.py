@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engines.parity import compared, rows
+from diptych.backbones.engines.parity import Reference, rows
 from diptych.core import Backbone, ClassNames, Encoder, Run, Runner, Samples, Table, UnreadableItem, UsageError
 from diptych.core.run import silent
 from diptych.features.heads import text_head
@@ -99,7 +99,7 @@ def parity(
     parts = []
     with run.track("compare vectors", len(items.chosen)) if items else silent("", None) as bar:
         for some in items.chunks() if items else [None]:
-            parts.append(compared(encoder, forward, some))
+            parts.append(Reference(encoder, some).compared(forward))
             bar.advance(len(some or ()))
     together, alone, mates = (
         np.concatenate([getattr(f, name) for f in parts]) for name in ("together", "alone", "mates")
