@@ -56,10 +56,10 @@ def agree(what: str, stated: T | None, claims: Mapping[str, T], *, override: boo
     """
     if stated is not None and override:
         return stated
-    said = {**claims} if stated is None else {**claims, "you": stated}
-    values = list(said.values())
+    statements = {**claims} if stated is None else {**claims, "you": stated}
+    values = list(statements.values())
     if any(v != values[0] for v in values):
-        voices = ", ".join(f"{source}: {value}" for source, value in said.items())
+        voices = ", ".join(f"{source}: {value}" for source, value in statements.items())
         other = f"{remedy}, or state" if remedy else "state"
         raise UsageError(
             f"The sources differ on the {what} ({voices}): {other} the right one with override=True (NAME?override)."

@@ -244,8 +244,8 @@ class ClassNames:
         every = [word for of_class in self.words for word in of_class]
         if self.words and (not all(self.words) or len(set(every)) < len(every)):
             twice = next((w for w in every if every.count(w) > 1), None)
-            said = "a class has no word" if twice is None else f"{twice!r} stands for two"
-            raise UsageError(f"Each class needs words of its own, and {said}: give other words.")
+            fault = "a class has no word" if twice is None else f"{twice!r} stands for two"
+            raise UsageError(f"Each class needs words of its own, and {fault}: give other words.")
 
     @classmethod
     def of(cls, names: ClassNames | Sequence[str], templates: Sequence[str] = ()) -> ClassNames:

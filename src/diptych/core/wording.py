@@ -99,10 +99,10 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     """
     if isinstance(getattr(type(thing), name, None), (property, cached_property)):
         object.__getattribute__(thing, name)
-    own = sorted(
+    names = sorted(
         n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
     )
-    told = f": use {instead[name]}" if name in instead else f": it has {', '.join(own)}"
+    remedy = f": use {instead[name]}" if name in instead else f": it has {', '.join(names)}"
     kind = type(thing).__name__
-    said = f"A {kind} has no {name!r}{'' if name.startswith('_') else told}."
-    return AttributeError(said, name=name, obj=thing)
+    sentence = f"A {kind} has no {name!r}{'' if name.startswith('_') else remedy}."
+    return AttributeError(sentence, name=name, obj=thing)

@@ -58,8 +58,8 @@ def files_at(address: str, endings: tuple[str, ...] = ("",)) -> list[str]:
     scheme = address.partition("://")[0]
     prefix = address[: len(address) - len(path)] if address.endswith(path) else f"{scheme}://"
     with _answering(address):
-        found = system.get_file_info(FileSelector(path.rstrip("/"), allow_not_found=True))
-    return sorted(f"{prefix}{f.path}" for f in found if f.is_file and f.path.lower().endswith(endings))
+        listed = system.get_file_info(FileSelector(path.rstrip("/"), allow_not_found=True))
+    return sorted(f"{prefix}{f.path}" for f in listed if f.is_file and f.path.lower().endswith(endings))
 
 
 def fetched(address: str) -> Path:

@@ -65,10 +65,10 @@ def attributes(table: Table[Any], column: str) -> tuple[tuple[str, ...], ...]:
     Raises:
         DataError: the table has no such column.
     """
-    found = table.columns.get(column)
-    if found is None or found.kind != "captions":
+    texts = table.columns.get(column)
+    if texts is None or texts.kind != "captions":
         raise DataError(f"This table has no column {column!r}: give a table of edits, see diptych.data.edits.")
-    return tuple(tuple(map(str, own)) for own in found.values)
+    return tuple(tuple(map(str, values)) for values in texts.values)
 
 
 def read_edits(path: str | os.PathLike[str], keys: FileKeys | None = None) -> Table[Any]:

@@ -149,8 +149,8 @@ def captioned_images(evidence: Evidence[Any]) -> Table[Any]:
             "This system learns from images with captions, and there are none: give a table with a picture and "
             "captions in each row."
         )
-    for i, own in enumerate(table.columns["captions"].values):
-        if not any(str(text).strip() for text in own):
+    for i, captions in enumerate(table.columns["captions"].values):
+        if not any(str(text).strip() for text in captions):
             raise DataError(f"{table.items.name(i)} has no caption: fill it, or remove the row.")
     return table
 

@@ -76,9 +76,9 @@ class InMemory:
         if self.keys:
             return self.keys[index]
         item = self.items[index]
-        own = getattr(item, "key", None)
-        if callable(own):
-            return str(own())
+        key_of = getattr(item, "key", None)
+        if callable(key_of):
+            return str(key_of())
         if isinstance(item, (str, os.PathLike)):
             return FileKeys().key(item)
         image = self[index]

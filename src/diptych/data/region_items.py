@@ -75,10 +75,10 @@ class Regions:
             for i, (own, said) in enumerate(
                 zip(table.columns["boxes"].values, table.columns["phrases"].values, strict=True)
             ):
-                kept = _wanted(own, crowds)
-                owner += [start + i] * len(kept)
-                corners.append(own.corners[kept])
-                phrases += [said[k] for k in kept]
+                wanted = _wanted(own, crowds)
+                owner += [start + i] * len(wanted)
+                corners.append(own.corners[wanted])
+                phrases += [said[k] for k in wanted]
             start += len(table)
         images = tables[0].items if len(tables) == 1 else Joined(tuple(t.items for t in tables))
         return cls(images, tuple(owner), np.concatenate(corners).astype(np.float32), tuple(phrases), cut)

@@ -115,7 +115,7 @@ def as_data(x: object, keys: FileKeys | None = None) -> LabelledData:
         whole, rows = as_table(x, keys), dict[str, list[int]]()
         for i, split in enumerate(_cells(x, "split")):
             rows.setdefault(SPLIT_NAMES.get(str(split).lower(), str(split)), []).append(i)
-        return LabelledData("data", whole.classes, {name: whole.take(own) for name, own in rows.items()})
+        return LabelledData("data", whole.classes, {name: whole.take(members) for name, members in rows.items()})
     parts = {SPLIT_NAMES.get(str(n).lower(), str(n)): t for n, t in x.items()} if isinstance(x, Mapping) else {"": x}
     tables = {name or "test": as_table(part, keys) for name, part in parts.items()}
     classes = next((t.classes for t in tables.values() if t.classes), ())
@@ -158,14 +158,14 @@ def as_table(x: object, keys: FileKeys | None = None, names: Sequence[str] = ())
 
 def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
     """Return the items that can be read, in order, and why the others cannot."""
-    kept, failed = [], []
+    readable, failed = [], []
     for i in range(len(samples)):
         try:
             samples[i]
-            kept.append(i)
+            readable.append(i)
         except UnreadableItem as error:
             failed.append(error)
-    return Subset(samples, tuple(kept)), failed
+    return Subset(samples, tuple(readable)), failed
 
 
 def need_readable(samples: Samples[Any]) -> None:
@@ -276,13 +276,13 @@ def _cells(x: Any, column: str) -> list[Any]:
 
 
 def _frame_column(x: Any, wanted: Sequence[str], what: str) -> str:
-    found = columns_of(_column_names(x), wanted)
-    if not found:
+    columns = columns_of(_column_names(x), wanted)
+    if not columns:
         raise DataError(
             f"The data frame has no column {what} ({' or '.join(wanted)}), only "
             f"{', '.join(_column_names(x))[:200]}: rename one."
         )
-    return found[0]
+    return columns[0]
 
 
 def _framed(x: Any, items: Samples[Any], label: str | None, names: Sequence[str]) -> NamedTable:

@@ -143,15 +143,15 @@ class Slide:
         """
         (width, height), mask = self.size, self.mask()
         sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-        found = []
+        with_tissue = []
         for y in range(0, height - grid.side + 1, grid.side):
             top, bottom = _cells(y, grid.side, mask.shape[0])
             for x in range(0, width - grid.side + 1, grid.side):
                 left, right = _cells(x, grid.side, mask.shape[1])
                 count = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
                 if count > grid.tissue * (bottom - top) * (right - left):
-                    found.append((x, y))
-        return found
+                    with_tissue.append((x, y))
+        return with_tissue
 
     def findings(self) -> tuple[str, ...]:
         """Return the lines of the .txt beside the slide: what its report found, one phrase per line; () without one."""

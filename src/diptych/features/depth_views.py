@@ -78,11 +78,11 @@ def z_buffer(xyz: Tensor, size: int, radius: float = RADIUS) -> Tensor:
     xyz = xyz[xyz[:, 2] > 0]
     # Column and row of the point in pixels, whose centres are at 0.5, 1.5, ...; rows count downwards.
     spots = torch.stack([(1 - xyz[:, 1]) * size / 2, (1 + xyz[:, 0]) * size / 2], dim=1)
-    own = spots.floor().long()
+    cells = spots.floor().long()
     reach = int(radius * size / 2) + 1
     steps = torch.arange(-reach, reach + 1)
     offsets = torch.cartesian_prod(steps, steps)
-    pixels = own[:, None] + offsets
+    pixels = cells[:, None] + offsets
     apart = (pixels + 0.5 - spots[:, None]).square().sum(-1)
     covered = (apart <= (radius * size / 2) ** 2) | (offsets == 0).all(-1)
     covered &= ((pixels >= 0) & (pixels < size)).all(-1)

@@ -50,9 +50,9 @@ class FirstOfTexts(Plan):
             ids: (N,).
         """
         lesser = np.zeros(hashes.size, dtype=bool)
-        own = np.repeat(ids, hashes.shape[1])
+        owners = np.repeat(ids, hashes.shape[1])
         for places, rows in self.rows.found(hashes.reshape(-1)):
-            lesser[places] |= rows["id"] < own[places]
+            lesser[places] |= rows["id"] < owners[places]
         return np.asarray(~lesser.reshape(hashes.shape).any(axis=1))
 
     def report(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class PickedTiles(Plan):
 
     def report(self) -> dict[str, Any]:
         """Return numbers of slides and tiles, of tiles picked in all and for each reason, and of broken ones."""
-        why = [reason for own in self.tiles.values() for _, reason in own]
+        why = [reason for tiles in self.tiles.values() for _, reason in tiles]
         counts = {f"by_{reason}": why.count(reason) for reason in (ATTRIBUTE, FINDING, CLUSTER)}
         return {"slides": len(self.tiles), "tiles": self.seen, "picked": len(why), **counts, "broken": self.broken}
 
@@ -73,7 +73,7 @@ def read_tiles(path: Path, system: str) -> PickedTiles:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("diptych") != "picked tiles":
             raise ValueError("another plan")
-        tiles = {slide: tuple((str(n), str(w)) for n, w in own) for slide, own in data.pop("tiles").items()}
+        tiles = {slide: tuple((str(n), str(w)) for n, w in rows) for slide, rows in data.pop("tiles").items()}
         unread = tuple((str(name), str(reason)) for name, reason in data.pop("unread"))
         return PickedTiles(tiles=tiles, unread=unread, **data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -258,11 +258,11 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         tensors[where] = torch.from_numpy(np.ascontiguousarray(value).copy())
         return {"array": where}
-    if isinstance(value, Space) and (own := value.unwrapped.parts()) is not None:
+    if isinstance(value, Space) and (inner := value.unwrapped.parts()) is not None:
         kind = type(value.unwrapped)
         if not _is_built(kind):
             raise UsageError(f"{kind.__name__} has parts and no of_parts, so it could not be loaded: give it one.")
-        parts = {name: _pack(getattr(own, name), f"{where}.{name}", tensors, spaces) for name in _PARTS}
+        parts = {name: _pack(getattr(inner, name), f"{where}.{name}", tensors, spaces) for name in _PARTS}
         return {"built": {"class": _name(kind), "fingerprint": value.fingerprint, "parts": parts}}
     if isinstance(value, Space):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": value.spec.as_dict()}

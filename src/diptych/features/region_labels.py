@@ -74,16 +74,16 @@ class RegionLabels:
         Raises:
             UsageError: the proposer finds words, and a writer is to name what it finds.
         """
-        found: list[Boxes] = []
-        told: list[tuple[str, ...]] = []
+        every: list[Boxes] = []
+        phrases: list[tuple[str, ...]] = []
         captions = table.columns["captions"].values if "captions" in table.columns else ((),) * len(table)
         with run.track("label regions", len(table)) as bar:
             for i in range(len(table)):
                 corners, names = self.regions(table.items[i], listed(captions[i]), backbone, proposer, run, writer)
-                found.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
-                told.append(names)
+                every.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
+                phrases.append(names)
                 bar.advance()
-        columns = {"boxes": Column("boxes", tuple(found)), "phrases": Column("captions", tuple(told))}
+        columns = {"boxes": Column("boxes", tuple(every)), "phrases": Column("captions", tuple(phrases))}
         return Table(table.items, {**table.columns, **columns})
 
     def regions(
@@ -97,18 +97,18 @@ class RegionLabels:
     ) -> tuple[Tensor, tuple[str, ...]]:
         """Return the (n, 4) boxes of one photo, x0 y0 x1 y1 in pixels, and their phrases; see ``of``."""
         image = photo.convert("RGB")
-        said = () if writer else tuple(dict.fromkeys(p for c in captions for p in noun_phrases(c)))
-        if writer is None and not said:
+        phrases = () if writer else tuple(dict.fromkeys(p for c in captions for p in noun_phrases(c)))
+        if writer is None and not phrases:
             return torch.zeros(0, 4), ()
-        found = proposer.propose(image, said)
-        if found.words is not None:
-            return self.detected(found, found.words, said)
-        places = self.places(found)
+        proposals = proposer.propose(image, phrases)
+        if proposals.words is not None:
+            return self.detected(proposals, proposals.words, phrases)
+        places = self.places(proposals)
         crops = [image.crop(tuple(box.round().int().tolist())) for box in places]
         if writer is not None:
             replies = writer.write([Ask("Describe the picture in a few words.", image=crop) for crop in crops])
-            said = tuple(dict.fromkeys(t.value for reply in replies for t in reply if t.value.strip()))
-        rows, names = self.named([image, *crops], said, backbone, run)
+            phrases = tuple(dict.fromkeys(t.value for reply in replies for t in reply if t.value.strip()))
+        rows, names = self.named([image, *crops], phrases, backbone, run)
         return places[rows], names
 
     def detected(self, found: Proposals, owner: Tensor, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
@@ -117,9 +117,9 @@ class RegionLabels:
         scores = found.scores.where(large & (found.scores >= self.sure), -1.0)
         rows, names = list[int](), list[str]()
         for k, word in enumerate(words):
-            own = scores.where(torch.eq(owner, k), -1.0)
-            if len(own) and float(own.max()) >= 0:
-                rows.append(int(own.argmax()))
+            of_phrase = scores.where(torch.eq(owner, k), -1.0)
+            if len(of_phrase) and float(of_phrase.max()) >= 0:
+                rows.append(int(of_phrase.argmax()))
                 names.append(word)
         return corners[rows], tuple(names)
 
@@ -128,8 +128,8 @@ class RegionLabels:
         corners, large = self._boxes(found)
         corners = corners[large]
         area = (corners[:, 2:] - corners[:, :2]).prod(1)
-        kept: Tensor = nms(corners, area, self.same)[: self.most]
-        return corners[kept]
+        separate: Tensor = nms(corners, area, self.same)[: self.most]
+        return corners[separate]
 
     def _boxes(self, found: Proposals) -> tuple[Tensor, Tensor]:
         """Return the (Q, 4) boxes of proposals, and (Q,) which of them are large enough."""
@@ -159,8 +159,8 @@ class RegionLabels:
         t = normalize(backbone.text.encode(backbone.text.inputs(list(phrases))), dim=-1)
         cosines = (normalize(torch.cat(parts), dim=-1) @ t.T).cpu()
         best, box = cosines[1:].max(0)
-        kept = [k for k in range(len(phrases)) if best[k] > cosines[0, k] + self.margin]
-        return [int(box[k]) for k in kept], tuple(phrases[k] for k in kept)
+        surpassing = [k for k in range(len(phrases)) if best[k] > cosines[0, k] + self.margin]
+        return [int(box[k]) for k in surpassing], tuple(phrases[k] for k in surpassing)
 
 
 def listed(captions: Any) -> tuple[str, ...]:
@@ -199,6 +199,6 @@ def agreement(labelled: Table[Any], truth: Sequence[Boxes], classes: Sequence[st
 
 
 def _ends_in(phrase: str, name: str) -> bool:
-    words, own = phrase.lower().split(), name.lower().split()
-    last = words[-len(own) :]
-    return last == own or [*last[:-1], last[-1].removesuffix("s")] == own if len(last) == len(own) else False
+    words, ending = phrase.lower().split(), name.lower().split()
+    last = words[-len(ending) :]
+    return last == ending or [*last[:-1], last[-1].removesuffix("s")] == ending if len(last) == len(ending) else False

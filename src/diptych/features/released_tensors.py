@@ -40,18 +40,18 @@ def frozen_apart(
                 f"{source} lacks {len(absent)} tensors of its frozen {backbone.spec.name} ({first_of(absent)}): it is "
                 f"damaged, or belongs to another backbone."
             )
-    kept: dict[str, Tensor] = {}
+    frozen: dict[str, Tensor] = {}
     for name, tensor in learnt.items():
         if not name.startswith("backbone."):
-            kept[name] = tensor
+            frozen[name] = tensor
             continue
         inner = name.removeprefix("backbone.")
-        own = state.get(inner, state.get(f"text.{inner}"))
+        stored = state.get(inner, state.get(f"text.{inner}"))
         if (
-            own is None
-            or own.shape != tensor.shape
+            stored is None
+            or stored.shape != tensor.shape
             or not torch.allclose(
-                own.float().cpu(),
+                stored.float().cpu(),
                 tensor.float(),
                 rtol=2e-3,
                 atol=1e-4,  # some authors keep theirs in float16
@@ -61,7 +61,7 @@ def frozen_apart(
                 f"{source} holds a frozen {inner} that is not the one of {backbone.spec.name}: give the backbone that "
                 f"the file was trained on."
             )
-    return kept
+    return frozen
 
 
 def generator_apart(
@@ -111,10 +111,10 @@ def check_released(learnt: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     Raises:
         DataError: tensors are missing, unexpected or of another shape; the first three of each are named.
     """
-    said = misfit(learnt, wanted)
-    if said:
+    fault = misfit(learnt, wanted)
+    if fault:
         raise DataError(
-            f"The released file does not fit {system}, tensors {said}: give the backbone and the settings that it was "
+            f"The released file does not fit {system}, tensors {fault}: give the backbone and the settings that it was "
             f"trained with."
         )
     return {name: (t.float() if t.is_floating_point() else t).contiguous() for name, t in learnt.items()}

@@ -84,7 +84,7 @@ def blind_pairs(
         raise DataError(f"Both encoders must see the same pictures, got {len(first)} and {len(second)}.")
     if k < 1 or block < 1:
         raise UsageError(f"k and block must be at least 1, got {k} and {block}.")
-    near, found = min(k, len(first) - 1), set[tuple[int, int]]()
+    near, blind = min(k, len(first) - 1), set[tuple[int, int]]()
     for start in range(0, len(first) if near > 0 else 0, block):
         rows = np.arange(start, min(start + block, len(first)))
         c = first[rows] @ first.T
@@ -93,8 +93,8 @@ def blind_pairs(
         for row, place in zip(*np.nonzero(np.take_along_axis(c, places, 1) > similar), strict=True):
             i, j = int(rows[row]), int(places[row, place])
             if second[i] @ second[j] < different:
-                found.add((min(i, j), max(i, j)))
-    pairs = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+                blind.add((min(i, j), max(i, j)))
+    pairs = np.array(sorted(blind), dtype=np.int64).reshape(-1, 2)
     cosines = np.stack([np.einsum("nd,nd->n", v[pairs[:, 0]], v[pairs[:, 1]]) for v in (first, second)], axis=1)
     order = np.argsort(-cosines[:, 0], kind="stable")
     return pairs[order], cosines[order]

@@ -176,11 +176,14 @@ def ref_clip_score(images: NDArray[Any], texts: NDArray[Any], references: Sequen
 
     Source: Hessel et al. 2021, section 3.
     """
-    if len(references) != len(texts) or not all(len(own) for own in references):
+    if len(references) != len(texts) or not all(len(vectors) for vectors in references):
         raise DataError(f"{len(texts)} captions need as many lists of at least one reference, got {len(references)}.")
     a = clip_score(images, texts)
     b = np.array(
-        [clip_score(own, np.broadcast_to(t, own.shape), 1.0).max() for own, t in zip(references, texts, strict=True)]
+        [
+            clip_score(vectors, np.broadcast_to(t, vectors.shape), 1.0).max()
+            for vectors, t in zip(references, texts, strict=True)
+        ]
     )
     return 2 * a * b / np.maximum(a + b, 1e-12)
 

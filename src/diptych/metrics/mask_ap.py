@@ -76,8 +76,8 @@ def matched(
     y, marks = np.asarray(truth_labels, dtype=np.int64), np.zeros(len(truth), dtype=bool)
     marks[:] = crowd if len(crowd) else False
     ranked = np.argsort(-s, kind="stable")
-    kept = [ranked[k[ranked] == c][:MOST] for c in np.unique(k)]
-    order = np.sort(np.concatenate(kept)) if kept else ranked
+    best = [ranked[k[ranked] == c][:MOST] for c in np.unique(k)]
+    order = np.sort(np.concatenate(best)) if best else ranked
     order = order[np.argsort(-s[order], kind="stable")]
     area = masks.shape[1] * masks.shape[2]
     p, t = masks[order].reshape(-1, area).astype(np.float64), truth.reshape(-1, area).astype(np.float64)
@@ -89,9 +89,9 @@ def matched(
         free = np.ones(len(truth), dtype=bool)
         for row, i in enumerate(order):
             fit = (y == k[i]) & (iou[row] >= least)
-            own = np.flatnonzero(fit & ~marks & free)
-            if len(own):
-                free[own[np.argmax(iou[row][own])]] = False
+            matching = np.flatnonzero(fit & ~marks & free)
+            if len(matching):
+                free[matching[np.argmax(iou[row][matching])]] = False
                 hits[level, row] = True
             elif (fit & marks).any():
                 excused[level, row] = True
@@ -113,10 +113,10 @@ def class_ap(images: Sequence[Matched]) -> NDArray[np.float64]:
     hits, excused = (np.concatenate([getattr(i, n) for i in images], axis=1) for n in ("hits", "excused"))
     ap = np.full((len(THRESHOLDS), len(truths)), np.nan)
     for k in np.flatnonzero(truths):
-        own = np.flatnonzero(labels == k)
-        own = own[np.argsort(-scores[own], kind="mergesort")]
+        ranked = np.flatnonzero(labels == k)
+        ranked = ranked[np.argsort(-scores[ranked], kind="mergesort")]
         for level in range(len(THRESHOLDS)):
-            counted = hits[level, own][~excused[level, own]]
+            counted = hits[level, ranked][~excused[level, ranked]]
             right = counted.cumsum()
             recall, precision = right / truths[k], right / np.arange(1, len(counted) + 1)
             best = np.maximum.accumulate(precision[::-1])[::-1]

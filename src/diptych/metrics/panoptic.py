@@ -115,7 +115,7 @@ def _numbered(segments: Map, void: int) -> tuple[NDArray[np.int64], NDArray[np.i
     """Return (H*W,) numbers of segments from 1, 0 for void, and the class of each."""
     flat = segments.reshape(-1, 2).astype(np.int64)
     shown = flat[:, 0] != void
-    found, number = np.unique(flat[shown], axis=0, return_inverse=True)
+    distinct, number = np.unique(flat[shown], axis=0, return_inverse=True)
     out = np.zeros(len(flat), dtype=np.int64)
     out[shown] = number.ravel() + 1
-    return out, found[:, 0]
+    return out, distinct[:, 0]

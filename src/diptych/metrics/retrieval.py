@@ -265,7 +265,7 @@ def b_cubed(clusters: NDArray[np.integer[Any]], entities: NDArray[np.integer[Any
     _, e = np.unique(entities, return_inverse=True)
     _, both, shared = np.unique(c * (e.max() + 1) + e, return_inverse=True, return_counts=True)
     common = shared[both]
-    precision, recall = (float((common / np.bincount(own)[own]).mean()) for own in (c, e))
+    precision, recall = (float((common / np.bincount(groups)[groups]).mean()) for groups in (c, e))
     return precision, recall, 2 * precision * recall / (precision + recall)
 
 

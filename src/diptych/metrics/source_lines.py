@@ -111,12 +111,12 @@ def robustness(base: Points, models: Points, items: int, less: Points | None = N
     x = _design(base.x, items)
     about = transform(base.y, "probit", items) - x @ [line.intercept, line.slope]
     value, slope, parts = 0.0, np.zeros(2), list[tuple[float, int]]()
-    for sign, own in ((1.0, models), (-1.0, less)):
-        if own is not None:
-            z, over = _design(own.x, items), line.residual(own.x, own.y)
+    for sign, group in ((1.0, models), (-1.0, less)):
+        if group is not None:
+            z, over = _design(group.x, items), line.residual(group.x, group.y)
             value += sign * float(over.mean())
             slope += sign * (norm.pdf(z @ [line.intercept, line.slope])[:, None] * z).mean(axis=0)
-            parts.append((float(over.var(ddof=1)) / len(own), len(own) - 1))
+            parts.append((float(over.var(ddof=1)) / len(group), len(group) - 1))
     spread = float(about @ about) / (len(base) - 2)
     parts.append((spread * float(slope @ np.linalg.solve(x.T @ x, slope)), len(base) - 2))
     variance = sum(v for v, _ in parts)

@@ -40,8 +40,8 @@ def arc_loss(x: Tensor, w: Tensor, labels: Tensor, scale: float, margin: float) 
         margin: m in radians.
     """
     cosines = x @ w.T
-    own = F.one_hot(labels, len(w)).bool()
-    return F.cross_entropy(scale * torch.where(own, with_margin(cosines, margin), cosines), labels)
+    target = F.one_hot(labels, len(w)).bool()
+    return F.cross_entropy(scale * torch.where(target, with_margin(cosines, margin), cosines), labels)
 
 
 def caption_loss(

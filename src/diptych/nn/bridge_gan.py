@@ -220,8 +220,8 @@ class MapDiscriminator(nn.Module):
         if h.shape[-1] < LEAST:
             h = interpolate(h, size=(LEAST, LEAST), mode="nearest")
         tiled = t[:, :, None, None].expand(-1, -1, *h.shape[2:])
-        found: Tensor = self.score(leaky_relu(self.joint(torch.cat([h, tiled], dim=1)), SLOPE))
-        return found.mean((1, 2, 3))
+        scores: Tensor = self.score(leaky_relu(self.joint(torch.cat([h, tiled], dim=1)), SLOPE))
+        return scores.mean((1, 2, 3))
 
 
 def hinge(real: Tensor, fake: Tensor, mismatched: Tensor) -> Tensor:

@@ -95,8 +95,8 @@ def softmax_pairs(
     def block(part: Tensor, columns: Tensor, s: Tensor, target: Tensor, visible: Tensor) -> Tensor:
         logits = (s * part) @ columns.T  # one (B, N) tensor; s * (x y^T) would be two
         if hides:
-            own = F.one_hot(target.clamp(min=0), logits.shape[1]).bool()
-            logits = logits.masked_fill(~(visible | own), float("-inf"))
+            positive = F.one_hot(target.clamp(min=0), logits.shape[1]).bool()
+            logits = logits.masked_fill(~(visible | positive), float("-inf"))
         return F.cross_entropy(logits, target, ignore_index=_NO_ROW, reduction="sum", label_smoothing=smoothing)
 
     with torch.autocast(x.device.type, enabled=False):

@@ -25,12 +25,12 @@ def softened(alike: Tensor, first: int, share: float, temperature: float | None)
         >>> softened(torch.zeros(2, 3), first=0, share=0.2, temperature=None).tolist()[0]
         [0.800000011920929, 0.10000000149011612, 0.10000000149011612]
     """
-    own = F.one_hot(torch.arange(first, first + len(alike), device=alike.device), alike.shape[1]).bool()
+    diagonal = F.one_hot(torch.arange(first, first + len(alike), device=alike.device), alike.shape[1]).bool()
     if alike.shape[1] == 1:
-        return own.to(alike)
+        return diagonal.to(alike)
     logits = torch.zeros_like(alike) if temperature is None else alike / temperature
-    others = logits.masked_fill(own, -torch.inf).softmax(1)
-    return torch.where(own, 1 - share, share * others)
+    others = logits.masked_fill(diagonal, -torch.inf).softmax(1)
+    return torch.where(diagonal, 1 - share, share * others)
 
 
 def instance_loss(e: Embedded, share: float, temperature: float | None) -> Tensor:

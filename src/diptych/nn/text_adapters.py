@@ -96,6 +96,6 @@ class Refinement(nn.Module):
 
     def forward(self, w: Tensor, e: Tensor, strength: float = 1.0) -> Tensor:
         """Return (B, n, S) of (B, n, S) latents and (B, D); l is multiplied by ``strength``."""
-        told = torch.stack([net(e) for net in self.each], dim=1)
+        refined = torch.stack([net(e) for net in self.each], dim=1)
         share = (SHARE * strength * self.pull)[:, None]
-        return torch.cat([w[:, :1], w[:, 1:-1] + share * (told - w[:, 1:-1]), w[:, -1:]], dim=1)
+        return torch.cat([w[:, :1], w[:, 1:-1] + share * (refined - w[:, 1:-1]), w[:, -1:]], dim=1)

@@ -52,8 +52,8 @@ def text_features(space: Space, x: Inputs, *, tokens: bool, project: bool) -> tu
     state = tower.blocks(tower.start(x))
     assert state.valid is not None  # it was started from ids
     h = tower.norm(state.h)
-    found = {"embedding": tower.project(tower.pooled(state))[:, None], "tokens": tower.project(h) if project else h}
-    return {kind: f.float() for kind, f in found.items()}, state.valid
+    features = {"embedding": tower.project(tower.pooled(state))[:, None], "tokens": tower.project(h) if project else h}
+    return {kind: f.float() for kind, f in features.items()}, state.valid
 
 
 def same_tokens(one: Space, other: Space, texts: Sequence[str]) -> bool:

@@ -147,13 +147,13 @@ def load_head(path: Path) -> VectorHead:
         with safe_open(path, framework="numpy") as file:
             facts = file.metadata() or {}
             tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        own = facts.get("diptych") == "vector head"
+        of_ours = facts.get("diptych") == "vector head"
         val = tensors.pop("val.scores", np.zeros(0)), tensors.pop("val.right", np.zeros(0)).astype(bool)
         stems = sorted({name.rpartition(".")[0] for name in tensors}, key=_order)
         layers = tuple(
             (tensors[f"{stem}.weight"].astype(np.float64), tensors[f"{stem}.bias"].astype(np.float64)) for stem in stems
         )
-        if not own:
+        if not of_ours:
             return VectorHead(layers, classifier=False, name=path.stem, high=10.0)
         low, high = json.loads(facts["range"])
         activation: Any = facts["activation"]

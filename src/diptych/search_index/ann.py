@@ -94,11 +94,11 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
             quantised.add(part)
             bar.advance(len(part))
     drawn = rng.permutation(rng.choice(n, 2 * _ASKED, replace=False))
-    asked = {"rows": [np.asarray(stored[np.sort(half)]) for half in np.split(drawn, 2)]}
+    sampled = {"rows": [np.asarray(stored[np.sort(half)]) for half in np.split(drawn, 2)]}
     if queries is not None and len(queries) > 1:
         unit = np.ascontiguousarray(queries, dtype=np.float32)
-        asked["texts"] = [unit[::2], unit[1::2]]
-    choosing, others = ({name: halves[i] for name, halves in asked.items()} for i in (0, 1))
+        sampled["texts"] = [unit[::2], unit[1::2]]
+    choosing, others = ({name: halves[i] for name, halves in sampled.items()} for i in (0, 1))
 
     def recall(query_sets: Mapping[str, Vectors], truth: Mapping[str, NDArray[np.int64]]) -> dict[str, float]:
         shares = {}

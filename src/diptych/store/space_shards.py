@@ -165,9 +165,9 @@ class SpaceShards:
         self._listed += sum(len(block.keys) for block in blocks)
         while self._lists and self._listed > _LISTED:
             self._forget(next(iter(self._lists)))
-        kept = {block.batch: block for block in blocks}
-        self._lists[shard] = stat, kept
-        return kept
+        by_batch = {block.batch: block for block in blocks}
+        self._lists[shard] = stat, by_batch
+        return by_batch
 
     def _forget(self, shard: str) -> None:
         _, blocks = self._lists.pop(shard, (None, {}))

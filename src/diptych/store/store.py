@@ -202,8 +202,8 @@ class Store:
             for number, batches in plans.items():
                 plans[number] = [batch for batch in batches if not index.done(batch.name)]
             read_plans(self.folder / space / "plans", plans, index.done, self._report)
-            found, _ = index.find(keys)
-            open_keys = dict.fromkeys(k for k, block in zip(keys, found.tolist(), strict=True) if block < 0)
+            places, _ = index.find(keys)
+            open_keys = dict.fromkeys(k for k, block in zip(keys, places.tolist(), strict=True) if block < 0)
             chosen = []
             for batch in (batch for _, batches in sorted(plans.items(), reverse=True) for batch in reversed(batches)):
                 if any(k in open_keys for k in batch.keys) and wanted_keys.issuperset(batch.keys):

@@ -65,8 +65,8 @@ class Averaging:
         """Return in how many processes each parameter has a gradient, which the hosts know without the device."""
         if not self._buckets:
             return []
-        own = [p.grad is not None for bucket in self._buckets for p in bucket]
-        counts = torch.tensor(own, dtype=torch.int64, device=home())
+        present = [p.grad is not None for bucket in self._buckets for p in bucket]
+        counts = torch.tensor(present, dtype=torch.int64, device=home())
         dist.all_reduce(counts, group=self._group)
         return list(counts.tolist())
 

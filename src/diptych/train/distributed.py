@@ -81,14 +81,14 @@ class _Gather(torch.autograd.Function):
 def _scattered(x: Tensor) -> Tensor:
     """Return this process's rows of the sum of (W * B, ...) tensors over the processes."""
     parts = [part.contiguous() for part in x.chunk(dist.get_world_size())]
-    own = torch.empty_like(parts[dist.get_rank()])
+    share = torch.empty_like(parts[dist.get_rank()])
     try:
-        dist.reduce_scatter(own, parts)
+        dist.reduce_scatter(share, parts)
     except RuntimeError:  # gloo of earlier versions of torch cannot
         total = x.contiguous().clone()
         dist.all_reduce(total)
-        own = total.chunk(len(parts))[dist.get_rank()]
-    return own
+        share = total.chunk(len(parts))[dist.get_rank()]
+    return share
 
 
 def gather(world: World) -> Callable[[Tensor], Tensor]:
@@ -120,14 +120,14 @@ def gather_ragged(world: World) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     together = gather(world)
 
     def function(x: Tensor) -> tuple[Tensor, Tensor]:
-        own = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        of_this_process = torch.ones(len(x), dtype=torch.bool, device=x.device)
         if world.size == 1:
-            return x, own
+            return x, of_this_process
         most = torch.tensor(len(x), device=x.device)
         dist.all_reduce(most, op=dist.ReduceOp.MAX)
         short = int(most) - len(x)
         padded = torch.cat([x, x.new_full((short, *x.shape[1:]), 0.0)])
-        mask = torch.cat([own, own.new_zeros(short)])
+        mask = torch.cat([of_this_process, of_this_process.new_zeros(short)])
         return together(padded), together(mask.to(x.dtype)) > 0
 
     return function

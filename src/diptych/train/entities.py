@@ -81,10 +81,10 @@ def nearest_entities(vectors: NDArray[np.float32], entities: NDArray[np.int64], 
     means = np.zeros((len(sizes), vectors.shape[1]), dtype=np.float64)
     np.add.at(means, number, vectors)
     means /= np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
-    kept = min(count, len(means) - 1)
-    near = np.empty((len(means), kept), dtype=np.int64)
+    neighbours = min(count, len(means) - 1)
+    near = np.empty((len(means), neighbours), dtype=np.int64)
     for start in range(0, len(means), ROWS):
         cosines = means[start : start + ROWS] @ means.T
         cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = -np.inf
-        near[start : start + ROWS] = np.argsort(-cosines, axis=1, kind="stable")[:, :kept]
+        near[start : start + ROWS] = np.argsort(-cosines, axis=1, kind="stable")[:, :neighbours]
     return near

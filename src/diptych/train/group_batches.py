@@ -52,15 +52,15 @@ class GroupBatches:
         for name in names:
             rows = g.permutation(np.flatnonzero(self.groups == name))
             drawn.append(rows[: len(rows) // size * size].reshape(-1, size).tolist())
-        kept = sum(len(own) for own in drawn) * size
-        if epoch == 0 and 2 * kept < len(self.groups):
+        batched = sum(len(groups) for groups in drawn) * size
+        if epoch == 0 and 2 * batched < len(self.groups):
             warnings.warn(
-                f"{kept} of {len(self.groups)} rows are in groups that fill a batch of {size}; the others are left "
+                f"{batched} of {len(self.groups)} rows are in groups that fill a batch of {size}; the others are left "
                 f"out: give a smaller batch or fewer clusters.",
                 stacklevel=2,
             )
         order = g.permutation(len(drawn))
-        turns = max(len(own) for own in drawn)
+        turns = max(len(groups) for groups in drawn)
         return [drawn[i][turn] for turn in range(turns) for i in order if turn < len(drawn[i])]
 
 

@@ -103,6 +103,6 @@ def train_mode(module: nn.Module, trained: Set[nn.Parameter]) -> None:
     parameters, such as a dropout, has the mode of what it belongs to.
     """
     module.train()
-    frozen = [m for m in module.modules() if (own := list(m.parameters())) and trained.isdisjoint(own)]
+    frozen = [m for m in module.modules() if (parameters := list(m.parameters())) and trained.isdisjoint(parameters)]
     for m in frozen:
         m.eval()

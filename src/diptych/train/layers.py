@@ -54,13 +54,13 @@ def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
     for name, tower in known:
         if tower and (block := _block(name)) is not None:
             blocks[tower].add(block)
-    order: Mapping[str, list[tuple[int, int]]] = {tower: sorted(found) for tower, found in blocks.items()}
+    order: Mapping[str, list[tuple[int, int]]] = {tower: sorted(places) for tower, places in blocks.items()}
     return {name: (tower, _depth(name, order[tower])) for name, tower in known if tower}
 
 
 def last_layers(names: Iterable[str], tower: str, count: int) -> Set[str]:
     """Return the parameters of the last ``count`` layers of a tower; 1 is what follows its blocks."""
-    return {n for n, (own, depth) in depths(names).items() if own == tower and depth < count}
+    return {n for n, (side, depth) in depths(names).items() if side == tower and depth < count}
 
 
 def is_block(name: str) -> bool:
@@ -70,15 +70,15 @@ def is_block(name: str) -> bool:
         >>> is_block("visual.transformer.resblocks.0"), is_block("visual.transformer.resblocks.0.attn")
         (True, False)
     """
-    found = _BLOCK.search(name + ".")
-    return found is not None and found.end() == len(name)
+    match = _BLOCK.search(name + ".")
+    return match is not None and match.end() == len(name)
 
 
 def _block(name: str) -> tuple[int, int] | None:
-    found, stem = None if _AFTER.search(name) else _BLOCK.search(name) or _RESIDUAL.search(name), _STEM.search(name)
-    if found is None or (stem is not None and stem.start() < found.start()):  # a stem of stages, as ViTamin's
+    match, stem = None if _AFTER.search(name) else _BLOCK.search(name) or _RESIDUAL.search(name), _STEM.search(name)
+    if match is None or (stem is not None and stem.start() < match.start()):  # a stem of stages, as ViTamin's
         return None
-    return int(found[1]), int(found[2] or 0)
+    return int(match[1]), int(match[2] or 0)
 
 
 def _depth(name: str, blocks: list[tuple[int, int]]) -> int:

@@ -293,10 +293,10 @@ class _Loop:
         """
         if self.position.bad_steps >= self.fit.skip_bad_steps:
             raise error
-        found = reopened(self.run.out, True, self._settings(), self.weights.parameters)
-        assert found is not None  # there is one before the first step
-        bad, before = self.position, Position(**found[1]["place"])
-        self.weights.load(*found)
+        saved = reopened(self.run.out, True, self._settings(), self.weights.parameters)
+        assert saved is not None  # there is one before the first step
+        bad, before = self.position, Position(**saved[1]["place"])
+        self.weights.load(*saved)
         steps.forget()
         self.position = replace(before, epoch=bad.epoch, last=last, seconds=bad.seconds, bad_steps=bad.bad_steps + 1)
         self.since = (self.position.step, time.perf_counter())
@@ -351,11 +351,11 @@ class _Loop:
         self.weights.save(name, {"place": asdict(self.position), "settings": self._settings()})
 
     def _restore(self, resume: bool) -> None:
-        found = reopened(self.run.out, resume, self._settings(), self.weights.parameters)
-        if found is None:
+        saved = reopened(self.run.out, resume, self._settings(), self.weights.parameters)
+        if saved is None:
             return
-        self.weights.load(*found)
-        self.position = Position(**found[1]["place"])
+        self.weights.load(*saved)
+        self.position = Position(**saved[1]["place"])
         self.steps = self._planned()
 
 

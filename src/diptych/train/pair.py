@@ -237,8 +237,8 @@ class PairTrainee(Trainee):
         Raises:
             MissingHook: the loss reads tokens, or more than an objective does.
         """
-        own = type(self)
-        if self.objective is None or self.tokens or own.embed is not PairTrainee.embed:
+        kind = type(self)
+        if self.objective is None or self.tokens or kind.embed is not PairTrainee.embed:
             return super().cached_losses(batches, phase, clock)
 
         def vectors(batch: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -108,15 +108,15 @@ def train_space(
     steps, seconds, number = 0, 0.0, 0
     for number, stage in enumerate(stages, 1):
         run_of_stage = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
-        own = stage if isinstance(stage, Stage) else Stage(stage)
+        staged = stage if isinstance(stage, Stage) else Stage(stage)
         given: Any = rows if stream is None else stream
-        data, val = (given, own.val or evidence.val) if own.data is None else (own.data, own.val)
-        settings = _settings(fit, own.fit if val is not None else {**own.fit, "patience": None})
-        seen = None if watch is None else partial(_watched, watch, own.trainee)
-        history = train(own.trainee, data, settings, run_of_stage, val=val, resume=resume, watch=seen)
+        data, val = (given, staged.val or evidence.val) if staged.data is None else (staged.data, staged.val)
+        settings = _settings(fit, staged.fit if val is not None else {**staged.fit, "patience": None})
+        seen = None if watch is None else partial(_watched, watch, staged.trainee)
+        history = train(staged.trainee, data, settings, run_of_stage, val=val, resume=resume, watch=seen)
         log += history.records if isinstance(history.records, Records) else Records(list(history.records))
         steps, seconds = steps + history.position.step, seconds + history.position.seconds
-        last = own.trainee
+        last = staged.trainee
     assert last is not None  # a recipe has at least one stage
     return Trained(last.trained(), last.parts(), log, steps, seconds, number)
 

@@ -88,14 +88,14 @@ class RegionTrainee(PairTrainee):
         boxes, phrases = zip(*(v["regions"] for v in views), strict=True)
         owner = torch.repeat_interleave(torch.arange(len(views)), torch.tensor([len(b) for b in boxes]))
         batch = {**super().collate(views), "boxes": torch.cat(boxes), "owner": owner}
-        said = [p for of_image in phrases for p in of_image]
-        return {**batch, "phrases": self.space.encoders["text"].inputs(said)} if said else batch
+        all_phrases = [p for of_image in phrases for p in of_image]
+        return {**batch, "phrases": self.space.encoders["text"].inputs(all_phrases)} if all_phrases else batch
 
     def embed_regions(self, batch: Mapping[str, Any]) -> tuple[Embedded, Tensor, Tensor]:
         """Return the pairs of a batch, the (B, C, h, w) image tokens, and the (b, D) embeddings of the phrases."""
         whole, cells = whole_and_cells(self.space, batch["image"])
         encode = self.space.encoders["text"].encode
         vectors = {"image": whole, "text": encode(batch["text"])}
-        said = encode(batch["phrases"]) if "phrases" in batch else whole.new_zeros(0, whole.shape[1])
+        embedded = encode(batch["phrases"]) if "phrases" in batch else whole.new_zeros(0, whole.shape[1])
         e = Embedded(vectors, self.scale, gather(self.run.world), self.run.world.rank)
-        return e, cells, said
+        return e, cells, embedded

@@ -35,9 +35,9 @@ def settings(fit: Fit, steps: int, seed: int, groups: Mapping[str, Sequence[Para
         seed: of the run.
         groups: phase -> its groups.
     """
-    told = {k: v for k, v in fit.as_dict().items() if k not in CHANGES_NOTHING}
-    each = {phase: [asdict(group) for group in own] for phase, own in groups.items()}
-    whole = {"fit": told, "steps": None if fit.seconds else steps, "seed": seed, "groups": each}
+    decisive = {k: v for k, v in fit.as_dict().items() if k not in CHANGES_NOTHING}
+    each = {phase: [asdict(group) for group in members] for phase, members in groups.items()}
+    whole = {"fit": decisive, "steps": None if fit.seconds else steps, "seed": seed, "groups": each}
     return dict(json.loads(json.dumps(whole)))
 
 

@@ -222,19 +222,19 @@ def _state_hooks(m: Any) -> tuple[dict[int, Any], dict[int, Any]]:
 
 
 def _check(trainee: Trainee, run: Run, blocks: bool) -> None:
-    own = type(trainee)
+    kind = type(trainee)
     if blocks and not (isinstance(trainee, PairTrainee) and not trainee.tokens and _embeds_plainly(trainee)):
         raise UsageError(
-            f"{own.__name__} reads inside blocks, which must then be whole: leave out {{shard_blocks}}, or train a "
+            f"{kind.__name__} reads inside blocks, which must then be whole: leave out {{shard_blocks}}, or train a "
             f"loss of embeddings alone."
         )
     if run.world.size == 1:
         raise UsageError("Weights are divided over several processes, and there is one: start them with torchrun.")
     if run.precision == "fp16":
         raise UsageError("The scaler of fp16 does not read divided gradients: train in bf16, or with whole weights.")
-    if len(trainee.phases) > 1 or own.after not in (Trainee.after, PairTrainee.after):
+    if len(trainee.phases) > 1 or kind.after not in (Trainee.after, PairTrainee.after):
         raise UsageError(
-            f"{own.__name__} changes its weights in several phases or after a step, which needs them whole: leave out "
+            f"{kind.__name__} changes its weights in several phases or after a step, which needs them whole: leave out "
             f"the division over processes."
         )
 

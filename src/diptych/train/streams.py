@@ -199,11 +199,11 @@ class _LaneViews(IterableDataset[Any]):
         """Yield (lane, mark, batch or None at its end, errors) of the lanes of this worker."""
         mine, workers = _worker()
         first = 0 if self.last is None else self.last["lane"] + 1
-        own = [(first + mine + i * workers) % self.lanes for i in range(self.lanes // workers)]
+        numbers = [(first + mine + i * workers) % self.lanes for i in range(self.lanes // workers)]
         marks, share = self.marks, self.size // self.run.world.size
-        items = {k: self._lane(k, marks[k]) for k in own if marks[k] != ENDED}
+        items = {k: self._lane(k, marks[k]) for k in numbers if marks[k] != ENDED}
         while items:
-            for k in own:
+            for k in numbers:
                 if k not in items:
                     yield k, ENDED, None, []
                     continue

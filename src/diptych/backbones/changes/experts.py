@@ -70,16 +70,16 @@ def mlps(module: nn.Module, spec: Spec, last: Last) -> dict[str, nn.Module]:
         MissingHook: a tower cannot be cut, or a block has no ``mlp``.
         UsageError: there are fewer blocks.
     """
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     for modality, count in last.items():
         layers = tower_of(module, modality, spec).layers  # type: ignore[attr-defined]  # every tower of ours is cut
         first = 0 if count is None else len(layers) - count
         if first < 0:
             raise UsageError(f"{count} blocks are more than the {len(layers)} of the {modality} tower: give fewer.")
-        found |= {f"{modality}/{i}": layers[i].module for i in range(first, len(layers))}
-    if not all(isinstance(getattr(block, "mlp", None), nn.Module) for block in found.values()):
+        modules |= {f"{modality}/{i}": layers[i].module for i in range(first, len(layers))}
+    if not all(isinstance(getattr(block, "mlp", None), nn.Module) for block in modules.values()):
         raise MissingHook(f"The blocks of {spec.name} have no MLP that can be replaced: use an open_clip ViT backbone.")
-    return found
+    return modules
 
 
 def mixed(

@@ -54,9 +54,9 @@ class _LastBlock(nn.Module):
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """Return (B, 1, D), z_0 of (B, T, D) tokens."""
         block: Any = self.block
-        tokens, own = block.ln_1(x), x[:, :1]
-        own = own + block.ls_1(block.attention(tokens[:, :1], tokens, tokens))
-        out: Tensor = own + block.ls_2(block.mlp(block.ln_2(own)))
+        tokens, first = block.ln_1(x), x[:, :1]
+        first = first + block.ls_1(block.attention(tokens[:, :1], tokens, tokens))
+        out: Tensor = first + block.ls_2(block.mlp(block.ln_2(first)))
         return out
 
 

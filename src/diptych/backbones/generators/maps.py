@@ -74,8 +74,8 @@ class ThreeMapInverter:
         c1, c2, c3 = maps
         p2 = _doubled(c3) + self._convolve("lateral.1", c2)
         p = (_doubled(p2) + self._convolve("lateral.0", c1), p2, c3)
-        found = [self._head(i, p[level_of(i)]) for i in range(self.generator.latents)]
-        return torch.stack([found[0], *(found[0] + more for more in found[1:])], dim=1)
+        latents = [self._head(i, p[level_of(i)]) for i in range(self.generator.latents)]
+        return torch.stack([latents[0], *(latents[0] + more for more in latents[1:])], dim=1)
 
     def invert(self, images: Tensor, /) -> Styles:
         """Return the styles from which the generator draws (B, 3, size, size) pictures again."""

@@ -43,8 +43,8 @@ class MergeTree:
 
         height, width = vectors.shape[:2]
         flat = vectors.reshape(height * width, -1)
-        found = ward_tree(flat, connectivity=grid_to_graph(height, width), return_distance=True)
-        return cls(found[0], height * width, np.asarray(found[4]))
+        ward = ward_tree(flat, connectivity=grid_to_graph(height, width), return_distance=True)
+        return cls(ward[0], height * width, np.asarray(ward[4]))
 
     def mask(self, node: int) -> NDArray[np.bool_]:
         """Return (leaves,) bool: the leaves below a node."""

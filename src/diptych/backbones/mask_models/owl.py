@@ -49,9 +49,9 @@ class OwlProposals:
         inputs, size = word_inputs("OWL", self.model, self.processor, image, words, **fixed)
         with torch.no_grad():
             out = self.model(**inputs)
-        (found,) = self.processor.image_processor.post_process_object_detection(out, self.least, [size])
-        order = found["scores"].argsort(descending=True, stable=True)
-        scores, labels, boxes = (found[k][order].cpu() for k in ("scores", "labels", "boxes"))
+        (detections,) = self.processor.image_processor.post_process_object_detection(out, self.least, [size])
+        order = detections["scores"].argsort(descending=True, stable=True)
+        scores, labels, boxes = (detections[k][order].cpu() for k in ("scores", "labels", "boxes"))
         edge = torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype)
         boxes = boxes.float().clamp(min=0).minimum(edge)
         return Proposals(_masks(boxes, size), scores.float(), size, words=labels, boxes=boxes)

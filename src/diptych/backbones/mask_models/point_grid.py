@@ -53,11 +53,11 @@ class PointGrid:
         height, width = seen.size
         at = (torch.arange(self.points) + 0.5) / self.points
         points = torch.stack(torch.meshgrid(at * width, at * height, indexing="xy"), dim=-1).reshape(-1, 1, 2)
-        found = [self._kept(self.masks.ask(seen, Prompts(points=p), several=True)) for p in torch.split(points, 16)]
-        masks, iou = torch.cat([m for m, _ in found]), torch.cat([i for _, i in found])
+        answers = [self._kept(self.masks.ask(seen, Prompts(points=p), several=True)) for p in torch.split(points, 16)]
+        masks, iou = torch.cat([m for m, _ in answers]), torch.cat([i for _, i in answers])
         if len(masks):
-            kept = nms(masks_to_boxes(masks), iou, self.overlap)
-            masks, iou = masks[kept], iou[kept]
+            separate = nms(masks_to_boxes(masks), iou, self.overlap)
+            masks, iou = masks[separate], iou[separate]
         return Proposals(masks.float(), iou.clamp(0, 1), seen.size)
 
     def _kept(self, prompted: Prompted) -> tuple[Tensor, Tensor]:

@@ -156,12 +156,12 @@ class RankedCells:
     def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
         """Return the regions, best first; their scores are u."""
         picture = upright_rgb(image)
-        found = candidates(picture, self.encoder, self.scorer, self.side, self.pixels)
+        proposals = candidates(picture, self.encoder, self.scorer, self.side, self.pixels)
         with torch.no_grad():
-            u = self.scorer(found.facts()).sigmoid()
+            u = self.scorer(proposals.facts()).sigmoid()
         order = u.argsort(descending=True, stable=True)[:FIRST]
-        kept = order[apart(found.masks[order], self.overlap, self.count)]
-        return Proposals(found.masks[kept], u[kept], (picture.height, picture.width))
+        chosen = order[apart(proposals.masks[order], self.overlap, self.count)]
+        return Proposals(proposals.masks[chosen], u[chosen], (picture.height, picture.width))
 
 
 def candidates(
@@ -173,10 +173,10 @@ def candidates(
     x = cell_features(picture, encoder, side, pixels)
     spaces = scorer.spaces(x)
     trees = [MergeTree.of(space.double().numpy()) for space in spaces]
-    found = [_regions(tree, x.shape[0], x.shape[1]) for tree in trees]
-    masks = torch.cat([m for m, _ in found])
-    tree_of = torch.eye(len(trees)).repeat_interleave(torch.tensor([len(m) for m, _ in found]), 0)
-    merges = torch.cat([torch.cat([t for _, t in found]), tree_of], 1)
+    regions = [_regions(tree, x.shape[0], x.shape[1]) for tree in trees]
+    masks = torch.cat([m for m, _ in regions])
+    tree_of = torch.eye(len(trees)).repeat_interleave(torch.tensor([len(m) for m, _ in regions]), 0)
+    merges = torch.cat([torch.cat([t for _, t in regions]), tree_of], 1)
     return Candidates(masks, merges, scorer.standard(x), spaces)
 
 
@@ -190,9 +190,9 @@ def cell_features(picture: Image.Image, encoder: Space, side: int, pixels: int) 
     x = normalise(seen.permute(2, 0, 1)[None].float() / 255, encoder.spec.pixels)
     with torch.no_grad():
         maps = dense.maps(x.to(next(encoder.module().parameters()).device))
-    kept = [m.float().cpu() for stride, m in zip(dense.strides, maps, strict=True) if stride in _STRIDES]
+    chosen = [m.float().cpu() for stride, m in zip(dense.strides, maps, strict=True) if stride in _STRIDES]
     grid = (colours.shape[0], colours.shape[1])
-    planes = [F.interpolate(m, grid, mode="bilinear", align_corners=False)[0].permute(1, 2, 0) for m in kept]
+    planes = [F.interpolate(m, grid, mode="bilinear", align_corners=False)[0].permute(1, 2, 0) for m in chosen]
     return torch.cat([colours, *planes], dim=-1)
 
 
@@ -224,12 +224,12 @@ def apart(masks: Tensor, overlap: float, count: int) -> Tensor:
     flat = masks.flatten(1)
     both, size = flat @ flat.T, flat.sum(1)
     near = both > overlap * (size[:, None] + size[None] - both)
-    free, kept = torch.ones(len(flat), dtype=torch.bool), list[int]()
+    free, chosen = torch.ones(len(flat), dtype=torch.bool), list[int]()
     for i in range(len(flat)):
-        if free[i] and len(kept) < count:
-            kept.append(i)
+        if free[i] and len(chosen) < count:
+            chosen.append(i)
             free &= ~near[i]
-    return torch.tensor(kept, dtype=torch.long)
+    return torch.tensor(chosen, dtype=torch.long)
 
 
 def _regions(tree: MergeTree, height: int, width: int) -> tuple[Tensor, Tensor]:

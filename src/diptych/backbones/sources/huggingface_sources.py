@@ -215,9 +215,9 @@ def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
     faults["unexpected_keys"] = [
         n for n in faults["unexpected_keys"] if not n.endswith("position_ids")
     ]  # a constant of old versions
-    said = [f"{len(v)} {k.replace('_', ' ')} ({', '.join(v[:3])})" for k, v in faults.items() if v]
-    if said:
-        raise DataError(f"The weights in {folder} do not fit {CONFIG}: {'; '.join(said)}.")
+    sentences = [f"{len(v)} {k.replace('_', ' ')} ({', '.join(v[:3])})" for k, v in faults.items() if v]
+    if sentences:
+        raise DataError(f"The weights in {folder} do not fit {CONFIG}: {'; '.join(sentences)}.")
     return model.float().eval()
 
 

@@ -86,7 +86,7 @@ def graphics(article: Element) -> Iterator[tuple[str, Element | None]]:
 
 def contexts(article: Element) -> dict[str, list[str]]:
     """Return id of a figure -> the paragraphs outside captions that cite it, each once, in document order."""
-    found: dict[str, list[str]] = {}
+    paragraphs: dict[str, list[str]] = {}
     captions = {id(p) for caption in article.iter("caption") for p in caption.iter("p")}
     for paragraph in article.iter("p"):
         cited = [r for x in paragraph.iter("xref") if x.get("ref-type") == "fig" for r in x.get("rid", "").split()]
@@ -94,9 +94,9 @@ def contexts(article: Element) -> dict[str, list[str]]:
             continue
         text = plain_text(paragraph)
         for name in dict.fromkeys(cited):
-            if text not in found.setdefault(name, []):
-                found[name].append(text)
-    return found
+            if text not in paragraphs.setdefault(name, []):
+                paragraphs[name].append(text)
+    return paragraphs
 
 
 def article_facts(article: Element) -> dict[str, Any]:
@@ -125,10 +125,10 @@ def licence_group(licence: str) -> str:
     Args:
         licence: an address, such as "http://creativecommons.org/licenses/by/2.0", or words.
     """
-    found = re.search(r"creativecommons\.org/(?:licenses/(by[a-z-]*)|publicdomain/(?:zero|mark))", licence.lower())
-    if found is None:
+    match = re.search(r"creativecommons\.org/(?:licenses/(by[a-z-]*)|publicdomain/(?:zero|mark))", licence.lower())
+    if match is None:
         return "other"
-    return "noncommercial" if "-nc" in (found[1] or "") else "commercial"
+    return "noncommercial" if "-nc" in (match[1] or "") else "commercial"
 
 
 def _licence(meta: Element) -> str:

@@ -132,8 +132,8 @@ def read_imagenet_x(table: Path, keys: FileKeys | None = None) -> LabelledData:
     for i, (name, number) in enumerate(zip(names, numbers, strict=True)):
         if not number.isdecimal() or int(number) >= len(IMAGENET_CLASSNAMES):
             raise DataError(f"Row {i + 1} of {table} has the class {number!r}: a class is a number from 0 to 999.")
-        found = where.get(Path(name).name)
-        rows += [(found, int(number), factor) for factor in FACTORS if found and str(cells[factor][i]) == "1"]
+        row = where.get(Path(name).name)
+        rows += [(row, int(number), factor) for factor in FACTORS if row and str(cells[factor][i]) == "1"]
     if not rows:
         raise DataError(
             f"None of the {len(names)} pictures that {table} names lies below {table.parent}: put the file into the "

@@ -103,13 +103,13 @@ def _figures(path: str) -> Iterator[Figure | UnreadableItem]:
         cited, facts = contexts(article), article_facts(article)
         for href, around in graphics(article):
             if around is None:
-                own: dict[str, Any] = {"figure": "", "element": "", "context": []}
+                figure: dict[str, Any] = {"figure": "", "element": "", "context": []}
             else:
-                own = {"figure": plain_text(around.find("label")), "element": around.tag}
-                own["context"] = cited.get(around.get("id", ""), [])
+                figure = {"figure": plain_text(around.find("label")), "element": around.tag}
+                figure["context"] = cited.get(around.get("id", ""), [])
             caption = plain_text(None if around is None else around.find("caption"))
             picture = _picture(path, href)
-            yield picture if isinstance(picture, UnreadableItem) else Figure(picture, caption, {**own, **facts})
+            yield picture if isinstance(picture, UnreadableItem) else Figure(picture, caption, {**figure, **facts})
 
 
 def _picture(article: str, href: str) -> str | UnreadableItem:

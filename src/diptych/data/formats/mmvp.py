@@ -80,15 +80,15 @@ def read_mmvp(folder: str | os.PathLike[str], keys: FileKeys | None = None) -> T
     if not is_mmvp(path):
         raise DataError(f"{path} has no {LISTING} beside '{QUESTIONED}': give the folder of MMVP.")
     rows = _rows(path / LISTING, 4, "an index, a question, options or the right answer")
-    files, said = [], []
+    files, statements = [], []
     for i, (number, question, options, right, *_) in enumerate(rows):
         where = f"Row {i + 2} of {path / LISTING}"
         answers = {letter.lower(): text.strip() for letter, text in _OPTION.findall(options)}
         if (letter := right.strip("() ").lower()) not in answers:
             raise DataError(f"{where} has the right answer {right!r}, which is none of its options: {options[:200]}.")
         files.append(inside(path / QUESTIONED, f"{number}.jpg", where))
-        said.append(f"{question} {answers[letter]}")
-    return _pairs(files, said, keys)
+        statements.append(f"{question} {answers[letter]}")
+    return _pairs(files, statements, keys)
 
 
 _OPTION = re.compile(r"\(([a-zA-Z])\)\s*([^(]+)")

@@ -108,13 +108,13 @@ def _segments(source: tuple[str, tuple[tuple[int, int], ...]]) -> NDArray[np.int
     path, rows = source
     ids = ids_of(np.asarray(open_image(path)))
     known = {0: IGNORE, **dict(rows)}
-    found, at = np.unique(ids, return_inverse=True)
-    unknown = [int(i) for i in found if int(i) not in known]
+    numbers, at = np.unique(ids, return_inverse=True)
+    unknown = [int(i) for i in numbers if int(i) not in known]
     if unknown:
         raise DataError(
             f"{path} has segment {unknown[0]}, which the JSON does not list: check that both belong together."
         )
-    classes = np.array([known[int(i)] for i in found], dtype=np.int32)[at.reshape(ids.shape)]
+    classes = np.array([known[int(i)] for i in numbers], dtype=np.int32)[at.reshape(ids.shape)]
     return np.stack([classes, ids], axis=-1)
 
 

@@ -42,18 +42,18 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
     cells = read_columns(path)
     at = next((c for c in ("image", "path") if c in cells), None)
     form = next((f for f, names in FORMS.items() if set(names) <= cells.keys()), None)
-    said = next((c for c in (*PHRASE_COLUMNS, *CLASS_COLUMNS) if c in cells), None)
-    if at is None or form is None or said is None:
+    phrase_column = next((c for c in (*PHRASE_COLUMNS, *CLASS_COLUMNS) if c in cells), None)
+    if at is None or form is None or phrase_column is None:
         raise DataError(
             f"{path} needs a column image or path, x, y, w, h or x0, y0, x1, y1, and phrase or category, and has "
             f"{', '.join(cells)[:200]}."
         )
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(cells[at]):
-        if not text_of(cells[said][i]).strip():
-            raise DataError(f"Row {i + 1} of {path} has no {said}: fill it, or remove the row.")
+        if not text_of(cells[phrase_column][i]).strip():
+            raise DataError(f"Row {i + 1} of {path} has no {phrase_column}: fill it, or remove the row.")
         rows.setdefault(_place(Path(path).parent, text_of(name)), []).append(i)
-    classes = () if said in PHRASE_COLUMNS else in_order({text_of(v) for v in cells[said]})
+    classes = () if phrase_column in PHRASE_COLUMNS else in_order({text_of(v) for v in cells[phrase_column]})
 
     def of(picture: str, numbers: list[int]) -> tuple[Boxes, tuple[str, ...]]:
         try:
@@ -69,10 +69,10 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
                 )
             if not (wide > 0 and high > 0):
                 raise DataError(f"Row {i + 1} of {path} has a box of {wide:g} x {high:g} pixels: correct or remove it.")
-        names = [text_of(cells[said][i]).strip() for i in numbers]
-        own = boxes(values, form, [classes.index(n) if classes else -1 for n in names], crowd_of(numbers))
-        own = own._replace(corners=_cut(own.corners, picture, [f"Row {i + 1} of {path}" for i in numbers]))
-        return own, tuple(_with_article(n) for n in names) if classes else tuple(names)
+        names = [text_of(cells[phrase_column][i]).strip() for i in numbers]
+        cut = boxes(values, form, [classes.index(n) if classes else -1 for n in names], crowd_of(numbers))
+        cut = cut._replace(corners=_cut(cut.corners, picture, [f"Row {i + 1} of {path}" for i in numbers]))
+        return cut, tuple(_with_article(n) for n in names) if classes else tuple(names)
 
     def crowd_of(numbers: list[int]) -> list[bool]:
         marks = cells.get("iscrowd")
@@ -86,10 +86,10 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
 
 def _told(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[Any]:
     pictures = [_place(Path(), table.items.name(i)) for i in range(len(table))]
-    found = [of(picture, rows.get(picture, [])) for picture in pictures]
+    pairs = [of(picture, rows.get(picture, [])) for picture in pictures]
     columns = {
-        "boxes": Column("boxes", tuple(own for own, _ in found)),
-        "phrases": Column("captions", tuple(said for _, said in found)),
+        "boxes": Column("boxes", tuple(own for own, _ in pairs)),
+        "phrases": Column("captions", tuple(said for _, said in pairs)),
     }
     return Table(table.items, {**table.columns, **columns})
 

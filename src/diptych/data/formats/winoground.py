@@ -52,16 +52,16 @@ def read_winoground(folder: str | os.PathLike[str], keys: FileKeys | None = None
         if name not in cells:
             raise DataError(f"{listing} has no {name!r}, only {', '.join(cells)[:300]}: give the published file.")
         sides[name] = filled(listing, name, cells[name])
-    files, said = [], []
+    files, captions = [], []
     for i in range(len(sides["image_0"])):
         for side in "01":
             name = sides[f"image_{side}"][i]
             file = name if Path(name).suffix else f"{name}.png"
             files.append(inside(home / IMAGES, file, f"Row {i + 1} of {listing}"))
-            said.append((sides[f"caption_{side}"][i],))
+            captions.append((sides[f"caption_{side}"][i],))
     columns = {
         "group": Column("group", tuple(f"pair {i // 2 + 1}" for i in range(len(files)))),
-        "captions": Column("captions", tuple(said)),
+        "captions": Column("captions", tuple(captions)),
     }
     if TAG in cells:
         tags = filled(listing, TAG, cells[TAG])

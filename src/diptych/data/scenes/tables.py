@@ -97,7 +97,7 @@ def scene_classes(recipe: SceneRecipe, name: str, count: int, seed: int = 0) -> 
         ['a blue star', 'a gray circle', 'a purple triangle']
     """
     table = scene_table(Scenes(replace(recipe, objects=(1,)), count, seed))
-    shown = [own[0] for own in table.columns["phrases"].values]
+    shown = [phrases[0] for phrases in table.columns["phrases"].values]
     classes = tuple(sorted(set(shown)))
     labels = np.array([classes.index(p) for p in shown], dtype=np.int64)
     return LabelledData(name, classes, {"test": Table(table.items, {"label": Column("label", labels)})})

@@ -52,8 +52,8 @@ def absent_nouns(texts: Iterable[str], wordnet: WordNet, count: int, seed: int) 
     taken |= hypernyms.above(named)
     left = []
     for noun in picture_nouns():
-        own = wordnet.senses(noun)[0].offset
-        if noun in phrases or noun in known or own in taken or hypernyms.above({own}, LEVELS) & named:
+        first_sense = wordnet.senses(noun)[0].offset
+        if noun in phrases or noun in known or first_sense in taken or hypernyms.above({first_sense}, LEVELS) & named:
             continue
         left.append(noun)
     order = np.random.default_rng(seed).permutation(len(left))[:count]

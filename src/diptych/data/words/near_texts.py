@@ -94,7 +94,7 @@ def band_hashes(texts: Sequence[Sequence[str]]) -> Hashes:
     """
     out = np.ones((len(texts), BANDS), dtype=np.uint64)
     pairs = [[_crc(" ".join(both)) for both in itertools.pairwise(w)] or [_crc(one) for one in w] for w in texts]
-    filled = [i for i, own in enumerate(pairs) if own]
+    filled = [i for i, pair in enumerate(pairs) if pair]
     start = 0
     while start < len(filled):  # some at a time: each pair of words takes BANDS * ROWS numbers
         stop, size = start, 0

@@ -28,7 +28,7 @@ def parsed(prompts: Sequence[str]) -> tuple[tuple[str, str], ...]:
         >>> parsed(["the cat in the style of Van Gogh, sofa as a pencil sketch"])
         (('cat', 'Van Gogh'), ('sofa', 'a pencil sketch'))
     """
-    found: dict[str, str] = {}
+    objects: dict[str, str] = {}
     for prompt in prompts:
         for clause in filter(None, (c.strip() for c in prompt.split(";" if ";" in prompt else ","))):
             match = next((m for m in (form.fullmatch(clause) for form in _CLAUSES) if m), None)
@@ -38,9 +38,9 @@ def parsed(prompts: Sequence[str]) -> tuple[tuple[str, str], ...]:
                     f'Van Gogh", with semicolons between them.'
                 )
             thing = _ARTICLE.sub("", match["object"].strip())
-            if thing in found:
-                raise UsageError(f"{thing!r} has two styles, {found[thing]!r} and {match['style']!r}: give it one.")
-            found[thing] = match["style"].strip()
-    if not found:
+            if thing in objects:
+                raise UsageError(f"{thing!r} has two styles, {objects[thing]!r} and {match['style']!r}: give it one.")
+            objects[thing] = match["style"].strip()
+    if not objects:
         raise UsageError('There is no object with a style: write "cat: a pencil sketch".')
-    return tuple(found.items())
+    return tuple(objects.items())

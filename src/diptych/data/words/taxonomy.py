@@ -78,8 +78,8 @@ def read_votes(path: str, taxonomy: Taxonomy) -> list[tuple[str, tuple[str, ...]
     if missing := [name for name in COLUMNS if name not in table]:
         raise DataError(f"{path} has no column {' and no column '.join(missing)}: write one row a vote.")
     votes = []
-    for name, said in zip(*(table[column] for column in COLUMNS), strict=True):
-        labels = [label.strip() for label in str(said or "").split(";") if label.strip()]
+    for name, vote in zip(*(table[column] for column in COLUMNS), strict=True):
+        labels = [label.strip() for label in str(vote or "").split(";") if label.strip()]
         if labels:
             votes.append((str(name), tuple(dict.fromkeys(n for label in labels for n in taxonomy.expand(label)))))
     if not votes:
@@ -104,6 +104,6 @@ def majority(votes: Iterable[tuple[int, Sequence[str]]], clusters: int) -> list[
         counts[cluster].update(set(labels))
         totals[cluster] += 1
     return [
-        tuple(sorted((n for n, c in own.items() if 2 * c > total), key=lambda n: (-own[n], n)))
-        for own, total in zip(counts, totals, strict=True)
+        tuple(sorted((n for n, c in votes_of.items() if 2 * c > total), key=lambda n: (-votes_of[n], n)))
+        for votes_of, total in zip(counts, totals, strict=True)
     ]

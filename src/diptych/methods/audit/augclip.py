@@ -144,7 +144,7 @@ class AugCLIP(PairScorer):
         if not self.centred:
             return FittedAugCLIP(backbone, nothing, nothing, self.c, self.margin)
         images = evidence.unlabelled
-        texts = [t.value for own in (evidence.texts.texts.values() if evidence.texts else ()) for t in own]
+        texts = [t.value for group in (evidence.texts.texts.values() if evidence.texts else ()) for t in group]
         if images is None or not len(images) or not texts:
             raise MissingEvidence("AugCLIP centres by unlabelled images and texts: give both, or centred=False.")
         middles = (embed(backbone.image, images, run), embed(backbone.text, Texts(tuple(texts)), run))

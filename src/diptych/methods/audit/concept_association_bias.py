@@ -213,8 +213,8 @@ class ConceptAssociationBias(Auditor):
     def _texts(self, backbone: Backbone, probe: Probe, values: tuple[str, ...], run: Run) -> Floats:
         """Return (K, V, D) unit embeddings of the questions."""
         names = probe.named().names
-        asked = [self.template.replace("{value}", v).replace("{object}", n) for n in names for v in values]
-        z = normalize(embed(backbone.text, Texts(tuple(asked)), run), dim=-1).double().numpy()
+        sentences = [self.template.replace("{value}", v).replace("{object}", n) for n in names for v in values]
+        z = normalize(embed(backbone.text, Texts(tuple(sentences)), run), dim=-1).double().numpy()
         return np.asarray(z.reshape(len(names), len(values), -1))
 
 

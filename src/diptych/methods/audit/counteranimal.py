@@ -160,12 +160,12 @@ class CounterAnimal(Auditor):
             return [Finding.not_testable(name, "drop", why, count=len(table)) for name in subjects]
         shuffled = relabelled(labels, groups, np.random.default_rng(run.integer("relabel")))
         control = self.pairs(hits[reference], labels, shuffled, shape, run, "control")
-        found = []
+        findings = []
         for name, right in hits.items():
             examples = _examples(probe, table, classes, names, answers[name], pairs)
             drop = _drop(name, right, pairs, control, {"reference": name == reference}, examples)
-            found += [drop, *_sides(name, right, pairs), *_of_classes(name, right, pairs, classes, names)]
-        return found
+            findings += [drop, *_sides(name, right, pairs), *_of_classes(name, right, pairs, classes, names)]
+        return findings
 
     def pairs(
         self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str
@@ -226,16 +226,16 @@ def _sides(name: str, hits: Bools, pairs: Sequence[Pair]) -> list[Finding]:
     """Return the mean accuracy of each side over classes, and the drop over items."""
     accuracies = list(class_accuracies(hits, pairs).values())
     items = [np.concatenate([getattr(p, side) for p in pairs]) for side in ("common_items", "counter_items")]
-    found = []
+    findings = []
     for side, measure in enumerate(("common", "counter")):
         mean = over_classes([a[side] for a in accuracies], least=0.0)
         ends, count = (mean.low, mean.high), len(accuracies)
-        own = np.array([a[side] for a in accuracies])
-        found.append(
-            Finding(name, measure, mean.value, ends, range=(0.0, 1.0), count=count, counted="classes", units=own)
+        values = np.array([a[side] for a in accuracies])
+        findings.append(
+            Finding(name, measure, mean.value, ends, range=(0.0, 1.0), count=count, counted="classes", units=values)
         )
     value = float(hits[items[0]].mean() - hits[items[1]].mean())
-    return [*found, Finding(name, "drop_per_item", value, count=sum(map(len, items)))]
+    return [*findings, Finding(name, "drop_per_item", value, count=sum(map(len, items)))]
 
 
 def _of_classes(
@@ -256,11 +256,11 @@ def _examples(
 ) -> tuple[Example, ...]:
     """Return items of the worst groups that are taken for another class, one per class, largest drops first."""
     drops = class_accuracies(predicted == table.labels(), pairs)
-    found: dict[int, Example] = {}
+    examples: dict[int, Example] = {}
     for p in sorted(pairs, key=lambda p: drops[p.label][1] - drops[p.label][0]):
         wrong = p.counter_items[predicted[p.counter_items] != p.label]
-        if len(wrong) and p.label not in found:
+        if len(wrong) and p.label not in examples:
             i = int(wrong[0])
             note = f"{classes.names[p.label]} ({names[p.counter]}), taken for {classes.names[predicted[i]]}"
-            found[p.label] = Example(probe, table.items.key(i), note)
-    return tuple(found.values())[:EXAMPLES]
+            examples[p.label] = Example(probe, table.items.key(i), note)
+    return tuple(examples.values())[:EXAMPLES]

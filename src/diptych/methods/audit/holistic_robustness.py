@@ -168,29 +168,29 @@ class HolisticRobustness(Auditor):
         self, name: str, subject: Subject, key: str, probe: Probe, data: AuditData, run: Run
     ) -> Iterator[Finding]:
         """Yield the findings that need classes."""
-        own = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
-        hits, n = own.hits, len(own.labels)
+        near = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
+        hits, n = near.hits, len(near.labels)
         if reason := too_few(n):
             yield Finding.not_testable(name, "accuracy", reason, count=n)
             return
         right, ends = float(hits.mean()), wilson(int(hits.sum()), n)
         yield Finding(
             name, "accuracy", right, ends, range=(0.0, 1.0), count=n, harm=max(0.0, 1 - ends[1]),
-            details={"classes": len(probe.named())}, examples=mistakes(key, probe.table.items, probe.named(), own),
+            details={"classes": len(probe.named())}, examples=mistakes(key, probe.table.items, probe.named(), near),
             says=f"{100 * (1 - right):.0f} % of the pictures in {key} get a wrong class.",
             units=hits.astype(np.float64),
             advice="Try other prompts or another model, or train a head on some labelled pictures.",
         )  # fmt: skip
-        low = at_chance(int(hits.sum()), n, own.chance)
+        low = at_chance(int(hits.sum()), n, near.chance)
         if low:
             yield Finding.not_testable(name, "worst_factor", low, count=n)
         else:
-            yield from self._factors(name, subject, key, probe, own, run)
-        yield from _calibration(name, subject, key, own, data, run)
+            yield from self._factors(name, subject, key, probe, near, run)
+        yield from _calibration(name, subject, key, near, data, run)
         for shift, other in data.of("shift").items():
-            yield _shift(name, subject, shift, other, own, low, run)
+            yield _shift(name, subject, shift, other, near, low, run)
         for outside, other in data.of("ood").items():
-            yield from self._unknown(name, subject, probe, own, outside, other, data, run)
+            yield from self._unknown(name, subject, probe, near, outside, other, data, run)
 
     def _factors(
         self, name: str, subject: Subject, key: str, probe: Probe, own: Answers, run: Run
@@ -308,15 +308,15 @@ def _retrieval(name: str, subject: Subject, probe: Probe, run: Run) -> Iterator[
     column = probe.table.columns.get("captions")
     if column is None or not isinstance(subject.kit.parts.get("main"), Backbone):
         return
-    said = _captions(column)
-    n = len({i for _, i in said})
+    captions = _captions(column)
+    n = len({i for _, i in captions})
     if n < len(probe.table):
         reason = f"{n} of {len(probe.table)} items have a caption: all of them must."
         yield Finding.not_testable(name, "recall_at_1", reason, count=n)
         return
     z = embeddings(subject, probe.table.items, run).double().numpy()
-    texts = embed(subject.kit.need(Backbone).text, Texts(tuple(s for s, _ in said)), run)
-    u, owner = normalize(texts, dim=-1).double().numpy(), np.array([i for _, i in said], dtype=np.int64)
+    texts = embed(subject.kit.need(Backbone).text, Texts(tuple(s for s, _ in captions)), run)
+    u, owner = normalize(texts, dim=-1).double().numpy(), np.array([i for _, i in captions], dtype=np.int64)
     yield from both_directions(name, z, u, owner, run)
     if n > 1:
         yield from geometry(name, z, u, owner)
@@ -324,7 +324,7 @@ def _retrieval(name: str, subject: Subject, probe: Probe, run: Run) -> Iterator[
 
 def _captions(column: Column) -> list[tuple[str, int]]:
     values = [(v,) if isinstance(v, str) else v for v in column.values]
-    return [(str(t), i) for i, own in enumerate(values) for t in own if str(t)]
+    return [(str(t), i) for i, captions in enumerate(values) for t in captions if str(t)]
 
 
 def _places(name: str, subject: Subject, probe: Probe, run: Run) -> Finding:

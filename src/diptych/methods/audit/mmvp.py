@@ -183,8 +183,8 @@ class MMVP(Auditor):
             yield Finding.not_testable(name, "pair_accuracy", reason, about=about, count=len(pairs), counted="pairs")
             return
         pictures = normalize(embed(backbone.image, probe.table.items, run), dim=-1).double().numpy()
-        said = [self.template.replace("{}", t) for t in statements(probe.table)]
-        texts = normalize(embed(backbone.text, Texts(tuple(said)), run), dim=-1).double().numpy()
+        sentences = [self.template.replace("{}", t) for t in statements(probe.table)]
+        texts = normalize(embed(backbone.text, Texts(tuple(sentences)), run), dim=-1).double().numpy()
         scores = pair_scores(texts, pictures, pairs)
         right, chosen = right_pairs(scores), right_pairs(scores.transpose(0, 2, 1))
         shift = 1 + int(np.random.default_rng(run.integer("other pairs")).integers(len(pairs) - 1))
@@ -198,17 +198,17 @@ class MMVP(Auditor):
             control=Control(
                 "statements_of_other_pairs", float(other.mean()), wilson(int(other.sum()), n), 0.25, above=True
             ),
-            examples=tuple(Example(about, probe.table.items.key(int(i)), said[int(i)]) for i in wrong),
+            examples=tuple(Example(about, probe.table.items.key(int(i)), sentences[int(i)]) for i in wrong),
             says=f"Both statements choose their picture in {100 * hits / n:.0f} % of the pairs; by chance in 25 %.",
             advice="Do not rely on prompts that ask about what differs in the pairs that are wrong.",
         )  # fmt: skip
         patterns = probe.table.columns.get("pattern")
         named = np.array([str(patterns.values[i]) for i in pairs[:, 0]] if patterns else [], dtype=str)
         for pattern in dict.fromkeys(named.tolist()):
-            own = right[named == pattern]
+            part = right[named == pattern]
             yield Finding(
-                name, "pair_accuracy", float(own.mean()), wilson(int(own.sum()), len(own)), f"{about}: {pattern}",
-                range=(0.0, 1.0), count=len(own), counted="pairs", units=own.astype(np.float64),
+                name, "pair_accuracy", float(part.mean()), wilson(int(part.sum()), len(part)), f"{about}: {pattern}",
+                range=(0.0, 1.0), count=len(part), counted="pairs", units=part.astype(np.float64),
             )  # fmt: skip
 
 
@@ -221,9 +221,9 @@ def pairs_of(table: Table[object]) -> Ints:
     rows: dict[str, list[int]] = {}
     for i, group in enumerate(table.columns["group"].values):
         rows.setdefault(str(group), []).append(i)
-    for group, own in rows.items():
-        if len(own) != 2:
-            raise DataError(f"The pair {group!r} has {len(own)} items: give two each.")
+    for group, members in rows.items():
+        if len(members) != 2:
+            raise DataError(f"The pair {group!r} has {len(members)} items: give two each.")
     return np.array(list(rows.values()), dtype=np.int64).reshape(-1, 2)
 
 

@@ -108,10 +108,10 @@ class QualityNotQuantity(Auditor):
         for names in members.values():  # models grow along the line; the ensembles pair them in this order
             names.sort(key=lambda name: subjects[name].record.size or 0)
         enough = [name for names in members.values() if len(names) >= self.models for name in names]
-        own = {name: _answers(subjects[name], data, data.one()[0], run) for name in enough}
+        answers_of = {name: _answers(subjects[name], data, data.one()[0], run) for name in enough}
         for shift in _shifts(data):
             there = {name: _answers(subjects[name], data, shift, run) for name in enough}
-            findings += self._of_shift(shift, members, own, there)
+            findings += self._of_shift(shift, members, answers_of, there)
         return findings
 
     def _of_shift(

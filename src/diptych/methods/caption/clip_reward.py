@@ -134,7 +134,7 @@ class ClipReward(Captioner):
         """Return the captioner after the first stage, likelihood; errors are those of ``fit``."""
         backbone = kit.need(Backbone)
         table = captioned_images(evidence)
-        texts = [str(text) for own in table.columns["captions"].values for text in own]
+        texts = [str(text) for captions in table.columns["captions"].values for text in captions]
         run.tally["cut"] += sum(len(split(text)) > self.limit for text in texts)
         vocabulary = Vocabulary.of(texts)
         lm = self.captioner(backbone, len(vocabulary), run)
@@ -196,7 +196,7 @@ def grammar_head(backbone: Backbone, table: Table[Any], vocabulary: Vocabulary, 
     Returns:
         The head, and its balanced accuracy on a tenth of the captions, which it does not learn from; None below 10.
     """
-    texts = dict.fromkeys(str(text) for own in table.columns["captions"].values for text in own)
+    texts = dict.fromkeys(str(text) for captions in table.columns["captions"].values for text in captions)
     lists = list(dict.fromkeys(tuple(words) for text in texts if (words := split(text))))
     rng = np.random.default_rng(run.integer("corruptions"))
     bad = [join(corrupted(words, vocabulary.words, rng)) for words in lists for _ in range(COPIES)]
@@ -250,8 +250,8 @@ class FittedClipReward(FittedCaptioner):
                 else:
                     beams = min(max(n, m.beams), lm.vocabulary - 1)
                     written = beam(lm, prefix, beams=beams, limit=m.limit + 1, end=END, n=min(n, beams))
-                for own in written.tokens.tolist():
-                    texts = dict.fromkeys(vocabulary.decode(ids) for ids in own)
+                for sentence in written.tokens.tolist():
+                    texts = dict.fromkeys(vocabulary.decode(ids) for ids in sentence)
                     out.append([Text(text, writer="clip-reward") for text in texts if text])
                     bar.advance()
         return out

@@ -172,7 +172,7 @@ class UserAwarePrefix(Captioner):
 
         The captions stand behind K zero embeddings, at the positions that they will have behind a prefix.
         """
-        pool = tuple(dict.fromkeys(str(text) for own in table.columns["captions"].values for text in own))
+        pool = tuple(dict.fromkeys(str(text) for captions in table.columns["captions"].values for text in captions))
         run.tally["cut"] += sum(len(split(text)) > self.limit for text in pool)
         vocabulary = Vocabulary.of(pool, self.least)
         lm = self.language_model(len(vocabulary), run)
@@ -275,10 +275,10 @@ class FittedUserAwarePrefix(FittedCaptioner):
         with run.track("caption", len(images)) as bar, torch.no_grad():
             for start in range(0, len(tokens), CHUNK):
                 batch = torch.stack(tokens[start : start + CHUNK]).to(run.device)
-                own = context.expand(len(batch), -1)
-                made = prefix(batch, lm.embed(own), own != PAD)
-                begin = lm.embed(torch.full((len(batch), 1), BEGIN, device=made.device))
-                before = Prefix(torch.cat([made, begin], dim=1))
+                words = context.expand(len(batch), -1)
+                prefixes = prefix(batch, lm.embed(words), words != PAD)
+                begin = lm.embed(torch.full((len(batch), 1), BEGIN, device=prefixes.device))
+                before = Prefix(torch.cat([prefixes, begin], dim=1))
                 written = beam(lm, before, beams=beams, limit=m.limit + 1, end=END, n=min(n, beams))
                 for rows in written.tokens.tolist():
                     texts = dict.fromkeys(vocabulary.decode(ids) for ids in rows)

@@ -111,7 +111,7 @@ class CLAP(Classifier):
         t = text_means(backbone, classes.prompts(), run)
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
-        held = multipliers(logits(backbone, x, normalize(t, dim=1)).softmax(dim=1), y)
+        strengths = multipliers(logits(backbone, x, normalize(t, dim=1)).softmax(dim=1), y)
         steps = -(-len(labels) // self.batch)
         w, generator = t.clone().requires_grad_(), run.generator("clap/order")
         optimiser = torch.optim.SGD([w], lr=self.rate, momentum=MOMENTUM)
@@ -122,11 +122,11 @@ class CLAP(Classifier):
                 for part in torch.tensor_split(rows, steps):
                     optimiser.zero_grad()
                     values = logits(backbone, x[part], normalize(w, dim=1))
-                    loss = cross_entropy(values, y[part]) + self.weight * constraint(w, t, held)
+                    loss = cross_entropy(values, y[part]) + self.weight * constraint(w, t, strengths)
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimiser.step()
                 bar.advance()
-        return FittedCLAP(classes, backbone, w.detach(), held)
+        return FittedCLAP(classes, backbone, w.detach(), strengths)
 
 
 def rate_of(epoch: int, epochs: int, rate: float) -> float:

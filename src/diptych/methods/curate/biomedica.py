@@ -158,5 +158,5 @@ class BIOMEDICA(Curator):
         """Return N_l of each label, and "" -> that of the pairs without labels."""
         if labels is None:
             return {"": float(plan.captioned)}
-        found = Counter(label for k in plan.members.tolist() for label in labels[k] or ("",))
-        return {"": 0.0, **{label: n * plan.captioned / len(plan.names) for label, n in found.items()}}
+        counts = Counter(label for k in plan.members.tolist() for label in labels[k] or ("",))
+        return {"": 0.0, **{label: n * plan.captioned / len(plan.names) for label, n in counts.items()}}

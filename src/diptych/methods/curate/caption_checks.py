@@ -84,10 +84,10 @@ class CaptionChecks(Curator):
         if not self.phrases:
             return ()
         lines = [joined_words(line) for line in read_text(Path(self.phrases), "phrases").splitlines()]
-        found = tuple(dict.fromkeys(line for line in lines if line))
-        if not found:
+        distinct = tuple(dict.fromkeys(line for line in lines if line))
+        if not distinct:
             raise DataError(f"{self.phrases} holds no phrase: give one per line.")
-        return found
+        return distinct
 
     def rules(self, name: str, text: str) -> tuple[str, ...]:
         """Return the rules that a text fails by itself, but for its length in tokens.

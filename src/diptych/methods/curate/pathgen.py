@@ -153,7 +153,7 @@ class PathGen(Curator):
         agents = {name: kit.need(Writer, name) for name in AGENTS if name == AGENTS[0] or name in kit.parts}
         if not isinstance(plan, PickedTiles):
             raise UsageError("The plan is from another system: plan and apply with pathgen.")
-        why = {name: reason for own in plan.tiles.values() for name, reason in own}
+        why = {name: reason for tiles in plan.tiles.values() for name, reason in tiles}
         requests = Requests(self.describe, self.revise, self.judge, self.shorten, self.words)
         source = iter(stream)
         while some := list(itertools.islice(source, ASKED)):

@@ -139,10 +139,10 @@ class CLIPInverter(Editor):
         """
         fitted = self.untrained(kit, run)
         table = captioned_images(evidence)
-        said = tuple(dict.fromkeys(str(t) for own in table.columns["captions"].values for t in own))
-        vectors = embed(fitted.backbone.text, Texts(said), run)
-        told = dict(zip(said, vectors, strict=True))
-        trainee = _Training(fitted, told, run)
+        texts = tuple(dict.fromkeys(str(t) for own in table.columns["captions"].values for t in own))
+        vectors = embed(fitted.backbone.text, Texts(texts), run)
+        vector_of = dict(zip(texts, vectors, strict=True))
+        trainee = _Training(fitted, vector_of, run)
         for refining, steps, rate in ((False, self.steps, self.rate), (True, self.refine, self.refine_rate)):
             if steps:
                 trainee.refining = refining
@@ -236,10 +236,10 @@ class FittedCLIPInverter(FittedEditor):
             before.append(self.generator.synthesise(plain).cpu())
             after.append(self.generator.synthesise(new).cpu())
             change.append((new.s - plain.s).cpu())
-        found = torch.cat(before)
-        errors = (found - x).square().mean((1, 2, 3)).tolist()
+        latents = torch.cat(before)
+        errors = (latents - x).square().mean((1, 2, 3)).tolist()
         moved = torch.cat(change) if change else x.new_zeros(0, sum(self.generator.channels))
-        return Edited(found, torch.cat(after), moved, tuple({"inversion_error": round(v, 6)} for v in errors))
+        return Edited(latents, torch.cat(after), moved, tuple({"inversion_error": round(v, 6)} for v in errors))
 
     def networks(self, run: Run) -> nn.ModuleDict:
         """Return the adapters and the refinement with their weights."""

@@ -163,7 +163,7 @@ class FittedCutAndPaste(FittedEditor):
         if ask.reference is not None and not words.new and words.gone:
             raise UsageError(f"{ask.targets[0]!r} leaves no word for the subject: name it, such as 'a thing'.")
         with torch.no_grad():
-            told = self.target(ask, words, run)
+            condition = self.target(ask, words, run)
             before, after = [], []
             facts: list[dict[str, float]] = []
             with run.track("edit clips", len(ask.clips)) as bar:
@@ -171,7 +171,7 @@ class FittedCutAndPaste(FittedEditor):
                     frames = torch.stack([square_of(frame, self.diffusion.size) for frame in ask.clips[i]])
                     with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
                         found = self.cut(frames.to(run.device), ask.source, words, ask.threshold, Path(folder))
-                        z = self.paste(found, told, words, ask.strength)
+                        z = self.paste(found, condition, words, ask.strength)
                     before.append(self.diffusion.from_latent(found.inverted.latents[-1]).cpu())
                     after.append(self.diffusion.from_latent(z).cpu())
                     shares = [round(float(m.mean()), 4) for m in found.m]
@@ -221,9 +221,9 @@ class FittedCutAndPaste(FittedEditor):
             folder: of the attention that is recorded, which is empty; None: it stays in memory.
         """
         m, record = self.method, Record(self.method.cells**2, {} if folder is None else OnDisk(folder))
-        told = repeated(self.diffusion.encode_text([source]), len(frames))
+        condition = repeated(self.diffusion.encode_text([source]), len(frames))
         diffusion = self.denoiser(len(frames))
-        inverted = invert(diffusion, told, diffusion.to_latent(frames), steps=m.steps, hooks=record.at)
+        inverted = invert(diffusion, condition, diffusion.to_latent(frames), steps=m.steps, hooks=record.at)
         side = self.diffusion.latent[1]
         if not words.old:
             return Cut(

@@ -271,6 +271,6 @@ class FittedGALIP(FittedEditor):
         parts = []
         for words, t in zip(ask.targets, texts.to(run.device), strict=True):
             z = torch.randn(ask.count, self.method.noise, generator=run.generator(f"galip/{words}")).to(t)
-            made = pictures(generator, tower, z, t.expand(ask.count, -1), side)
-            parts.append(made.float().clamp(0, 1).cpu())
+            images = pictures(generator, tower, z, t.expand(ask.count, -1), side)
+            parts.append(images.float().clamp(0, 1).cpu())
         return Edited((), torch.cat(parts))

@@ -236,5 +236,5 @@ def unit_pairs(space: Backbone, table: Table[Any], run: Run) -> tuple[Tensor, Te
     """Return (M, D) unit embeddings of the images and first captions of M rows; nothing is stored."""
     quiet = replace(run, cache=None)
     captions = table.columns["captions"].values
-    first = Texts(tuple(own if isinstance(own, str) else own[0] for own in captions))
+    first = Texts(tuple(caption if isinstance(caption, str) else caption[0] for caption in captions))
     return normalize(embed(space.image, table.items, quiet)), normalize(embed(space.text, first, quiet))

@@ -65,8 +65,8 @@ class FeedbackTrainee(PairTrainee):
         super().__init__(space, None, run, read={"image": item}, learns=lambda n: of_image(n) and learns(n))
         self.recipe, self.diffusion = recipe, diffusion
         self.tower, width = _image_tower(self.space)
-        said = diffusion.encode_text([recipe.prompt])
-        self.said = said.tokens[0] if said.mask is None else said.tokens[0][said.mask[0]]
+        prompt = diffusion.encode_text([recipe.prompt])
+        self.said = prompt.tokens[0] if prompt.mask is None else prompt.tokens[0][prompt.mask[0]]
         with run.seeded("reader"):
             self.reader = nn.Linear(width, self.said.shape[-1])
         self._module["reader"] = self.reader
@@ -103,9 +103,13 @@ class FeedbackTrainee(PairTrainee):
         with torch.no_grad():
             z = self.diffusion.to_latent(batch["picture"])
         draws = batch["t"].shape[1]
-        told = Condition(y.repeat_interleave(draws, 0))
+        of_picture = Condition(y.repeat_interleave(draws, 0))
         errors = noise_error(
-            self.diffusion, z.repeat_interleave(draws, 0), told, batch["t"].flatten(), batch["noise"].flatten(0, 1)
+            self.diffusion,
+            z.repeat_interleave(draws, 0),
+            of_picture,
+            batch["t"].flatten(),
+            batch["noise"].flatten(0, 1),
         )
         return {"noise": errors.mean()}
 

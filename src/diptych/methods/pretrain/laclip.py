@@ -193,7 +193,7 @@ def _originals(table: Table[Any]) -> list[str]:
     column = table.columns.get("captions")
     if column is None:
         raise DataError("LaCLIP rewrites captions, and the rows have none: give a table with a column 'caption'.")
-    first = [_first(own) for own in column.values]
+    first = [_first(captions) for captions in column.values]
     if "" in first:
         raise DataError(f"Row {first.index('')} has no caption: fill it, or remove the row.")
     return first

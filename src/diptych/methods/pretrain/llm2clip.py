@@ -92,12 +92,12 @@ class CaptionTuning(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return two different captions of the row in random order, and one of another row."""
-        own, rows = self.captions[row.index], len(self.captions)
-        first, second = torch.randperm(len(own), generator=g)[:2].tolist()
+        captions, rows = self.captions[row.index], len(self.captions)
+        first, second = torch.randperm(len(captions), generator=g)[:2].tolist()
         others = self.captions[(row.index + 1 + int(torch.randint(rows - 1, (), generator=g))) % rows]
         return {
-            "query": own[first],
-            "same": own[second],
+            "query": captions[first],
+            "same": captions[second],
             "other": others[int(torch.randint(len(others), (), generator=g))],
         }
 
@@ -206,7 +206,7 @@ class LLM2CLIP(Recipe):
 
 
 def _check_pairs(rows: Table[Any], captions: Captions) -> None:
-    short = next((i for i, own in enumerate(captions) if len(own) < 2), None)
+    short = next((i for i, group in enumerate(captions) if len(group) < 2), None)
     if short is not None or len(captions) < 2:
         name = rows.items.name(short or 0)
         raise DataError(
@@ -225,7 +225,9 @@ def captions_of(rows: Table[Any] | None) -> Captions:
         return ()
     if "captions" not in rows.columns:
         raise DataError("llm2clip trains on captions, and the rows have none: give a column 'caption'.")
-    return tuple((own,) if isinstance(own, str) else tuple(own) for own in rows.columns["captions"].values)
+    return tuple(
+        (captions,) if isinstance(captions, str) else tuple(captions) for captions in rows.columns["captions"].values
+    )
 
 
 def _learns(base: Backbone, learns: Learns) -> Learns:

@@ -79,8 +79,8 @@ def best_rows(scores: NDArray[np.float64], share: float) -> NDArray[np.int64]:
         >>> best_rows(np.array([0.3, 0.9, 0.1, 0.9]), 0.5).tolist()
         [1, 3]
     """
-    kept = int(np.ceil(share * len(scores) - 1e-9))
-    return np.sort(np.argsort(-scores, kind="stable")[:kept])
+    count = int(np.ceil(share * len(scores) - 1e-9))
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 class _Mixing(CaptionMixing):
@@ -275,7 +275,7 @@ def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[st
             "quality-captions reads synthetic captions, and the rows have no column 'synthetic': add it, or give the "
             "kit a 'writer' of other wordings (--rewrites), or take --variant scored."
         )
-    asked = list(dict.fromkeys(t for own in original for t in own))
-    replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in asked])
-    written = {t: [r.value for r in reply if r.value] for t, reply in zip(asked, replies, strict=True)}
+    unique = list(dict.fromkeys(t for own in original for t in own))
+    replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in unique])
+    written = {t: [r.value for r in reply if r.value] for t, reply in zip(unique, replies, strict=True)}
     return [tuple(r for t in own for r in written[t]) for own in original]

@@ -152,9 +152,9 @@ class SymmetricTrainee(PairTrainee):
 
     def visible(self, memory: Tensor, scores: Tensor, prefix: int) -> Tensor:
         """Return the tokens that the captioner sees: those before the patches, and all but a share of the patches."""
-        kept = largest(scores, 1 - self.recipe.unseen).nonzero()[:, 1].reshape(len(scores), -1) + prefix
-        before = torch.arange(prefix, device=kept.device).expand(len(kept), -1)
-        places = torch.cat([before, kept], dim=1)
+        patches = largest(scores, 1 - self.recipe.unseen).nonzero()[:, 1].reshape(len(scores), -1) + prefix
+        before = torch.arange(prefix, device=patches.device).expand(len(patches), -1)
+        places = torch.cat([before, patches], dim=1)
         return memory.gather(1, places[..., None].expand(-1, -1, memory.shape[2]))
 
     def tokens_around(self, pixels: Tensor, hidden: Tensor) -> Tensor:

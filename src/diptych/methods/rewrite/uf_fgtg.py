@@ -175,13 +175,13 @@ class UFFGTG(Rewriter):
             return out
 
         tower = tuple(f"space.{name}" for name in names) if self.tower_rate else ()
-        own = tuple(name for name, _ in module.named_parameters() if name.startswith("refiner."))
-        groups = [ParamGroup(own), *([ParamGroup(tower, lr=self.tower_rate)] if tower else [])]
+        refined = tuple(name for name, _ in module.named_parameters() if name.startswith("refiner."))
+        groups = [ParamGroup(refined), *([ParamGroup(tower, lr=self.tower_rate)] if tower else [])]
         fit = Fit(
             self.rate, min(self.batch, len(table)), self.epochs, schedule=Schedule("constant", warmup=self.warmup),
             betas=(0.9, 0.999), eps=1e-8, decay=0.01,
         )  # fmt: skip
-        learnt = train_parameters(Step(module, view, loss, groups), table, fit, run, (*own, *tower))
+        learnt = train_parameters(Step(module, view, loss, groups), table, fit, run, (*refined, *tower))
         return FittedUFFGTG(backbone, self, vocabulary.words, learnt, reading)
 
     def refiner(self, tokens: int, vocabulary: int) -> PromptRefiner:
@@ -269,7 +269,7 @@ class FittedUFFGTG:
         told = tower.without_padding(tower.condition(ids), ids)  # where the tower is; the refiner writes on the CPU
         memory = refiner.memory(Condition(told.tokens.cpu(), None if told.mask is None else told.mask.cpu()))
         prefix = Prefix(refiner.lm.embed(torch.tensor([[BEGIN]])), memory=memory)
-        found = beam(
+        beams = beam(
             refiner.lm,
             prefix,
             beams=m.choices,
@@ -280,8 +280,8 @@ class FittedUFFGTG:
             n=m.choices,
         )
         vocabulary = Vocabulary(self.words)
-        said = dict.fromkeys(vocabulary.plain(row) for row in found.tokens[0].tolist())
-        return [Text(text, self.method.card.slug, ask.about) for text in said if text][: ask.n]
+        sentences = dict.fromkeys(vocabulary.plain(row) for row in beams.tokens[0].tolist())
+        return [Text(text, self.method.card.slug, ask.about) for text in sentences if text][: ask.n]
 
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Return the tokens of prompts by the trained encoder, which a denoiser can read."""
@@ -292,14 +292,14 @@ class FittedUFFGTG:
     def tower(self) -> TextTokens:
         """Return the trained text encoder."""
         space, names = own_tower(self.backbone, self.reading)
-        own = {n.removeprefix("space."): t for n, t in self.learnt.items() if n.startswith("space.")}
-        load_tensors(space.module(), own, names)
+        weights = {n.removeprefix("space."): t for n, t in self.learnt.items() if n.startswith("space.")}
+        load_tensors(space.module(), weights, names)
         return TextTokens(space, self.reading)
 
     def refiner(self) -> PromptRefiner:
         """Return the trained refiner."""
         with torch.random.fork_rng(devices=[]):
             refiner = self.method.refiner(TextTokens(self.backbone).width, len(Vocabulary(self.words)))
-        own = {n.removeprefix("refiner."): t for n, t in self.learnt.items() if not n.startswith("space.")}
-        load_tensors(refiner, own)
+        weights = {n.removeprefix("refiner."): t for n, t in self.learnt.items() if not n.startswith("space.")}
+        load_tensors(refiner, weights)
         return refiner.eval()

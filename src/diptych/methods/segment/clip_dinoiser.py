@@ -262,8 +262,8 @@ class FittedCLIPDINOiser(FittedSegmenter):
         if BACKGROUND in self.classes.names:
             b = objectness(g, p["background.weight"], p["background.bias"])
             background = (p_classes.amax(1) < self.method.delta) & (b <= 0)  # a logit of 0 is a probability of 1/2
-            own = torch.arange(len(self.classes), device=g.device) == self.classes.names.index(BACKGROUND)
-            p_classes = p_classes.masked_fill(background[:, None] & own[:, None, None], 1.0)
+            is_background = torch.arange(len(self.classes), device=g.device) == self.classes.names.index(BACKGROUND)
+            p_classes = p_classes.masked_fill(background[:, None] & is_background[:, None, None], 1.0)
         return p_classes
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:

@@ -245,5 +245,5 @@ class FittedFCCLIP(FittedSegmenter):
             inside = inside_cells(layer.masks, (maps[-1].shape[2], maps[-1].shape[3]))
             u = pooled_embeddings(dense, maps[-1], inside)[0]
         outside = word_probabilities(self.backbone, u, self.words)
-        held = inside[0].any(dim=1).any(dim=1)
-        return Masked(trained[:, :-1].softmax(-1), outside, held, trained.softmax(-1)[:, -1], masks, size)
+        occupied = inside[0].any(dim=1).any(dim=1)
+        return Masked(trained[:, :-1].softmax(-1), outside, occupied, trained.softmax(-1)[:, -1], masks, size)

@@ -219,8 +219,8 @@ class MAFTPlus(Segmenter):
             shapes, names = segments(truth)
             if len(names) and bool(cells.any()):
                 pairs.append((one[:, names].T[:, cells].flatten(), self.fits(soft, shapes)[:, cells].flatten()))
-        found = [torch.cat(parts) for parts in zip(*pairs, strict=True)]
-        losses["mask_aware"] = mask_aware_loss(*found) if pairs else maps[-1].sum() * 0
+        matched = [torch.cat(parts) for parts in zip(*pairs, strict=True)]
+        losses["mask_aware"] = mask_aware_loss(*matched) if pairs else maps[-1].sum() * 0
         with torch.no_grad():
             before = compensation(tuned.frozen.dense().maps(x)[-1])
         losses["compensation"] = self.compensate * F.smooth_l1_loss(compensation(maps[-1]), before)
@@ -253,10 +253,10 @@ class FittedMAFTPlus(FittedSegmenter):
             DataError: it is not what this network learns: tensors are missing, unexpected or of another shape.
         """
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
-            made = self.method.network(self.backbone, released=_FORM in self.state)
-        names = (*made.heads(), *made.tower(), *((_FORM,) if made.reference else ()))
-        load_tensors(made, self.state, names)
-        return made.eval().requires_grad_(False)
+            module = self.method.network(self.backbone, released=_FORM in self.state)
+        names = (*module.heads(), *module.tower(), *((_FORM,) if module.reference else ()))
+        load_tensors(module, self.state, names)
+        return module.eval().requires_grad_(False)
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedMAFTPlus:
         """Return the segmenter of other classes, with the same masks and tower."""
@@ -277,10 +277,10 @@ class FittedMAFTPlus(FittedSegmenter):
         x, pixels = as_pixels(image, self.method, dense.strides[-1], self.backbone.spec.pixels, run.device)
         maps = dense.maps(pixels)
         layer = tuned.queries(four_maps(dense, maps))[-1]
-        own = tuned.queries.logits(layer.vectors, self.words.vectors, self.words.owner)[0].float().softmax(-1)
+        of_layer = tuned.queries.logits(layer.vectors, self.words.vectors, self.words.owner)[0].float().softmax(-1)
         p, _ = tuned.probabilities(maps[-1].float(), layer.masks.float(), self.words)
         masks = layer.masks[0]
         if self.method.pads:
             whole, seen = (pixels.shape[2], pixels.shape[3]), (x.shape[1], x.shape[2])
             masks = unpadded(masks.float(), whole, seen, (image.height, image.width))
-        return p[0], own[:, -1], masks
+        return p[0], of_layer[:, -1], masks

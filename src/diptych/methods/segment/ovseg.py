@@ -328,8 +328,8 @@ class FittedOVSeg(FittedSegmenter):
         for i in range(len(images)):
             photo = InMemory((images[i],), (images.name(i),), (images.key(i),))
             image = photo[0]
-            found = self.proposer.propose(image, self.classes.names)
-            masks, sure = with_rest(*surest(found, self.method.regions))
+            proposals = self.proposer.propose(image, self.classes.names)
+            masks, sure = with_rest(*surest(proposals, self.method.regions))
             p = ensemble(
                 self.of_crops(photo, masks, encoder, run), self.of_patches(image, masks, run), sure, self.method.share
             )

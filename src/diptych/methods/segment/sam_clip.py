@@ -154,11 +154,11 @@ def questions(masks: SamMasks, image: Any, count: int, g: torch.Generator) -> di
     points = (torch.rand(count, 2, generator=g) * torch.tensor([width, height])).to(pixels)
     whole = torch.tensor([0.0, 0.0, width, height]).to(pixels).expand(count, 4)
     first = prompted(masks.model, embedded, points[None], whole[None])[0, :count]
-    boxes, found = whole.clone(), (first > 0).flatten(1).any(1)
-    if found.any():
+    boxes, occupied = whole.clone(), (first > 0).flatten(1).any(1)
+    if occupied.any():
         scale = masks.side / first.shape[-1]
-        around = masks_to_boxes(first[found] > 0)
-        boxes[found] = (around + torch.tensor([0.0, 0, 1, 1]).to(around)) * scale
+        around = masks_to_boxes(first[occupied] > 0)
+        boxes[occupied] = (around + torch.tensor([0.0, 0, 1, 1]).to(around)) * scale
     answers = prompted(masks.model, embedded, points[None], boxes[None])[0].sigmoid()
     return {"points": points.cpu(), "boxes": boxes.cpu(), "answers": answers.cpu()}
 
@@ -376,20 +376,20 @@ def drawn(masks: PromptableMasks, image: Any, maps: Tensor, g: torch.Generator) 
         g: draws the points.
     """
     p = maps.float().softmax(0)
-    found = torch.nonzero((p > 0.5).flatten(1).any(1))[:, 0].tolist()
-    if not found:
+    occupied = torch.nonzero((p > 0.5).flatten(1).any(1))[:, 0].tolist()
+    if not occupied:
         return maps
     h, w = p.shape[1:]
-    points, labels = torch.zeros(len(found), POINTS, 2), torch.full((len(found), POINTS), -10.0)
-    for row, k in enumerate(found):
+    points, labels = torch.zeros(len(occupied), POINTS, 2), torch.full((len(occupied), POINTS), -10.0)
+    for row, k in enumerate(occupied):
         at = torch.nonzero(p[k].cpu() > 0.5)
         some = at[torch.randperm(len(at), generator=g)[:POINTS]]
         points[row, : len(some)] = (some.flip(1) + 0.5) * torch.tensor([image.width / w, image.height / h])
         labels[row, : len(some)] = 1
-    odds = p[found].clamp(1e-6, 1 - 1e-6).logit()
+    odds = p[occupied].clamp(1e-6, 1 - 1e-6).logit()
     answer = masks.ask(masks.see(image), Prompts(points, labels, None, odds)).logits[:, 0]
     half = max(1, image.height // 2), max(1, image.width // 2)
     answer = F.interpolate(answer[None], half, mode="bilinear", align_corners=False)[0]
     out = answer.new_full((len(p), *half), float(answer.min()) - 1)
-    out[found] = answer
+    out[occupied] = answer
     return out

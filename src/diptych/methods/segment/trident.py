@@ -216,12 +216,12 @@ class FittedTrident(FittedSegmenter):
         units = [F.normalize(m.flatten(2), dim=1) for m in guides]
         # the mean of all cosines of a window is the squared length of the mean of its unit vectors
         mean = float(torch.cat([(u.mean(2) ** 2).sum(1) for u in units]).mean())
-        size, found = (windows.window // cell, windows.window // cell), list[Tensor]()
+        size, total = (windows.window // cell, windows.window // cell), list[Tensor]()
         for some, m, unit in zip(cuts, guides, units, strict=True):
             r = torch.stack([guide_affinity(u.T @ u, mean, self.method.beta, self.method.gamma) for u in unit])
             u = self._mixed(some.to(run.device), m, r, grid).float()
-            found += u if grid == size else F.interpolate(u, size, mode="bilinear")
-        return [(u, top // cell, left // cell) for u, ((top, _), (left, _)) in zip(found, spans, strict=True)]
+            total += u if grid == size else F.interpolate(u, size, mode="bilinear")
+        return [(u, top // cell, left // cell) for u, ((top, _), (left, _)) in zip(total, spans, strict=True)]
 
     def _mixed(self, cuts: Tensor, guides: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return u, (B, C, h, w), of windows in [0, 1]; without a tower, cells of the last map stand for the values."""
@@ -268,8 +268,8 @@ class FittedTrident(FittedSegmenter):
         """Yield the dense map of each image: (h * w, K) logits, or log-probabilities where a SAM refined."""
         for i in range(len(images)):
             with inference(run):
-                found = self._regions(images[i], run)
-            yield found
+                proposed = self._regions(images[i], run)
+            yield proposed
 
     def _regions(self, image: Any, run: Run) -> Regions:
         patch, windows, cell = self.backbone.dense().strides[-1], self._windows(), self._cell()

@@ -34,11 +34,11 @@ def both_directions(
         run: seed of the control.
     """
     n = len(images)
-    own = owner[None] == np.arange(n)[:, None]
-    other = own[np.random.default_rng(run.integer("captions")).permutation(n)]
+    matches = owner[None] == np.arange(n)[:, None]
+    other = matches[np.random.default_rng(run.integer("captions")).permutation(n)]
     for about, scores, right, wrong, unit in (
-        ("text_of_image", images @ texts.T, own, other, np.arange(n)),
-        ("image_of_text", texts @ images.T, own.T, other.T, owner),
+        ("text_of_image", images @ texts.T, matches, other, np.arange(n)),
+        ("image_of_text", texts @ images.T, matches.T, other.T, owner),
     ):
         ranks = first_ranks(scores, right)
         top, chance = (counted((r <= 1).astype(np.float64), unit, n) for r in (ranks, first_ranks(scores, wrong)))
@@ -72,11 +72,16 @@ def geometry(name: str, images: NDArray[Any], texts: NDArray[Any], owner: NDArra
     Source: Wang and Isola 2020; Oh et al. 2023.
     """
     n = len(images)
-    own = texts[np.searchsorted(owner, np.arange(n))]
+    first_texts = texts[np.searchsorted(owner, np.arange(n))]
     yield Finding(
-        name, "uniformity", uniformity(images[:MOST], own[:MOST]), count=min(n, MOST), unit="nats", range=(0.0, 8.0)
+        name,
+        "uniformity",
+        uniformity(images[:MOST], first_texts[:MOST]),
+        count=min(n, MOST),
+        unit="nats",
+        range=(0.0, 8.0),
     )
-    apart = relative_alignment(images[:MOST], own[:MOST])
+    apart = relative_alignment(images[:MOST], first_texts[:MOST])
     yield Finding(
         name, "relative_alignment", float(apart.mean()), count=len(apart), unit="squared distance", range=(-4.0, 4.0)
     )

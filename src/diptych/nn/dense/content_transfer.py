@@ -109,5 +109,5 @@ def sine_positions(cells: Tensor) -> Tensor:
     dim, (height, width) = cells.shape[1], cells.shape[2:]
     each = 2 * -(-dim // 4)  # sines and cosines of two axes
     code: Any = Mask2FormerSinePositionEmbedding(each, normalize=True)
-    found: Tensor = code(torch.Size((1, dim, height, width)), cells.device, torch.float32)
-    return found[:, :dim].flatten(2).transpose(1, 2)
+    positions: Tensor = code(torch.Size((1, dim, height, width)), cells.device, torch.float32)
+    return positions[:, :dim].flatten(2).transpose(1, 2)

@@ -263,5 +263,5 @@ def shared_out(maps: Tensor, floor: float) -> Tensor:
         maps: (J, H, W) in [0, 1].
         floor: in [0, 1).
     """
-    kept = torch.where(maps >= floor, maps, torch.zeros_like(maps))
-    return kept / kept.sum(0).clamp_min(1.0)
+    strong = torch.where(maps >= floor, maps, torch.zeros_like(maps))
+    return strong / strong.sum(0).clamp_min(1.0)

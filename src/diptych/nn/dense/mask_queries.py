@@ -177,14 +177,14 @@ def four_maps(dense: Dense, maps: Sequence[Tensor]) -> list[Tensor]:
         dense: of the encoder, with its strides.
         maps: (B, C, h, w) per stride.
     """
-    found = []
+    levels = []
     height, width = (side * dense.strides[-1] for side in maps[-1].shape[2:])
     for stride in STRIDES:
         near = min(range(len(maps)), key=lambda i: abs(math.log2(dense.strides[i] / stride)))
         size = (max(1, height // stride), max(1, width // stride))
         m = maps[near]
-        found.append(m if m.shape[2:] == size else F.interpolate(m, size, mode="bilinear", align_corners=False))
-    return found
+        levels.append(m if m.shape[2:] == size else F.interpolate(m, size, mode="bilinear", align_corners=False))
+    return levels
 
 
 def map_channels(backbone: Backbone) -> tuple[int, ...]:
@@ -231,16 +231,16 @@ def set_losses(
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
     truth = [segments(one) for one in labels]
-    kept = [i for i, (masks, _) in enumerate(truth) if len(masks)]
-    if not kept:
+    with_masks = [i for i, (masks, _) in enumerate(truth) if len(masks)]
+    if not with_masks:
         return {name: layers[-1].masks.sum() * 0 for name in WEIGHTS}
     criterion = Mask2FormerLoss(layout.config(int(owner.max()) + 1), {}).to(labels.device)
-    masks, classes = ([truth[i][part] for i in kept] for part in (0, 1))
+    masks, classes = ([truth[i][part] for i in with_masks] for part in (0, 1))
     total = {name: layers[-1].masks.new_zeros(()) for name in WEIGHTS}
     for layer in layers:
-        logits = net.logits(layer.vectors[kept], words, owner)
-        found: Mapping[str, Tensor] = criterion(layer.masks[kept].float(), logits.float(), masks, classes)
-        total = {name: total[name] + weight * found[f"loss_{name}"] for name, weight in WEIGHTS.items()}
+        logits = net.logits(layer.vectors[with_masks], words, owner)
+        losses: Mapping[str, Tensor] = criterion(layer.masks[with_masks].float(), logits.float(), masks, classes)
+        total = {name: total[name] + weight * losses[f"loss_{name}"] for name, weight in WEIGHTS.items()}
     return total
 
 

@@ -79,8 +79,8 @@ def parts(p: Tensor, rule: Refinement) -> list[Part]:
         numbers, count = components((labels == k).numpy(), np.ones((3, 3)))
         numbered = torch.from_numpy(numbers)
         found += [Part(int(k), numbered == n) for n in range(1, count + 1)]
-    kept = [part for part in found if int(part.mask.sum()) >= rule.least]
-    return sorted(kept, key=lambda part: -int(part.mask.sum()))[: rule.most]
+    large = [part for part in found if int(part.mask.sum()) >= rule.least]
+    return sorted(large, key=lambda part: -int(part.mask.sum()))[: rule.most]
 
 
 def prompts_of(p: Tensor, found: list[Part], rule: Refinement, scale: tuple[float, float]) -> Prompts:
@@ -114,16 +114,16 @@ def refined(image: Any, p: Tensor, masks: PromptableMasks, rule: Refinement) -> 
         masks: draws.
         rule: how.
     """
-    found = parts(p, rule)
-    if not found:
+    islands = parts(p, rule)
+    if not islands:
         return p
     seen = masks.see(image)
     height, width = p.shape[1:]
-    asked = prompts_of(p, found, rule, (seen.size[0] / height, seen.size[1] / width))
+    prompts = prompts_of(p, islands, rule, (seen.size[0] / height, seen.size[1] / width))
     drawn, touched = torch.zeros_like(p), torch.zeros((height, width), dtype=torch.bool)
-    for start in range(0, len(found), 16):
-        some = found[start : start + 16]
-        answer = masks.ask(seen, _some(asked, start, start + 16))
+    for start in range(0, len(islands), 16):
+        some = islands[start : start + 16]
+        answer = masks.ask(seen, _some(prompts, start, start + 16))
         logits = torch.nn.functional.interpolate(answer.logits[:, :1], (height, width), mode="bilinear")[:, 0].cpu()
         for part, m, iou in zip(some, logits, answer.iou[:, 0].tolist(), strict=True):
             k = part.label

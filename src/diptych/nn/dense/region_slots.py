@@ -33,10 +33,10 @@ def decoder_of(space: Space) -> RegionSlots:
     Raises:
         MissingHook: it has none.
     """
-    found = getattr(getattr(space.module(), "visual", None), "attn_pool", None)
-    if not isinstance(found, RegionSlots):
+    pool = getattr(getattr(space.module(), "visual", None), "attn_pool", None)
+    if not isinstance(pool, RegionSlots):
         raise MissingHook(f"{space.spec.name} has no region slots: train it with the objective grain first.")
-    return found
+    return pool
 
 
 def read_slots(space: Space, x: Inputs) -> Slots:

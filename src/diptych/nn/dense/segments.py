@@ -171,8 +171,8 @@ def instances(
     classes = _classes(regions, groups)
     counted = tuple(things or regions.things or (True,) * classes)
     if regions.masks is None:
-        found = panoptic(regions, counted, groups, rule)
-        listed = [Instance(found.ids == s.id, s.label, s.score) for s in found.segments if s.thing]
+        segmented = panoptic(regions, counted, groups, rule)
+        listed = [Instance(segmented.ids == s.id, s.label, s.score) for s in segmented.segments if s.thing]
         return sorted(listed, key=lambda i: -i.score)[:most]
     p, (height, width) = _grouped(_probabilities(regions), groups, classes), regions.size
     p = p * torch.tensor(counted, dtype=p.dtype)
@@ -202,13 +202,13 @@ def _winners(regions: Regions, things: Sequence[bool], groups: Sequence[int] | N
         masks = torch.stack([masks[r].amax(0) for r in rows])
     score, label = p.max(1)
     void = 1 - p.sum(1) if groups is None else torch.zeros_like(score)
-    kept = torch.nonzero((score > rule.threshold) & (score > void))[:, 0]
-    if not len(kept):
+    winners = torch.nonzero((score > rule.threshold) & (score > void))[:, 0]
+    if not len(winners):
         return []
-    full = _full(masks[kept], *regions.size)
-    owner = (score[kept, None, None] * full).argmax(0)
+    full = _full(masks[winners], *regions.size)
+    owner = (score[winners, None, None] * full).argmax(0)
     parts: list[_Part] = []
-    for row, q in enumerate(kept.tolist()):
+    for row, q in enumerate(winners.tolist()):
         whole = full[row] >= 0.5
         inside = whole & (owner == row)
         if bool(inside.any()) and float((owner == row).sum()) / float(whole.sum()) >= rule.overlap:

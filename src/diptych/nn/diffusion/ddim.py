@@ -199,9 +199,9 @@ def invert(
     """
     a, ts = diffusion.alphas_cumprod, levels(steps, len(diffusion.alphas_cumprod))
     z = z.to(condition.tokens.device)
-    found = [z]
+    latents = [z]
     for i in reversed(range(steps)):
         eps = guided(diffusion, z, ts[i], condition, hook=hooks(i) if hooks else None)
         z = moved(z, eps, float(a[ts[i + 1]] if i + 1 < len(ts) else a[0]), float(a[ts[i]]))
-        found.append(z)
-    return Inverted(tuple(reversed(found)))
+        latents.append(z)
+    return Inverted(tuple(reversed(latents)))

@@ -55,11 +55,11 @@ def exchanged(diffusion: TextDiffusion, source: str, target: str) -> Exchange:
 
 def places_of(diffusion: TextDiffusion, words: Sequence[str], stretch: slice) -> tuple[int, ...]:
     """Return the positions of the tokens of a stretch of words in the condition of all words; () for no words."""
-    said = list(words[stretch])
-    if not said:
+    tokens = list(words[stretch])
+    if not tokens:
         return ()
-    every = diffusion.places(" ".join(words), " ".join(said))
-    starts = [i for i in range(len(words) - len(said) + 1) if list(words[i : i + len(said)]) == said]
+    every = diffusion.places(" ".join(words), " ".join(tokens))
+    starts = [i for i in range(len(words) - len(tokens) + 1) if list(words[i : i + len(tokens)]) == tokens]
     each = len(every) // len(starts)
     number = starts.index(stretch.start)
     return every[number * each : (number + 1) * each]

@@ -58,7 +58,7 @@ def subject_tokens(
     for _ in range(steps):
         t, noise = (drawn.to(z.device) for drawn in drawn_noise(diffusion, batch, g))
         with torch.enable_grad():
-            told = repeated(with_tokens(condition, places, v), batch)
-            (v.grad,) = torch.autograd.grad(noise_error(diffusion, z, told, t, noise).mean(), [v])
+            conditions = repeated(with_tokens(condition, places, v), batch)
+            (v.grad,) = torch.autograd.grad(noise_error(diffusion, z, conditions, t, noise).mean(), [v])
         optimizer.step()
     return v.detach()

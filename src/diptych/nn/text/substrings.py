@@ -138,8 +138,10 @@ class _Index:
             on = counts[live] > length
             live = live[on]
             hashes = _joined(hashes[on], words[begin[live] + length])
-        found = [np.concatenate(columns) for columns in zip(*levels, strict=True)] if levels else []
-        return cls(*(_addressed(*found) if found else _addressed(*map(np.array, ([], [], [])))), content, offsets)
+        columns_of = [np.concatenate(columns) for columns in zip(*levels, strict=True)] if levels else []
+        return cls(
+            *(_addressed(*columns_of) if columns_of else _addressed(*map(np.array, ([], [], [])))), content, offsets
+        )
 
     def find(self, data: Bytes, spaces: Ints) -> tuple[Ints, Ints]:
         """Return the words of normalised texts at which entries begin, and which entries they are, (L,) each."""

@@ -70,8 +70,8 @@ def prefix_loss(lm: LanguageModel, prefix: UserPrefix, batch: Mapping[str, Tenso
         batch: "ids" (B, L), "tokens" (B, T, D), and "context" (B, M) ids of the user's words, padded with 0.
     """
     context = batch["context"]
-    made = prefix(batch["tokens"], lm.embed(context), context != PAD)
-    return {"words": word_loss(lm, batch["ids"], made)}
+    prefixes = prefix(batch["tokens"], lm.embed(context), context != PAD)
+    return {"words": word_loss(lm, batch["ids"], prefixes)}
 
 
 def context_ids(vocabulary: Vocabulary, words: Sequence[str], most: int) -> Tensor:

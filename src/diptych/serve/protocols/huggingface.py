@@ -52,14 +52,14 @@ def router(service: Service, classify: Classify) -> APIRouter:
             raise Refusal(400, "Give a picture as inputs, and parameters with a list candidate_labels.")
         classes = class_names(names, [str(template)] if template else None)
         inputs = [Input("image", picture_bytes(given.inputs, "inputs"), "inputs")]
-        found = await classify.zero_shot(request, service.first, inputs, classes, len(classes))
-        return [{"label": label, "score": share} for label, share in found.predictions[0].top]
+        answers = await classify.zero_shot(request, service.first, inputs, classes, len(classes))
+        return [{"label": label, "score": share} for label, share in answers.predictions[0].top]
 
     async def features(request: Request, given: TaskRequest) -> list[list[float]]:
         """Return a unit vector a text."""
         texts = [given.inputs] if isinstance(given.inputs, str) else given.inputs
-        found = await service.embed(request, service.first, [Input("text", text) for text in texts])
-        rows: list[list[float]] = found.vectors.tolist()
+        embedded = await service.embed(request, service.first, [Input("text", text) for text in texts])
+        rows: list[list[float]] = embedded.vectors.tolist()
         return rows
 
     routes = APIRouter(tags=["Hugging Face"])

@@ -52,13 +52,13 @@ async def predict(request: Any, service: Service, form: Mapping[str, Any]) -> di
     if kind == "textual":
         if not isinstance(text, str) or not text:
             raise Refusal(400, "clip/textual needs a text: send it as the field text.")
-        found = await service.embed(request, model, [Input("text", text)])
-        return {"clip": _text(found.vectors[0])}
+        embedded = await service.embed(request, model, [Input("text", text)])
+        return {"clip": _text(embedded.vectors[0])}
     if image is None or isinstance(image, str):
         raise Refusal(400, "clip/visual needs a picture: send it as the file image.")
-    found = await service.embed(request, model, [Input("image", await image.read(), "image")])
-    width, height = found.sizes[0] or (0, 0)
-    return {"clip": _text(found.vectors[0]), "imageHeight": height, "imageWidth": width}
+    embedded = await service.embed(request, model, [Input("image", await image.read(), "image")])
+    width, height = embedded.sizes[0] or (0, 0)
+    return {"clip": _text(embedded.vectors[0]), "imageHeight": height, "imageWidth": width}
 
 
 def _text(vector: Any) -> str:

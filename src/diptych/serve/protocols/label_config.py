@@ -69,7 +69,7 @@ def controls_of(config: str) -> list[Control]:
             400, f"The label config is no XML ({error}): send the labelling interface of the project."
         ) from None
     columns = {node.get("name", ""): node.get("value", "").lstrip("$") for node in root.iter("Image")}
-    found: list[Control] = []
+    controls: list[Control] = []
     nodes = [node for node in root.iter() if node.tag in KINDS]
     if len(nodes) > MOST:
         raise Refusal(
@@ -83,12 +83,12 @@ def controls_of(config: str) -> list[Control]:
         words = tuple(str(x.get("value")) for x in labels)
         values = tuple(str(x.get("alias") or x.get("value")) for x in labels)
         several = node.get("choice", "single") == "multiple"
-        found.append(Control(node.get("name", ""), to, kind, words, values, columns[to], several))
-    if not found:
+        controls.append(Control(node.get("name", ""), to, kind, words, values, columns[to], several))
+    if not controls:
         raise Refusal(
             400, "The label config has no Choices, BrushLabels or RectangleLabels for an Image: add one of them."
         )
-    return found
+    return controls
 
 
 def brush_runs(mask: NDArray[np.bool_]) -> list[int]:

@@ -102,10 +102,10 @@ class LabelStudio:
     ) -> list[list[dict[str, Any]]]:
         name = next((n for n, p in self.classify.classifiers.items() if p.classes.names == control.words), "")
         if name:
-            found = await self.classify.by_classifier(request, inputs, name, top=1, unknown_rate=UNKNOWN_RATE)
+            answers = await self.classify.by_classifier(request, inputs, name, top=1, unknown_rate=UNKNOWN_RATE)
             return [
                 [] if p.unknown else [_choice(control, [control.words.index(p.top[0][0])], p.top[0][1])]
-                for p in found.predictions
+                for p in answers.predictions
             ]
         rows = await self._probabilities(request, project, control, inputs)
         best = [np.flatnonzero(row > 0.5).tolist() if control.several else [int(row.argmax())] for row in rows]
@@ -117,8 +117,8 @@ class LabelStudio:
         """Return (N, K) probabilities from names, and from what was annotated."""
         model = self.service.first
         head = await self.classify.heads.head(request, model, class_names(control.words, None))
-        found = await self.service.embed(request, model, inputs)
-        z = normalize(torch.from_numpy(found.values), dim=-1)
+        embedded = await self.service.embed(request, model, inputs)
+        z = normalize(torch.from_numpy(embedded.values), dim=-1)
         values = logits(model.model, z, head)
         factors = sharpness(model.model, z, values)
         shots = self._shots.get((project, control.name, control.values))
@@ -132,10 +132,10 @@ class LabelStudio:
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]
     ) -> list[list[dict[str, Any]]]:
         words, pictures = list(control.words), await self.service.pictures(inputs)
-        found = await self.regions.masks(request, self.service.first, words, pictures)
+        masks = await self.regions.masks(request, self.service.first, words, pictures)
         results = []
-        for item in found:
-            own = []
+        for item in masks:
+            brushes = []
             for k in item.areas():
                 mask = item.labels == k
                 score = 0.0 if item.confidence is None else float(item.confidence[mask].mean())
@@ -143,12 +143,12 @@ class LabelStudio:
                     "format": "rle", "rle": brush_runs(mask),
                     "brushlabels": [control.values[words.index(item.classes[k])]],
                 }  # fmt: skip
-                own.append(
+                brushes.append(
                     {"from_name": control.name, "to_name": control.to, "type": "brushlabels", "value": value,
                      "score": score, "original_width": item.image.width, "original_height": item.image.height,
                      "image_rotation": 0}
                 )  # fmt: skip
-            results.append(own)
+            results.append(brushes)
         return results
 
     async def _rectangles(
@@ -191,8 +191,8 @@ class LabelStudio:
             if action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED") or len(labels) != 1:
                 continue
             picture = await self._picture(data, control, 0)
-            found = await self.service.embed(request, self.service.first, [picture])
-            shots.rows[number] = (found.vectors[0], control.values.index(labels[0]))
+            embedded = await self.service.embed(request, self.service.first, [picture])
+            shots.rows[number] = (embedded.vectors[0], control.values.index(labels[0]))
             while len(shots.rows) > MOST:
                 del shots.rows[next(iter(shots.rows))]
             learnt = True

@@ -53,11 +53,11 @@ def router(service: Service) -> APIRouter:
         """Return a vector a text and picture, by the first model."""
         pictures = [Input("image", picture_bytes(x, f"images {i}"), f"images {i}") for i, x in enumerate(given.images)]
         inputs = [*(Input("text", text) for text in given.texts), *pictures]
-        found = await service.embed(request, service.first, inputs)
+        embedded = await service.embed(request, service.first, inputs)
         texts = len(given.texts)
         return {
-            "textVectors": found.vectors[:texts].tolist(),
-            "imageVectors": found.vectors[texts:].tolist(),
+            "textVectors": embedded.vectors[:texts].tolist(),
+            "imageVectors": embedded.vectors[texts:].tolist(),
             "error": "",
         }
 

@@ -44,8 +44,8 @@ class Classify(Declared):
     ) -> Classified:  # fmt: skip
         """Return the predictions of zero-shot CLIP; pictures of several requests share batches."""
         head = await self.heads.head(request, model, classes)
-        found = await self.service.embed(request, model, inputs)
-        unit = normalize(torch.from_numpy(found.values), dim=-1)
+        embedded = await self.service.embed(request, model, inputs)
+        unit = normalize(torch.from_numpy(embedded.values), dim=-1)
         values = logits(model.model, unit, head)
         factors = sharpness(model.model, unit, values)
         rows = probabilities(values.numpy(), model.model.activation, None if factors is None else factors.numpy())
@@ -83,10 +83,10 @@ class Classify(Declared):
         Raises:
             Refusal: the server has no classifier of this name.
         """
-        asked = classify.Classify(photos=(), served=name, **given)
-        asked = replace(asked, photos=await self.samples(inputs, asked))
+        question = classify.Classify(photos=(), served=name, **given)
+        question = replace(question, photos=await self.samples(inputs, question))
         context = RequestContext(self.service.first, self._recent, self._named)
-        return await self.service.call(request, f"classify/{name}", lambda: asked.run(context).result)
+        return await self.service.call(request, f"classify/{name}", lambda: question.run(context).result)
 
     async def shared(
         self, request: Any, asked: Any, inputs: Sequence[Input], model: ServedModel

@@ -37,9 +37,9 @@ class Regions:
         method = catalog.find(DEFAULTS["segment"], Segmenter)()
         taken = {label.casefold().strip() for label in labels}
         background = [] if BACKGROUND in taken else [word for word in ELSE if word not in taken]
-        asked = question(class_names(labels, None), method, background=background, things=list(labels))
+        query = question(class_names(labels, None), method, background=background, things=list(labels))
         return await self.service.call(
-            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, asked, pictures)
+            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, query, pictures)
         )
 
     async def masks(
@@ -47,9 +47,9 @@ class Regions:
     ) -> list[Segmented]:
         """Return the label map of each picture by the plain segmenter, from names alone."""
         method = catalog.find(DEFAULTS["segment"], Segmenter)()
-        asked = question(class_names(labels, None), method)
+        query = question(class_names(labels, None), method)
         return await self.service.call(
-            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, asked, pictures)
+            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, query, pictures)
         )
 
     def _segmented(

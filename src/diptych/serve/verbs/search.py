@@ -92,18 +92,18 @@ def parts_of(query: str | Sequence[QueryTerm]) -> list[tuple[Input, Term]]:
         Refusal: no parts, a part without or with both words and picture, or a weight of 0.
     """
     parts = [QueryTerm(query)] if isinstance(query, str) else list(query)
-    found = []
+    terms = []
     for i, part in enumerate(parts):
         if bool(part.text.strip()) == bool(part.image) or part.weight == 0 or not np.isfinite(part.weight):
             raise Refusal(400, f"query {i} needs a text or an image, and a weight that is not 0.")
         if part.image:
             data = picture_bytes(part.image, f"query {i}")
-            found.append((Input("image", data, f"query {i}"), Term(f"picture {i}", part.weight, photo=True)))
+            terms.append((Input("image", data, f"query {i}"), Term(f"picture {i}", part.weight, photo=True)))
         else:
-            found.append((Input("text", part.text.strip()), Term(part.text.strip(), part.weight)))
-    if not found:
+            terms.append((Input("text", part.text.strip()), Term(part.text.strip(), part.weight)))
+    if not terms:
         raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
-    return found
+    return terms
 
 
 class Search:
@@ -122,16 +122,16 @@ class Search:
         Raises:
             Refusal: there is none.
         """
-        found = self.indexes.get(name) if name else next(iter(self.indexes.values()), None)
-        if found is None:
+        opened = self.indexes.get(name) if name else next(iter(self.indexes.values()), None)
+        if opened is None:
             known = ", ".join(self.indexes) or "none: start the server with --index FOLDER"
             raise Refusal(404, f"The index {name[:80]!r} is not served: there is {known}.", "index_not_found")
-        return found
+        return opened
 
     async def vector(self, request: Any, index: ServedIndex, parts: Sequence[tuple[Input, Term]]) -> Vectors:
         """Return the (D,) unit vector of a query."""
-        found = await self.service.embed(request, index.model, [item for item, _ in parts])
-        return combined(found.values, [term.weight for _, term in parts])
+        embedded = await self.service.embed(request, index.model, [item for item, _ in parts])
+        return combined(embedded.values, [term.weight for _, term in parts])
 
     async def answer(self, request: Any, given: Any) -> dict[str, Any]:
         """Answer a request.
@@ -142,16 +142,16 @@ class Search:
         try:
             index = self.index(given.index)
             sent = {name: getattr(given, name) for name in given.model_fields_set}
-            asked = Declaration.made("http", folder=index.folder, **sent).checked(sent)
-            if asked.top > MOST:
-                raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {asked.top}.")
+            checked = Declaration.made("http", folder=index.folder, **sent).checked(sent)
+            if checked.top > MOST:
+                raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {checked.top}.")
             parts = parts_of(given.query)
             query = await self.vector(request, index, parts)
             terms = [term for _, term in parts]
             answer = await self.service.thread(
                 lambda: index.ask(
-                    query, terms, top=asked.top, captions=asked.captions, where=asked.where, exact=asked.exact,
-                    at_least=asked.at_least,
+                    query, terms, top=checked.top, captions=checked.captions, where=checked.where, exact=checked.exact,
+                    at_least=checked.at_least,
                 )
             )  # fmt: skip
             answers = Answers(answer)
