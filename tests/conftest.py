@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from diptych.backbones import unpickling, unpickling_child
 from diptych.core import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
@@ -41,6 +42,20 @@ def short_search() -> Iterator[None]:
     """Judge a sparsity of DN-CBM after 2 epochs instead of 20: that search was two thirds of a board of all systems."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("diptych.methods.classify.dn_cbm.TRIED", 2)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torch_files_are_read_here() -> Iterator[None]:
+    """Read torch files in this process: one of its own imports torch first, 2 s a file. The tests of
+    ``backbones.unpickling`` do run it.
+    """
+
+    def read(path: Path, folder: Path, bound: int) -> int:
+        return unpickling_child.read(path, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpickling, "run_child", read)
         yield
 
 
