@@ -6,6 +6,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,41 @@ from tests.support.colours import ColourBackbone, colour_folder, colour_pool
 # Hypothesis fails a test whose examples take more than 0.2 s, which says how busy the machine is.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+TOGETHER = (
+    ("tests/docs/test_tutorials.py", "tests/docs/test_python.py", "tests/docs/test_notebooks.py"),
+    (
+        "tests/evaluation/few_shot/test_board.py", "tests/evaluation/pages/test_board.py", "tests/proofs/test_rerun.py",
+        "tests/tasks/test_record.py",
+    ),
+    ("tests/contract/test_devices.py",),
+)  # fmt: skip
+"""Files that one worker runs first, each group in one go: those that share an expensive fixture of the session (a cache
+of embeddings, a whole board), and the longest ones, which would else keep one worker after the others have ended.
+"""
+GROUP_OF = {file: i for i, files in enumerate(TOGETHER) for file in files}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute as ``--dist loadfile`` does, with the files of a group as one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Groups(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return TOGETHER[GROUP_OF[file]][0] if file in GROUP_OF else file
+
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the groups first where workers share the tests, which ``--no-loadscope-reorder`` keeps in this order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: GROUP_OF.get(item.nodeid.partition("::")[0], len(TOGETHER)))
 
 
 @pytest.hookimpl(tryfirst=True)
