@@ -45,6 +45,7 @@ demo: $(VENV)/.run
 	$(BIN)/diptych demo --out out/demo
 
 # A file's tests run in one worker, so that what they share is made once: with pytest 9.2, xdist's groups do nothing.
+# tests/conftest.py says which files run first and together; else those with few tests, slow or not, would come last.
 # One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
 # glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
 # Bytecode is written although an image may forbid it: else each run rewrites the asserts of all tests in each worker.
@@ -53,7 +54,7 @@ $(SUITE): export OMP_NUM_THREADS ?= 1
 $(SUITE): export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 $(SUITE): export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 $(SUITE): export PYTHONDONTWRITEBYTECODE =
-PYTEST := python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 # Without the tests of proofs and tools that no change concerns; test-all runs them too.
 test: $(VENV)/.dev

@@ -6,12 +6,14 @@ import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from diptych.backbones import unpickling, unpickling_child
 from diptych.core import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
@@ -25,6 +27,41 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+TOGETHER = (
+    ("tests/docs/test_tutorials.py", "tests/docs/test_python.py", "tests/docs/test_notebooks.py"),
+    (
+        "tests/evaluation/few_shot/test_board.py", "tests/evaluation/pages/test_board.py", "tests/proofs/test_rerun.py",
+        "tests/tasks/test_record.py",
+    ),
+    ("tests/contract/test_devices.py",),
+)  # fmt: skip
+"""Files that one worker runs first, each group in one go: those that share an expensive fixture of the session (a cache
+of embeddings, a whole board), and the longest ones, which would else keep one worker after the others have ended.
+"""
+GROUP_OF = {file: i for i, files in enumerate(TOGETHER) for file in files}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute as ``--dist loadfile`` does, with the files of a group as one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Groups(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return TOGETHER[GROUP_OF[file]][0] if file in GROUP_OF else file
+
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the groups first where workers share the tests, which ``--no-loadscope-reorder`` keeps in this order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: GROUP_OF.get(item.nodeid.partition("::")[0], len(TOGETHER)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Seed every generator by the test's name, before its fixtures: a test sees the same draws alone, in another order
@@ -33,7 +70,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     seed = zlib.crc32(item.nodeid.encode())
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds devices too, and formats the stack for each
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +78,20 @@ def short_search() -> Iterator[None]:
     """Judge a sparsity of DN-CBM after 2 epochs instead of 20: that search was two thirds of a board of all systems."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("diptych.methods.classify.dn_cbm.TRIED", 2)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torch_files_are_read_here() -> Iterator[None]:
+    """Read torch files in this process: one of its own imports torch first, 2 s a file. The tests of
+    ``backbones.unpickling`` do run it.
+    """
+
+    def read(path: Path, folder: Path, bound: int) -> int:
+        return unpickling_child.read(path, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpickling, "run_child", read)
         yield
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from diptych.api.fitting import ClassifierSystem
 from diptych.api.model import ModelLike, model_of
 from diptych.core.wording import renamed
-from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
+from diptych.nn.gaussian_discriminant import class_means, shrunk_discriminant
 from diptych.nn.logistic import logistic_path
 
 METHODS = ("gda", "linear-probe")
@@ -92,7 +92,7 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         z, labels = _unit(x), torch.from_numpy(codes.astype(np.int64))
         if self.method == "gda":
             means = class_means(z, labels, k)
-            weight, bias = discriminant(means, shrunk_precision(pooled_scatter(z, labels, means), len(z)))
+            weight, bias = shrunk_discriminant(z, labels, means)
         else:
             ((weight, bias),) = logistic_path(z, labels, k, (penalty,))
         self.coef_: NDArray[np.float64] = weight.double().numpy()

@@ -14,6 +14,14 @@ from diptych.backbones import unpickling, unpickling_child
 from diptych.backbones.unpickling import allowance, read_apart
 from diptych.core import DataError, UsageError
 
+RUN_CHILD = unpickling.run_child
+"""As it is outside of tests, which read torch files in their own process."""
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpickling, "run_child", RUN_CHILD)
+
 
 @pytest.mark.parametrize("archive", [True, False])
 def test_what_is_read_equals_what_torch_reads(tmp_path: Path, archive: bool) -> None:
@@ -46,8 +54,10 @@ class Command:
 
 def test_a_file_that_runs_code_is_refused_and_does_not(tmp_path: Path) -> None:
     torch.save({"model": Command(tmp_path / "ran")}, tmp_path / "a.pt")
+    of_children = os.times().children_user
     with pytest.raises(UsageError, match=r"a.pt holds more than tensors, which can run code: leave it\."):
         read_apart(tmp_path / "a.pt", "leave it.")
+    assert os.times().children_user > of_children  # seconds: another process has read it
     assert not (tmp_path / "ran").exists()
 
 

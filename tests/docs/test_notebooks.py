@@ -13,12 +13,6 @@ from tests.support.notebooks import executed, said
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ipynb"))
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all notebooks, which read the same photos."""
-    return tmp_path_factory.mktemp("cache")
-
-
 def test_there_are_four() -> None:
     assert len(NOTEBOOKS) == 4
 

@@ -25,12 +25,6 @@ def blocks(page: str, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all pages, which read the same photos."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def at_home(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start in an empty folder; torch encodes, since preparing an engine takes longer than a page."""

@@ -16,12 +16,6 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "tutorials").glob("*.md"))
 RUN = [page for page in PAGES if page.stem != "index"]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all pages, which read the same photos."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")  # remarks of functions: a reader sees them on stderr
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_a_tutorial_prints_what_it_says(page: Path, tmp_path: Path, cache: Path) -> None:

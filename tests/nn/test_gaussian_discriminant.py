@@ -18,6 +18,7 @@ from diptych.nn.gaussian_discriminant import (
     named_discriminant,
     plain_precision,
     pooled_scatter,
+    shrunk_discriminant,
     shrunk_precision,
 )
 
@@ -54,6 +55,17 @@ def test_the_discriminant_equals_a_numpy_loop(n: int) -> None:
     expected_w, expected_b = numpy_gda(x.double().numpy(), y.numpy(), 4)
     np.testing.assert_allclose(w.numpy(), expected_w, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(b.numpy(), expected_b, rtol=1e-9, atol=1e-9)
+    w, b = shrunk_discriminant(x, y, means)
+    np.testing.assert_allclose(w.numpy(), expected_w, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(b.numpy(), expected_b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [4, 20])
+def test_samples_that_do_not_vary_have_no_discriminant(n: int) -> None:
+    x, y = sample(4)[0].repeat(n // 4, 1), torch.arange(n) % 4
+    w, b = shrunk_discriminant(x, y, class_means(x, y, 4))
+    assert not w.any()
+    assert torch.equal(b, torch.full((4,), -math.log(4), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n", [8, 60, 200])

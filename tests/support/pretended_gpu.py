@@ -9,6 +9,7 @@ CPU. Nothing is said of speed, memory, or numbers.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +18,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -49,6 +49,19 @@ class Tags:
         return x
 
 
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors in values, and in lists, tuples and dictionaries of them. Each operation asks for these, and
+    ``torch.utils._pytree`` takes longer than most of the operations.
+    """
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+        elif isinstance(value, dict):
+            yield from _tensors(value.values())
+
+
 def _address(x: Tensor) -> int:
     with torch._C.DisableTorchFunction():
         return 0 if x.layout != torch.strided else int(x.untyped_storage()._cdata)
@@ -76,7 +89,7 @@ class _Dispatch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        given = list(_tensors((args, kwargs)))
         there = [x in self.tags for x in given]
         name = func._schema.name.removeprefix("aten::")
         if any(there):
@@ -85,8 +98,8 @@ class _Dispatch(TorchDispatchMode):
         made = any(there) if given else self.tags.inside
         if made and not (name in ANY_DEVICE and given[0] not in self.tags):
             before = {_address(x) for x in given}
-            for x in tree_leaves(out):
-                if isinstance(x, Tensor) and _address(x) not in before:
+            for x in _tensors((out,)):
+                if _address(x) not in before:
                     self.tags.set(x, True)
         return out
 
@@ -109,7 +122,7 @@ class _Functions(TorchFunctionMode):
         self.tags = tags
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        before, self.tags.inside = self.tags.inside, any(x in self.tags for x in tree_leaves((args, kwargs)))
+        before, self.tags.inside = self.tags.inside, any(x in self.tags for x in _tensors((args, kwargs or {})))
         try:
             return self._answer(func, args, dict(kwargs or {}))
         finally:

@@ -38,6 +38,24 @@ def allowance(path: Path) -> int:
     return COPIES * path.stat().st_size + SLACK
 
 
+def run_child(path: Path, folder: Path, bound: int) -> int:
+    """Run ``unpickling_child`` and return its exit code, which is negative where a signal ended it.
+
+    Args:
+        path: of the torch file.
+        folder: an existing one, for what the process leaves.
+        bound: bytes of memory that reading may take.
+    """
+    return subprocess.run(
+        [
+            sys.executable, "-I", unpickling_child.__file__, json.dumps([p for p in sys.path if p]),
+            str(path.absolute()), str(folder), str(bound),
+        ],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "CUDA_VISIBLE_DEVICES": ""},
+    ).returncode  # fmt: skip
+
+
 def read_apart(path: Path, more: str) -> Any:
     """Read what a torch file holds: tensors on the CPU, plain values, and names of types in the place of all else. The
     tensors lie in a temporary file, from which they are read when they are used.
@@ -56,22 +74,15 @@ def read_apart(path: Path, more: str) -> Any:
     bound = allowance(path)
     with tempfile.TemporaryDirectory(prefix="diptych-weights-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
-        done = subprocess.run(
-            [
-                sys.executable, "-I", unpickling_child.__file__, json.dumps([p for p in sys.path if p]),
-                str(path.absolute()), str(folder), str(bound),
-            ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "CUDA_VISIBLE_DEVICES": ""},
-        )  # fmt: skip
-        if done.returncode == unpickling_child.MORE:
+        code = run_child(path, folder, bound)
+        if code == unpickling_child.MORE:
             raise UsageError(f"{path} holds more than tensors, which can run code: {more}")
-        if done.returncode == unpickling_child.MEMORY or done.returncode < 0:
+        if code == unpickling_child.MEMORY or code < 0:
             raise DataError(
                 f"{path} has {path.stat().st_size:,} bytes and claims tensors that do not fit in {bound:,} bytes of "
                 f"memory: it is damaged, or no weight file."
             )
-        if done.returncode:
+        if code:
             raise DataError(f"{path} is no readable weight file: download it again.")
         try:
             rest = folder / unpickling_child.REST

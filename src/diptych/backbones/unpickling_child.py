@@ -110,19 +110,16 @@ def is_mappable(source: Path) -> bool:
         return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
-def main(words: list[str]) -> int:
-    """Read a file, write what it holds, and return the exit code."""
-    paths, source, folder, allowance = words[0], Path(words[1]), Path(words[2]), int(words[3])
-    sys.path[:] = json.loads(paths)
-    leave_network()  # before torch, whose threads the system call refuses
+def read(source: Path, folder: Path) -> int:
+    """Read a file, write what it holds into a folder, and return the exit code: 0, ``MORE``, ``MEMORY`` or ``DAMAGED``.
+    It sets up no barrier of its own.
+    """
     import pickle
     import warnings
 
     import torch
     from safetensors.torch import save_file
 
-    bound_memory(allowance)
-    sys.addaudithook(guard(folder))
     try:
         with warnings.catch_warnings():  # torch warns of old pickle protocols, which it then reads or refuses
             warnings.simplefilter("ignore")
@@ -139,6 +136,19 @@ def main(words: list[str]) -> int:
         words_of_memory = ("allocate memory", "not enough memory", "bad_alloc", "out of memory")
         return MEMORY if any(word in str(error).lower() for word in words_of_memory) else DAMAGED
     return 0
+
+
+def main(words: list[str]) -> int:
+    """Read a file behind the barriers, write what it holds, and return the exit code."""
+    paths, source, folder, allowance = words[0], Path(words[1]), Path(words[2]), int(words[3])
+    sys.path[:] = json.loads(paths)
+    leave_network()  # before torch, whose threads the system call refuses
+    import torch  # noqa: F401  # the memory is bounded to what importing them takes, and so much more
+    from safetensors.torch import save_file  # noqa: F401
+
+    bound_memory(allowance)
+    sys.addaudithook(guard(folder))
+    return read(source, folder)
 
 
 if __name__ == "__main__":

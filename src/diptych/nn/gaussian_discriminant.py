@@ -81,6 +81,40 @@ def discriminant(means: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
     return weight, -math.log(len(means)) - 0.5 * (weight * means).sum(dim=1)
 
 
+def shrunk_discriminant(x: Tensor, y: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return W (K, D) and b (K,), float64, of ``discriminant`` under the ``shrunk_precision`` of the samples.
+
+    Of fewer samples than dimensions only an (n, n) system is solved, by Woodbury's identity. The result is the same up
+    to rounding.
+
+    Args:
+        x: (n, D) samples.
+        y: (n,) class positions.
+        means: (K, D) float64 class means.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.eye(4, 100, dtype=torch.float64), torch.tensor([0, 0, 1, 1])
+        >>> means = class_means(x, y, 2)
+        >>> weight, _ = shrunk_discriminant(x, y, means)
+        >>> torch.allclose(weight, means @ shrunk_precision(pooled_scatter(x, y, means), n=4))
+        True
+    """
+    n, size = x.shape
+    if n >= size:
+        return discriminant(means, shrunk_precision(pooled_scatter(x, y, means), n))
+    centred = x.double() - means[y]
+    trace = centred.square().sum() / max(1, n - 1)
+    if trace < ROUNDING:
+        weight = torch.zeros_like(means)
+    else:
+        inner = centred @ centred.T
+        inner.diagonal().add_(trace)
+        shares = torch.cholesky_solve(centred @ means.T, torch.linalg.cholesky(inner))  # (n, K)
+        weight = size / trace * (means - shares.T @ centred)
+    return weight, -math.log(len(means)) - 0.5 * (weight * means).sum(dim=1)
+
+
 def mean_covariance(x: Tensor, y: Tensor, means: Tensor) -> Tensor:
     """Return the (D, D) float64 mean of the class covariances; that of a class of one sample is 0.
 
