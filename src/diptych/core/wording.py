@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -58,6 +59,26 @@ def one_line(text: str) -> str:
         two\nlines
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def from_here(path: str) -> str:
+    """Return an absolute path as one opens it from the working directory: relative where it lies below it.
+
+    Example:
+        >>> import os
+        >>> from_here(os.path.join(os.getcwd(), "photos", "a cat.jpg")) == os.path.join("photos", "a cat.jpg")
+        True
+        >>> from_here("/elsewhere/a.jpg"), from_here("a.jpg")
+        ('/elsewhere/a.jpg', 'a.jpg')
+    """
+    try:
+        below = os.path.join(os.getcwd(), "")
+    except OSError:  # it was removed
+        return path
+    rest = path[len(below) :] if path.startswith(below) else ""
+    if not rest:
+        return path
+    return os.path.join(".", rest) if rest.startswith("-") else rest  # no flag, where it is pasted
 
 
 def short_names(names: Sequence[str]) -> list[str]:
