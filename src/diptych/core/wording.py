@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 
@@ -123,7 +124,9 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     own = sorted(
         n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
     )
-    told = f": use {instead[name]}" if name in instead else f": it has {', '.join(own)}"
+    near = get_close_matches(name, own, n=1, cutoff=0.8)
+    told = f": did you mean {near[0]}" if near else f": it has {', '.join(own)}"
+    told = f": use {instead[name]}" if name in instead else told
     kind = type(thing).__name__
-    said = f"A {kind} has no {name!r}{'' if name.startswith('_') else told}."
+    said = f"A {kind} has no {name!r}{'' if name.startswith('_') else told}{'?' if 'did you mean' in told else '.'}"
     return AttributeError(said, name=name, obj=thing)
