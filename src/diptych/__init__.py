@@ -132,14 +132,20 @@ _ELSEWHERE = {
         "load(name, pretrained)",
     ),
     **dict.fromkeys(("CLIPProcessor", "AutoProcessor", "image_transform"), "load(name).preprocess(photo)"),
-    **dict.fromkeys(("pipeline", "zero_shot", "predict"), "classify(photos, names)"),
+    **dict.fromkeys(
+        ("pipeline", "Pipeline", "zero_shot", "predict", "zero_shot_classifier"), "classify(photos, names)"
+    ),
     **dict.fromkeys(("get_tokenizer", "tokenize", "AutoTokenizer"), "load(name).tokenizer(texts)"),
     **dict.fromkeys(("list_pretrained", "available_models", "list_pretrained_models"), "list_models()"),
     **dict.fromkeys(("list_methods", "available_systems", "all_estimators"), "list_systems(verb=...)"),
     "encode_image": "encode(photos), or load(name).encode_image(photos)",
     "encode_text": "encode(texts=texts), or load(name).encode_text(texts)",
     "embed": "encode(photos)",
-    "similarity": "load(name).similarity(photos, texts)",
+    **dict.fromkeys(("similarity", "cosine_similarity", "clip_score"), "load(name).similarity(photos, texts)"),
+    **dict.fromkeys(
+        ("cluster", "clusters", "kmeans", "umap", "tsne"), "encode(photos) with sklearn.cluster or sklearn.manifold"
+    ),
+    **dict.fromkeys(("datasets", "Dataset", "dataset", "DataLoader"), "open_data(folder)"),
     **dict.fromkeys(("load_dataset", "load_data", "ImageFolder"), "open_data(folder)"),
     **dict.fromkeys(("filter", "filter_pairs", "clip_filter"), "curate(pairs)"),
     **dict.fromkeys(("dedup", "deduplicate"), "curate(pairs, method='semdedup')"),

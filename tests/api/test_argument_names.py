@@ -47,6 +47,7 @@ def test_a_former_name_is_taken_with_a_warning() -> None:
         ("top_k", "did you mean top=?"),
         ("templatesx", "did you mean templates=?"),
         ("device", "model=diptych.load(NAME, device=...)"),
+        ("batch_size", "leave it out, it is chosen on the first photos"),
         ("zzz", "it takes photos, names"),
     ],
 )

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import diptych
-from diptych.api.model import ELSEWHERE, Model, _warn, model_of
+from diptych.api.elsewhere import ELSEWHERE
+from diptych.api.model import Model, _warn, model_of
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.save import save
 from diptych.core import Backbone, DataError, Kit, MissingHook, UnreadableItem, UsageError

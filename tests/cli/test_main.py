@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,9 +17,7 @@ import pytest
 from typer.main import get_command
 
 from diptych import __version__, catalog
-from diptych.cli.added_commands import PROOFS
-from diptych.cli.main import VERBS, app
-from diptych.cli.root_help import MEANT
+from diptych.cli.main import _of_the_system, app
 from diptych.core import UnreadableItem
 
 Cli = Callable[..., Any]
@@ -215,11 +214,6 @@ def test_words_that_are_missing_or_too_many_are_answered_with_what_to_type(
     assert len(answer.err.strip().splitlines()) == 1
 
 
-def test_words_of_other_tools_lead_to_commands_and_are_none() -> None:
-    assert set(MEANT.values()) <= set(VERBS)
-    assert not set(MEANT) & {*VERBS, *PROOFS}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_commands_of_the_pages_parse(page: Path) -> None:
     import shlex
@@ -253,3 +247,16 @@ def test_systems_come_from_the_cards(diptych: Cli) -> None:
     assert got.code == 2
     assert "gda" in got.err
     assert diptych("systems", "--verb", "cook").code == 2
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_not_what_is_looked_for_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = str(tmp_path / "hidden")
+    error = PermissionError(errno.EACCES, "Permission denied", f"{hidden}/inside/light_curves.csv")
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(hidden))  # root may read every folder
+    assert _of_the_system(error) == f"{hidden}: Permission denied: change its permissions, or give another path."
+    there = FileExistsError(errno.EEXIST, "File exists", "out")
+    assert _of_the_system(there) == (
+        "out: File exists: give another path, or remove what stands in the way (--debug shows where)."
+    )

@@ -67,3 +67,20 @@ def test_a_search_takes_folder_and_words_in_either_order(diptych: Cli, photos: P
         assert (answer.code, Path(answer.data["results"][0]["path"]).name) == (0, "red.png")
     assert answer.data["remarks"] == []
     assert "--top must be at least 1" in diptych("search", "idx", "red", "--top", "0").err
+
+
+def test_photos_are_named_as_one_opens_them_from_where_one_stands(
+    diptych: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "red" / "red.png").rename(photos / "red" / "ein rotes.png")
+    assert diptych("index", "photos", "--out", "idx").code == 0
+    there = diptych("search", "idx", "red", "--top", "1")
+    assert there.out.split("  ", 1)[1].rstrip() == "photos/red/ein rotes.png"
+    assert diptych("search", "idx", "red", "--json", "-k", "1").data["results"][0]["path"] == str(
+        photos / "red" / "ein rotes.png"
+    )
+    monkeypatch.chdir(photos / "red")
+    assert diptych("search", "../../idx", "red", "--top", "1").out.split("  ", 1)[1].rstrip() == "ein rotes.png"
+    monkeypatch.chdir(photos / "blue")
+    away = diptych("search", "../../idx", "red", "--top", "1").out.split("  ", 1)[1].rstrip()
+    assert away == str(photos / "red" / "ein rotes.png")

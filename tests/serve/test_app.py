@@ -56,8 +56,10 @@ def test_the_description_says_what_is_answered_where_that_is_no_json_of_status_2
 def test_unknown_paths_and_methods_get_a_sentence_and_broken_code_no_traceback(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert client.get("/nothing").status_code == 404
-    assert client.delete("/v1/models").status_code == 405
+    nothing, deleted = client.get("/nothing"), client.delete("/v1/models")
+    assert (nothing.status_code, deleted.status_code) == (404, 405)
+    assert nothing.json()["message"] == "There is nothing at /nothing: /openapi.json lists what is there."
+    assert deleted.json()["message"] == "/v1/models takes GET, not DELETE: /openapi.json says how it is asked."
 
     def broken(*given: Any) -> Any:
         raise RuntimeError("secret path /root/x")

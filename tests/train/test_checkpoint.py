@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -75,51 +74,3 @@ def test_a_signal_to_the_process_group_is_the_end_of_a_step_and_the_folder_is_fr
         assert int(checkpoint.newest(cut / "checkpoints").name.split("-")[1]) == steps, "the last step is saved"
     fit_here(cut, "float32")
     assert same_end(whole, cut)
-
-
-@pytest.mark.usefixtures("heard")
-def test_signals_that_come_together_are_one(monkeypatch) -> None:
-    before, reached = signal.signal(signal.SIGTERM, lambda number, frame: None), []
-    try:
-        with contextlib.suppress(KeyboardInterrupt), checkpoint.Stop() as stop:
-            for _ in range(2):
-                signal.raise_signal(signal.SIGINT)
-            monkeypatch.setattr(checkpoint, "TOGETHER", 0.0)
-            reached.append(stop.wanted())
-            signal.raise_signal(signal.SIGTERM)  # a scheduler's, which waits before it kills
-            reached.append(stop.wanted())
-            signal.raise_signal(signal.SIGINT)
-            reached.append("a later Ctrl-C acts at once")
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert reached == [signal.SIGINT, signal.SIGINT]
-
-
-@pytest.fixture
-def heard():
-    """Let Ctrl-C be heard where the suite runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_processes_that_are_started_while_signals_are_blocked_never_receive_them() -> None:
-    words = "import signal; print(sorted(n.name for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
-    with checkpoint.signals_blocked():
-        child = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    assert child.stdout.strip() == "['SIGINT', 'SIGTERM']"
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
-
-
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with checkpoint.Stop() as stop:
-            signal.raise_signal(signal.SIGINT)
-            assert stop.wanted() == 0
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        with pytest.raises(KeyboardInterrupt), checkpoint.Stop() as stop:
-            signal.raise_signal(signal.SIGINT)
-        assert stop.wanted() == signal.SIGINT
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diptych.core import DataError, Diverged, ParamGroup, Run, UnreadableItem, UsageError
-from diptych.train import checkpoint
+from diptych.train import checkpoint, stopping
 from diptych.train.batches import Shuffle
 from diptych.train.groups import training
 from diptych.train.loop import train
@@ -308,7 +308,7 @@ def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
     toy.losses = interrupted  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGINT)
     said: list[str] = []
-    with pytest.raises(KeyboardInterrupt) as error, checkpoint.announced(said.append, "the same goes on"):
+    with pytest.raises(KeyboardInterrupt) as error, stopping.announced(said.append, "the same goes on"):
         train(toy, table(), replace(SHORT, save_every=None), run)
     assert signal.getsignal(signal.SIGINT) is before
     assert (str(error.value), said) == ("Stopped after step 5 of 10: the same goes on.", [])
@@ -319,7 +319,7 @@ def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
 
 @pytest.mark.usefixtures("heard")
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("diptych.train.checkpoint.TOGETHER", 0.0)
+    monkeypatch.setattr("diptych.train.stopping.TOGETHER", 0.0)
     toy = Toy(RUN)
     toy.losses = lambda batch, phase, clock: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):

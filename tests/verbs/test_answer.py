@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from diptych.core import Run, UnreadableItem
 from diptych.verbs.answer import Answer, counted, speed
@@ -38,3 +41,32 @@ def test_items_that_cannot_be_read_are_gathered_apart() -> None:
 def test_speed_is_said_in_words() -> None:
     assert speed(0, 1.0, Run(), "lite") == "lite on cpu, fp32: all from the cache"
     assert counted(1, 2.0) == "1 image in 2.0 s, 0.5 images/s"
+
+
+def test_a_reader_that_fails_or_stops_early_ends_what_makes_the_items() -> None:
+    ended: list[str] = []
+
+    def made(word: str) -> Iterator[Item]:
+        try:
+            yield Item("a", 1.0)
+            yield Item("b", 2.0)
+        finally:
+            ended.append(word)
+
+    answer = Scores(made("stopped"))
+    with answer:
+        for _ in answer:
+            break
+        assert ended == []
+    assert ended == ["stopped"]
+
+    def fail(answer: Scores) -> None:
+        with answer:
+            for _ in answer:
+                raise ValueError("full")
+
+    with pytest.raises(ValueError, match="full") as error:
+        fail(Scores(made("failed")))
+    assert ended == ["stopped", "failed"], f"while {error} holds the frames"
+    with Scores(iter([])) as nothing:
+        assert list(nothing) == []

@@ -51,3 +51,17 @@ def test_python_links_tables_and_writes_only_where_it_is_asked_to(tables: Path) 
 def test_errors_name_the_arguments_of_python(tables: Path, given: dict[str, object], says: str) -> None:
     with pytest.raises(DiptychError, match=says):
         diptych.link("a.csv", "b.csv", method="string-matching", **given)  # type: ignore[arg-type]
+
+
+def test_links_that_nothing_judges_say_so_and_name_columns_of_pictures_that_are_not_read(tables: Path) -> None:
+    Path("c.csv").write_text("id,name,front\n" + "".join(f"{i},{n},{i}.jpg\n" for i, n in enumerate(NAMES)))
+    with pytest.warns(UserWarning, match=r"right or wrong|is not read"):
+        links = diptych.link("a.csv", "c.csv", method="string-matching")
+    assert links.remarks == (
+        "The column front of c.csv names pictures and is not read: give it with image_columns=.",
+        "Each record is linked to the nearest, right or wrong: texts of one table with texts of the other. Known "
+        "matches in pairs= tell how many are right, and choose a threshold.",
+    )
+    with pytest.warns(UserWarning, match="front of c.csv"):
+        cut = diptych.link("a.csv", "c.csv", method="string-matching", threshold=0.9)
+    assert len(cut.remarks) == 1

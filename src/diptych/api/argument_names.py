@@ -26,8 +26,10 @@ ELSEWHERE = {
     **dict.fromkeys(("backbone", "model_name", "clip"), "model"),
 }
 """Name that others have -> ours, where a function has that."""
-OF_MODELS = ("device", "precision", "engine", "cache", "progress", "batch", "batch_size", "workers")
+OF_MODELS = ("device", "precision", "engine", "cache", "progress")
 """What ``diptych.load`` takes."""
+BY_THE_RUN = ("batch", "batch_size", "workers", "num_workers")
+"""What every function chooses itself, or its trainings have a name for."""
 
 
 def in_our_names(verb: type[Verb], signature: inspect.Signature, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,5 +78,10 @@ def _unknown(verb: type[Verb], known: list[str], name: str) -> str:
     near = [meant] if meant in known else get_close_matches(name, known, n=1, cutoff=0.6)
     if not near and name in OF_MODELS and "model" in known:
         return f"{function} takes no {name}=: load the model with it, model=diptych.load(NAME, {name}=...)."
+    if not near and name in BY_THE_RUN:
+        return (
+            f"{function} takes no {name}=: leave it out, it is chosen on the first photos; load's models encode with "
+            "encode_image(photos, batch_size=...)."
+        )
     hint = f"did you mean {near[0]}=?" if near else f"it takes {', '.join(known)}."
     return f"{function} takes no {name}=: {hint}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.api.elsewhere import ELSEWHERE, OF_ENCODE, OF_LOAD, answers_for
 from diptych.api.encoded import EncodedRows, OnError, Output, as_tensor, check_options, encoded_rows
 from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
 from diptych.core.wording import lacks, renamed
@@ -32,31 +33,6 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 ModelLike = str | Backbone | None
 """A model: its name, a backbone, or None for ``lite``."""
-
-
-ELSEWHERE = {
-    "encode": "encode_image(photos) or encode_text(texts)",
-    "get_image_features": "encode_image(photos)",
-    "get_text_features": "encode_text(texts)",
-    "tokenize": "tokenizer(texts)",
-    "logit_scale": "scale(), which returns the factor and the bias",
-    "predict": "diptych.classify(photos, names, model)",
-    "to": "diptych.load(name, device=...)",
-    "cuda": "diptych.load(name, device='cuda')",
-    "eval": "it as it is: it is in eval mode, and module() is its torch module",
-    "parameters": "module().parameters()",
-    "state_dict": "module().state_dict()",
-    "train": "diptych.finetune(data, out, model), or diptych.systems",
-    **dict.fromkeys(("half", "float", "bfloat16"), "diptych.load(name, precision='fast')"),
-    **dict.fromkeys(("save", "save_pretrained"), "diptych.export(model, out), or module().state_dict()"),
-    **dict.fromkeys(("export", "to_onnx"), "diptych.export(model, out)"),
-    **dict.fromkeys(("get_sentence_embedding_dimension", "get_embedding_dimension"), "dim"),
-    **dict.fromkeys(("context_length", "max_seq_length"), "tokenizer(texts), whose rows have that length"),
-    **dict.fromkeys(("processor", "transform", "transforms"), "preprocess(photo)"),
-    "method": "parentheses after the system: diptych.systems.GDA().fit(model, train)",
-    "visual": "module(), which is the torch module",
-}
-"""Name that other libraries have -> what to call here."""
 
 
 class Model(Backbone):
@@ -171,6 +147,7 @@ class Model(Backbone):
         self, images: object, *, output: Literal["torch"], normalize: bool = ..., batch_size: int | None = ...,
         progress: bool | None = ..., on_error: OnError = ..., device: str | None = ...,
     ) -> Tensor: ...  # fmt: skip
+    @answers_for(OF_ENCODE)
     def encode_image(
         self,
         images: object,
@@ -223,6 +200,7 @@ class Model(Backbone):
         self, texts: str | Sequence[str], *, output: Literal["torch"], normalize: bool = ...,
         batch_size: int | None = ..., progress: bool | None = ..., device: str | None = ...,
     ) -> Tensor: ...  # fmt: skip
+    @answers_for(OF_ENCODE)
     def encode_text(
         self,
         texts: str | Sequence[str],
@@ -287,6 +265,7 @@ class Model(Backbone):
         return rows if output == "numpy" else as_tensor(rows, "cpu" if device is None else device_named(device))
 
 
+@answers_for(OF_LOAD)
 def load(
     name: str | Path = "lite",
     pretrained: str | None = None,

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.api.model import ELSEWHERE, Model
+from diptych.api.elsewhere import ELSEWHERE
+from diptych.api.model import Model
 from diptych.core.wording import lacks
 from diptych.tasks.space_classifier import NamingSpace, SpaceClassifier
 

@@ -267,14 +267,15 @@ def _answer(
     width = max(map(len, shown.values()), default=0)
     width = width if width <= WIDEST else 0
     items, rows = [], []
-    for item in answer:
-        row = answer.row(item)
-        if context.out is not None:
-            row |= answer.write(item, context.out, overwrite=shared.overwrite)
-        rows.append(row)
-        items.append(item if answer.ranked else None)
-        if answer.listed and not shared.json and not answer.ranked:
-            _line(answer, item, shown, width)
+    with answer:
+        for item in answer:
+            row = answer.row(item)
+            if context.out is not None:
+                row |= answer.write(item, context.out, overwrite=shared.overwrite)
+            rows.append(row)
+            items.append(item if answer.ranked else None)
+            if answer.listed and not shared.json and not answer.ranked:
+                _line(answer, item, shown, width)
     remarks = [_spelled(line, type(asked)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
     ends = answer.ends()

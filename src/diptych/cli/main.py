@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections import UserDict
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import added_commands, completion, config, former, options, root_help
+from diptych.cli import added_commands, completion, config, former, meant, options, root_help
 from diptych.cli.console import say, show
 from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
@@ -168,8 +169,12 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
 
 
 def _with_an_example(command: Any, ctx: Any, error: Exception) -> Exception:
-    """Return the error of a word that is missing or too many with an example of the command; others as they are."""
+    """Return an error of typer as one sentence: with the flag that is meant, or with an example of the command where a
+    word is missing or too many; others as they are.
+    """
     name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+    if type(error).__name__ == "NoSuchOption" and name:
+        return meant.flag_meant(name, command, str(getattr(error, "option_name", "")))
     examples = re.findall(r"\$ (diptych .+)", command.help or "")
     kind, parameter = type(error).__name__, getattr(error, "param", None)
     if not examples or not name:
@@ -178,6 +183,12 @@ def _with_an_example(command: Any, ctx: Any, error: Exception) -> Exception:
         needed = [p.metavar or p.name for p in command.params if p.param_type_name == "argument" and p.required]
         needed = [word.strip("{}").lower() for word in needed]
         return UsageError(f"'diptych {name}' needs {' and '.join(needed)}, such as '{examples[0]}'.")
+    if kind == "BadOptionUsage" and "requires an argument" in str(getattr(error, "message", "")):
+        return UsageError(f"'diptych {name} {getattr(error, 'option_name', '')}' needs a value behind it.")
+    if kind == "BadParameter" and parameter is not None:
+        spelled = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar or parameter.name
+        message = str(getattr(error, "message", "")).rstrip(".")
+        return UsageError(f"'diptych {name} {spelled}': {message[:1].lower()}{message[1:]}.")
     extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", str(getattr(error, "message", "")))
     if extra is not None:
         return UsageError(f"'diptych {name}' has no place for {extra[1]!r}: type it as in '{examples[-1]}'.")
@@ -202,6 +213,21 @@ def _show_warning(others: Callable[..., None], message: Any, category: type[Warn
         others(message, category, *where)
 
 
+def _of_the_system(error: OSError) -> str:
+    """Return the sentence of an error of the file system, with the path that stands in the way."""
+    remedy = "give another path, or remove what stands in the way (--debug shows where)"
+    path = error.filename if error.filename is None or isinstance(error.filename, int) else str(error.filename)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "the disk is full: free some room and run the same again, which goes on from there"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "change its permissions, or give another path"
+        while isinstance(path, str) and (above := os.path.dirname(path)) not in ("", path):
+            if os.access(above, os.X_OK):
+                break
+            path = above  # a folder that nobody may look into, and not what we looked for in it
+    return f"{'' if path is None else f'{str(path)[:200]}: '}{error.strerror}: {remedy}."
+
+
 class Verbs(TyperGroup):
     """The root command: errors become one sentence on stderr and an exit code."""
 
@@ -210,13 +236,13 @@ class Verbs(TyperGroup):
         self.commands = Commands(VERBS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; name the package of proofs where one of its commands is meant and it is not there, and our
-        word for a command that has another one elsewhere.
+        """Find the command; name the package of proofs where one of its commands is meant and it is not there, and else
+        the command that is meant.
         """
         if args[0] in added_commands.PROOFS and args[0] not in self.commands and not ctx.resilient_parsing:
             raise added_commands.without_proofs(args[0])
-        if args[0] in root_help.MEANT and args[0] not in self.commands and not ctx.resilient_parsing:
-            raise UsageError(f"There is no command {args[0]!r}: use 'diptych {root_help.MEANT[args[0]]}'.")
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise meant.command_meant(args, self.commands)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
@@ -238,10 +264,19 @@ class Verbs(TyperGroup):
         """Return each command of other packages with its sentence."""
         return {name: _first_sentence(self.commands[name]) for name in self.commands if name not in VERBS}
 
+    def _invoke(self, ctx: Any) -> Any:
+        """Run a verb; where it fails, end the generators that its frames hold, so that no progress is shown later."""
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if not ctx.params.get("debug"):
+                traceback.clear_frames(error.__traceback__)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; show a traceback only with --debug."""
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except DiptychError as error:
             if ctx.params.get("debug"):
                 raise
@@ -262,12 +297,7 @@ class Verbs(TyperGroup):
             if (
                 isinstance(error, OSError) and error.strerror
             ):  # a file where a folder should be, a loop of links, a full disk
-                file_name = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                remedy = "give another path, or remove what stands in the way (--debug shows where)"
-                if full:
-                    remedy = "the disk is full: free some room and run the same again, which goes on from there"
-                say(f"{file_name}{error.strerror}: {remedy}.")
+                say(_of_the_system(error))
                 raise typer.Exit(UsageError.exit_code) from None
             if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
                 name = (

@@ -74,23 +74,6 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "new-system": ("new-system my-probe --verb classify", "new-system my-audit --verb audit"),
 })  # fmt: skip
 """Command that is written by hand, or one in such a group -> two calls for its help; declared verbs state their own."""
-MEANT: Mapping[str, str] = MappingProxyType({
-    **dict.fromkeys(("find", "query", "retrieve"), "search"),
-    **dict.fromkeys(("label", "tag", "predict", "recognize"), "classify"),
-    **dict.fromkeys(("embed", "embeddings", "features", "vectors"), "encode"),
-    **dict.fromkeys(("train", "tune", "fine-tune", "fit"), "finetune"),
-    **dict.fromkeys(("filter", "dedup", "deduplicate", "clean"), "curate"),
-    **dict.fromkeys(("benchmark", "evaluate", "eval", "compare"), "board"),
-    **dict.fromkeys(("methods", "list"), "systems"),
-    **dict.fromkeys(("describe", "captions"), "caption"),
-    **dict.fromkeys(("anomaly", "anomalies", "defects"), "detect"),
-    **dict.fromkeys(("onnx", "convert", "quantize"), "export"),
-    **dict.fromkeys(("server", "run", "api"), "serve"),
-    **dict.fromkeys(("new", "create", "init"), "new-system"),
-    **dict.fromkeys(("validate", "lint"), "check"),
-    **dict.fromkeys(("model", "backbones"), "models"),
-})  # fmt: skip
-"""Word that other tools have for a command -> ours."""
 LONGEST = 57
 MORE = "more"
 """Group of the commands that other packages bring."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 
@@ -60,6 +62,26 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def from_here(path: str) -> str:
+    """Return an absolute path as one opens it from the working directory: relative where it lies below it.
+
+    Example:
+        >>> import os
+        >>> from_here(os.path.join(os.getcwd(), "photos", "a cat.jpg")) == os.path.join("photos", "a cat.jpg")
+        True
+        >>> from_here("/elsewhere/a.jpg"), from_here("a.jpg")
+        ('/elsewhere/a.jpg', 'a.jpg')
+    """
+    try:
+        below = os.path.join(os.getcwd(), "")
+    except OSError:  # it was removed
+        return path
+    rest = path[len(below) :] if path.startswith(below) else ""
+    if not rest:
+        return path
+    return os.path.join(".", rest) if rest.startswith("-") else rest  # no flag, where it is pasted
+
+
 def short_names(names: Sequence[str]) -> list[str]:
     """Return the end of each path, with as many folders as tell it from all others, on one line.
 
@@ -102,7 +124,8 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     names = sorted(
         n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
     )
-    remedy = f": use {instead[name]}" if name in instead else f": it has {', '.join(names)}"
-    kind = type(thing).__name__
-    sentence = f"A {kind} has no {name!r}{'' if name.startswith('_') else remedy}."
+    near = get_close_matches(name, names, n=1, cutoff=0.8)
+    remedy = f": did you mean {near[0]}?" if near else f": it has {', '.join(names)}."
+    remedy = f": use {instead[name]}." if name in instead else remedy
+    sentence = f"A {type(thing).__name__} has no {name!r}{'.' if name.startswith('_') else remedy}"
     return AttributeError(sentence, name=name, obj=thing)

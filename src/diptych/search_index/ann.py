@@ -10,6 +10,7 @@ exactly, so an index may grow without a new build.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -141,7 +142,7 @@ def about(index: Index, modality: Modality) -> Approximate | None:
         return None
     except (ValueError, TypeError):
         raise DamagedStore(
-            f"{path} is damaged: build it again with 'diptych index --out {index.folder} --ann'."
+            f"{path} is damaged: build it again with 'diptych index --out {shlex.quote(str(index.folder))} --ann'."
         ) from None
 
 
@@ -159,7 +160,7 @@ def candidates(index: Index, modality: Modality, description: Approximate, query
         quantised = _MAPPED.opened(path, None, lambda: faiss.read_index(str(path), how))
     except (RuntimeError, OSError):
         raise DamagedStore(
-            f"{path} is damaged: build it again with 'diptych index --out {index.folder} --ann'."
+            f"{path} is damaged: build it again with 'diptych index --out {shlex.quote(str(index.folder))} --ann'."
         ) from None
     slots = quantised.search(
         query[None].astype(np.float32), k, params=faiss.SearchParametersIVF(nprobe=description.nprobe)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -43,7 +44,8 @@ class DatabaseIndex(Described):
         facts = database.notes(FACTS).get(FACTS)
         if facts is None:
             raise UsageError(
-                f"There is no index at {self.folder}: make one with 'diptych index PHOTOS --out {self.folder}'."
+                f"There is no index at {self.folder}: make one with 'diptych index PHOTOS --out "
+                f"{shlex.quote(str(self.folder))}'."
             )
         self.describe(json.loads(facts))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -61,7 +62,7 @@ class Index(Rows, Described):
                     f"{folder} holds no index: make one with 'diptych index PHOTOS --out FOLDER', and give that folder."
                 ) from None
             raise UsageError(
-                f"There is no index at {folder}: make one with 'diptych index PHOTOS --out {folder}'."
+                f"There is no index at {folder}: make one with 'diptych index PHOTOS --out {shlex.quote(str(folder))}'."
             ) from None
         except ValueError:
             raise DamagedStore(f"{folder / 'index.json'} is damaged: remove the folder and index again.") from None

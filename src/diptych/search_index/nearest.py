@@ -9,6 +9,7 @@ w_m: weight of the modality
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -107,7 +108,7 @@ def _best(
         if exact is False:
             raise UsageError(
                 f"{index.folder} has no approximate index of {' and '.join(weights)}: build one with "
-                f"'diptych index --out {index.folder} --ann'."
+                f"'diptych index --out {shlex.quote(str(index.folder))} --ann'."
             )
         return _exact(index, query, k, weights, where)
     fetch = 4 * max(k, ann.TOP)

@@ -63,11 +63,16 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
     if request.method != "GET" and not (kind == "application/json" or kind.endswith("+json")):
         sentence = f"The body's content type is {kind[:80]!r}" if kind else "The body has no content type"
         return _answer(Refusal(415, f"{sentence}: send the header 'Content-Type: application/json'.", "content_type"))
-    place = ".".join(str(p) for p in first["loc"] if p != "body" and (isinstance(p, int) or p.isidentifier()))
+    place = ".".join(str(p) for p in first["loc"] if isinstance(p, int) or _is_field(p))
     if unknown is not None:
         message = f"There is no field {place!r} in this request: /openapi.json says what is taken."
         return _answer(Refusal(422, message, "unknown_field"))
     return _answer(Refusal(400, f"{place or 'The body'}: {first['msg']}. /openapi.json says what is taken."))
+
+
+def _is_field(part: str) -> bool:
+    """Return whether a part of a place is a field, and not the body or one of several types that a field may have."""
+    return part.isidentifier() and not part[0].isupper() and part not in ("body", "str", "int", "float", "bool")
 
 
 async def _surrogate(request: Request, error: Any) -> JSONResponse:
@@ -75,7 +80,13 @@ async def _surrogate(request: Request, error: Any) -> JSONResponse:
 
 
 async def _http(request: Request, error: Any) -> JSONResponse:
-    return _answer(Refusal(error.status_code, str(error.detail), headers=error.headers))
+    message, path = str(error.detail), request.url.path[:80]
+    if error.status_code == 404 and message == "Not Found":
+        message = f"There is nothing at {path}: /openapi.json lists what is there."
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "POST")
+        message = f"{path} takes {allowed}, not {request.method}: /openapi.json says how it is asked."
+    return _answer(Refusal(error.status_code, message, headers=error.headers))
 
 
 async def _unwritten(request: Request, error: Any) -> JSONResponse:

@@ -201,7 +201,8 @@ class Declared:
 
     def plain(self, answer: Answer[Any]) -> dict[str, Any]:
         """Return the plain data of an answer; raises UnreadableItem where something could not be read."""
-        items = list(answer)
+        with answer:
+            items = list(answer)
         if answer.failed:
             raise answer.failed[0]
         remarks = [UsageError(line).spelled(self.spell) for line in answer.remarks(items)]

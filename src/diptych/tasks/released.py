@@ -5,6 +5,7 @@ What such a file does not state is fixed by a table, see ``backbones.released``;
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +128,16 @@ def convert(
     named = {"named": fitted.classes} if isinstance(method, Segmenter) else {}
     artefacts.save(fitted, folder, method, **named)
     if system.card.verb in ("segment", "detect"):
-        return Converted(one.name, folder, f"with 'diptych {system.card.verb} PHOTOS --fitted {folder}'")
+        return Converted(
+            one.name, folder, f"with 'diptych {system.card.verb} PHOTOS --fitted {shlex.quote(str(folder))}'"
+        )
     if issubclass(system, Editor) and system.takes.start == ("nothing",):
-        return Converted(one.name, folder, f"with 'diptych generate TEXT --method {slug} --fitted {folder}'")
+        return Converted(
+            one.name, folder, f"with 'diptych generate TEXT --method {slug} --fitted {shlex.quote(str(folder))}'"
+        )
     if "generator" in parts:
         names = " ".join(f"--{n} {v}" for n, v in (("generator", generator), ("inverter", inverter or "FILE")) if v)
-        return Converted(one.name, folder, f"with 'diptych edit PHOTOS {names} --fitted {folder}'")
+        return Converted(one.name, folder, f"with 'diptych edit PHOTOS {names} --fitted {shlex.quote(str(folder))}'")
     return Converted(one.name, folder, f"in Python, diptych.systems.{system.__name__}.load({str(folder)!r})")
 
 
@@ -215,6 +220,8 @@ def _kept_space(one: Released, space: Any, method: Extender, classes: ClassNames
     if kind.named and classes is not None:
         frames = int(getattr(space, "frames", 0))  # of a space of clips
         keep_space(SpaceClassifier(space, kind.name, frames, method.card.slug, classes), folder, method)
-        return Converted(one.name, folder, f"with 'diptych classify {kind.name.upper()} --model {folder}'")
+        return Converted(
+            one.name, folder, f"with 'diptych classify {kind.name.upper()} --model {shlex.quote(str(folder))}'"
+        )
     artefacts.save(StoredSpace(space), folder, method, **({} if classes is None else {"named": classes}))
     return Converted(one.name, folder, f"in Python, diptych.systems.{type(method).__name__}.load({str(folder)!r})")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from diptych.core import DataError, DiptychError, Row, Run, Sampler, Stream, Table, Trainee, UsageError, World
-from diptych.train.checkpoint import signals_blocked
 from diptych.train.schedule import Fit
+from diptych.train.stopping import signals_blocked
 from diptych.train.streams import Streamed, StreamSource
 
 Batch = Mapping[str, Any]

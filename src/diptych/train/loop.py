@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diptych.core import Clock, DataError, DiptychError, Diverged, Progress, Run, Stream, Table, Trainee, UsageError
-from diptych.train import checkpoint, distributed
+from diptych.train import distributed
 from diptych.train.batch_norm import synchronised
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.compiled import compiled
@@ -29,6 +29,7 @@ from diptych.train.precision import Precision
 from diptych.train.resume import reopened, settings
 from diptych.train.schedule import Fit
 from diptych.train.steps import Steps
+from diptych.train.stopping import Stop, stopped_after
 from diptych.train.streams import Streamed
 from diptych.train.trial import timer
 from diptych.train.weights import Weights
@@ -146,7 +147,7 @@ class _Loop:
         log = Log(self.run.out, self.position.step, sent, epoch=self.position.epoch, writes=first)
         self.since = (self.position.step, time.perf_counter())
         with (
-            checkpoint.Stop() as stop,  # whose signal may end the process, so all else is closed before
+            Stop() as stop,  # whose signal may end the process, so all else is closed before
             contextlib.closing(log),
             self.run.seeded("train"),
             self.run.track("train", None if self.fit.seconds else self.steps) as bar,
@@ -160,7 +161,7 @@ class _Loop:
                 self._epoch(steps, log, bar, stop)
                 self._save()
             if first and self.run.out is not None:
-                stop.sentence = checkpoint.stopped_after(self.position.step, None if self.fit.seconds else self.steps)
+                stop.sentence = stopped_after(self.position.step, None if self.fit.seconds else self.steps)
             if self.stopping:
                 distributed.most([0], self.run.world)  # the first process may still write
             else:
@@ -174,7 +175,7 @@ class _Loop:
     def _over(self) -> bool:
         return self.length.over(self.position.step, self.position.seconds, self.steps)
 
-    def _epoch(self, steps: Steps, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
+    def _epoch(self, steps: Steps, log: Log, bar: Progress, stop: Stop) -> None:
         read, start = self._read(), self.length.now()
         while (step := self._next(read, stop)) is not None:
             taken = self._step(steps, *step, log)
@@ -203,7 +204,7 @@ class _Loop:
             )
         self._end_epoch(log)
 
-    def _next(self, read: Iterator[tuple[Any, list[Batch]]], stop: checkpoint.Stop) -> tuple[Any, list[Batch]] | None:
+    def _next(self, read: Iterator[tuple[Any, list[Batch]]], stop: Stop) -> tuple[Any, list[Batch]] | None:
         """Return the next step of the epoch; None where it ends, or where a signal stops the training.
 
         All processes end together: otherwise those that go on would wait for the others for ever.

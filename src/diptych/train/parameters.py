@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from diptych.core import Run, Table, Trainee
 from diptych.core.ranges import at_least, check
-from diptych.train.checkpoint import announced
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
+from diptych.train.stopping import announced
 
 
 @dataclass
@@ -111,7 +111,7 @@ def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
     if any(beside.glob("training-*/checkpoints/*")):
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
     block = checkpointed(beside, resume=True, workers=workers)
-    with block, announced(warnings.warn, "the same command goes on from there"):
+    with block, announced(warnings.warn, "the same command goes on from there", beside):
         yield
     shutil.rmtree(beside, ignore_errors=True)
 

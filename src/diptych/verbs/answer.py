@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from diptych.core import UnreadableItem
 from diptych.core.wording import number_of
@@ -41,7 +41,8 @@ class Answer(Generic[T]):
     """The items of an answer, made while they are read; each is shown as a line, as plain data and as a picture.
 
     The command prints ``line`` and writes files, the Python function gathers all in a ``Results``, and HTTP sends
-    ``data``. A subclass says how; ``remarks`` are sentences that no face leaves out.
+    ``data``. A subclass says how; ``remarks`` are sentences that no face leaves out. Whoever reads the items does so in
+    a ``with`` block, which stops what makes them where the reader fails or stops early.
     """
 
     rows_key = "photos"
@@ -74,6 +75,16 @@ class Answer(Generic[T]):
                 self.failed.append(item)
             else:
                 yield item
+
+    def __enter__(self) -> Self:
+        """Read the items in a block."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Stop what makes the items where not all were read: no progress is shown after it."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
 
     def title(self, items: Sequence[T]) -> str:
         """Return what was done, in a few words."""

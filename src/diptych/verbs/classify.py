@@ -391,13 +391,16 @@ class Labels(Answer["Prediction"]):
         return {"settings": {name: str(value) for name, value in settings.items()}} if settings else {"settings": {}}
 
     def remarks(self, items: Sequence[Prediction]) -> list[str]:
-        """Return that names are numbers, that one name leaves no choice, and which pictures are specks."""
+        """Return that names are numbers or not English, that one leaves no choice, and which pictures are specks."""
         from diptych.data.images import SMALL, specks
         from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.english import not_english
 
         remarks, names = [], self.result.classes.names
         if not self.asked.is_fitted() and (numbers := numbers_for_names(names)):
             remarks.append(numbers)
+        if self.asked.names is not None and (foreign := not_english(names, self.result.backbone)):
+            remarks.append(foreign)
         if len(names) == 1 and self.result.score == "softmax":
             remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")
         files = paths_of(self.asked.photos) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -245,5 +246,9 @@ class Extension(Answer[Any]):
         """Return what was learnt, what is named right, and how others are named."""
         kind = self.result.classifier.modality
         folder = self.asked.fitted or out
-        others = [] if folder is None else [f"Name others with: diptych classify {kind.name.upper()} --model {folder}"]
+        others = (
+            []
+            if folder is None
+            else [f"Name others with: diptych classify {kind.name.upper()} --model {shlex.quote(str(folder))}"]
+        )
         return [*self.result.lines(self.system), *others]

@@ -16,6 +16,7 @@ from diptych.verbs.declare import RUN, Verb, argument, fit_workers, fitted, meth
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Retriever
+    from diptych.data.records.records import Records
     from diptych.tasks.link import Link, Linked
     from diptych.verbs.context import Context
 
@@ -122,7 +123,7 @@ class LinkTables(Verb):
         )  # fmt: skip
         if groups is not None:
             write_whole(groups, result.groups_as_csv(), overwrite=context.overwrite)
-        return Links(result, len(a))
+        return Links(self, result)
 
 
 class Links(Answer["Link"]):
@@ -132,9 +133,9 @@ class Links(Answer["Link"]):
     item_kind = "record"
     listed = False
 
-    def __init__(self, result: Linked, count: int) -> None:
+    def __init__(self, asked: LinkTables, result: Linked) -> None:
         super().__init__(iter(result.links))
-        self.result, self.count = result, count
+        self.asked, self.result, self.count = asked, result, len(result.left)
         self.failed += result.failed
 
     def title(self, items: Sequence[Link]) -> str:
@@ -167,7 +168,7 @@ class Links(Answer["Link"]):
         labelled, cut = self.result.labelled, self.result.cut
         cuts = [f"{number_of(cut, 'text')} longer than the model reads: the start alone is compared."] if cut else []
         if not labelled:
-            return cuts
+            return [*cuts, *self._unread(), *self._unjudged()]
         shares = ", ".join(f"{name} {100 * labelled[name]:.0f} %" for name in ("precision", "recall"))
         cubed = " and ".join(f"{n} {100 * labelled.get(f'group_{n}', 0):.0f} %" for n in ("precision", "recall"))
         nearest = f"{100 * labelled['nearest_right']:.0f} %"
@@ -176,6 +177,26 @@ class Links(Answer["Link"]):
             *cuts,
             f"Of {labelled['val']:.0f} labelled records, the nearest is right for {nearest}; "
             f"from the threshold {self.result.threshold:.4f} on, {shares}{groups}.",
+        ]
+
+    def _unread(self) -> list[str]:
+        """Return which columns of pictures are not read."""
+        lines = []
+        for records, given in ((self.result.left, self.asked.left), (self.result.right, self.asked.right)):
+            columns = [] if any(place is not None for place in records.places) else _picture_columns(records)
+            if columns:
+                words = f"{columns[0]} of {given if isinstance(given, (str, Path)) else 'a table'}"
+                lines.append(f"The column {words} names pictures and is not read: give it with {{image_columns}}.")
+        return lines
+
+    def _unjudged(self) -> list[str]:
+        """Return what is compared, and that nothing says which links are right."""
+        if self.result.threshold is not None:
+            return []
+        left, right = (_what(records) for records in (self.result.left, self.result.right))
+        return [
+            f"Each record is linked to the nearest, right or wrong: {left} of one table with {right} of the other. "
+            f"Known matches in {{pairs}} tell how many are right, and choose a threshold."
         ]
 
     def summary(self, out: Path | None) -> list[str]:
@@ -188,6 +209,19 @@ class Links(Answer["Link"]):
 
         write_whole(folder, self.result.as_csv(), overwrite=overwrite)
         return []
+
+
+def _what(records: Records) -> str:
+    pictures, texts = any(p is not None for p in records.places), any(t is not None for t in records.texts)
+    return "pictures and texts" if pictures and texts else "pictures" if pictures else "texts"
+
+
+def _picture_columns(records: Records) -> list[str]:
+    """Return the columns beside picture and text whose every cell is the name of a picture."""
+    from diptych.data.images import SUFFIXES
+
+    names = [name for name, value in (records.facts[0] if records.facts else {}).items() if isinstance(value, str)]
+    return [n for n in names if all(Path(str(f.get(n, ""))).suffix.lower() in SUFFIXES for f in records.facts)]
 
 
 def _two(given: str | Sequence[str]) -> tuple[str | None, str | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import DataError, UsageError
 from diptych.core.ranges import at_least, between
-from diptych.core.wording import one_line
+from diptych.core.wording import from_here, one_line
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import Verb, argument
@@ -145,10 +145,10 @@ class Answers(Answer["Found"]):
         return f"{_plain(item.score)}  {item.entry.caption[:60]}".rstrip()
 
     def printed(self, item: Found, name: str) -> str:
-        """Return the score, the probability that the answer is right, the name and the caption."""
+        """Return the score, the probability that the answer is right, the path from here and the caption."""
         share = f"{self._shares[item.entry.name]:.2f} right  " if self._shares else ""
         caption = f"  {one_line(' '.join(item.entry.caption[:60].split()))}" if item.entry.caption else ""
-        return f"{_plain(item.score)}  {share}{name}{caption}"
+        return f"{_plain(item.score)}  {share}{one_line(from_here(item.entry.name))}{caption}"
 
     def row(self, item: Found) -> dict[str, Any]:
         """Return nothing: ``data`` has the entries."""
@@ -170,7 +170,12 @@ class Answers(Answer["Found"]):
 
     def remarks(self, items: Sequence[Found]) -> list[str]:
         """Return the share of right answers above the cut, how good an approximate search is, and why there is none."""
+        from diptych.data.words.english import not_english
+
         answer, lines = self.answer, [self.unfinished] if self.unfinished else list[str]()
+        words = [term.value for term in answer.terms if not term.is_picture and term.sample is None]
+        if foreign := not_english(words, answer.backbone):
+            lines.append(foreign)
         if answer.cut is not None:
             cut = answer.cut.cut
             lines.append(

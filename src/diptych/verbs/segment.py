@@ -322,11 +322,14 @@ class LabelMaps(Answer["Segmented"]):
         }  # fmt: skip
 
     def remarks(self, items: Sequence[Segmented]) -> list[str]:
-        """Return what is promised, and that one name leaves no choice."""
+        """Return what is promised, that names are not English, and that one name leaves no choice."""
         from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.english import not_english
 
         promised = [] if self.promise is None else [self.promise.sentence()]
         numbers = numbers_for_names(self.named.names)
+        if self.asked.names is not None and (foreign := not_english(self.named.names, self.backbone)):
+            promised.append(foreign)
         if len(self.question.classes) > 1:
             return [*promised, *([numbers] if numbers else [])]
         return ["With one name nothing else can be chosen: add names, or {background} with what else may be there."]

@@ -334,3 +334,16 @@ def test_reports_of_a_project_are_shown_in_a_sandbox_and_nothing_else_is(model: 
             "%2fetc%2fpasswd",
         ):
             assert client.get(f"/reports/{path}").status_code == 404
+
+
+def test_the_page_says_that_words_are_not_english_and_an_error_counts_no_pictures(
+    page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = page
+    monkeypatch.setattr("diptych.data.words.english.READS_ENGLISH", "colours")
+    assert "colours reads English alone, and grüne Wiese has no English noun" in client.get("/?q=grüne Wiese").text
+    assert "reads English" not in client.get("/?q=a red meadow").text
+    assert "90 pictures in mine" in client.get("/").text
+    broken = client.get("/?q=red&at_least=2").text
+    assert "at_least must be a number in 0 to 0.999" in broken
+    assert " pictures in mine" not in broken

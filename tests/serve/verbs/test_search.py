@@ -29,6 +29,12 @@ def test_words_and_pictures_add_up(client: Any) -> None:
     assert [t["kind"] for t in answer["query"]] == ["image", "text"]
 
 
+def test_words_may_be_a_list_as_on_the_command_line(client: Any) -> None:
+    answer = post(client, ["red", {"text": "blue", "weight": -0.3}], top=5).json()
+    assert answer == post(client, [{"text": "red"}, {"text": "blue", "weight": -0.3}], top=5).json()
+    assert [term["value"] for term in answer["query"]] == ["red", "blue"]
+
+
 def test_conditions_hold(client: Any) -> None:
     answer = post(client, "red", where=["name~*/blue/*"], top=3).json()
     assert all("/blue/" in r["path"] for r in answer["results"])

@@ -48,7 +48,7 @@ _NOT = NOT_NOUNS | frozenset(_MORE.split())
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _ENDINGS = (("men", "man"), ("ies", "y"), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"))
 """WordNet's own rules for plurals, the longest first; a last "s" is the rule after them."""
-_IRREGULAR = {
+IRREGULAR = {
     "children": "child", "feet": "foot", "geese": "goose", "knives": "knife", "leaves": "leaf", "mice": "mouse",
     "people": "person", "shelves": "shelf", "teeth": "tooth", "wolves": "wolf",
 }  # fmt: skip
@@ -62,8 +62,8 @@ def singular(word: str, wordnet: WordNet) -> str | None:
     """
     head, _, last = word.rpartition(" ")
     before = f"{head} " if head else ""
-    if last in _IRREGULAR and before + _IRREGULAR[last] in wordnet:
-        return before + _IRREGULAR[last]
+    if last in IRREGULAR and before + IRREGULAR[last] in wordnet:
+        return before + IRREGULAR[last]
     if word in wordnet:
         return word
     ends = [before + last.removesuffix(old) + new for old, new in _ENDINGS if last.endswith(old)]

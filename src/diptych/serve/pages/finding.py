@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
+from diptych.data.words.english import not_english
 from diptych.metrics.cut import STRATA
 from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
@@ -164,6 +165,8 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
             if not state.at_least:
                 raise
             remark, answer = str(error), ask_index(None)
+        words = [term.value for term in asked.terms if not term.is_picture]
+        remark = " ".join(filter(None, (remark, not_english(words, index.backbone))))
         names = [f.entry.name for f in answer.found]
         numbers = opened.numbers(names)
         slots = opened.slots([numbers[name] for name in names])

@@ -85,13 +85,14 @@ class ServedIndex:
             )  # fmt: skip
 
 
-def parts_of(query: str | Sequence[QueryTerm]) -> list[tuple[Input, Term]]:
+def parts_of(query: str | Sequence[str | QueryTerm]) -> list[tuple[Input, Term]]:
     """Return the inputs of a query, and what its answer calls them.
 
     Raises:
         Refusal: no parts, a part without or with both words and picture, or a weight of 0.
     """
-    parts = [QueryTerm(query)] if isinstance(query, str) else list(query)
+    given = [query] if isinstance(query, str) else query
+    parts = [QueryTerm(part) if isinstance(part, str) else part for part in given]
     terms = []
     for i, part in enumerate(parts):
         if bool(part.text.strip()) == bool(part.image) or part.weight == 0 or not np.isfinite(part.weight):
@@ -166,7 +167,7 @@ class Search:
         async def search(request: Request, given: Any) -> dict[str, Any]:
             return await self.answer(request, given)
 
-        search.__annotations__["given"] = body_of(Declaration, {"query": str | list[QueryTerm]}, model=False)
+        search.__annotations__["given"] = body_of(Declaration, {"query": str | list[str | QueryTerm]}, model=False)
         search.__doc__ = f"{Declaration.__doc__} The answer is that of ``diptych search --json``."
         routes = APIRouter(tags=["diptych"])
         routes.add_api_route("/v1/search", search, methods=["POST"], responses={200: {"model": SearchAnswer}})

@@ -6,6 +6,7 @@ q = unit( sum over terms of  w_i unit(e_i) )                w_i < 0: away from i
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,7 +260,8 @@ def filled(index: AnyIndex) -> int:
     count = len(index)
     if not count:
         raise DataError(
-            f"The index {index.folder} is empty: add photos with 'diptych index PHOTOS --out {index.folder}'."
+            f"The index {index.folder} is empty: add photos with 'diptych index PHOTOS --out "
+            f"{shlex.quote(str(index.folder))}'."
         )
     return count
 

@@ -49,7 +49,7 @@ from diptych.tasks.training.data import (
 )
 from diptych.tasks.training.measures import Measuring, watcher
 from diptych.train.captioning import WordIds, has_decoder
-from diptych.train.checkpoint import announced, newest
+from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
 from diptych.train.layers import last_layers, tower_of
 from diptych.train.lock import sole
@@ -58,6 +58,7 @@ from diptych.train.precision import Precision, of_encoders
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.resume import CHANGES_NOTHING, LENGTHS
 from diptych.train.schedule import Fit
+from diptych.train.stopping import announced
 from diptych.train.streams import Streamed
 
 DOUBTED = "doubted"
@@ -218,7 +219,9 @@ def tune(
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
     check_captions(data, data.splits, backbone.text.inputs, *writes)
-    going_on = announced(say, "the same training with {resume} goes on from there")
+    going_on = announced(
+        say, "the same training with {resume} goes on from there", out if run.world.rank == 0 else None
+    )
     with sole(replace(run, out=out)), with_store(of_encoders(run)) as stored, going_on:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         saving = saving or Saving()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class Classifiers(Answer[Any]):
         for board, folder in zip(self.shown, self._folders(), strict=True):
             parts += tables_of(board)
             if self.exported and (folder / MODEL).exists():
-                parts.append(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
+                parts.append(f"{folder / MODEL}: diptych classify PHOTOS --model {shlex.quote(str(folder / MODEL))}")
             parts.append(f"{folder / PAGE}")
         if self.compared is not None:
             parts += [*ranks_of(self.compared), f"{self._page()}"]

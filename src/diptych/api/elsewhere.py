@@ -1,0 +1,106 @@
+"""Names that other libraries have for what a model does, and what to write here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ELSEWHERE = {
+    "encode": "encode_image(photos) or encode_text(texts)",
+    "get_image_features": "encode_image(photos)",
+    "get_text_features": "encode_text(texts)",
+    "tokenize": "tokenizer(texts)",
+    "logit_scale": "scale(), which returns the factor and the bias",
+    "predict": "diptych.classify(photos, names, model)",
+    "to": "diptych.load(name, device=...)",
+    "cuda": "diptych.load(name, device='cuda')",
+    "eval": "it as it is: it is in eval mode, and module() is its torch module",
+    "parameters": "module().parameters()",
+    "state_dict": "module().state_dict()",
+    "train": "diptych.finetune(data, out, model), or diptych.systems",
+    **dict.fromkeys(("half", "float", "bfloat16"), "diptych.load(name, precision='fast')"),
+    **dict.fromkeys(("save", "save_pretrained"), "diptych.export(model, out), or module().state_dict()"),
+    **dict.fromkeys(("export", "to_onnx"), "diptych.export(model, out)"),
+    **dict.fromkeys(("get_sentence_embedding_dimension", "get_embedding_dimension"), "dim"),
+    **dict.fromkeys(("context_length", "max_seq_length"), "tokenizer(texts), whose rows have that length"),
+    **dict.fromkeys(("processor", "transform", "transforms"), "preprocess(photo)"),
+    **dict.fromkeys(("classify", "zero_shot", "zero_shot_classifier"), "diptych.classify(photos, names, model)"),
+    **dict.fromkeys(("embed", "embed_image", "encode_photos"), "encode_image(photos)"),
+    "embed_text": "encode_text(texts)",
+    **dict.fromkeys(("embed_dim", "output_dim", "feature_dim", "embedding_size", "num_features"), "dim"),
+    **dict.fromkeys(("name", "model_name", "config", "cfg", "licence", "license"), "spec, such as spec.name"),
+    "text_projection": "module(), which is the torch module",
+    "fit": "diptych.systems.GDA().fit(model, train), or another system",
+    "search": "diptych.search(index, query)",
+    "method": "parentheses after the system: diptych.systems.GDA().fit(model, train)",
+    "visual": "module(), which is the torch module",
+}
+"""Name that other libraries have -> what to call here."""
+OF_LOAD = {
+    **dict.fromkeys(
+        ("model", "model_name", "arch", "checkpoint", "model_id", "model_name_or_path", "backbone",
+         "pretrained_model_name_or_path"),
+        "name=",
+    ),
+    **dict.fromkeys(
+        ("dtype", "torch_dtype", "fp16", "half", "amp"), "write precision='exact' (fp32), or 'fast' (bf16)."),
+    **dict.fromkeys(("cache_dir", "cache_folder", "download_root"), "cache="),
+    **dict.fromkeys(("local_files_only",), "offline="),
+    **dict.fromkeys(("device_map", "map_location"), "device="),
+    **dict.fromkeys(("jit", "trust_remote_code", "force_quick_gelu", "return_transform"), "leave it out."),
+    **dict.fromkeys(("batch", "batch_size", "workers", "num_workers"),
+                    "leave it out: encode_image(photos, batch_size=...) takes one."),
+    **dict.fromkeys(("verbose", "show_progress_bar"), "progress="),
+}  # fmt: skip
+"""Argument of other libraries' loaders -> what to write for ``load``."""
+OF_ENCODE = {
+    "convert_to_tensor": "write output='torch'.",
+    "convert_to_numpy": "leave it out: output='numpy' is the default.",
+    "normalize_embeddings": "normalize=",
+    **dict.fromkeys(("show_progress_bar", "verbose"), "progress="),
+    **dict.fromkeys(("num_workers", "workers", "truncate", "padding", "return_tensors"), "leave it out."),
+}
+"""Argument of other libraries' encoders -> what to write for ``encode_image`` and ``encode_text``."""
+
+
+def answers_for(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function answer arguments that it does not have with what to write; its signature stays as it is.
+
+    Args:
+        elsewhere: name that other libraries have -> what to write here, a name with "=" or a sentence.
+
+    Example:
+        >>> @answers_for({"topk": "top="})
+        ... def found(top: int = 3) -> int:
+        ...     return top
+        >>> found(topk=1)
+        Traceback (most recent call last):
+        TypeError: found takes no topk=: did you mean top=?
+    """
+
+    def answering(function: Callable[P, R]) -> Callable[P, R]:
+        known = inspect.signature(function).parameters
+
+        @wraps(function)
+        def call(*args: P.args, **given: P.kwargs) -> R:
+            unknown = next((name for name in given if name not in known), None)
+            if unknown is not None:
+                raise TypeError(f"{function.__qualname__} takes no {unknown}=: {_instead(unknown, known, elsewhere)}")
+            return function(*args, **given)
+
+        return call
+
+    return answering
+
+
+def _instead(name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> str:
+    if (meant := elsewhere.get(name, "")) and not meant.endswith("="):
+        return meant
+    names = [n for n in known if n != "self"]
+    near = [meant.removesuffix("=")] if meant else get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}=?" if near else f"it takes {', '.join(names)}."

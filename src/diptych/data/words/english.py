@@ -1,0 +1,87 @@
+"""Texts in which a model that reads English alone finds no word: what it answers to them is chance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+from diptych.core.wording import first_of
+from diptych.data.words.nouns import IRREGULAR
+
+READS_ENGLISH = "lite"
+"""Family of backbones whose text encoder learnt from English alone, which we know of our own."""
+LEAST = 3
+"""Letters of the shortest word that is looked up: shorter ones exist in many languages."""
+_ENDINGS = (("ies", "y"), ("men", "man"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def without_english(texts: Iterable[str]) -> list[str]:
+    """Return the texts that have words of three letters or more, none of which is an English noun or made from one.
+
+    Nouns are those of WordNet. A word of another language that is spelled as one of them ("Auto") counts as English,
+    and so do numbers and short words, about which nothing is said. A script without capital and small letters has no
+    English word, however short.
+
+    Example:
+        >>> without_english(["Hund", "un gato", "a dog", "dachshunds", "猫", "b2"])
+        ['Hund', 'un gato', '猫']
+    """
+    words = {text: [word.lower() for word in _WORD.findall(text) if _is_looked_up(word)] for text in texts}
+    known = _nouns({form for found in words.values() for word in found for form in _forms(word)})
+    return [t for t, found in words.items() if found and not any(known & {*_forms(word)} for word in found)]
+
+
+def not_english(texts: Sequence[str], backbone: str) -> str:
+    """Return a remark where most texts have no English noun and the backbone reads English alone; "" else.
+
+    Args:
+        texts: class names, or words of a query.
+        backbone: its name.
+
+    Example:
+        >>> print(not_english(["Hund", "Katze", "Auto"], "lite"))
+        lite reads English alone, and Hund and Katze have no English noun: if they are of another language, what it
+        answers is chance, so translate, or take a multilingual backbone.
+        >>> not_english(["dog", "Katze"], "lite")
+        ''
+    """
+    name = backbone.partition(":")[0]
+    if name != READS_ENGLISH or not texts:
+        return ""
+    foreign = without_english(texts)
+    if 2 * len(foreign) <= len(texts):
+        return ""
+    named = " and ".join(foreign) if len(foreign) == 2 else first_of(foreign)
+    have = "has no English noun: if it is" if len(foreign) == 1 else "have no English noun: if they are"
+    return (
+        f"{name} reads English alone, and {named} {have} of another language, what it answers is chance, so translate, "
+        f"or take a multilingual backbone."
+    )
+
+
+def _is_looked_up(word: str) -> bool:
+    return len(word) >= LEAST or word.lower() == word.upper()
+
+
+def _forms(word: str) -> list[str]:
+    return [
+        word,
+        IRREGULAR.get(word, word),
+        *(word.removesuffix(old) + new for old, new in _ENDINGS if word.endswith(old)),
+    ]
+
+
+def _nouns(words: set[str]) -> set[str]:
+    """Return those of the words that WordNet has, without building its index, which takes half a second."""
+    if not words:
+        return set()
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    path = files("diptych") / "data" / "words" / "wordnet_nouns.parquet"
+    lemmas = pq.read_table(str(path), columns=["lemmas"], memory_map=True).column("lemmas").combine_chunks().flatten()
+    lower = pc.utf8_lower(lemmas)
+    return set(lower.filter(pc.is_in(lower, pa.array(sorted(words)))).to_pylist())
