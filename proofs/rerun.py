@@ -133,15 +133,17 @@ def rerun(
     )
     if made.interrupted:  # half a board has other numbers, and has not been compared
         raise KeyboardInterrupt
-    _same_data({source: written["data_hash"]}, {source: made.data_hash})
+    _same_data({source: written["data_hash"]}, {source: made.facts["data_hash"]})
     notes = _notes(written, backbone, fresh)
     if whole:
         new = dict(_board_numbers(made.as_dict()))
-        return Rerun(dict(_board_numbers(written)), new, tolerance, notes, made.skipped)
+        return Rerun(dict(_board_numbers(written)), new, tolerance, notes, tuple(map(str, made.failed)))
     row = tuple(written[name] for name in ("variant", "shots", "seed"))
     loaded = bool(written.get("fitted"))
     again = next(r for r in made.records if (r.variant, r.shots, r.seed) == row and bool(r.fitted) == loaded).as_dict()
-    return Rerun(_numbers(written["metrics"]), _numbers(again["metrics"]), tolerance, notes, made.skipped)
+    return Rerun(
+        _numbers(written["metrics"]), _numbers(again["metrics"]), tolerance, notes, tuple(map(str, made.failed))
+    )
 
 
 def backbone_of(written: Mapping[str, Any]) -> str:

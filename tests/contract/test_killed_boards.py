@@ -13,7 +13,7 @@ import pytest
 from diptych.core import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.evaluation.few_shot import rows
+from diptych.evaluation import kept
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.store.store import Store
@@ -52,10 +52,10 @@ def numbers(made: Board) -> dict[str, Any]:
 def killed_at(what: str, number: int, patch: pytest.MonkeyPatch) -> None:
     """Kill the board once it has saved so many rows, or before it stores so many batches of vectors."""
     seen: list[str] = []
-    save, put = rows._save, Store.put
+    save, put = kept.write_json, Store.put
 
-    def saved(path: Path, result: Any) -> None:
-        save(path, result)
+    def saved(path: Path, row: Any, *, overwrite: bool) -> None:
+        save(path, row, overwrite=overwrite)
         seen.append("row")
         if seen.count(what) == number:
             raise Killed
@@ -66,7 +66,7 @@ def killed_at(what: str, number: int, patch: pytest.MonkeyPatch) -> None:
             raise Killed
         put(self, *given, **more)
 
-    patch.setattr(rows, "_save", saved)
+    patch.setattr(kept, "write_json", saved)
     patch.setattr(Store, "put", stored)
 
 

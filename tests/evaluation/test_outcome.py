@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
 
-from diptych.core import DamagedStore, Scores
+from diptych.core import Scores
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import expected_calibration_error
@@ -129,13 +128,3 @@ def test_reliability_bins_give_the_ece() -> None:
     bins = found.reliability()
     assert sum(n for _, _, n in bins) == 60
     assert sum(n * abs(c - a) for c, a, n in bins) / 60 == pytest.approx(found.metrics()["ece"], abs=1e-12)
-
-
-def test_saved_outcomes_come_back_and_damage_is_named(tmp_path: Path) -> None:
-    found = outcome()[0]
-    found.save(tmp_path / "a.npz")
-    again = Outcome.load(tmp_path / "a.npz")
-    assert again.metrics() == found.metrics()
-    (tmp_path / "a.npz").write_bytes(b"PK not much")
-    with pytest.raises(DamagedStore, match="delete it and run again"):
-        Outcome.load(tmp_path / "a.npz")

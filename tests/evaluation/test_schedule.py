@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from diptych.core import DataError, MissingHook, Run, UsageError
+from diptych.evaluation.kept import Unwritten
 from diptych.evaluation.schedule import Limits, Worked, work
 
 
@@ -62,9 +63,9 @@ def test_what_the_data_are_at_fault_for_is_raised() -> None:
 
 
 def test_what_is_no_fault_of_a_job_is_raised() -> None:
-    with pytest.raises(PermissionError):
-        run_jobs("ab", {"a": PermissionError("read only")}, faults=(PermissionError,))
-    assert done(run_jobs("ab", {"a": FileNotFoundError("gone")}, faults=(PermissionError,))) == ["b"]
+    with pytest.raises(Unwritten):
+        run_jobs("ab", {"a": Unwritten("read only")})
+    assert done(run_jobs("ab", {"a": FileNotFoundError("gone")})) == ["b"]
 
 
 def test_ctrl_c_keeps_what_was_finished() -> None:

@@ -48,7 +48,7 @@ def test_it_answers_as_on_the_board(exported: tuple[Board, Path, LabelledData]) 
     assert row is not None
     said = model.predict_proba(data.splits["test"].items).argmax(axis=1)
     assert said.tolist() == row.outcomes[0].predicted.tolist()
-    assert model.about["data_hash"] == made.data_hash
+    assert model.about["data_hash"] == made.facts["data_hash"]
     assert model.about["spec"]["pixels"]["size"] == 8
     assert model.about["test"]["metrics"]["acc1"] == row.records[0].metrics["acc1"]
     again = load_classifier(folder, ColourBackbone())

@@ -32,7 +32,7 @@ from diptych.verbs.train.pretrain import Pretrain
 if TYPE_CHECKING:
     from diptych.api.declared import CallContext
     from diptych.api.results import Results
-    from diptych.tasks.training.tune import Tuned
+    from diptych.tasks.training.tuned import Tuned
     from diptych.verbs.curate.apply import Applied
     from diptych.verbs.curate.head import Fitted
     from diptych.verbs.curate.plan import Planned as PlanAnswer

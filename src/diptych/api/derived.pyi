@@ -48,7 +48,7 @@ from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
 from diptych.tasks.space_classifier import SpaceClassifier
-from diptych.tasks.training.tune import Tuned
+from diptych.tasks.training.tuned import Tuned
 from diptych.train.schedule import Fit
 from diptych.verbs.board.several_labels import ClassThreshold
 from diptych.verbs.curate.looks import Look

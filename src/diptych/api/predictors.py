@@ -8,7 +8,7 @@ from pathlib import Path
 from diptych.api import keeping
 from diptych.api.declared import gathered
 from diptych.api.model import Model
-from diptych.api.results import Results, of_captioned
+from diptych.api.results import Results
 from diptych.core import (
     Captioner,
     Detector,
@@ -20,12 +20,13 @@ from diptych.core import (
     Table,
 )
 from diptych.data.samples import as_samples
-from diptych.tasks.caption import captioned
+from diptych.tasks.caption import Captions, captioned
 from diptych.tasks.classify import with_store
 from diptych.tasks.detect import Detected, Ready, detections
 from diptych.tasks.label_maps.question import Question
 from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.segment import TEACHER, segmented
+from diptych.verbs.caption import Sentences
 from diptych.verbs.detect import Anomalies, Detect
 from diptych.verbs.segment import LabelMaps, Segment
 
@@ -88,9 +89,11 @@ class CaptionPredictor:
         """Write the captioner to a new folder, which ``load`` and ``caption --fitted`` read."""
         keeping.save(self.fitted, folder, self.method)
 
-    def caption(self, photos: object, n: int = 1, user: str | None = None) -> Results[tuple[str, ...]]:
+    def caption(self, photos: object, n: int = 1, user: str | None = None) -> Results[Captions]:
         """Write at most n captions of each photo, the best first; as ``user`` does, by a captioner with users."""
         samples = as_samples(photos)
         fitted = self.fitted if user is None else self.fitted.for_user(user)
         with with_store(self.run) as stored:
-            return of_captioned(captioned(fitted, samples, self.model, stored, n), samples)
+            result = captioned(fitted, samples, self.model, stored, n)
+        about = {"metrics": {}, "method": type(fitted).__name__ if self.method is None else self.method.card.slug}
+        return gathered(Sentences(result, {**about, "backbone": self.model.spec.name}, samples, None))

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from diptych.api.spelling import spelled
-from diptych.core import MissingExtra, Samples, Subset, UnreadableItem, UsageError
+from diptych.core import MissingExtra, UnreadableItem, UsageError
 from diptych.core.wording import lacks, renamed
 from diptych.data.files import plain, write_json
-from diptych.tasks.caption import Captioned
 from diptych.tasks.pages.photo_page import address
 
 if TYPE_CHECKING:
@@ -246,28 +245,3 @@ def _pandas() -> Any:
     except ImportError:
         raise MissingExtra("pandas", "", "to_pandas") from None
     return pd
-
-
-def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, ...]]:
-    """Return captions, the best of each photo first."""
-    items = tuple(tuple(t.value for t in own) for own in found.captions)
-    best = tuple(own[0] if own else "" for own in items)
-    lines = tuple(" | ".join(own) or "(nothing)" for own in items)
-    return Results(
-        f"{_count(items, 'photo')} captioned", items, found.names, best, lines, {"caption": best}, found.as_dict(),
-        found.failed, _pictures(Subset(photos, found.positions), ()),
-    )  # fmt: skip
-
-
-def _pictures(photos: Samples[Image.Image], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
-    broken = {e.name for e in failed}
-    kept = [i for i in range(len(photos)) if photos.name(i) not in broken] if broken else range(len(photos))
-
-    def picture(index: int) -> Image.Image:
-        return photos[kept[index]]
-
-    return picture
-
-
-def _count(items: Sequence[Any], what: str) -> str:
-    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diptych.core import Backbone, DamagedStore, DataError, Run, Table, UnreadableItem
-from diptych.data.files import write_whole
+from diptych.data.files import read_json, write_json, write_whole
 
 R = TypeVar("R")
 
@@ -51,6 +51,58 @@ def kept(path: Path | None, load: Callable[[Path], R], make: Callable[[], R], sa
         except OSError as error:
             raise Unwritten(error.errno, error.strerror, str(path)) from error
     return result
+
+
+def row_file(out: Path | None, stem: Iterable[str], inputs: str) -> Path | None:
+    """Return the file of a finished row of a board; None where nothing is kept.
+
+    Args:
+        out: folder of the board.
+        stem: what a reader knows the row by; parts that are empty are left out.
+        inputs: hash of all that decides the row.
+    """
+    name = "-".join(filter(None, stem)).replace("/", "_")[:100]
+    return None if out is None else out / "rows" / f"{name}-{inputs[:12]}.json"
+
+
+def kept_row(
+    path: Path | None,
+    make: Callable[[], R],
+    to_file: Callable[[R], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    of_file: Callable[[dict[str, Any], dict[str, Any]], R],
+) -> R:
+    """Return the row of a board that lies in two files, or measure it and keep it there: plain data as JSON, and beside
+    them arrays by name as .npz.
+
+    Args:
+        path: of the JSON, see ``row_file``; None: nothing is kept.
+        make: measures the row.
+        to_file: a row -> its plain data and arrays.
+        of_file: makes the row of these again.
+
+    Raises:
+        Unwritten: it cannot be written.
+    """
+
+    def load(file: Path) -> R:
+        data = read_json(file)
+        try:
+            return of_file(data, read_arrays(file.with_suffix(".npz")))
+        except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
+            raise DamagedStore(f"{file} does not hold a row of a board: delete it and run again.") from error
+
+    def save(file: Path, row: R) -> None:
+        data, arrays = to_file(row)
+        write_arrays(file.with_suffix(".npz"), arrays)
+        write_json(file, data, overwrite=True)
+
+    return kept(path, load, make, save)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of an .npz by name; raises many kinds of error where it is absent or damaged."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:  # np.load leaves a damaged file open
+        return {name: file[name] for name in file.files}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

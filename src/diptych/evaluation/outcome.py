@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, DamagedStore, Scores
-from diptych.evaluation.kept import write_arrays
+from diptych.core import Backbone, Scores
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import confidence_bins, weighted_calibration_error
 from diptych.metrics.classification import class_mean_values, true_ranks, weighted_class_mean, weighted_mean
@@ -84,24 +82,6 @@ class Outcome:
         return [
             (float(self.confidence[m].mean()), float(self.correct[m].mean()), int(m.sum())) for m in chosen if m.any()
         ]
-
-    def save(self, path: Path) -> None:
-        """Write the arrays as .npz, atomically, over an older file."""
-        write_arrays(path, {**vars(self), "classes": np.array(self.classes)})
-
-    @classmethod
-    def load(cls, path: Path) -> Outcome:
-        """Read what ``save`` wrote.
-
-        Raises:
-            DamagedStore: the file is absent or not such a file.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ("labels", "predicted", "rank", "confidence", "log_likelihood")}
-                return cls(**arrays, classes=int(file["classes"]))
-        except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
-            raise DamagedStore(f"{path} does not hold the predictions of a row: delete it and run again.") from error
 
 
 def intervals(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float]]:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from diptych.core import DiptychError, MissingEvidence, MissingExtra, MissingHook, MissingPart, Run, UsageError
 from diptych.evaluation.deadline import OutOfTime, deadline
+from diptych.evaluation.kept import Unwritten
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -85,7 +86,6 @@ def work(
     at: Callable[[J], str] = lambda job: "",
     always: Callable[[J], bool] = lambda job: False,
     stops: Callable[[J], bool] = lambda job: False,
-    faults: tuple[type[Exception], ...] = (),
     limits: Limits = Limits(),
     missing: dict[str, str] | None = None,
 ) -> Worked[J, R]:
@@ -101,7 +101,6 @@ def work(
         at: where in its row a job stands, such as "4 shots, seed 1"; "" where a job is a whole row.
         always: jobs that no limit stops.
         stops: jobs whose failure is the data's, and raised.
-        faults: errors that are the fault of no job, such as a full disk, and raised.
         limits: of the time.
         missing: labels that are not to be run -> why.
     """
@@ -116,7 +115,7 @@ def work(
             with deadline(seconds):
                 result = measure(job)
             worked.done.append((job, result, time.monotonic() - start))
-        except faults:
+        except Unwritten:  # the fault of no job, such as a full disk
             raise
         except OutOfTime:
             worked.late.setdefault(row, f"{place} and what follows left out: {reason}." if place else f"{reason}.")

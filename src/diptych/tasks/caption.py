@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -132,15 +132,6 @@ class Captioned:
         """Return the captions of each photo."""
         rows = zip(self.captions, self.names, self.positions, self.fits, strict=True)
         return tuple(Captions((t.value for t in texts), name, at, fits) for texts, name, at, fits in rows)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            "fit": asdict(self.fit) if self.fit else None,
-            "photos": [texts.as_dict() for texts in self.of_photos()],
-            "skipped": [e.as_dict() for e in self.failed],
-            "cut_sentences": self.cut,
-        }
 
 
 def caption(

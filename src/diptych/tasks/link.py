@@ -110,18 +110,12 @@ class Linked:
             writer.writerow([side, _safe(name), int(self.groups[place]), _safe(records.texts[i] or "")])
         return out.getvalue()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        links = [
-            {"left": left, "right": right, "score": round(k.score, 6)}
-            for k in self.links
-            for left, right in (self.names(k),)
-        ]
+    def about(self) -> dict[str, Any]:
+        """Return plain data of all beside the links and what was skipped."""
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
         about |= {"cut_texts": self.cut} if self.cut else {}
         about |= {"groups": int(self.groups.max()) + 1} if len(self.groups) else {}
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
-        return {"links": links, **about, "labelled": dict(self.labelled), "skipped": skipped}
+        return {**about, "labelled": dict(self.labelled)}
 
 
 def _safe(cell: str) -> str:

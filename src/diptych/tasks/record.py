@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import platform
 import sys
@@ -150,14 +151,15 @@ class Record(About):
 
 def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False) -> None:
     """Write the rows of CLIP_benchmark's ``build`` and our own columns; see ``write_whole``."""
-    import io
+    write_table(path, [record.row() for record in records], overwrite=overwrite)
 
-    rows = [record.row() for record in records]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+
+def write_table(path: Path, lines: Sequence[Mapping[str, Any]], *, overwrite: bool = False) -> None:
+    """Write lines, column -> value, as CSV; a line that lacks a column is empty there. See ``write_whole``."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=columns)
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for line in lines for name in line)))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(lines)
     write_whole(path, text.getvalue(), overwrite=overwrite)
 
 
@@ -178,6 +180,11 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+def deciding_versions() -> dict[str, str]:
+    """Return the versions of what measures: a row that others measured is measured again."""
+    return {name: version for name, version in versions().items() if name in ("diptych", "torch")}
 
 
 def machine() -> str:

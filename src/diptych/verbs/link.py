@@ -159,9 +159,9 @@ class Links(Answer["Link"]):
         left, right = self.result.names(item)
         return {"left": left, "right": right, "score": round(item.score, 6)}
 
-    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return the links, the threshold, and what the labelled matches say."""
-        return {**self.result.as_dict(), "remarks": list(remarks)}
+    def facts(self) -> dict[str, Any]:
+        """Return the threshold, and what the labelled matches say."""
+        return self.result.about()
 
     def remarks(self, items: Sequence[Link]) -> list[str]:
         """Return how many texts were cut, and how many of the labelled records are linked right."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core import Run, UsageError
+from diptych.core import Run
 from diptych.evaluation.arms import Arm, Measured
-from diptych.evaluation.boards.rows import Rows, expect
+from diptych.evaluation.boards.rows import Rows
 from diptych.evaluation.boards.verb import verb_board
 from diptych.evaluation.kept import Unwritten
 from tests.cli.conftest import diptych  # noqa: F401
@@ -151,28 +151,6 @@ def test_a_board_that_was_killed_goes_on(diptych: Cli, captioned: Path) -> None:
     answer = diptych(*words, "--json")
     assert [row["method"] for row in answer.data["rows"]][-1:] == ["nearest-caption"] or answer.data["missing"]
     assert (kept.stat().st_mtime_ns, len(list(Path("o/rows").glob("nearest-caption-*.json")))) == (before, 1)
-
-
-def test_a_board_that_was_cut_short_is_gone_on_with_and_a_whole_one_is_not(tmp_path: Path) -> None:
-    bench = Known({NEAR: PLAIN, SMALL: KeyboardInterrupt()})
-    verb_board("caption", bench, [SMALL], keep=tmp_path).write(tmp_path)
-    expect(tmp_path, "caption", bench.facts)
-    with pytest.raises(UsageError, match="exists"):
-        expect(tmp_path, "segment")
-    with pytest.raises(UsageError, match="is a board of known, not other"):
-        expect(tmp_path, "caption", {"dataset": "other"})
-    with pytest.raises(UsageError, match="have changed since"):
-        expect(tmp_path, "caption", {"dataset": "known", "data_hash": "new"})
-    again = Known({NEAR: KeyError("is read"), SMALL: OWN})
-    again.values[NEAR] = PLAIN
-    made = verb_board("caption", again, [SMALL], keep=tmp_path)
-    assert (again.asked, [row.label for row in made.rows]) == ([NEAR, SMALL], ["maccap:small", "nearest-caption"])
-    made.write(tmp_path, overwrite=True)
-    with pytest.raises(UsageError, match="exists"):
-        expect(tmp_path, "caption", bench.facts)
-    (tmp_path / "board.json").write_text("{")
-    with pytest.raises(UsageError, match="exists"):
-        expect(tmp_path, "caption")
 
 
 def test_a_row_is_read_where_nothing_has_changed(tmp_path: Path) -> None:

@@ -226,10 +226,10 @@ def test_broken_files_are_skipped_named_and_replaced(tmp_path: Path) -> None:
     run = Run(out=tmp_path / "out", cache=tmp_path / "cache")
     made = board(open_data(folder), ColourBackbone(), run, SMALL)
     assert len(made.test) == 19
-    assert any("test/red/0.png" in s for s in made.skipped)
-    assert any("train/blue" in s for s in made.skipped)
+    assert any("test/red/0.png" in s for s in map(str, made.failed))
+    assert any("train/blue" in s for s in map(str, made.failed))
     assert all(r.items == 19 for r in made.records)
-    assert board(open_data(folder), ColourBackbone(), run, SMALL).skipped == made.skipped
+    assert board(open_data(folder), ColourBackbone(), run, SMALL).as_dict()["skipped"] == made.as_dict()["skipped"]
 
 
 def test_without_train_only_names_can_speak(tmp_path: Path) -> None:
@@ -241,7 +241,9 @@ def test_without_train_only_names_can_speak(tmp_path: Path) -> None:
 def test_only_the_shots_get_their_views(data: LabelledData, tmp_path: Path) -> None:
     made = board(data, ColourBackbone(), Run(cache=tmp_path), Plan(("gda",), (2,), (1,)))
     test, shots, train = 50, 5 * 2, 5 * 8
-    assert made.encode["images"] == test + train + 10 * shots, "what is left of train beside shots and val is held back"
+    assert made.facts["encode"]["images"] == test + train + 10 * shots, (
+        "what is left of train beside shots and val is held back"
+    )
 
 
 def test_choices_never_see_test(tmp_path: Path) -> None:

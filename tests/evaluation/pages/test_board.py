@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from diptych.core import ClassNames
+from diptych.core import ClassNames, UnreadableItem
 from diptych.data.folders import ImageFiles
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.pages import plots
@@ -85,7 +85,7 @@ def test_the_page_loads_nothing_and_holds_every_part(finished: tuple[Board, Path
         assert f"{100 * row.metrics['acc1']:.1f}" in text
         assert row.label in text
     assert "diptych board classify colours" in text
-    assert board.fingerprint in text
+    assert board.facts["fingerprint"] in text
     assert "every file could be read" in text
     assert text.count('<th scope="col"') == 11 + 10
     first = re.search(r"data:image/jpeg;base64,([^\"]+)", text)
@@ -100,11 +100,9 @@ def test_what_users_name_is_escaped(finished: tuple[Board, Path]) -> None:
         board,
         classes=names,
         data=replace(board.data, name=EVIL),
-        command=EVIL,
-        source=EVIL,
-        skipped=(EVIL,),
+        facts={**board.facts, "command": EVIL, "source": EVIL, "machine": EVIL},
+        failed=(UnreadableItem(EVIL, EVIL),),
         missing={EVIL: EVIL},
-        machine=EVIL,
     )
     text = html(spoiled)
     assert EVIL not in text

@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from diptych.evaluation.boards import rows
+from diptych.evaluation import kept
 from tests.support.colours import ColourBackbone
 
 
@@ -18,14 +19,14 @@ def main(count: int, words: list[str]) -> None:
     from diptych.cli.main import app
 
     source.load = lambda name="lite", **more: ColourBackbone(name=name)
-    save = rows._save
+    save = kept.write_json
 
-    def save_and_die(path: Path, row: rows.Timed) -> None:
-        save(path, row)
+    def save_and_die(path: Path, row: Any, *, overwrite: bool) -> None:
+        save(path, row, overwrite=overwrite)
         if len(list(path.parent.glob("*.json"))) == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    rows._save = save_and_die
+    kept.write_json = save_and_die
     app(words)
 
 

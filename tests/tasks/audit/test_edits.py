@@ -34,7 +34,7 @@ def test_edits_of_one_source_and_target_are_ranked_together(edits: Path) -> None
     assert {Path(r.edit).name for r in ranked.rows[:4]} == {"0.png", "1.png", "2.png", "3.png"}
     own = next(r for r in ranked.rows if Path(r.edit).name == "0.png")
     assert own.columns["source_similarity"] == pytest.approx(1.0)
-    assert ranked.as_dict()["edits"][0]["rank"] == 1
+    assert ranked.rows[0].as_dict()["rank"] == 1
     assert audit_edits(read_edits(edits), SmallBackbone()).rows[0].score != ranked.rows[0].score
 
 

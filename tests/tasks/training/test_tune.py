@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from diptych.backbones.sources.load import load
 from diptych.cli.main import app
-from diptych.core import Collapsed, Column, DataError, MissingHook, Recipe, Run, Table, UsageError
+from diptych.core import Collapsed, Column, DataError, Recipe, Run, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
@@ -30,9 +30,8 @@ from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.diva import DIVA
-from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.tasks.training.data import by_labels, with_splits
-from diptych.tasks.training.tune import learns, need_towers, tune
+from diptych.tasks.training.tune import tune
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 from tests.support.diffusion import random_diffusion
@@ -179,16 +178,6 @@ def test_random_weights_are_no_reference_for_a_collapse(place: Path, tmp_path: P
         Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "b", templates=TEMPLATES, scratch=True
     )
     assert found.folder == tmp_path / "b" / "model"
-
-
-def test_parts_name_towers(place: Path) -> None:
-    clip = load(f"local:{place / 'clip'}")
-    names = [n for n, _ in clip.module().named_parameters()]
-    image, text = learns(clip, "image"), learns(clip, "text")
-    assert all(image(n) != text(n) for n in names)
-    assert all(image(n) == n.startswith("visual") for n in names)
-    with pytest.raises(UsageError, match="no part 'ears'"):
-        learns(clip, "ears")
 
 
 def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
@@ -426,15 +415,6 @@ def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
     ]
     assert keys[0] == keys[1] != keys[2]
     assert np.unique(keys[0]).size == 6
-
-
-def test_what_works_inside_a_tower_is_not_given_heads_alone() -> None:
-    with pytest.raises(MissingHook, match=r"rs-m-clip works inside tower:image, .* give parts all"):
-        need_towers(RSMCLIP(), "heads")
-    with pytest.raises(MissingHook, match="diva trains the image tower alone: give parts image"):
-        need_towers(DIVA(), "text")
-    for method, parts in ((RSMCLIP(), "all"), (RSMCLIP(), "text"), (DIVA(), "image"), (CLIPLoss(), "heads")):
-        need_towers(method, parts)
 
 
 def test_what_is_measured_beside_a_training_is_classes_where_there_are_labels() -> None:

@@ -17,7 +17,8 @@ from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_data
 from diptych.methods.finetune.full import Full
 from diptych.tasks.training.fits import embeddings_alone, fit_of
-from diptych.tasks.training.tune import Tuned, tune
+from diptych.tasks.training.tune import tune
+from diptych.tasks.training.tuned import Tuned
 from diptych.train.schedule import Fit, Schedule
 from diptych.verbs.train.finetune import Finetune
 from tests.support.small_clip import training_folder

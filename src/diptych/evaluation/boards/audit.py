@@ -9,9 +9,7 @@ wide.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from time import monotonic
@@ -27,7 +25,6 @@ from diptych.core import (
     AuditData,
     Auditor,
     Backbone,
-    DamagedStore,
     DiptychError,
     Finding,
     Kit,
@@ -36,15 +33,15 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.data.files import plain, read_json, write_json, write_whole
+from diptych.data.files import plain
+from diptych.evaluation.boards.board import BoardOf, measured
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import Unwritten, described, digest, kept, write_arrays
-from diptych.evaluation.schedule import Limits, work
+from diptych.evaluation.kept import described, digest, kept_row, row_file
 from diptych.metrics.closed_intervals import apart, t_mean
 from diptych.metrics.interval import Interval, paired_bootstrap
 from diptych.metrics.pair_mean import pair_mean
 from diptych.tasks.audit.report import auditors
-from diptych.tasks.record import circumstances, engine_of, versions
+from diptych.tasks.record import circumstances, deciding_versions, engine_of
 
 Key: TypeAlias = tuple[str, str, str]
 """(audit, measure, about) of a finding."""
@@ -77,24 +74,8 @@ class AuditedBackbone:
         return {(f["audit"], f["measure"], f["about"]): i for i, f in enumerate(self.findings)}
 
 
-@dataclass(frozen=True)
-class AuditBoard:
-    """A finished or interrupted board.
-
-    Args:
-        rows: backbones in the order in which they were asked for; the first is the base.
-        missing: backbone -> why it could not run; ``late``: what the budget left out.
-        interrupted: whether Ctrl-C ended it.
-        failed: items that cannot be read.
-        facts: data, tables, seed, device, versions, command, date.
-    """
-
-    rows: tuple[AuditedBackbone, ...]
-    missing: Mapping[str, str]
-    late: Mapping[str, str]
-    interrupted: bool
-    failed: tuple[UnreadableItem, ...]
-    facts: Mapping[str, Any]
+class AuditBoard(BoardOf[AuditedBackbone]):
+    """A board of backbones in the order in which they were named; the first is the base."""
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -116,47 +97,29 @@ class AuditBoard:
             row.joined.get(i),
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        rows = []
-        for row in self.rows:
-            findings = []
-            for f in row.findings:
-                found = self.gain(row, (f["audit"], f["measure"], f["about"]))
-                gain = found and {"value": found[0].value, "ci95": [found[0].low, found[0].high], "paired": found[1]}
-                findings.append({**f, "gain": gain})
-            own = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": round(row.seconds, 3)}
-            rows.append({**own, "not_run": row.lacking, "findings": findings})
-        return plain(
-            {
-                "kind": "board",
-                "verb": "audit",
-                **self.facts,
-                "complete": not (self.interrupted or self.late),
-                "missing": self.missing,
-                "late": self.late,
-                "skipped": [str(e) for e in self.failed],
-                "rows": rows,
-            }
-        )
+    def row(self, row: AuditedBackbone) -> dict[str, Any]:
+        """Return plain data of a backbone."""
+        about = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": round(row.seconds, 3)}
+        findings = []
+        for finding, gain in self._gains(row):
+            over = gain and {"value": gain[0].value, "ci95": [gain[0].low, gain[0].high], "paired": gain[1]}
+            findings.append({**finding, "gain": over})
+        return {**about, "not_run": row.lacking, "findings": findings}
 
-    def write(self, out: Path, *, overwrite: bool = False) -> None:
-        """Write board.json, and a line a finding and backbone as board.csv."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        ends = ("value", "low", "high")
-        writer.writerow(
-            ["backbone", "audit", "measure", "about", *ends, *(f"gain_{e}" for e in ends), "paired", "unit", "count"]
-        )
-        for row in self.rows:
-            for f in row.findings:
-                found = self.gain(row, (f["audit"], f["measure"], f["about"]))
-                gain = ("", "", "", "") if found is None else (found[0].value, found[0].low, found[0].high, found[1])
-                low, high = f["interval"] or ("", "")
-                about = (row.backbone, f["audit"], f["measure"], f["about"], f["value"], low, high)
-                writer.writerow([*about, *gain, f["unit"], f["count"]])
-        write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
-        write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
+    def lines(self, row: AuditedBackbone) -> list[dict[str, Any]]:
+        """Return a line for each finding."""
+        lines = []
+        for f, over in self._gains(row):
+            gain = ("", "", "", "") if over is None else (over[0].value, over[0].low, over[0].high, over[1])
+            low, high = f["interval"] or ("", "")
+            about = {"backbone": row.backbone, **{name: f[name] for name in ("audit", "measure", "about", "value")}}
+            ends = dict(zip(("gain_value", "gain_low", "gain_high", "paired"), gain, strict=True))
+            lines.append({**about, "low": low, "high": high, **ends, "unit": f["unit"], "count": f["count"]})
+        return lines
+
+    def _gains(self, row: AuditedBackbone) -> Iterator[tuple[Mapping[str, Any], tuple[Interval, bool] | None]]:
+        for finding in row.findings:
+            yield finding, self.gain(row, (finding["audit"], finding["measure"], finding["about"]))
 
 
 def difference(
@@ -222,15 +185,10 @@ class AuditBench:
 
     def path(self, backbone: Backbone, out: Path | None) -> Path | None:
         """Return the file of a backbone, whose name holds the hash of all that decides its findings."""
-        if out is None:
-            return None
-        used = {name: version for name, version in versions().items() if name in ("diptych", "torch")}
         code = {slug: code_of(type(auditor)) for slug, auditor in auditors(self.only).items()}
-        inputs = digest(
-            [described([self.data, self.run]), backbone, self.base, engine_of(backbone, self.run), used, code]
-        )
-        stem = "".join(c if c.isalnum() or c in "-." else "-" for c in backbone.spec.name)
-        return out / "rows" / f"{stem}-{inputs[:12]}.json"
+        engine, used = engine_of(backbone, self.run), deciding_versions()
+        inputs = digest([described([self.data, self.run]), backbone, self.base, engine, used, code])
+        return row_file(out, ["".join(c if c.isalnum() or c in "-." else "-" for c in backbone.spec.name)], inputs)
 
     def measure(self, backbone: Backbone) -> AuditedBackbone:
         """Run every audit that the data allow on one backbone.
@@ -271,8 +229,6 @@ def audit_board(
     """Audit the base and every other backbone.
 
     A finished row lies in ``keep/rows`` before the next begins, and is read from there where its inputs are the same.
-    What stops the base stops the board; what stops another backbone is named in its place. Ctrl-C and the budget leave
-    a board of the rows that were finished.
 
     Args:
         bench: tables and base.
@@ -296,23 +252,13 @@ def audit_board(
 
     def measure(name: str) -> AuditedBackbone:
         backbone = bench.base if name == base else load(name)
-        return kept(bench.path(backbone, keep), _load, lambda: bench.measure(backbone), _save)
+        return kept_row(keep and bench.path(backbone, keep), lambda: bench.measure(backbone), _to_file, _of_file)
 
-    worked = work(
-        [base, *dict.fromkeys(names)],
-        measure,
-        bench.run,
-        label=lambda name: name,
-        always=base.__eq__,
-        stops=base.__eq__,
-        faults=(Unwritten,),
-        limits=Limits(budget),
-    )
-    if worked.interrupted and not worked.done:
-        raise KeyboardInterrupt
+    every = [base, *dict.fromkeys(names)]
+    worked = measured(every, measure, bench.run, label=str, always=[base], budget=budget)
     facts = {**bench.facts, "budget": budget, **circumstances(bench.base, bench.run, command)}
     rows = tuple(row for _, row, _ in worked.done)
-    return AuditBoard(rows, worked.missing, worked.late, worked.interrupted, bench.failed, facts)
+    return AuditBoard("audit", rows, worked.missing, worked.late, worked.interrupted, bench.failed, facts)
 
 
 JOINED = "joined "
@@ -323,22 +269,13 @@ def _subject(backbone: Backbone) -> Subject:
     return Subject(Kit.of(backbone), record_of(backbone.spec))
 
 
-def _save(path: Path, row: AuditedBackbone) -> None:
+def _to_file(row: AuditedBackbone) -> tuple[dict[str, Any], dict[str, Any]]:
     arrays = {str(i): v for i, v in row.units.items()} | {f"{JOINED}{i}": v for i, v in row.joined.items()}
-    write_arrays(path.with_suffix(".npz"), arrays)
     about = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": row.seconds}
-    write_json(path, plain({**about, "lacking": row.lacking, "findings": row.findings}), overwrite=True)
+    return {**about, "lacking": row.lacking, "findings": row.findings}, arrays
 
 
-def _load(path: Path) -> AuditedBackbone:
-    data = read_json(path)
-    try:
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            units = {int(i): file[i] for i in file.files if not i.startswith(JOINED)}
-            joined = {int(i.removeprefix(JOINED)): file[i] for i in file.files if i.startswith(JOINED)}
-        findings = tuple(data["findings"])
-        return AuditedBackbone(
-            data["backbone"], data["fingerprint"], findings, units, data["lacking"], float(data["seconds"]), joined
-        )
-    except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
-        raise DamagedStore(f"{path} does not hold a row of a board: delete it and run again.") from error
+def _of_file(data: dict[str, Any], arrays: dict[str, Any]) -> AuditedBackbone:
+    units = {int(i): values for i, values in arrays.items() if not i.startswith(JOINED)}
+    joined = {int(i.removeprefix(JOINED)): values for i, values in arrays.items() if i.startswith(JOINED)}
+    return AuditedBackbone(**{**data, "findings": tuple(data["findings"])}, units=units, joined=joined)

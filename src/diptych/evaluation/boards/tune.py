@@ -39,7 +39,8 @@ from diptych.tasks.training.data import (
     only_readable,
     with_splits,
 )
-from diptych.tasks.training.tune import decoder_for, learns, need_towers, paired
+from diptych.tasks.training.learns import learns, need_towers
+from diptych.tasks.training.tune import decoder_for, paired
 from diptych.train.recipe import train_space
 from diptych.train.regions import has_regions
 from diptych.train.schedule import Fit

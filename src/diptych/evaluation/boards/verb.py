@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core import UnreadableItem, UsageError
-from diptych.data.files import plain, write_json, write_whole
+from diptych.core import UsageError
 from diptych.evaluation.arms import Arm, Bench, Measured, Statistic, of_part
+from diptych.evaluation.boards.board import BoardOf, measured
 from diptych.evaluation.boards.rows import Rows
-from diptych.evaluation.kept import Unwritten
-from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.interval import Interval
 from diptych.tasks.record import circumstances
 
@@ -101,66 +97,40 @@ class BoardRow:
         }
 
 
-@dataclass(frozen=True)
-class VerbBoard:
-    """A finished or interrupted board.
+class VerbBoard(BoardOf[BoardRow]):
+    """A board of the systems of a verb, best first."""
 
-    Args:
-        rows: best first.
-        missing: system -> why it could not run.
-        late: system -> what the budget left out.
-        interrupted: whether Ctrl-C ended it.
-        failed: items that cannot be read.
-        facts: data, seeds, backbone, device, versions, command, date.
-    """
-
-    verb: str
-    metric: str
-    rows: tuple[BoardRow, ...]
-    missing: Mapping[str, str]
-    late: Mapping[str, str]
-    interrupted: bool
-    failed: tuple[UnreadableItem, ...]
-    facts: Mapping[str, Any]
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+        return str(self.facts["metric"])
 
     @property
     def others(self) -> tuple[str, ...]:
         """Names of the further numbers that rows have."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.others))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        ended = {"complete": not (self.interrupted or self.late), "missing": self.missing, "late": self.late}
-        rows = [row.as_dict(self.metric) for row in self.rows]
-        return plain(
-            {
-                "kind": "board",
-                "verb": self.verb,
-                **self.facts,
-                **ended,
-                "skipped": [str(e) for e in self.failed],
-                "rows": rows,
-            }
-        )
+    def row(self, row: BoardRow) -> dict[str, Any]:
+        """Return plain data of a system."""
+        return row.as_dict(self.metric)
 
-    def write(self, out: Path, *, overwrite: bool = False) -> None:
-        """Write board.json and board.csv; raises UsageError where one exists and ``overwrite`` is False."""
-        text = io.StringIO(newline="")
-        ends = ("low", "high", "gain", "gain_low", "gain_high")
-        named = {"length": [r.arm.length for r in self.rows]}
-        named["fitted"] = [r.arm.loaded.folder if r.arm.loaded else "" for r in self.rows]
-        named = {name: values for name, values in named.items() if any(values)}
-        writer = csv.writer(text)
-        metric = (self.metric, *(f"{self.metric}_{end}" for end in ends))
-        writer.writerow(["method", "variant", *named, *metric, *self.others, "seconds"])
-        for i, r in enumerate(self.rows):
-            gain = ("", "", "") if r.gain is None else (r.gain.value, r.gain.low, r.gain.high)
-            value = (r.value.value, r.value.low, r.value.high, *gain)
-            further = (r.others.get(name, "") for name in self.others)
-            names = (values[i] for values in named.values())
-            writer.writerow([r.arm.system, r.arm.variant, *names, *value, *further, round(r.seconds, 3)])
-        write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
-        write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
+    def lines(self, row: BoardRow) -> list[dict[str, Any]]:
+        """Return one line: the system, the metric and its gain with their intervals, and further numbers."""
+        arms = [r.arm for r in self.rows]
+        named = {"length": row.arm.length} if any(arm.length for arm in arms) else {}
+        if any(arm.loaded for arm in arms):
+            named["fitted"] = row.arm.loaded.folder if row.arm.loaded else ""
+        value, gain = row.value, row.gain
+        scored: dict[str, Any] = {
+            self.metric: value.value,
+            f"{self.metric}_low": value.low,
+            f"{self.metric}_high": value.high,
+        }
+        for end, name in (("", "value"), ("_low", "low"), ("_high", "high")):
+            scored[f"{self.metric}_gain{end}"] = "" if gain is None else getattr(gain, name)
+        further = {name: row.others.get(name, "") for name in self.others}
+        about = {"method": row.arm.system, "variant": row.arm.variant}
+        return [{**about, **named, **scored, **further, "seconds": round(row.seconds, 3)}]
 
 
 def _base(bench: Bench, arm: Arm) -> Arm:
@@ -188,9 +158,6 @@ def verb_board(
     A finished row lies in ``keep/rows`` before the next begins, and is read from there where its inputs are the same: a
     board that was killed goes on where it stopped.
 
-    What stops the base row stops the board, unless it only does not fit: the data are then at fault. What stops another
-    row is named in its place. Ctrl-C and the budget leave a board of the rows that were finished.
-
     Args:
         verb: what the systems do.
         bench: measures them.
@@ -206,25 +173,16 @@ def verb_board(
     """
     if not bench.seeds:
         raise UsageError("A board takes at least one seed, got none: give {seeds}, such as 1,2,3.")
-    base, every = bench.always[0], list(dict.fromkeys([*bench.always, *arms]))
-    worked = work(
-        every,
-        Rows(bench, keep).measure,
-        bench.run,
-        label=lambda arm: arm.label,
-        always=bench.always.__contains__,
-        stops=base.__eq__,
-        faults=(Unwritten,),
-        limits=Limits(budget),
+    every = list(dict.fromkeys([*bench.always, *arms]))
+    worked = measured(
+        every, Rows(bench, keep).measure, bench.run, label=lambda arm: arm.label, always=bench.always, budget=budget
     )
-    if worked.interrupted and not worked.done:
-        raise KeyboardInterrupt
     seed = bench.run.integer("bootstrap")
-    measured = {arm: row.result for arm, row, _ in worked.done}
+    results = {arm: row.result for arm, row, _ in worked.done}
     rows = []
     for arm, row, _ in worked.done:
         result, over = row.result, _base(bench, arm)
-        plain = None if arm == over else measured.get(over)
+        plain = None if arm == over else results.get(over)
         score = Scored.of(bench.statistic, result.values, None if plain is None else plain.values, seed)
         parts = {
             name: Scored.of(statistic, part.values, None if plain is None else _values(plain, name), seed)
@@ -235,11 +193,10 @@ def verb_board(
         rows.append(BoardRow(arm, score, result.others, result.seeds, seconds, parts))
     about = {
         "metric": bench.metric,
-        "base": replace(base, length="").label,
+        "base": replace(bench.always[0], length="").label,
         "seeds": list(bench.seeds),
         "budget": budget,
     }
     facts = {**bench.facts, **about, **circumstances(bench.backbone, bench.run, command)}
     ordered = tuple(sorted(rows, key=lambda r: -r.value.value))
-    failed = tuple(bench.failed)
-    return VerbBoard(verb, bench.metric, ordered, worked.missing, worked.late, worked.interrupted, failed, facts)
+    return VerbBoard(verb, ordered, worked.missing, worked.late, worked.interrupted, tuple(bench.failed), facts)

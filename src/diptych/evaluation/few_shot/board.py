@@ -8,17 +8,17 @@ interrupted board goes on where it stopped. Choices are made on val only; test i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from diptych.core import Backbone, ClassNames, DataError, Run, Table, UnreadableItem, UsageError
-from diptych.data.files import plain, read_json, write_json
+from diptych.core import Backbone, ClassNames, Run, Table, UsageError
+from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import Loaded
+from diptych.evaluation.boards.board import BoardOf, expect
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
@@ -27,59 +27,28 @@ from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import at, jobs_of
-from diptych.evaluation.kept import Unwritten
 from diptych.evaluation.schedule import Limits, work
 from diptych.tasks.classify import with_store
-from diptych.tasks.record import Record, engine_of, machine, now, precision_of, threads, versions, write_csv
+from diptych.tasks.record import Record
 
 
 @dataclass(frozen=True)
-class Board:
-    """A finished or interrupted board.
+class Board(BoardOf[Row]):
+    """A board of classifiers, in the order of the catalog, then of shots.
 
     Args:
-        data: the data set; ``test``: its readable items that were measured, of the split ``measured``.
-        source: what ``open_data`` was given; ``data_hash``: of files and labels.
-        spec: the backbone as data; ``fingerprint``: of its weights, tokenizer and pixel recipe.
-        rows: in the order of the catalog, then shots.
-        missing: row label -> why it could not run.
-        late: row label -> what the budget or the time-out left out.
-        skipped: unreadable items of test and of the draws, as sentences; ``failed``: as errors.
-        interrupted: whether Ctrl-C ended it.
-        encode: seconds and vectors of this run's encoding: "images", "image_seconds", "text_seconds".
-        device, threads, versions, machine, command, date: where, how and when.
-        precision, engine: what made the vectors, see ``record.precision_of``; ``precision_asked``: see ``Record``.
+        data: the data set.
+        test: its readable items that were measured.
+        classes: names and templates.
+        plan: what was run.
         texts: the pool that systems which read texts were given; None: there was none.
-        unlabelled: images without labels that were given apart; None: there were none, or those of train.
     """
 
     data: LabelledData
     test: Table[Any]
-    measured: str
-    source: str
-    data_hash: str
     classes: ClassNames
-    spec: Mapping[str, Any]
-    fingerprint: str
     plan: Plan
-    rows: tuple[Row, ...]
-    missing: Mapping[str, str]
-    late: Mapping[str, str]
-    skipped: tuple[str, ...]
-    interrupted: bool
-    encode: Mapping[str, float]
-    device: str
-    precision: str
-    precision_asked: str
-    engine: str
-    command: str
-    threads: int = field(default_factory=threads)
-    versions: Mapping[str, str] = field(default_factory=versions)
-    machine: str = field(default_factory=machine)
-    date: str = field(default_factory=now)
     texts: Pool | None = None
-    unlabelled: Unlabelled | None = None
-    failed: tuple[UnreadableItem, ...] = ()
 
     @property
     def records(self) -> list[Record]:
@@ -89,18 +58,6 @@ class Board:
     def base(self) -> Row | None:
         """Return the zero-shot ensemble, if it was run."""
         return next((r for r in self.rows if (r.method, r.variant) == BASE), None)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing was cut short, by Ctrl-C, the budget or a time-out."""
-        return not self.interrupted and not self.late
-
-    def reasons(self) -> dict[str, list[str]]:
-        """Return why rows are missing or late -> their labels."""
-        labels: dict[str, list[str]] = {}
-        for label, reason in (*self.missing.items(), *self.late.items()):
-            labels.setdefault(reason, []).append(label)
-        return labels
 
     @cached_property
     def best(self) -> Row | None:
@@ -119,55 +76,17 @@ class Board:
             "test": {"acc1": row.metrics["acc1"], "ci95": row.ci95["acc1"]},
         }
 
+    def row(self, row: Row) -> dict[str, Any]:
+        """Return plain data of a row."""
+        return row.as_dict()
+
+    def lines(self, row: Row) -> list[dict[str, Any]]:
+        """Return a line for each seed."""
+        return [record.row() for record in row.records]
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        apart = self.unlabelled
-        own = (
-            "source",
-            "data_hash",
-            "measured",
-            "spec",
-            "fingerprint",
-            "missing",
-            "late",
-            "skipped",
-            "complete",
-            "encode",
-            "device",
-            "precision",
-            "precision_asked",
-        )
-        return plain(
-            {
-                "kind": "board",
-                "verb": "classify",
-                "dataset": self.data.name,
-                "items": len(self.test),
-                "classnames": self.classes.names,
-                "templates": self.classes.templates,
-                "template_hash": self.classes.template_hash,
-                "shots": self.plan.shots,
-                "seeds": self.plan.seeds,
-                "val": self.plan.val,
-                "texts": self.texts.as_dict() if self.texts else None,
-                "unlabelled": {"source": apart.source, "hash": apart.hash, "images": len(apart.items)}
-                if apart
-                else None,
-                "budget": self.plan.budget,
-                "timeout": self.plan.timeout,
-                "choice": self.choice,
-                **{
-                    name: getattr(self, name)
-                    for name in (*own, "engine", "threads", "versions", "machine", "command", "date")
-                },
-                "rows": [row.as_dict() for row in self.rows],
-            }
-        )
-
-    def write(self, out: Path) -> None:
-        """Write board.json and board.csv over those of an earlier run of the same board."""
-        write_json(out / "board.json", self.as_dict(), overwrite=True)
-        write_csv(out / "board.csv", self.records, overwrite=True)
+        return {**super().as_dict(), "choice": plain({"choice": self.choice})["choice"]}
 
 
 def board(
@@ -214,7 +133,8 @@ def board(
         DataError: nothing can be measured.
     """
     if run.out and not overwrite:
-        expect(run.out / "board.json", data, source)
+        facts = {"source": source or data.name, "data_hash": readable_hash(data)}
+        expect(run.out, "classify", facts, whole=True)
     split = measured(data)
     jobs, missing = jobs_of(plan, data, loaded)
     _check_export(export, [job for job in jobs if job.loaded is None], data, split, run)
@@ -239,7 +159,6 @@ def board(
             label=lambda job: job.label,
             at=at,
             always=lambda job: job.method.card.slug == BASE[0],
-            faults=(Unwritten,),
             limits=Limits(plan.budget, plan.timeout, began),
             missing=missing,
         )
@@ -249,37 +168,12 @@ def board(
         if export and chosen and run.out:
             export_row(desk, chosen, run.out / MODEL)
     made = Board(
-        data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(),
-        backbone.fingerprint, plan,
-        rows, worked.missing, worked.late, tuple(map(str, desk.failed.values())), worked.interrupted, desk.encode,
-        run.device, precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
-        unlabelled=unlabelled, failed=tuple(desk.failed.values()),
+        "classify", rows, worked.missing, worked.late, worked.interrupted, tuple(desk.failed.values()),
+        desk.facts(split), data, desk.test, desk.classes, plan, desk.texts,
     )  # fmt: skip
     if run.out:
-        made.write(run.out)
+        made.write(run.out, overwrite=True)
     return made
-
-
-def expect(path: Path, data: LabelledData, source: str) -> None:
-    """Refuse a board of another verb, or of data from another source that hold other files.
-
-    Raises:
-        UsageError: it is one, or no board at all.
-    """
-    if not path.exists():
-        return
-    try:
-        held = read_json(path)
-    except DataError:
-        held = {}
-    if held.get("kind") != "board":
-        raise UsageError(f"{path} is no board: give another {{out}} or {{overwrite}}.")
-    if held.get("verb") != "classify":
-        raise UsageError(f"{path} is a board of {held.get('verb')}: give another {{out}} or {{overwrite}}.")
-    if held.get("source") != (source or data.name) and held.get("data_hash") != readable_hash(data):
-        raise UsageError(
-            f"{path} is a board of {held.get('source')}, not {source}: give another {{out}} or {{overwrite}}."
-        )
 
 
 def _check_export(export: str | None, jobs: Sequence[Job], data: LabelledData, split: str, run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from diptych.core import ClassNames, Evidence, FittedClassifier, MissingEvidence
 from diptych.data.words.pools import VERSUS, Pool
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk
-from diptych.evaluation.kept import write_arrays
+from diptych.evaluation.kept import read_arrays, write_arrays
 from diptych.evaluation.outcome import Outcome
 from diptych.evaluation.schedule import failure
 
@@ -167,9 +166,7 @@ class Fits:
 def _load(path: Path) -> dict[str, Hits | str]:
     """Return what the file of a run holds: key of a place -> (N,) hits, or why not; nothing where it is damaged."""
     try:
-        content = io.BytesIO(path.with_suffix(".hits.npz").read_bytes())  # np.load leaves a damaged file open
-        with np.load(content, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        arrays = read_arrays(path.with_suffix(".hits.npz"))
     except Exception:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...: the run is made again
         return {}
     return {key: str(a) if a.dtype.kind == "U" else a.astype(np.float64) for key, a in arrays.items()}

@@ -26,6 +26,7 @@ from diptych.data.splits import base_and_new, of_classes
 from diptych.data.words.classnames import tidy
 from diptych.data.words.pools import VERSUS, Pool, pool_of
 from diptych.data.words.templates import ENSEMBLE
+from diptych.evaluation.boards.board import by_reason
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT, Hits, Place, measure
 from diptych.evaluation.few_shot.episodes import measured, readable
@@ -92,10 +93,7 @@ class Protocol:
 
     def reasons(self) -> dict[str, list[str]]:
         """Return why results of base, new, other data sets and shifted test sets are missing -> their labels."""
-        labels: dict[str, list[str]] = {}
-        for label, reason in self.missing.items():
-            labels.setdefault(reason, []).append(label)
-        return labels
+        return by_reason(self.missing)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

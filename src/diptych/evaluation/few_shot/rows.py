@@ -25,7 +25,6 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.data.files import read_json, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.views import TIP_VIEWS
 from diptych.data.words.classnames import tidy
@@ -36,12 +35,12 @@ from diptych.evaluation.few_shot.held import HELD, Held, apart, keys_of, reserve
 from diptych.evaluation.few_shot.inputs import code_of, readable_hash
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
-from diptych.evaluation.kept import kept
+from diptych.evaluation.kept import kept_row, row_file
 from diptych.evaluation.measure import evaluate
 from diptych.evaluation.outcome import Outcome
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
-from diptych.tasks.record import About, Record, engine_of, versions
+from diptych.tasks.record import About, Record, circumstances, deciding_versions, engine_of
 
 
 @dataclass
@@ -103,18 +102,25 @@ class Desk:
             any(j.pooled for j in jobs),
         )  # fmt: skip
 
+    def facts(self, split: str) -> dict[str, Any]:
+        """Return what a board says beside its rows, as plain data; its items are those of ``split``."""
+        plan, apart = self.plan, self.unlabelled
+        given = {"source": apart.source, "hash": apart.hash, "images": len(apart.items)} if apart else None
+        where = circumstances(self.backbone, self.run, self.command)
+        del where["backbone"]  # the specification says more
+        return {
+            "dataset": self.data.name, "items": len(self.test), "classnames": self.classes.names,
+            "templates": self.classes.templates, "template_hash": self.classes.template_hash,
+            **{name: getattr(plan, name) for name in ("shots", "seeds", "val", "budget", "timeout")},
+            "texts": self.texts.as_dict() if self.texts else None, "unlabelled": given, "source": self.source,
+            "data_hash": self.data_hash, "measured": split, "spec": self.backbone.spec.as_dict(),
+            "encode": self.encode, **where,
+        }  # fmt: skip
+
     def path(self, job: Job) -> Path | None:
         """Return the file of a job's result, whose name holds the hash of its inputs; None where nothing is kept."""
-        if self.run.out is None:
-            return None
-        stem = "-".join(
-            p for p in (job.method.card.slug, job.variant, *self._drawn_as(job), self._inputs(job)[:12]) if p
-        )
-        return self.run.out / "rows" / f"{stem}.json"
-
-    @staticmethod
-    def _drawn_as(job: Job) -> tuple[str, ...]:
-        return ("loaded",) if job.loaded else (f"{job.shots}shot", f"seed{job.seed}")
+        drawn = ("loaded",) if job.loaded else (f"{job.shots}shot", f"seed{job.seed}")
+        return self.run.out and row_file(self.run.out, (job.method.card.slug, job.variant, *drawn), self._inputs(job))
 
     def row(self, job: Job) -> tuple[Record, Outcome]:
         """Return the result of a job, from its file where that has the same inputs.
@@ -122,11 +128,10 @@ class Desk:
         Raises:
             Unwritten: the system refuses to keep it.
         """
-        return kept(self.path(job), self._load, lambda: self._measure(job), _save)
+        return kept_row(self.path(job), lambda: self._measure(job), _to_file, self._of_file)
 
-    def _load(self, path: Path) -> tuple[Record, Outcome]:
-        record = Record.from_dict(read_json(path))
-        outcome = Outcome.load(path.with_suffix(".npz"))
+    def _of_file(self, data: dict[str, Any], arrays: dict[str, Any]) -> tuple[Record, Outcome]:
+        record, outcome = Record.from_dict(data), Outcome(**{**arrays, "classes": int(arrays["classes"])})
         for name in record.skipped:
             item, _, reason = name.rpartition(": ")
             self.failed.setdefault(item, UnreadableItem(item, reason))
@@ -265,7 +270,7 @@ class Desk:
             "method": job.method.card.slug,
             "parameters": [job.loaded.folder, job.loaded.sha256] if job.loaded else repr(job.method),
             "code": code_of(type(job.method)),
-            "versions": {name: version for name, version in versions().items() if name in ("diptych", "torch")},
+            "versions": deciding_versions(),
             "classes": [self.classes.names, self.classes.templates],
             "data": self.data_hash,
             "texts": pool.hash if pool else "",
@@ -284,7 +289,6 @@ class Desk:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _save(path: Path, result: tuple[Record, Outcome]) -> None:
+def _to_file(result: tuple[Record, Outcome]) -> tuple[dict[str, Any], dict[str, Any]]:
     record, outcome = result
-    outcome.save(path.with_suffix(".npz"))
-    write_json(path, record.as_dict(), overwrite=True)
+    return record.as_dict(), vars(outcome)

@@ -39,17 +39,17 @@ def html(board: Board, classified: Classified | None = None, photos: Samples[Any
         *_protocol(board),
         *_repeat(board),
         *_skipped(board, classified),
-        f'<p class="note">Written by diptych {__version__}, {escape(board.date)}. No script, nothing loaded from '
-        "elsewhere.</p>",
+        f'<p class="note">Written by diptych {__version__}, {escape(board.facts["date"])}. '
+        "No script, nothing loaded from elsewhere.</p>",
         CLOSING,
     ]
     return "\n".join(parts)
 
 
 def _head(board: Board) -> Iterator[str]:
-    title = f"{board.data.name}: classification with {board.spec['name']}"
+    title = f"{board.data.name}: classification with {board.facts['spec']['name']}"
     base = board.base()
-    words = f"{len(board.test)} {board.measured} photos, {len(board.classes)} classes, {len(board.rows)} rows."
+    words = f"{len(board.test)} {board.facts['measured']} photos, {len(board.classes)} classes, {len(board.rows)} rows."
     if base is not None:
         words += f" Class names alone reach {percent(base.metrics['acc1'])} % top-1."
     best = board.best
@@ -105,16 +105,14 @@ def _table(board: Board) -> Iterator[str]:
         yield f"<td>{row.records[0].images or '–'}<span class='i'>{row.records[0].extra_texts or ''}</span></td>"
         yield f"<td>{max(r.peak_memory_mib for r in row.records):.0f}</td></tr>"
     yield "</tbody></table></div>"
-    n, seconds = board.encode["images"], board.encode["image_seconds"]
+    encode = board.facts["encode"]
+    n, seconds = encode["images"], encode["image_seconds"]
     rate = (
         f"{n:.0f} pictures and views in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} a second"
         if n
         else "all pictures came from the cache"
     )
-    yield (
-        f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {board.encode["text_seconds"]:.1f} '
-        "s. "
-    )
+    yield (f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {encode["text_seconds"]:.1f} s. ')
     yield "Peak is the largest memory of the whole process up to that row. "
     yield "Photos and texts are what fit was given besides the class names.</p>"
     for label, reason in board.missing.items():
@@ -153,7 +151,7 @@ def _protocol(board: Board) -> Iterator[str]:
     paragraphs = (
         f"Each system saw the class names and, at S shots, S labelled train photos per class, by seeds {seeds}; "
         f"the 4-shot draw "
-        f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {board.measured} "
+        f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {board.facts['measured']} "
         f"photos were seen "
         "only to score. Draws pass over files that cannot be read.",
         "Intervals are 95 % intervals over test items and seeds together: how far a number would move with other "
@@ -168,20 +166,19 @@ def _protocol(board: Board) -> Iterator[str]:
 
 
 def _repeat(board: Board) -> Iterator[str]:
-    spec = board.spec
-    versions = ", ".join(f"{name} {version}" for name, version in board.versions.items())
+    about, spec = board.facts, board.facts["spec"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     facts = {
-        "data": f"{board.source}, SHA-256 {board.data_hash[:16]}…",
-        "backbone": f"{spec['name']} ({spec['architecture']}), fingerprint {board.fingerprint}",
+        "data": f"{about['source']}, SHA-256 {about['data_hash'][:16]}…",
+        "backbone": f"{spec['name']} ({spec['architecture']}), fingerprint {about['fingerprint']}",
         "weights": f"{spec['weights'][:16]}…" + (f", licence {spec['licence']}" if spec.get("licence") else ""),
-        "machine": f"{board.machine}; {board.threads} threads, {board.device}, {board.precision}",
+        "machine": f"{about['machine']}; {about['threads']} threads, {about['device']}, {about['precision']}",
         "versions": versions,
         "templates": f"{len(board.classes.templates)}, hash {board.classes.template_hash}",
-        "date": board.date,
+        "date": about["date"],
     }
-    yield (
-        f"<section><h2>Repeat it</h2><pre>{escape(board.command or 'diptych board classify ' + board.source)}</pre><dl>"
-    )
+    command = about["command"] or f"diptych board classify {about['source']}"
+    yield (f"<section><h2>Repeat it</h2><pre>{escape(command)}</pre><dl>")
     for name, value in facts.items():
         yield f"<dt>{name}</dt><dd>{escape(value)}</dd>"
     yield "</dl><details><summary>Class names and templates</summary>"
@@ -191,7 +188,7 @@ def _repeat(board: Board) -> Iterator[str]:
 
 
 def _skipped(board: Board, classified: Classified | None) -> Iterator[str]:
-    names = [*board.skipped, *(str(e) for e in (classified.failed if classified else ()))]
+    names = [str(e) for e in (*board.failed, *(classified.failed if classified else ()))]
     yield (
         "<section><h2>Skipped "
         f"files</h2><p>{'None: every file could be read.' if not names else f'{len(names)} could not be read:'}</p>"

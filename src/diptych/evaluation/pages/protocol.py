@@ -22,7 +22,7 @@ def write(made: Protocol, path: Path) -> None:
 def html(made: Protocol) -> str:
     """Return the page."""
     board = made.board
-    title = f"{board.data.name}: few-shot protocol with {board.spec['name']}"
+    title = f"{board.data.name}: few-shot protocol with {board.facts['spec']['name']}"
     seeds = ", ".join(map(str, board.plan.seeds))
     shots = ", ".join(map(str, board.plan.shots))
     choices = "no choices on val" if board.plan.val == "none" else f"choices on val only, by the rule {board.plan.val}"

@@ -49,10 +49,6 @@ class RankedEdits:
     rows: tuple[RankedEdit, ...]
     failed: tuple[UnreadableItem, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {"edits": [r.as_dict() for r in self.rows], "skipped": [e.as_dict() for e in self.failed]}
-
 
 def audit_edits(
     edits: Table[Any], backbone: Backbone, run: Run | None = None, *, method: PairScorer | None = None

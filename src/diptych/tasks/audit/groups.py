@@ -197,14 +197,6 @@ class AuditedPairs:
         ]  # fmt: skip
         return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.cosine, r.index))), self.failed, right)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            "right_captions": self.right.as_dict() if self.right else None,
-            "pairs": [r.as_dict() for r in self.rows],
-            "skipped": [e.as_dict() for e in self.failed],
-        }
-
 
 def _marked(parts: tuple[Part, ...], stands_out: bool) -> tuple[Part, ...]:
     """Mark the most negative word that can be wrong about a photo, where the caption stands out."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from diptych.backbones.language_space import LanguageSpace
-from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
 from diptych.core import (
     Backbone,
@@ -20,8 +19,6 @@ from diptych.core import (
     DataError,
     Evidence,
     Kit,
-    Learns,
-    MissingHook,
     Objective,
     Recipe,
     Run,
@@ -29,13 +26,12 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.train import everything
-from diptych.data.files import plain, read_json, write_json, write_whole
+from diptych.data.files import write_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.skipped import FILE as SKIPPED
 from diptych.data.skipped import read_skipped
 from diptych.data.words.classnames import tidy
-from diptych.features.frozen import Headed, head_names, on_trunks
+from diptych.features.frozen import Headed, on_trunks
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
 from diptych.tasks.training.data import (
@@ -47,81 +43,24 @@ from diptych.tasks.training.data import (
     only_readable,
     with_splits,
 )
+from diptych.tasks.training.learns import check_stream, learns, need_towers
 from diptych.tasks.training.measures import Measuring, watcher
+from diptych.tasks.training.tuned import DOUBTED, Tuned, lengthens, read_finished
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
-from diptych.train.layers import last_layers, tower_of
 from diptych.train.lock import sole
 from diptych.train.memory import Saving
 from diptych.train.precision import Precision, of_encoders
 from diptych.train.recipe import DECODER, WORDS, train_space
-from diptych.train.resume import CHANGES_NOTHING, LENGTHS
 from diptych.train.schedule import Fit
 from diptych.train.stopping import announced
 from diptych.train.streams import Streamed
 
-DOUBTED = "doubted"
-"""Folder of a model that counts as collapsed."""
 NAMED = 1000
 """Items of a stream that cannot be read which a report names; all are in skipped.csv."""
 WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
-
-
-@dataclass(frozen=True, repr=False)
-class Tuned:
-    """What a training made.
-
-    Args:
-        backbone: trained, as it was written.
-        before, after: data set -> metric -> value; "spread" and "gap" stand under the data trained on. What was
-            measured during the training is in ``facts["during"]`` and in the log.
-        facts: everything else that report.json says.
-        folder: where it lies; ``load("local:FOLDER")`` opens it.
-        failed: photos that cannot be read, and were left out.
-    """
-
-    backbone: Backbone
-    before: Mapping[str, Mapping[str, float]]
-    after: Mapping[str, Mapping[str, float]]
-    facts: Mapping[str, Any]
-    folder: Path
-    failed: tuple[UnreadableItem, ...] = ()
-
-    def __repr__(self) -> str:
-        cells = [("data set", "metric", "before", "after", "change"), *self.rows()]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = (
-            "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-            for row in cells
-        )
-        return f"{self.facts['method']}, {self.facts['steps']} steps: local:{self.folder}\n" + "\n".join(lines)
-
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Return (data set, metric, before, after, change) of every measure, as they are printed."""
-        return [
-            (
-                name,
-                metric,
-                f"{value:.3f}",
-                f"{self.after[name][metric]:.3f}",
-                f"{self.after[name][metric] - value:+.3f}",
-            )
-            for name, metrics in self.before.items()
-            for metric, value in metrics.items()
-        ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        skipped = [e.as_dict() for e in self.failed]
-        return {
-            **self.facts,
-            "before": self.before,
-            "after": self.after,
-            "skipped": skipped,
-            "folder": str(self.folder),
-        }
 
 
 def tune(
@@ -187,7 +126,7 @@ def tune(
     again = resume and newest(out / "checkpoints") is not None
     if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
         return ended
-    if again and _lengthens(fit, out / "report.json"):
+    if again and lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced
     taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
@@ -207,7 +146,7 @@ def tune(
         if remark:
             say(remark)
     else:
-        _check_stream(method, parts, backbone)
+        check_stream(method, parts, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     if bare := [other.name for other in elsewhere if not other.classes]:
         raise DataError(
@@ -306,104 +245,6 @@ def tune(
         if doubt:
             raise Collapsed(f"{doubt} The model is written apart, to {folder}: load it to see what it still knows.")
         return tuned
-
-
-def read_finished(method: Objective | Recipe, fit: Fit, parts: str, run: Run, out: Path) -> Tuned | None:
-    """Return the training that is finished in a folder, as its report says; None where there is none of these settings.
-
-    Raises:
-        Collapsed: its model was doubted.
-    """
-    try:
-        report = read_json(out / "report.json")
-    except DataError:
-        return None
-    facts = {k: v for k, v in report.items() if k not in ("before", "after", "skipped", "folder")}
-    asked = {"method": method.card.slug, "parts": parts, "seed": run.seed}
-    fits = [
-        {k: v for k, v in each.items() if k not in CHANGES_NOTHING}
-        for each in (plain(fit.as_dict()), facts.get("fit", {}))
-    ]
-    if fits[0] != fits[1] or any(facts.get(name) != value for name, value in asked.items()):
-        return None
-    folder = out / (DOUBTED if "doubt" in facts else "model")
-    if "doubt" in facts:
-        raise Collapsed(
-            f"{facts['doubt']} The model is written apart, to {folder}: load it to see what it still knows."
-        )
-    failed = tuple(UnreadableItem(each["path"], each["reason"]) for each in report.get("skipped", ()))
-    trained = load(f"local:{folder}", device=run.device)
-    return Tuned(trained, report["before"], report["after"], facts, folder, failed)
-
-
-def _lengthens(fit: Fit, report: Path) -> bool:
-    """Return whether a fit is longer than that of a finished training, in the same unit."""
-    if not report.exists():
-        return False
-    before = read_json(report).get("fit")
-    if not isinstance(before, dict):
-        return False
-    now = fit.as_dict()
-    return any(before.get(name) and now[name] and now[name] > before[name] for name in LENGTHS)
-
-
-def learns(backbone: Backbone, parts: str, unlock: int = 0) -> Learns:
-    """Return which parameters of a backbone's module may be trained.
-
-    Args:
-        backbone: any.
-        parts: "all", "heads", "image" or "text".
-        unlock: where it is one tower, the number of last layers of the other that learn too: 1 is what follows its
-            blocks, 2 adds the last block, and so on.
-
-    Raises:
-        UsageError: an unknown part, or layers of another tower where there is no other.
-    """
-    if parts not in ("all", "heads", "image", "text"):
-        raise UsageError(f"There is no part {parts!r}: choose all, heads, image or text.")
-    if unlock and parts not in ("image", "text"):
-        raise UsageError(
-            f"{{unlock}} {unlock} opens layers of the tower that {{parts}} image or text locks, not {parts}."
-        )
-    if parts == "all":
-        return everything
-    if parts == "heads":
-        return head_names(backbone).__contains__
-    names = [n for n, _ in backbone.module().named_parameters()]
-    other = last_layers(names, "text" if parts == "image" else "image", unlock)
-    return frozenset(n for n in names if n in other or (tower_of(n) == "image") == (parts == "image")).__contains__
-
-
-def _check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) -> None:
-    """Check that a system can be trained on pairs that pass by once.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    if isinstance(method, Recipe) and not method.passes_once and type(method).of_stream is Recipe.of_stream:
-        raise UsageError(f"{method.card.slug} reads its rows more than once: give a table, not a stream.")
-    if parts == "heads":
-        raise UsageError("Heads learn from vectors that are computed before: give a table, or {parts} all.")
-    if "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
-        raise UsageError(
-            f"{method.card.slug} needs the words of all captions for its small decoder: give a table, or a CoCa."
-        )
-
-
-def need_towers(method: Objective | Recipe, parts: str) -> None:
-    """Check that a system which works inside a tower is not given heads alone, nor the one that it never reads.
-
-    Raises:
-        MissingHook: it is.
-    """
-    hooks = method.card.needs.hooks
-    if parts == "text" and "tower:image" in hooks and "text" not in hooks:
-        raise MissingHook(f"{method.card.slug} trains the image tower alone: give {{parts}} image, or all.")
-    inside = [hook for hook in hooks if hook.startswith("tower:")]
-    if parts == "heads" and inside:
-        raise MissingHook(
-            f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give {{parts}} all."
-        )
 
 
 def paired(table: Table[Any], classes: ClassNames | None, method: Objective | Recipe) -> Table[Any]:

@@ -43,8 +43,8 @@ class Classifiers(Answer[Any]):
         titles = []
         for made in self.boards:
             left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in made.reasons().items()]
-            photos = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes"
-            titles += [f"{photos}, {made.spec['name']}", *left_out]
+            photos = f"{made.data.name}: {len(made.test)} {made.facts['measured']} photos, {len(made.classes)} classes"
+            titles += [f"{photos}, {made.facts['spec']['name']}", *left_out]
         return "\n".join(titles)
 
     def name(self, item: Row) -> str:
@@ -142,6 +142,8 @@ def encoding(board: Mapping[str, Any]) -> str:
 
 def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
     """Return a board as written, percentages with 95 % intervals, then what is missing or late, then the choice."""
+    from diptych.evaluation.boards.board import by_reason
+
     rows = []
     for row in board["rows"]:
         low, high = row["ci95"]["acc1"]
@@ -161,9 +163,7 @@ def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
     photos = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
     columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
     title = f"{board['dataset']}: {photos}, {board['spec']['name']}"
-    reasons: dict[str, list[str]] = {}
-    for label, reason in (*board["missing"].items(), *board["late"].items()):
-        reasons.setdefault(reason, []).append(label)
+    reasons = by_reason({**board["missing"], **board["late"]})
     absent = [f"{'; '.join(labels)}: {reason}" for reason, labels in reasons.items()]
     return [Shown(columns, rows, range(1, 6), title, (5, 6, 4)), *absent, *_advice(board)]
 

@@ -85,7 +85,7 @@ class Measured(Answer[Any]):
     def __init__(self, result: Protocol, page: Path) -> None:
         super().__init__(iter(result.reaches))
         self.result, self.page = result, page
-        self.failed: list[Any] = list(result.board.as_dict()["skipped"])
+        self.failed: list[Any] = list(result.board.failed)
         self.exit_code = 0 if result.complete else 130
 
     def title(self, items: Sequence[Reach]) -> str:
@@ -101,10 +101,6 @@ class Measured(Answer[Any]):
         accuracy = item.accuracy
         percent = f"{100 * accuracy.value:.1f} % ({100 * accuracy.low:.0f}-{100 * accuracy.high:.0f})"
         return f"{item.kind} {item.name}: {percent}"
-
-    def row(self, item: Reach) -> dict[str, Any]:
-        """Return plain data of a system in a place."""
-        return item.as_dict()
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
         """Return the protocol."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diptych.core import Objective, Recipe
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
-    from diptych.tasks.training.tune import Tuned
+    from diptych.tasks.training.tuned import Tuned
     from diptych.train.schedule import Fit
     from diptych.train.streams import Streamed
     from diptych.verbs.context import Context
