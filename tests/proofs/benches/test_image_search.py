@@ -39,6 +39,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchBench:
     (tmp_path / "data" / "captions.csv").write_text("\n".join(lines))
     monkeypatch.setattr(image_search, "CAPTIONED", str(tmp_path / "data"))
     monkeypatch.setattr(image_search, "MORE", ())
+    monkeypatch.setattr(image_search, "SEARCHED", ())
     monkeypatch.setattr(image_search, "FRESH", replace(FRESH, batch=20, steps=20, lr=1e-2))
     monkeypatch.setattr(image_search, "FIT", replace(image_search.FIT, batch=12, steps=4, lr=1e-2, schedule=Schedule()))
     return open_search(str(tmp_path / "data"), load(f"local:{tmp_path / 'clip'}"), Run(workers=1), (1, 2))
