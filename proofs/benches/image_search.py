@@ -35,7 +35,7 @@ from proofs.trial import PlainBench, hash_of_words
 CAPTIONED = "flickr8k_small"
 """Captioned photos: those of train align the heads, and realign them; those of val are searched."""
 SEARCHED = ("coco_mini",)
-"""Further captioned photos, all of which are searched among those of val: 140 alone are too few for a gain of 2 points."""
+"""Further captioned photos, all of which are searched among those of val: 140 are too few for a gain of 2 points."""
 FIT = Fit(lr=3e-4, batch=64, steps=200, decay=0.0, schedule=Schedule(warmup=20), log_every=50)
 """Settings of each stage, fixed before any result was seen; those of the other proofs of fine-tuning on heads."""
 MORE = ("clothing_small", "ucmerced21")
