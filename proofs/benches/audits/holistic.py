@@ -25,9 +25,9 @@ from proofs.trial import Tabled, Trial, each_seed, hash_of, over
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-MOST = 1000
+MOST = 400
 """Pictures of a set that are altered by every factor."""
-PHOTOS, CUES = ("cifar10_large", "caltech40_large"), ("cue_conflict16",)
+PHOTOS, CUES = ("cifar10_small", "caltech40"), ("cue_conflict16",)
 
 
 def open_axes(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
