@@ -27,7 +27,7 @@ TWO_STAGES = Training(RetrievalTuning(**RetrievalTuning.card.variants["2sft"]))
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchBench:
-    """Return a bench of 60 squares that have both labels and captions."""
+    """Return a bench of 60 squares that have both labels and captions, and 4 that are searched beside them."""
     small_clip(tmp_path / "clip")
     items, names, lines = squares(60).items, list(COLOURS), ["path,split,caption_0,caption_1"]
     for i in range(60):
@@ -37,8 +37,15 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchBench:
         items[i].save(file)
         lines.append(f"{split}/{name}/{i}.png,{split},a {name} square {i},{name} number {i}")
     (tmp_path / "data" / "captions.csv").write_text("\n".join(lines))
+    more, rows = tmp_path / "more", ["path,caption_0,caption_1"]
+    more.mkdir()
+    for i, name in enumerate(names[:4]):
+        items[i].rotate(180).save(more / f"{i}.png")
+        rows.append(f"{i}.png,another {name} square {i},{name} again")
+    (more / "captions.csv").write_text("\n".join(rows))
     monkeypatch.setattr(image_search, "CAPTIONED", str(tmp_path / "data"))
     monkeypatch.setattr(image_search, "MORE", ())
+    monkeypatch.setattr(image_search, "SEARCHED", (str(tmp_path / "more"),))
     monkeypatch.setattr(image_search, "FRESH", replace(FRESH, batch=20, steps=20, lr=1e-2))
     monkeypatch.setattr(image_search, "FIT", replace(image_search.FIT, batch=12, steps=4, lr=1e-2, schedule=Schedule()))
     return open_search(str(tmp_path / "data"), load(f"local:{tmp_path / 'clip'}"), Run(workers=1), (1, 2))
@@ -53,7 +60,7 @@ def test_classes_are_trained_or_searched_and_never_both(bench: SearchBench) -> N
     assert len(classes) == 5
     trained = {bench.train.items.key(i) for i in range(len(bench.train))}
     assert not trained & {unseen.items.key(i) for i in range(len(unseen))}
-    assert (bench.facts["train"], bench.facts["items"], bench.facts["searched"]) == (36, 24, 20)
+    assert (bench.facts["train"], bench.facts["items"], bench.facts["searched"]) == (36, 24, 24)
 
 
 def test_pseudo_captions_are_those_of_the_captioned_photos(bench: SearchBench) -> None:
@@ -65,7 +72,7 @@ def test_pseudo_captions_are_those_of_the_captioned_photos(bench: SearchBench) -
 def test_before_is_aligned_and_each_arm_starts_from_it(bench: SearchBench) -> None:
     before, tuned = bench.measure(BEFORE), bench.measure(Arm(TWO_STAGES))
     assert before.part(MAP).values.shape == (2, 24)
-    assert before.part(BY_TEXT).values.shape == (2, 20), "one value per photo, whose two captions are not independent"
+    assert before.part(BY_TEXT).values.shape == (2, 24), "one value per photo, whose two captions are not independent"
     assert before.others["image_drift"] == pytest.approx(0.0, abs=1e-6)
     assert tuned.others["image_drift"] > 1e-4
     assert tuned.others["text_drift"] > 1e-4
