@@ -172,12 +172,14 @@ def function(
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):
                 raise UsageError(f"{{out}} is a path, not a {type(out).__name__}: a model is given by {{model}}.")
-            asked = verb.made("python", **given).checked(given)
-            own = model if isinstance(model, Model) else None
-            cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
+            checked = verb.made("python", **given).checked(given)
+            given_model = model if isinstance(model, Model) else None
+            cache = (
+                None if given_model is None or given_model.run.cache is None else given_model.run.cache.parent / KEYS
+            )
             with FileKeys(cache) as keys, sole_writer(verb.locked(None if out is None else Path(out))):
-                context = CallContext(model, asked, keys, None if out is None else Path(out), overwrite=overwrite)
-                answer = asked.run(context)
+                context = CallContext(model, checked, keys, None if out is None else Path(out), overwrite=overwrite)
+                answer = checked.run(context)
                 results = gathered(answer, context.out, overwrite=overwrite)
                 return results if result is None else result(answer, results, context)
 

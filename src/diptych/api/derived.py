@@ -46,12 +46,12 @@ def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -
     """Return the vectors of an answer, from the file where they were written."""
     from diptych.tasks.encode.write import Embedded, read_embedded
 
-    made, out = answer.result, context.out
-    if not isinstance(made, Embedded):
-        made = read_embedded(made.out, made)
-    names, *more = made.columns
+    encoded, out = answer.result, context.out
+    if not isinstance(encoded, Embedded):
+        encoded = read_embedded(encoded.out, encoded)
+    names, *more = encoded.columns
     return Embeddings(
-        made.values, tuple(made.columns[names]), {name: made.columns[name] for name in more}, results.data,
+        encoded.values, tuple(encoded.columns[names]), {name: encoded.columns[name] for name in more}, results.data,
         results.failed, out, results.remarks,
     )  # fmt: skip
 

@@ -80,8 +80,8 @@ class System(Generic[M]):
                 "diptych.sklearn.SystemClassifier(system), or EmbeddingClassifier on embeddings."
             )
         if name in FITTED and not hasattr(type(self.method), name):
-            made = type(self).__name__
-            raise AttributeError(f"{made!r} object has no {name!r}: use what fit returns, {made}(...).fit(...).{name}")
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no {name!r}: use what fit returns, {kind}(...).fit(...).{name}")
         if name.startswith("_") or name == "method" or name not in self.get_params():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.method, name)
@@ -162,7 +162,7 @@ class ClassifierSystem(System[Classifier]):
         """
         if labels is None and names is None:
             _refuse_names(train)
-        own, run = _begun(self.method, model, seed)
+        opened, run = _begun(self.method, model, seed)
         names = list(names) if isinstance(names, Iterator) else names
         file = names is None or isinstance(names, Path) or (isinstance(names, str) and Path(names).suffix)
         known = () if file else names_of(names).names
@@ -178,19 +178,19 @@ class ClassifierSystem(System[Classifier]):
         failed: tuple[UnreadableItem, ...] = ()
         with with_store(run) as stored:
             try:
-                fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+                fitted, held = self._fit(Kit.of(opened), classes, evidence, stored)
             except UnreadableItem:
                 evidence, failed = _readable(evidence)
                 if not failed:  # it is none of the labelled photos
                     raise
-                fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+                fitted, held = self._fit(Kit.of(opened), classes, evidence, stored)
         system = portable.packed_plain(self.method, "system")
         about: dict[str, Any] = {"method": self.method.card.slug, "system": system, "seed": seed}
         if chosen := self._chosen(fitted):
             about["chosen"] = chosen
         if held:
             about["val"] = f"{held} of {len(evidence.train or ())} train photos"
-        return Predictor(fitted, None, own, about, run, failed)
+        return Predictor(fitted, None, opened, about, run, failed)
 
     @classmethod
     def load(cls, folder: str | Path, model: ModelLike = None, *, parts: Mapping[str, Any] | None = None) -> Predictor:
@@ -206,10 +206,10 @@ class ClassifierSystem(System[Classifier]):
             return self.method.fit(kit, classes, evidence, run), 0  # every parameter is set
         except MissingEvidence as error:
             missing = error
-        kept, held = hold_out(train.labels(), run.integer("val"))
+        learnt, held = hold_out(train.labels(), run.integer("val"))
         if not held:
             raise missing
-        parts = replace(evidence, train=train.take(kept), val=train.take(held))
+        parts = replace(evidence, train=train.take(learnt), val=train.take(held))
         fitted = self.method.fit(kit, classes, parts, run)
         settled: Any = replace(self.method, **self._chosen(fitted))  # type: ignore[type-var]
         with suppress(MissingEvidence):
@@ -240,14 +240,14 @@ class SegmenterSystem(System[Segmenter]):
         seed: int = 0,
     ) -> SegmentPredictor:
         """Fit on class names, with label maps, captioned or plain photos and a teacher where the card asks for them."""
-        own, run = _begun(self.method, model, seed)
+        opened, run = _begun(self.method, model, seed)
         kit, evidence = teach(
-            type(self.method), own, lambda: _maybe(unlabelled), teacher,
+            type(self.method), opened, lambda: _maybe(unlabelled), teacher,
             labelled=lambda: None if train is None else as_table(train),
             captioned=lambda: with_captions(captioned),
         )  # fmt: skip
         return SegmentPredictor(
-            self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run, self.card.slug,
+            self.method.fit(kit, names_of(names, (), templates), evidence, run), opened, run, self.card.slug,
             self.method, teacher,
         )  # fmt: skip
 
@@ -264,14 +264,14 @@ class DetectorSystem(System[Detector]):
         self, model: ModelLike = None, normal: object = None, *, auxiliary: object = None, seed: int = 0
     ) -> AnomalyPredictor:
         """Fit on photos of normal things, or on labelled anomalies of other things, as the card says."""
-        own, run = _begun(self.method, model, seed)
+        opened, run = _begun(self.method, model, seed)
         evidence = Evidence[Any](
             None if normal is None else as_table(as_samples(normal)),
             auxiliary=None if auxiliary is None else as_table(auxiliary),
         )
         with with_store(run) as stored:
-            fitted = self.method.fit(Kit.of(own), evidence, stored)
-            return AnomalyPredictor(fitted, own, run, self.card.slug, self.method)
+            fitted = self.method.fit(Kit.of(opened), evidence, stored)
+            return AnomalyPredictor(fitted, opened, run, self.card.slug, self.method)
 
     @classmethod
     def _loaded(cls, found: keeping.Loaded) -> AnomalyPredictor:
@@ -286,10 +286,10 @@ class CaptionerSystem(System[Captioner]):
         self, model: ModelLike = None, texts: TextsLike = None, *, like: object = None, seed: int = 0
     ) -> CaptionPredictor:
         """Fit on sentences, a list or a file with one per line, or on photos with captions, see ``captions_of``."""
-        own, run = _begun(self.method, model, seed)
+        opened, run = _begun(self.method, model, seed)
         with with_store(run) as stored:
-            fitted = self.method.fit(Kit.of(own), captions_of(texts, like), stored)
-            return CaptionPredictor(fitted, own, run, self.method)
+            fitted = self.method.fit(Kit.of(opened), captions_of(texts, like), stored)
+            return CaptionPredictor(fitted, opened, run, self.method)
 
     @classmethod
     def _loaded(cls, found: keeping.Loaded) -> CaptionPredictor:
@@ -342,9 +342,9 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
             raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")
         object.__setattr__(self, "method", kind(*given, **named))
 
-    own = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
+    members = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
     base = next(system for role, system in ROLES if issubclass(kind, role))
-    return type(kind.__name__, (base,), {**own, "__module__": "diptych.systems"})
+    return type(kind.__name__, (base,), {**members, "__module__": "diptych.systems"})
 
 
 def type_of(system: type[System[Any]]) -> type[Method]:
@@ -356,8 +356,8 @@ def type_of(system: type[System[Any]]) -> type[Method]:
 
 def _begun(method: Method, model: ModelLike, seed: int) -> tuple[Model, Run]:
     method.check_extras()
-    own = model_of(model)
-    return own, replace(own.run, seed=seed)
+    opened = model_of(model)
+    return opened, replace(opened.run, seed=seed)
 
 
 def _readable(evidence: Evidence[Any]) -> tuple[Evidence[Any], tuple[UnreadableItem, ...]]:

@@ -72,12 +72,12 @@ def load(kind: type[Method], folder: object, model: ModelLike, parts: Mapping[st
             f"another folder."
         )
     name = about.backbone
-    own = model_of(model if model is not None else name or None) if model is not None or name else None
-    kit = _kit(kind, own, about, parts or {})
+    opened = model_of(model if model is not None else name or None) if model is not None or name else None
+    kit = _kit(kind, opened, about, parts or {})
     fitted = artefacts.load(path, kit)
     if isinstance(fitted, (StoredSpace, SpaceClassifier)):
         fitted = fitted.space
-    return Loaded(fitted, own, about)
+    return Loaded(fitted, opened, about)
 
 
 class Loaded:
@@ -124,11 +124,11 @@ def load_classifier(kind: type[Method], folder: object, model: ModelLike, parts:
                 f"{path} holds what {slug} fitted, and not {kind.card.slug}: load it with that system, or name another "
                 f"folder."
             )
-        own = None if model is None else model_of(model)
-        made = load_predictor(path, own)
-        return made if own is None else replace(made, run=own.run)
-    found = load(kind, folder, model, parts)
-    return Predictor(found.fitted, None, found.model, {"method": kind.card.slug}, found.model.run)
+        opened = None if model is None else model_of(model)
+        predictor = load_predictor(path, opened)
+        return predictor if opened is None else replace(predictor, run=opened.run)
+    fitted = load(kind, folder, model, parts)
+    return Predictor(fitted.fitted, None, fitted.model, {"method": kind.card.slug}, fitted.model.run)
 
 
 def detector(found: Loaded) -> Any:

@@ -241,8 +241,8 @@ class Model(Backbone):
 
     def tokenizer(self, texts: str | Sequence[str]) -> Tensor:
         """Return the (N, L) token ids of N texts, as open_clip's tokenizer does."""
-        found: Any = self.text.inputs(listed(texts))
-        ids: Tensor = found["ids"] if isinstance(found, Mapping) else found
+        inputs: Any = self.text.inputs(listed(texts))
+        ids: Tensor = inputs["ids"] if isinstance(inputs, Mapping) else inputs
         return ids
 
     def _samples(self, given: object) -> Samples[Any]:
@@ -353,9 +353,9 @@ def load_classifier(folder: str | Path, model: ModelLike = None, *, device: str 
         DataError: no such folder, or its files do not belong together.
         NotAvailable: the model is not on this machine.
     """
-    own = None if model is None else model_of(model)
-    made = load_predictor(folder, own, device=device_named(device))
-    return made if own is None else replace(made, run=own.run)
+    opened = None if model is None else model_of(model)
+    predictor = load_predictor(folder, opened, device=device_named(device))
+    return predictor if opened is None else replace(predictor, run=opened.run)
 
 
 _LAST: dict[tuple[str, str, Any], Model] = {}
@@ -403,9 +403,9 @@ def _run(
 
 def listed(texts: object) -> tuple[str, ...]:
     """Return one text, or several, as a tuple; raises UsageError for what is no text."""
-    found = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
-    if wrong := [t for t in found if not isinstance(t, str)]:
+    sequence = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+    if wrong := [t for t in sequence if not isinstance(t, str)]:
         raise UsageError(
             f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are, since the tokenizer runs inside."
         )
-    return found
+    return sequence

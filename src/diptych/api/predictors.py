@@ -48,9 +48,9 @@ class SegmentPredictor:
 
     def segment(self, photos: object) -> Results[Segmented]:
         """Say what lies where on each photo; all label maps are held in memory."""
-        table, asked = Table(as_samples(photos)), Question.plain(self.fitted.classes)
-        maps = LabelMaps(Segment(photos=photos), self.slug, self.fitted.classes, asked, table)
-        maps.start(segmented(self.fitted, table.items, asked, self.run))
+        table, query = Table(as_samples(photos)), Question.plain(self.fitted.classes)
+        maps = LabelMaps(Segment(photos=photos), self.slug, self.fitted.classes, query, table)
+        maps.start(segmented(self.fitted, table.items, query, self.run))
         return gathered(maps)
 
 

@@ -161,18 +161,18 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         recipe: Path | None = None, **values: Any,
     ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
-        asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
+        checked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
         if verb.report and out is not None:
-            asked.check_report(out)
+            checked.check_report(out)
             shared.free(out)
         shared.writable(out if verb.out and not verb.out_is_file else out and out.parent)
-        if asked.chooses():
-            refuse_unread(asked.system(), {"backbone": looks}, flag_of(verb, "method"))
-        with shared.open(seed=getattr(asked, "seed", 0)) as opened:
+        if checked.chooses():
+            refuse_unread(checked.system(), {"backbone": looks}, flag_of(verb, "method"))
+        with shared.open(seed=getattr(checked, "seed", 0)) as opened:
             if dry_run:
-                show_trial(lambda: next(iter(asked.run(CommandContext(opened, None, usual))), None))
+                show_trial(lambda: next(iter(checked.run(CommandContext(opened, None, usual))), None))
                 return
-            answer = _answer(asked, CommandContext(opened, out if verb.out else None, usual), shared, out)
+            answer = _answer(checked, CommandContext(opened, out if verb.out else None, usual), shared, out)
         finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
     parameters = [

@@ -49,8 +49,8 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
     if given is None:
         if not classes:
             raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name per line.')
-        if said := numbers_for_names(classes):
-            say(with_flags(said))
+        if sentence := numbers_for_names(classes):
+            say(with_flags(sentence))
         return tuple(tidy(c) for c in classes)
     if names_file(given):
         return read_names(Path(given), classes)

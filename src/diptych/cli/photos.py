@@ -35,7 +35,7 @@ def show_predictions(result: Classified) -> None:
 
 
 def _line(p: Prediction) -> str:
-    said = "  ".join(f"{one_line(label)} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
+    text = "  ".join(f"{one_line(label)} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
     if p.unknown:
-        said = f"unknown ({said})"
-    return said if p.inside is None else f"{said}  | one of: {', '.join(p.inside)}"
+        text = f"unknown ({text})"
+    return text if p.inside is None else f"{text}  | one of: {', '.join(p.inside)}"

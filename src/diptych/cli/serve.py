@@ -184,8 +184,8 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
         with replace(shared, backbone=name).open() as opened:
             models[name] = open_model(name, opened.backbone(spaces=True), opened.run)
     for name, model in models.items():
-        said = [f"{modality} requests {SHARING[sharing]}" for modality, sharing in model.sharing.items()]
-        say(f"{name}: {model.dim} dimensions; {', '.join(said)}.")
+        lines = [f"{modality} requests {SHARING[sharing]}" for modality, sharing in model.sharing.items()]
+        say(f"{name}: {model.dim} dimensions; {', '.join(lines)}.")
     first = models[names[0]]
     every = {name: open_fitted(folder, list(models.values())) for name, folder in folders.items()}
     fitted = {k: {n: every[n] for n in kinds if kinds[n] == k} for k in ("segmenter", "detector", "captioner")}

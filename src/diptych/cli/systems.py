@@ -66,13 +66,13 @@ def systems(
         if catalog.of_verb(slug):
             raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
-        found = _settings(card)
+        values = _settings(card)
         if json:
-            show_json({**card, "settings": [asdict(setting) for setting in found], "released_files": _files(slug)})
+            show_json({**card, "settings": [asdict(setting) for setting in values], "released_files": _files(slug)})
         else:
             _card(card, catalog.reached(card, reason=True))
             _show_released(card)
-            _show_settings(found)
+            _show_settings(values)
         return
     cards = catalog.cards()
     verbs = sorted({c["verb"] for c in cards})
@@ -183,7 +183,7 @@ def _convert(
 
     catalog.card(slug)  # an unknown system is named before anything is read
     run = Run()
-    made = convert(
+    converted = convert(
         slug,
         weights,
         out,
@@ -196,9 +196,9 @@ def _convert(
         inverter=inverter,
     )
     if json:
-        show_json({"released": made.name, "folder": str(made.folder), "use": made.how})
+        show_json({"released": converted.name, "folder": str(converted.folder), "use": converted.how})
     else:
-        show(f"{made.folder} holds {made.name}: use it {made.how}.")
+        show(f"{converted.folder} holds {converted.name}: use it {converted.how}.")
 
 
 def _setting(text: str) -> tuple[str, str]:

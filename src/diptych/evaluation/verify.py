@@ -84,13 +84,13 @@ def published(row: str, dataset: str) -> tuple[str, float]:
     spellings = (f"{name.architecture}/{name.tag}", f"{name.architecture.removesuffix('-quickgelu')}/{name.tag}")
     key = next((k for k in spellings if k in known), "")
     if name.kind != "openclip" or not key:
-        own = (
+        advice = (
             f"; what it reaches on your photos says 'diptych board classify DATA --backbone {name.canonical}'"
             if name.kind in ("embedded", "local")
             else ""
         )
         raise UsageError(
-            f"There is no published row for {name.canonical}: give {{row}} with one of {', '.join(known)}{own}."
+            f"There is no published row for {name.canonical}: give {{row}} with one of {', '.join(known)}{advice}."
         )
     return key, known[key]
 
@@ -152,9 +152,9 @@ def _positions(classes: Sequence[str], dataset: str, count: int) -> list[int]:
     place = {name: i for i, name in enumerate(names)}
     unknown = [c for c in classes if c not in place]
     if unknown or len(classes) != count:
-        told = f"{unknown[0]!r} is none of them" if unknown else f"here are {len(classes)}"
+        why = f"{unknown[0]!r} is none of them" if unknown else f"here are {len(classes)}"
         raise DataError(
-            f"The class folders of {dataset} are {count}, called {names[0]}, {names[1]} and so on, and {told}: lay it "
+            f"The class folders of {dataset} are {count}, called {names[0]}, {names[1]} and so on, and {why}: lay it "
             f"out so."
         )
     return [place[c] for c in classes]

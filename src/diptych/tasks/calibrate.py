@@ -71,9 +71,9 @@ class Calibration:
         """
         if not len(labels):
             raise DataError("There are no items to calibrate on: give a val split, or more train items than shots.")
-        said = logits_of(scores, backbone).double()
-        temperature = fit_temperature(said.numpy(), labels)
-        p = (said / temperature).softmax(dim=1)
+        logits = logits_of(scores, backbone).double()
+        temperature = fit_temperature(logits.numpy(), labels)
+        p = (logits / temperature).softmax(dim=1)
         places = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         own = torch.from_numpy(conformity(p.numpy(), scores))[torch.arange(len(p)), places]
         return cls(temperature, p.amax(dim=1), own, places, seen)

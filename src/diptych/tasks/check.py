@@ -66,10 +66,10 @@ def check(
             (Finding("layout", "error", str(error), "Change it as the message says and check again."),),
         )  # fmt: skip
     items = _look(opened, Run() if run is None else run)
-    found = [*_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
+    remarks = [*_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
-    return CheckReport(opened.name, opened.classes, counts, tuple(sorted(found, key=lambda f: rank(f.severity))))
+    return CheckReport(opened.name, opened.classes, counts, tuple(sorted(remarks, key=lambda f: rank(f.severity))))
 
 
 def _look(data: LabelledData, run: Run) -> list[_Item]:
@@ -168,8 +168,8 @@ def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | N
     except DiptychError as error:
         yield Finding("names", "error", str(error), "Give one name per class.")
         return
-    if said := numbers_for_names(spoken):
-        yield Finding("names", "warning", said, "Digits that are what the pictures show may stay.", ())
+    if sentence := numbers_for_names(spoken):
+        yield Finding("names", "warning", sentence, "Digits that are what the pictures show may stay.", ())
     sharing = defaultdict(list)
     for name, folder in zip(spoken, data.classes, strict=False):
         sharing[name.lower()].append(folder)

@@ -129,14 +129,14 @@ def answered(
     _check_shown(top, threshold)
     fit = time.perf_counter() - start
     check_reasons(fitted, reasons, method)
-    kept, failed, scores, seconds, encoded = scored(fitted, photos, backbone, run, what)
-    why = reasons_of(fitted, kept, run, reasons)
+    readable, failed, scores, seconds, encoded = scored(fitted, photos, backbone, run, what)
+    why = reasons_of(fitted, readable, run, reasons)
     score = "softmax" if scores.kind == "log_prob" else backbone.activation
     factors = None if scores.sharpness is None else scores.sharpness.numpy()
     shown = probabilities(logits_of(scores, backbone).numpy(), score, factors)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
     named = classes or fitted.classes
-    listed = ranked(kept, named.names, shown, order, threshold)
+    listed = ranked(readable, named.names, shown, order, threshold)
     predictions = tuple(replace(p, reasons=r) for p, r in zip(listed, why, strict=True))
     return Classified(
         predictions, failed, named, backbone.spec.name, method, score, threshold, {"fit": fit, **seconds},
@@ -156,10 +156,10 @@ def scored(
     before, start = run.tally["encoded"], time.perf_counter()
     readable = embed_readable(backbone.image, photos, run).some(what)
     encoded, middle = run.tally["encoded"] - before, time.perf_counter()
-    kept = readable.of(photos)
-    scores = fitted.scores(kept, run)
+    items = readable.of(photos)
+    scores = fitted.scores(items, run)
     seconds = {"encode": middle - start, "predict": time.perf_counter() - middle}
-    return kept, tuple(readable.failed), scores, seconds, encoded
+    return items, tuple(readable.failed), scores, seconds, encoded
 
 
 def check_asked(photos: Samples[Any], top: int, threshold: float | None, reasons: int) -> None:
@@ -220,4 +220,4 @@ def reasons_of(
     """Return the n strongest reasons of each item for its first class; None for each where n is 0."""
     if not n:
         return [None] * len(items)
-    return [tuple((r.text, r.weight) for r in own[:n]) for own in fitted.explain(items, run)]
+    return [tuple((r.text, r.weight) for r in reasons[:n]) for reasons in fitted.explain(items, run)]

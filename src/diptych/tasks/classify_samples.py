@@ -68,8 +68,8 @@ class Source:
         if self.boxes is not None:
             from diptych.tasks.regions import RegionSource, prompter_of
 
-            told = RegionSource(self.boxes, prompter_of(backbone.spec.name))
-            return told.shown, told.space(backbone)
+            prompted = RegionSource(self.boxes, prompter_of(backbone.spec.name))
+            return prompted.shown, prompted.space(backbone)
         if self.kind is not None:
             from diptych.tasks.extenders import untrained_space
 

@@ -55,8 +55,8 @@ def answer(
     check_reasons(model.fitted, reasons, str(model.about.get("method") or type(model.fitted).__name__))
     promise = model.require_calibration() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:
-        kept, failed, scores, seconds, encoded = scored(model.fitted, photos, model.backbone, stored)
-        why = reasons_of(model.fitted, kept, stored, reasons)
+        readable, failed, scores, seconds, encoded = scored(model.fitted, photos, model.backbone, stored)
+        why = reasons_of(model.fitted, readable, stored, reasons)
     p = model.probabilities_of(scores)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True).numpy()
     names = model.classes.names
@@ -64,12 +64,12 @@ def answer(
     unknown = promise.unknown(p, unknown_rate) if promise and unknown_rate is not None else None
     predictions = tuple(
         replace(
-            said,
+            answers,
             inside=None if inside is None else tuple(names[k] for k in order[i] if inside[i, k]),
             unknown=None if unknown is None else bool(unknown[i]),
             reasons=why[i],
         )
-        for i, said in enumerate(ranked(kept, names, p, order[:, :top], threshold))
+        for i, answers in enumerate(ranked(readable, names, p, order[:, :top], threshold))
     )
     promises = {
         "model": str(name),

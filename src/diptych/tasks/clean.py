@@ -34,9 +34,9 @@ def shipped(keys: FileKeys | None = None) -> Table[Any]:
         written = {row["path"]: row["sentence"] for row in csv.DictReader(lines)}
     root = demo_folder("clothes")
     places = [Path(clothes.items.name(i)).relative_to(root).as_posix() for i in range(len(clothes))]
-    said = [*(row["caption"] for row in rows), *(written[place] for place in places)]
+    captions = [*(row["caption"] for row in rows), *(written[place] for place in places)]
     paths = [*(str(folder / row["path"]) for row in rows), *(clothes.items.name(i) for i in range(len(clothes)))]
-    facts = {"captions": said, "topics": topics, "kinds": kinds}
+    facts = {"captions": captions, "topics": topics, "kinds": kinds}
     columns = {name: Column("captions", values) for name, values in facts.items()}
     return Table(ImageFiles(paths, keys), columns)
 
@@ -49,5 +49,5 @@ def shares_a_word(name: str, sentence: str) -> bool:
         >>> shares_a_word("pair of shoes", "A shoe on the floor.")
         True
     """
-    own, other = ({w.rstrip("s") for w in re.findall(r"\w{3,}", text.lower())} - _PLAIN for text in (name, sentence))
-    return bool(own & other)
+    words, other = ({w.rstrip("s") for w in re.findall(r"\w{3,}", text.lower())} - _PLAIN for text in (name, sentence))
+    return bool(words & other)

@@ -394,8 +394,8 @@ def detector(slug: str, variant: str, thing: str) -> Detector:
         UsageError: the system is no detector.
     """
     system = catalog.find(slug, Detector)
-    told = {"thing": thing} if takes_thing(system) else {}
-    return with_settings(catalog.row(system, variant), told)
+    named = {"thing": thing} if takes_thing(system) else {}
+    return with_settings(catalog.row(system, variant), named)
 
 
 def takes_thing(system: type[Detector]) -> bool:

@@ -180,12 +180,12 @@ def _runtime(name: str, folder: Path) -> str:
     from diptych.backbones.engines.engine import Engines
     from diptych.core import Run
 
-    known, said = recall(name, folder), list[str]()
-    engines, run = Engines(folder, "auto", said.append), Run()
+    known, lines = recall(name, folder), list[str]()
+    engines, run = Engines(folder, "auto", lines.append), Run()
     if known is None or not engines.decided(known.image, run):
         return "no runtime was timed here yet: the first photos that are encoded with it time all, once"
     engines.runner(known.image, run)
-    return said[-1].removeprefix("image encoder: ")
+    return lines[-1].removeprefix("image encoder: ")
 
 
 def _encode(name: str) -> str:

@@ -179,8 +179,8 @@ def fitted_editor(
     for name, part in kit.parts.items():
         if getattr(known, name, None) is part:  # the hash of an inverter of 1 GB takes seconds
             continue
-        own = getattr(getattr(known, name, None), "fingerprint", None)
-        if own is not None and own != getattr(part, "fingerprint", own):
+        fingerprint = getattr(getattr(known, name, None), "fingerprint", None)
+        if fingerprint is not None and fingerprint != getattr(part, "fingerprint", fingerprint):
             raise UsageError(f"{folder} holds an editor of another {name}: give that one, or another {{fitted}}.")
     return known
 
@@ -202,14 +202,14 @@ def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, .
     given = ask.images if ask.images is not None else ask.clips
     if given is None:
         return Edits(ask, pairs_of(ask, fitted.edit(ask, run), run), channels)
-    kept, failed = openable(given)
-    if not len(kept):
+    readable, failed = openable(given)
+    if not len(readable):
         need_readable(given)
-    some: dict[str, Any] = {"images" if ask.images is not None else "clips": kept}
+    some: dict[str, Any] = {"images" if ask.images is not None else "clips": readable}
     if ask.masks is not None:
-        some["masks"] = [ask.masks[i] for i in kept.indices]
-    found = fitted.edit(replace(ask, **some), run)
-    return Edits(ask, _pairs([given.name(i) for i in kept.indices], found), channels, tuple(failed))
+        some["masks"] = [ask.masks[i] for i in readable.indices]
+    edited = fitted.edit(replace(ask, **some), run)
+    return Edits(ask, _pairs([given.name(i) for i in readable.indices], edited), channels, tuple(failed))
 
 
 def names_of(ask: EditAsk, run: Run) -> list[str]:

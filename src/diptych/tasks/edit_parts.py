@@ -118,8 +118,8 @@ def _diffusion(name: str, backbone: Backbone, system: str) -> dict[str, Any]:
 
 def _segmenter(slug: str | None, backbone: Backbone) -> dict[str, Any]:
     """Return a segmenter, with windows at most twice as large as what the image encoder was trained on."""
-    found = catalog.find(slug or DEFAULTS["segment"], Segmenter)()
-    windows, size = getattr(found, "windows", None), backbone.image.size
+    segmenter = catalog.find(slug or DEFAULTS["segment"], Segmenter)()
+    windows, size = getattr(segmenter, "windows", None), backbone.image.size
     if isinstance(windows, Windows) and size is not None and windows.window > 2 * size:
-        found = replace(found, windows=Windows(2 * size, 2 * size, size))  # type: ignore[type-var]
-    return {"segmenter": found}
+        segmenter = replace(segmenter, windows=Windows(2 * size, 2 * size, size))  # type: ignore[type-var]
+    return {"segmenter": segmenter}

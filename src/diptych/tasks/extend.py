@@ -203,8 +203,8 @@ def with_classes(method: Extender, space: Space, labelled: Table[Any] | None, cl
             f"{method.card.name} needs {kind.title} of two or more classes, each of them in train: name a column of "
             f"classes as the label."
         )
-    own = method.with_labels(space, labelled, classes, run)
-    return HeadedSpace.fit(space, encoder_key(space, kind), labelled, classes, run) if own is None else own
+    extended = method.with_labels(space, labelled, classes, run)
+    return HeadedSpace.fit(space, encoder_key(space, kind), labelled, classes, run) if extended is None else extended
 
 
 def right_answers(model: FittedClassifier, table: Table[Any], run: Run) -> int:

@@ -79,8 +79,10 @@ def classify(
     unit = unit_rows(embedded.values[:, 0])
     cosines = unit @ head.T
     values = np.float32(backbone.scale) * cosines + np.float32(backbone.bias)
-    own = scales(unit, cosines.max(axis=1), backbone.image.fingerprint)
-    shown = probabilities(values, backbone.spec.score, None if own is None else own / np.float32(backbone.scale))
+    sharpness = scales(unit, cosines.max(axis=1), backbone.image.fingerprint)
+    shown = probabilities(
+        values, backbone.spec.score, None if sharpness is None else sharpness / np.float32(backbone.scale)
+    )
     order = np.argsort(-values, axis=1, kind="stable")[:, :top]
     predictions = ranked(embedded.of(photos), classes.names, shown, order, threshold)
     seconds["predict"] = time.perf_counter() - start

@@ -59,16 +59,16 @@ def generate(
     pictures = []
     with run.track("generate", count * len(texts)) as bar:
         for text in ask.targets:
-            told = diffusion.encode_text([text] * count)
+            condition = diffusion.encode_text([text] * count)
             away = diffusion.encode_text([negative] * count) if negative and guidance != 1.0 else None
             g = run.generator(f"generate/{text}")
             start = noise(diffusion, count, g)
             if scheduler == DDIM:
-                z = sample(diffusion, told, start, steps=steps, guidance=guidance, away=away)
+                z = sample(diffusion, condition, start, steps=steps, guidance=guidance, away=away)
             else:
                 assert isinstance(diffusion, Pipeline)
                 numbers = {"steps": steps, "guidance": guidance}
-                z = sample_by(scheduler, diffusion, told, start, **numbers, away=away, g=g)  # type: ignore[arg-type]
+                z = sample_by(scheduler, diffusion, condition, start, **numbers, away=away, g=g)  # type: ignore[arg-type]
             pictures.append(diffusion.from_latent(z).cpu())
             bar.advance(count)
     return Edits(ask, pairs_of(ask, Edited((), torch.cat(pictures)), run))

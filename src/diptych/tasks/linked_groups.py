@@ -31,8 +31,8 @@ def components(
 ) -> NDArray[np.int64]:
     """Return (N + M,) groups: the connected components of all pairs from the threshold on, by their first records."""
     rows, columns = np.nonzero(values >= threshold)
-    found = entities(both, list(zip(rows.tolist(), places[rows, columns].tolist(), strict=True)), len(values))
-    _, first, numbers = np.unique(found, return_index=True, return_inverse=True)
+    groups = entities(both, list(zip(rows.tolist(), places[rows, columns].tolist(), strict=True)), len(values))
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[numbers], dtype=np.int64)
 
 

@@ -91,5 +91,5 @@ def film(frames: Sequence[Image.Image], kind: Kind, words: str) -> bytes | None:
 def origin(image: Image.Image) -> str | None:
     """Return the term that ``marked`` wrote into a picture; None where there is none."""
     packet = str(image.info.get(_FIELD, ""))
-    _, found, rest = packet.partition(f'DigitalSourceType="{_CODES}')
-    return rest.partition('"')[0] if found else None
+    _, marker, rest = packet.partition(f'DigitalSourceType="{_CODES}')
+    return rest.partition('"')[0] if marker else None

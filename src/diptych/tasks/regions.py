@@ -62,8 +62,8 @@ class RegionSource:
         if decode != "exact":
             raise UsageError("Boxes are in pixels of whole photos: leave out {draft}, or {regions}.")
         prompter = prompter_of(backbone)
-        told = with_regions(data, table)
-        return cls(Regions.of(list(told.splits.values()), cut=prompter is None), prompter)
+        with_boxes = with_regions(data, table)
+        return cls(Regions.of(list(with_boxes.splits.values()), cut=prompter is None), prompter)
 
     @property
     def crops(self) -> Regions:

@@ -126,5 +126,5 @@ def rewrite(writer: Writer, prompts: Sequence[str], *, choices: int = CHOICES) -
     """
     if not prompts:
         raise UsageError("There is no prompt to rewrite: give words.")
-    found = writer.write([Ask(about=prompt, n=choices) for prompt in prompts])
-    return Rewritten(tuple(prompts), tuple(tuple(own) for own in found))
+    replies = writer.write([Ask(about=prompt, n=choices) for prompt in prompts])
+    return Rewritten(tuple(prompts), tuple(tuple(texts) for texts in replies))

@@ -100,8 +100,8 @@ def make_run(
     """
     from diptych.backbones.engines.engine import Engines
 
-    kept = precision_named(precision)
-    if kept == "int8" and (device != "cpu" or engine not in ("auto", "openvino")):
+    chosen = precision_named(precision)
+    if chosen == "int8" and (device != "cpu" or engine not in ("auto", "openvino")):
         raise UsageError(
             "int8 runs on the CPU in OpenVINO: use {device} cpu and {engine} auto where there is one, or "
             "{precision} fast."
@@ -109,7 +109,7 @@ def make_run(
     return Run(
         seed=seed,
         device=device,
-        precision=kept,
+        precision=chosen,
         cache=None if cache is None else cache / EMBEDDINGS,
         shared_cache=shared_store(),
         out=out,

@@ -81,14 +81,14 @@ def segment(
         DataError: there is no photo.
     """
     chosen = method or default("segment", Segmenter)
-    asked = question(
+    query = question(
         names, chosen, templates=templates, background=background, threshold=threshold, unknown=unknown, things=things
     )
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     given = run or Run()
-    fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), asked.asked, evidence or Evidence(), given)
-    return segmented(fitted, photos, asked, given, confidence=confidence)
+    fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), query.asked, evidence or Evidence(), given)
+    return segmented(fitted, photos, query, given, confidence=confidence)
 
 
 def segmented(
@@ -141,15 +141,15 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
     asked = asked or Question.plain(fitted.classes)
     size = len(asked.classes)
     many = size > NARROW
-    found = np.zeros((len(table), size, 3 if many else size), dtype=np.int64)
+    counted = np.zeros((len(table), size, 3 if many else size), dtype=np.int64)
     with run.track("segment", len(table)) as bar:
         for i, regions in enumerate(fitted.regions(table.items, run)):
             labels = np.asarray(column.values[i])
             need_size(table.items.name(i), labels.shape, regions.size)
             pixels = confusion(asked.labels(regions)[0], labels, size)
-            found[i] = totals(pixels) if many else pixels
+            counted[i] = totals(pixels) if many else pixels
             bar.advance()
-    return found
+    return counted
 
 
 def segment_counts(
@@ -173,28 +173,28 @@ def segment_counts(
     column = table.columns.get("panoptic")
     if column is None or column.kind != "panoptic" or len(table) == 0:
         raise DataError("This table has no panoptic maps to compare with: give COCO's panoptic annotations.")
-    found, things = np.zeros((len(table), len(asked.classes), 4)), list[Matched]()
+    sums, things = np.zeros((len(table), len(asked.classes), 4)), list[Matched]()
     for i, regions in enumerate(fitted.regions(table.items, run)):
-        truth, made = np.asarray(column.values[i]), asked.panoptic(regions)
+        truth, answer = np.asarray(column.values[i]), asked.panoptic(regions)
         need_size(table.items.name(i), truth.shape[:2], regions.size)
-        classes = np.full(len(made.segments) + 1, VOID)
-        for s in made.segments:
+        classes = np.full(len(answer.segments) + 1, VOID)
+        for s in answer.segments:
             classes[s.id] = s.label
-        found[i] = panoptic_counts(np.stack([classes[made.ids], made.ids], axis=-1), truth, len(asked.classes))
+        sums[i] = panoptic_counts(np.stack([classes[answer.ids], answer.ids], axis=-1), truth, len(asked.classes))
         things.append(_matched(regions, truth, asked))
-    return found, things
+    return sums, things
 
 
 def _matched(regions: Regions, truth: NDArray[np.integer[Any]], asked: Question) -> Matched:
     """Match the things of one image."""
     marks, size = asked.classes.things or (False,) * len(asked.classes), truth.shape[:2]
-    made = instances(regions, marks, asked.groups, asked.rule)
+    predicted = instances(regions, marks, asked.groups, asked.rule)
     pairs = [(k, n) for k, n in np.unique(truth.reshape(-1, 2), axis=0).tolist() if k != VOID and marks[k]]
     masks = [(truth[..., 0] == k) & (truth[..., 1] == n) for k, n in pairs]
     return matched(
-        np.stack([m.mask for m in made]) if made else np.zeros((0, *size), dtype=bool),
-        [m.score for m in made],
-        [m.label for m in made],
+        np.stack([m.mask for m in predicted]) if predicted else np.zeros((0, *size), dtype=bool),
+        [m.score for m in predicted],
+        [m.label for m in predicted],
         np.stack(masks) if masks else np.zeros((0, *size), dtype=bool),
         [k for k, _ in pairs],
         len(asked.classes),

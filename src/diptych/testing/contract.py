@@ -105,14 +105,14 @@ def checks(
         ['the_card_is_complete', 'parameters_are_frozen_and_documented', 'answers_as_its_role_says']
         >>> dict(checks(ZeroShot))["same_seed_same_bits"]()
     """
-    found: list[tuple[str, Check]] = []
+    named: list[tuple[str, Check]] = []
     for exam in exams(system, settings=settings, parts=parts, device=device):
         end = f"[{exam.variant}]" if exam.further else ""
-        found += [(name + end, partial(_held, exam, promise)) for name, promise in exam.promises().items()]
+        named += [(name + end, partial(_held, exam, promise)) for name, promise in exam.promises().items()]
     left = dict(excused or {})
-    if unknown := left.keys() - {name for name, _ in found}:
+    if unknown := left.keys() - {name for name, _ in named}:
         raise UsageError(f"{sorted(unknown)[0]!r} is no promise of {system.__name__}: see checks({system.__name__}).")
-    return [(name, check) for name, check in found if name not in left]
+    return [(name, check) for name, check in named if name not in left]
 
 
 def check_system(
@@ -137,20 +137,20 @@ def check_system(
         >>> "permuting_classes_permutes_columns" in check_system(ZeroShot)
         True
     """
-    asked = checks(system, settings=settings, parts=parts, device=device, excused=excused)
+    wanted = checks(system, settings=settings, parts=parts, device=device, excused=excused)
     broken: dict[str, Exception] = {}
-    for name, check in asked:
+    for name, check in wanted:
         try:
             check()
         except Exception as error:  # a promise may break in any way
             broken[name] = error
     if broken:
         lines = [f"{name}: {_said(error)}" for name, error in broken.items()]
-        count = f"{len(broken)} of {len(asked)} promises"
+        count = f"{len(broken)} of {len(wanted)} promises"
         raise ContractBroken("\n  ".join([f"{system.__name__} breaks {count}.", *lines])) from next(
             iter(broken.values())
         )
-    return tuple(name for name, _ in asked)
+    return tuple(name for name, _ in wanted)
 
 
 def _said(error: Exception) -> str:

@@ -24,19 +24,19 @@ def harms(folder: Path) -> dict[str, Harm]:
         folder: that holds a fitted system.
     """
     facts, tensors = _read(folder)
-    found: dict[str, Harm] = {}
+    by_name: dict[str, Harm] = {}
     if tensors:
         name = max(sorted(tensors), key=lambda n: tensors[n].numel())
-        found["a tensor is left out"] = lambda path: _write(path, lambda f, t: t.pop(name))
-        found["a tensor has another name"] = lambda path: _write(path, lambda f, t: t.update(odd=t.pop(name)))
-        found["a tensor has another shape"] = lambda path: _write(path, lambda f, t: t.update({name: t[name][None]}))
+        by_name["a tensor is left out"] = lambda path: _write(path, lambda f, t: t.pop(name))
+        by_name["a tensor has another name"] = lambda path: _write(path, lambda f, t: t.update(odd=t.pop(name)))
+        by_name["a tensor has another shape"] = lambda path: _write(path, lambda f, t: t.update({name: t[name][None]}))
     if state := next(_states(facts["fitted"]), None):
         key = min(state)
-        found["weights have another name"] = lambda path: _rekey(path, key)
-        found["weights are missing"] = lambda path: _rekey(path, key, drop=True)
+        by_name["weights have another name"] = lambda path: _rekey(path, key)
+        by_name["weights are missing"] = lambda path: _rekey(path, key, drop=True)
     if facts["spaces"]:
-        found["it is of another backbone"] = _otherwise
-    return found
+        by_name["it is of another backbone"] = _otherwise
+    return by_name
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -262,12 +262,12 @@ class Verb:
             value = getattr(self, name)
             if a.range is not None and value is not None and not a.range.holds(value):
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
-        asked = keeping.resolved(self, frozenset(given))
-        asked.check()
-        asked.check_given(frozenset(given))
-        if asked.chooses():
-            asked._check_system(frozenset(given))
-        return asked
+        resolved = keeping.resolved(self, frozenset(given))
+        resolved.check()
+        resolved.check_given(frozenset(given))
+        if resolved.chooses():
+            resolved._check_system(frozenset(given))
+        return resolved
 
     def _check_system(self, given: frozenset[str]) -> None:
         system = self.system()

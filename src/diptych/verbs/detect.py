@@ -184,12 +184,12 @@ class Anomalies(Answer["Detected"]):
 
     def facts(self) -> dict[str, Any]:
         """Return what was asked, the threshold, the normal photos, and the errors where labels are known."""
-        asked = {
+        question = {
             **self.about, "object": self.asked.thing, "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed,
             "settings": self.asked.given_settings(),
         }  # fmt: skip
         labelled = {} if self.errors is None else {"labelled": self.errors}
-        return {**asked, **labelled, **self.result.facts()}
+        return {**question, **labelled, **self.result.facts()}
 
     def remarks(self, items: Sequence[Detected]) -> list[str]:
         """Return what the labels say, what the rate is worth, and when it does not hold."""

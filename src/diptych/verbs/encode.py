@@ -85,8 +85,8 @@ class Encode(Verb):
             if out is None:
                 return Encoding(self, embedded_regions(source, context.model(), run))
             with published(out) as local:
-                made = encode_regions(source, context.model(), run, local, overwrite=context.overwrite)
-            return Encoding(self, replace(made, out=out))
+                encoded = encode_regions(source, context.model(), run, local, overwrite=context.overwrite)
+            return Encoding(self, replace(encoded, out=out))
         if out is None:
             given = self._photos(context) if texts is None else texts
             encoder, run = context.encoders("image" if texts is None else "text")
@@ -95,11 +95,11 @@ class Encode(Verb):
             given = self._photos(context) if texts is None else texts
             encoder, run = context.encoders("image" if texts is None else "text")
             crew = context.crew()
-            made = write.encode(given, encoder, run, local, overwrite=context.overwrite, crew=crew)
+            encoded = write.encode(given, encoder, run, local, overwrite=context.overwrite, crew=crew)
             if self.parquet:
                 write.write_parquet(local)
-        fast = speed(made.encoded, made.seconds, run, context.backbone, "images" if texts is None else "texts")
-        return Encoding(self, replace(made, out=out), fast)
+        fast = speed(encoded.encoded, encoded.seconds, run, context.backbone, "images" if texts is None else "texts")
+        return Encoding(self, replace(encoded, out=out), fast)
 
     def _texts(self) -> Texts | None:
         from diptych.data.words.textfiles import read_text

@@ -56,15 +56,15 @@ def resolved(verb: V, given: Collection[str]) -> V:
         return verb
     from diptych.features.artefacts import stated
 
-    about, asked = stated(folder), verb
-    role = asked.kind_of_system()  # type: ignore[attr-defined]
+    about, question = stated(folder), verb
+    role = question.kind_of_system()  # type: ignore[attr-defined]
     if about.system is not None and not isinstance(about.system, role):
         raise UsageError(
             f"{folder} holds what {about.slug} fitted, a system of {about.system.card.verb}, and not of "
-            f"{asked.name}: give another {{fitted}}."  # type: ignore[attr-defined]
+            f"{question.name}: give another {{fitted}}."  # type: ignore[attr-defined]
         )
     chosen = CHOICES.intersection(given)
-    same = chosen == {"method"} and asked.method == about.slug  # type: ignore[attr-defined]
+    same = chosen == {"method"} and question.method == about.slug  # type: ignore[attr-defined]
     if (chosen and not same) or about.system is None:
         return verb
     return replace(verb, method=about.system)  # type: ignore[type-var]
@@ -99,8 +99,8 @@ def served(verb: Any, context: Context, kind: str) -> Read | None:
     name = getattr(verb, kind)
     if not name:
         return None
-    found: Read = context.named(kind, name)
-    return found
+    read: Read = context.named(kind, name)
+    return read
 
 
 def refuse_choice(verb: Any, kind: str, given: Collection[str]) -> None:

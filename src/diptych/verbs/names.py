@@ -99,7 +99,7 @@ def _plain_names(names: Any) -> tuple[list[str], tuple[tuple[str, ...], ...]]:
     if isinstance(names, (set, frozenset)):
         raise UsageError("Class names have an order, and a set has none: give sorted(...) of it.")
     listed = list(names)
-    if wrong := [n for n in (*listed, *(w for own in words for w in own)) if not isinstance(n, str)]:
+    if wrong := [n for n in (*listed, *(w for group in words for w in group)) if not isinstance(n, str)]:
         raise UsageError(
             f"A class name is a text, not {wrong[0]!r}: give a list of names, or several words of a class as "
             '{"cat": ["cat", "kitten"]}.'
@@ -120,7 +120,7 @@ def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
     if isinstance(texts, (str, os.PathLike)):
         return read_sentences(Path(texts)) if sentences else read_pool(texts).texts
     listed = texts if isinstance(texts, Mapping) else {"": texts}
-    return TextPool({name: tuple(Text(t) for t in own) for name, own in listed.items()})
+    return TextPool({name: tuple(Text(t) for t in values) for name, values in listed.items()})
 
 
 def captions_of(texts: TextsLike, like: object = None, keys: FileKeys | None = None) -> Evidence[Any]:
@@ -142,5 +142,7 @@ def captions_of(texts: TextsLike, like: object = None, keys: FileKeys | None = N
         if column is None:
             raise UsageError('These photos have no captions: give a table with a column "captions".')
         if pool is None:
-            pool = TextPool({"": tuple(Text(t) for t in dict.fromkeys(str(t) for own in column.values for t in own))})
+            pool = TextPool(
+                {"": tuple(Text(t) for t in dict.fromkeys(str(t) for captions in column.values for t in captions))}
+            )
     return Evidence(train=table, texts=pool)

@@ -190,10 +190,10 @@ class Segment(Verb):
             background = tuple(self.background)
             named = with_words(names_of(self.names, () if self.names is not None else classes, self.templates))
         things = named.names if tuple(self.things) == ("all",) else self.things
-        asked = question(
+        query = question(
             named, system, background=background, threshold=self.threshold, unknown=self.unknown, things=things
         )
-        answer = LabelMaps(self, system.card.slug, named, asked, table)
+        answer = LabelMaps(self, system.card.slug, named, query, table)
         ends = endings(confidence=self.confidence, things=answer.counted)
         marks = stems([table.items.name(i) for i in range(len(table))])
         context.free(*(f"{stem}{end}" for stem in marks for end in ends), *(COCO if answer.counted else ()))
@@ -216,24 +216,24 @@ class Segment(Verb):
                 labelled=lambda: open_table(self.train, "masks", keys, void=self.void),
                 captioned=lambda: open_table(self.captioned, "captions", keys),
             )
-            return system.fit(kit, asked.asked, evidence, run)
+            return system.fit(kit, query.asked, evidence, run)
 
         learns = not {"train", "unlabelled", "auxiliary"}.isdisjoint(system.card.needs.evidence)
-        words = (asked.asked.names, asked.asked.templates, asked.asked.words)
+        words = (query.asked.names, query.asked.templates, query.asked.words)
         calibration = None if self.calibration is None else self._calibration(keys)
         key = None if learns else (repr(system), *words, self.teacher, self.proposer)
         facts = {"named": named, "background": background, **parts}
         of_names = keeping.read_or_fit(
             replace(self, method=system), context, lambda: taught()[0], fit, key, known, **facts
         )
-        fitted = of_classes(of_names, asked.asked, run, system.card.slug)
+        fitted = of_classes(of_names, query.asked, run, system.card.slug)
         answer.backbone, answer.processor = model.spec.name, run
         if calibration is not None:
             from diptych.tasks.label_maps.pixel_risk import promise
 
             held, labels = calibration
-            asked, answer.promise = promise(fitted, held, labels, asked, run, self.risk or DEFAULT_RISK)
-        answer.start(segmented(fitted, table.items, asked, run, confidence=self.confidence))
+            query, answer.promise = promise(fitted, held, labels, query, run, self.risk or DEFAULT_RISK)
+        answer.start(segmented(fitted, table.items, query, run, confidence=self.confidence))
         return answer
 
     def _calibration(self, keys: FileKeys | None) -> tuple[Table[Any], tuple[str, ...]]:

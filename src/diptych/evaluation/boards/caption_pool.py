@@ -70,12 +70,12 @@ class CaptionPool:
     @property
     def texts(self) -> tuple[str, ...]:
         """P captions, photo by photo."""
-        return tuple(text for own in self.said for text in own)
+        return tuple(text for captions in self.said for text in captions)
 
     @property
     def owners(self) -> Numbers:
         """(P,) number of the photo of each pair."""
-        return np.repeat(np.arange(len(self.said)), [len(own) for own in self.said])
+        return np.repeat(np.arange(len(self.said)), [len(captions) for captions in self.said])
 
     def pairs(self, run: Run) -> Pairs:
         """Exchange captions by the seed: a share of the pairs, in a random order, hand them on by one.
@@ -112,12 +112,12 @@ def caption_pool(path: str, columns: str, wrong: float, keep: float, keys: FileK
     """
     check_shares(wrong, keep)  # before every photo is opened
     table = open_data(path, keys, need="captions", text=columns).whole()
-    items, said = table.items, table.columns["captions"].values
+    items, captions = table.items, table.columns["captions"].values
     photos, failed = openable(items)
     if failed and not len(photos):
         raise DataError(f"None of the {len(items)} photos of {path} can be read; the first: {failed[0]}.")
     return CaptionPool(
-        located(path).stem, photos, tuple(tuple(said[i]) for i in photos.indices), wrong, keep, tuple(failed)
+        located(path).stem, photos, tuple(tuple(captions[i]) for i in photos.indices), wrong, keep, tuple(failed)
     )
 
 

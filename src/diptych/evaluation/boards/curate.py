@@ -211,6 +211,6 @@ def threshold(rows: Numbers, matches: Numbers, texts: int, share: float) -> floa
     low, high = 0.0, math.log(counts.max())
     for _ in range(40):  # the share grows with t
         middle = (low + high) / 2
-        kept = keep_probabilities(rows, matches, entry_probabilities(counts, math.exp(middle)), texts).mean()
-        low, high = (middle, high) if kept < share else (low, middle)
+        mean = keep_probabilities(rows, matches, entry_probabilities(counts, math.exp(middle)), texts).mean()
+        low, high = (middle, high) if mean < share else (low, middle)
     return math.exp(low)

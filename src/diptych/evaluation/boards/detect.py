@@ -216,5 +216,5 @@ def _stacked(ranking: Ranking) -> Floats:
 
 
 def _readable(table: Table[Any]) -> tuple[Table[Any], list[UnreadableItem]]:
-    kept, failed = openable(table.items)
-    return table.take(kept.indices), failed
+    readable, failed = openable(table.items)
+    return table.take(readable.indices), failed

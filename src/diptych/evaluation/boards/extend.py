@@ -68,9 +68,9 @@ class ClipTest:
     @classmethod
     def of(cls, table: Table[Any]) -> ClipTest:
         """Ask for the texts of a table's column "captions", in the order in which they first occur."""
-        said = list(table.columns["captions"].values)
-        texts = tuple(dict.fromkeys(said))
-        return cls(table.items, texts, np.array([texts.index(text) for text in said], dtype=np.int64))
+        captions = list(table.columns["captions"].values)
+        texts = tuple(dict.fromkeys(captions))
+        return cls(table.items, texts, np.array([texts.index(text) for text in captions], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,12 @@ class ExtendBench:
                 if arm.spoil and trains:
                     train = arm.spoil(train, run)
                 elif arm.spoil:
-                    tests = {part: [arm.spoil(test, run) for test in own] for part, own in tests.items()}
+                    tests = {part: [arm.spoil(test, run) for test in members] for part, members in tests.items()}
                 space = self._fitted(method, train, run)
             heads = isinstance(space, ClipSpace) and getattr(method, "tunes", "") == "heads"
             hits = {
-                part: np.concatenate([self._hits(space, a, run, heads) for a in own]) for part, own in tests.items()
+                part: np.concatenate([self._hits(space, a, run, heads) for a in members])
+                for part, members in tests.items()
             }
             return hits[""], {}, {part: values for part, values in hits.items() if part}
 

@@ -64,7 +64,7 @@ class RegionTasks:
     def phrases(self) -> tuple[str, ...]:
         """All phrases of the boxes, sorted: the names among which a box is named."""
         tables = (self.train, self.held)
-        return tuple(sorted({p for t in tables for own in t.columns["phrases"].values for p in own}))
+        return tuple(sorted({p for t in tables for of_photo in t.columns["phrases"].values for p in of_photo}))
 
     def reached(self, space: Backbone, parts: Mapping[str, nn.Module], run: Run) -> dict[str, Floats]:
         """Return "region_accuracy", "crop_accuracy" and "slot_accuracy", (N, 2) boxes and hits among them of each of N
@@ -92,8 +92,8 @@ class RegionTasks:
         if prompter is None:
             out[REGIONS] = out[CROPS]
         else:
-            told = region_space(space, prompter.eval())
-            out[REGIONS] = hits(embed(told.image, Regions.of([self.held], cut=False, crowds=False), run))
+            prompted = region_space(space, prompter.eval())
+            out[REGIONS] = hits(embed(prompted.image, Regions.of([self.held], cut=False, crowds=False), run))
         with contextlib.suppress(MissingHook):
             out[SLOTS] = hits(self._nearest_slots(space))
         with contextlib.suppress(MissingHook):
@@ -120,8 +120,8 @@ class RegionTasks:
             pictures = [self.held.items[i] for i in range(start, min(start + AT_ONCE, len(self.held)))]
             slots = read_slots(space, space.image.inputs(pictures))
             for i, picture in enumerate(pictures):
-                own = self.held.columns["boxes"].values[start + i]
-                inside, _ = framed(own.corners[~own.crowd], picture.size, space.spec.pixels)
+                boxes = self.held.columns["boxes"].values[start + i]
+                inside, _ = framed(boxes.corners[~boxes.crowd], picture.size, space.spec.pixels)
                 ious = box_iou(torch.from_numpy(inside).to(slots.boxes), slots.boxes[i])
                 nearest.append(slots.regions[i][ious.argmax(1)].cpu())
         return torch.cat(nearest)
@@ -147,8 +147,8 @@ class RegionTasks:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # so many iterations for all, by its definition
             probe.fit(((x - mean) / spread).reshape(-1, x.shape[2])[known], y.ravel()[known])
-        said = probe.predict(((x_held - mean) / spread).reshape(-1, x.shape[2])).reshape(y_held.shape)
-        return np.array([picture_iou(a, b) for a, b in zip(said, y_held, strict=True)])
+        predicted = probe.predict(((x_held - mean) / spread).reshape(-1, x.shape[2])).reshape(y_held.shape)
+        return np.array([picture_iou(a, b) for a, b in zip(predicted, y_held, strict=True)])
 
     @torch.no_grad()
     def _cells(self, space: Backbone, table: Table[Any]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

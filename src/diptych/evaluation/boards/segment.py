@@ -113,16 +113,16 @@ class MaskBench:
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(self.classes) != len(self.data.classes):
-            asked, given = len(self.data.classes), len(self.classes)
+            wanted, given = len(self.data.classes), len(self.classes)
             raise UsageError(
-                f"{self.data.name} has {asked} classes, and {given} names were given: give one per class, in order."
+                f"{self.data.name} has {wanted} classes, and {given} names were given: give one per class, in order."
             )
         self.split = "test" if "test" in self.data.splits else "val"
         whole = self.data.split(self.split)
-        kept, self.failed = openable(whole.items)
-        if not len(kept):
+        readable, self.failed = openable(whole.items)
+        if not len(readable):
             raise DataError(f"None of the {len(whole)} photos of {self.data.name} can be read.")
-        self.table = whole.take(kept.indices) if self.failed else whole
+        self.table = whole.take(readable.indices) if self.failed else whole
         if self.most is not None and self.most < len(self.table):
             drawn = sorted(range(len(self.table)), key=self.table.items.key)[: self.most]
             self.table = self.table.take(sorted(drawn))
@@ -155,16 +155,16 @@ class MaskBench:
         kit, given = self.given(system)
         method: Any = catalog.row(system, arm.variant)
         method = replace(method, **{n: value for n, value in self.settings.items() if hasattr(method, n)})
-        own = self._drawn(kit) if self.masks is None and "masks" in kit.parts else {}
+        masks = self._drawn(kit) if self.masks is None and "masks" in kit.parts else {}
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
             chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)
-            asked = self._question(classes, chosen)
+            query = self._question(classes, chosen)
             start = time.monotonic()
-            fitted = chosen.fit(kit, asked.asked, evidence, replace(run, out=None))
+            fitted = chosen.fit(kit, query.asked, evidence, replace(run, out=None))
             seconds = time.monotonic() - start
-            stacked, shares = self._counted(fitted, asked, run)
-            return stacked, {"fit_seconds": seconds, **own, **shares}
+            stacked, shares = self._counted(fitted, query, run)
+            return stacked, {"fit_seconds": seconds, **masks, **shares}
 
         return over_seeds(once, self.run, self.seeds, draws=draws_by_seed(arm.spoil, system.card))
 
@@ -178,13 +178,13 @@ class MaskBench:
         parts = parts_of_folder(about, {"teacher": self.teacher, "proposer": self.proposer}, defaults)
         system = type(about.system)
         kit, _ = teach(system, self.backbone, lambda: None, parts["teacher"], parts["proposer"], self.masks)
-        asked = self._question(self.names, about.system).asked
-        return of_classes(artefacts.load(folder, kit), asked, self.run, about.slug)
+        query = self._question(self.names, about.system).asked
+        return of_classes(artefacts.load(folder, kit), query, self.run, about.slug)
 
     def _loaded(self, loaded: Loaded) -> Measured:
         """Measure a segmenter that was fitted before; nothing is drawn."""
-        asked = self._question(self.names, loaded.about.system)
-        return over_seeds(lambda run: self._counted(loaded.fitted, asked, run), self.run, self.seeds, draws=False)
+        query = self._question(self.names, loaded.about.system)
+        return over_seeds(lambda run: self._counted(loaded.fitted, query, run), self.run, self.seeds, draws=False)
 
     def _question(self, classes: ClassNames, method: Segmenter) -> Question:
         return replace(question(classes, method), threshold=self.threshold, rest=self._rest())

@@ -135,8 +135,8 @@ class TuneBench:
         check_captions(data, ("train", split), self.backbone.text.inputs)
         self.data, self.failed = only_readable(data, ("train", split), self.space, self.run)
         self.names = self._names(data)
-        told = all(has_regions(self.data.split(s)) for s in ("train", split)) and not self.part
-        self.regions = RegionTasks(self.data.split("train"), self.data.split(split)) if told else None
+        with_regions = all(has_regions(self.data.split(s)) for s in ("train", split)) and not self.part
+        self.regions = RegionTasks(self.data.split("train"), self.data.split(split)) if with_regions else None
         self.train, self.held_out = self._read(self.data.split("train")), self._read(self.data.split(split))
         self.others: dict[str, tuple[Table[Any], ClassNames | None]] = {}
         for other in map(by_labels, self.elsewhere):
@@ -178,9 +178,9 @@ class TuneBench:
             return values, {**others, STEPS: trained.steps, SECONDS: trained.seconds}, parts
 
         whole = over_seeds(once, self.run, self.seeds, draws=how is not None)
-        own = {name: replace(part, counted=name in BOXED) for name, part in whole.parts.items()}
-        means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: _mean(part) for n, part in own.items()}
-        parts = {name: replace(part, others=means) for name, part in own.items()}
+        counted = {name: replace(part, counted=name in BOXED) for name, part in whole.parts.items()}
+        means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: _mean(part) for n, part in counted.items()}
+        parts = {name: replace(part, others=means) for name, part in counted.items()}
         return replace(parts[self.part] if self.part else whole, parts=parts)
 
     def trained(self, how: Training, run: Run) -> Trained:
@@ -193,13 +193,13 @@ class TuneBench:
         kit = Kit({"main": space, **more, **self.kit})
         chosen = how.learns or (everything if how.start else self.learns)
         fit = how.fit or self.fit
-        made = train_space(how.method, kit, Evidence(train=rows), fit, quiet, classes=self.names, learns=chosen)
-        if fit in self.lengths.values() and made.stages > 1:
+        result = train_space(how.method, kit, Evidence(train=rows), fit, quiet, classes=self.names, learns=chosen)
+        if fit in self.lengths.values() and result.stages > 1:
             raise UsageError(
-                f"{how.method.card.slug} trains in {made.stages} stages, each of the whole length, so it cannot be "
+                f"{how.method.card.slug} trains in {result.stages} stages, each of the whole length, so it cannot be "
                 f"compared at equal lengths: leave out {{steps}} and {{seconds}}."
             )
-        return made
+        return result
 
     def _training(self, arm: Arm) -> Training:
         fit = self.lengths.get(arm.length, self.fit)
@@ -253,15 +253,15 @@ def equal_lengths(fit: Fit, steps: int | None, seconds: float | None) -> tuple[F
         >>> fit.steps, list(lengths), lengths["30 s"].seconds
         (60, ['60 steps', '30 s'], 30.0)
     """
-    made: dict[str, Fit] = {}
+    lengths: dict[str, Fit] = {}
     schedule = fit.schedule if steps is None else replace(fit.schedule, warmup=min(fit.schedule.warmup, steps // 10))
     plain = replace(fit, epochs=None, steps=1, schedule=schedule)
     if steps is not None:
-        made[f"{steps} steps"] = replace(plain, steps=steps)
+        lengths[f"{steps} steps"] = replace(plain, steps=steps)
     if seconds is not None:
-        made[f"{seconds:g} s"] = replace(plain, steps=None, seconds=seconds)
-    first = next(iter(made.values()), fit)
-    return first, made if len(made) > 1 else {}
+        lengths[f"{seconds:g} s"] = replace(plain, steps=None, seconds=seconds)
+    first = next(iter(lengths.values()), fit)
+    return first, lengths if len(lengths) > 1 else {}
 
 
 def _mean(part: Measured) -> float:

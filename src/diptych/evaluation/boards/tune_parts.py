@@ -53,8 +53,8 @@ def recalls(images: torch.Tensor, texts: torch.Tensor, owner: NDArray[np.int64])
         texts: (P, D) unit embeddings of their captions.
         owner: (P,) number of the photo of each caption; every photo has at least one.
     """
-    scores, own = (images @ texts.T).double().numpy(), owner[None] == np.arange(len(images))[:, None]
-    to_text, to_image, counts = first_ranks(scores, own), first_ranks(scores.T, own.T), np.bincount(owner)
+    scores, matches = (images @ texts.T).double().numpy(), owner[None] == np.arange(len(images))[:, None]
+    to_text, to_image, counts = first_ranks(scores, matches), first_ranks(scores.T, matches.T), np.bincount(owner)
     return {f"recall_at_{k}": ((to_text <= k) + np.bincount(owner, to_image <= k) / counts) / 2 for k in KS}
 
 
@@ -76,9 +76,9 @@ def chance(table: Table[Any], names: ClassNames | None) -> dict[str, Floats]:
 
 def _captions(table: Table[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the number of the photo of each caption, and the captions."""
-    captions = [tuple(own) for own in table.columns["captions"].values]
-    return np.repeat(np.arange(len(captions)), [len(own) for own in captions]), tuple(
-        t for own in captions for t in own
+    captions = [tuple(texts) for texts in table.columns["captions"].values]
+    return np.repeat(np.arange(len(captions)), [len(texts) for texts in captions]), tuple(
+        t for texts in captions for t in texts
     )
 
 

@@ -157,7 +157,7 @@ def _drawn(
         if not unknown:
             return rows, list(broken.values())
         embedded = embed_readable(backbone.image, Subset(table.items, tuple(unknown)), run)
-        kept = {int(i) for i in embedded.kept}
-        good |= {unknown[i] for i in kept}
-        lost = [row for i, row in enumerate(unknown) if i not in kept]
+        rows_read = {int(i) for i in embedded.kept}
+        good |= {unknown[i] for i in rows_read}
+        lost = [row for i, row in enumerate(unknown) if i not in rows_read]
         broken |= dict(zip(lost, embedded.failed, strict=True))

@@ -111,4 +111,4 @@ def others(table: Table[Any], keys: Collection[str]) -> list[int]:
 def halves(labels: NDArray[np.int64]) -> tuple[list[int], list[int]]:
     """Return two halves of the items, class by class in turn; the first has the odd one."""
     rows = [np.flatnonzero(labels == k).tolist() for k in np.unique(labels)]
-    return sorted(i for own in rows for i in own[::2]), sorted(i for own in rows for i in own[1::2])
+    return sorted(i for row in rows for i in row[::2]), sorted(i for row in rows for i in row[1::2])

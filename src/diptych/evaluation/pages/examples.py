@@ -34,9 +34,9 @@ def examples(board: Board) -> Iterator[str]:
             continue
         yield f'<h3>{heading}</h3><div class="few">'
         for i in chosen:
-            said, true = names[outcome.predicted[i]], names[outcome.labels[i]]
-            words = f"{said} {percent(outcome.confidence[i], 0)} %" + ("" if said == true else f", is {true}")
-            alt = escape(f"{true}, classified as {said}")
+            predicted, true = names[outcome.predicted[i]], names[outcome.labels[i]]
+            words = f"{predicted} {percent(outcome.confidence[i], 0)} %" + ("" if predicted == true else f", is {true}")
+            alt = escape(f"{true}, classified as {predicted}")
             yield f'<figure><img src="{thumbnail(board.test.items, i, 240)}" alt="{alt}">'
             yield f"<figcaption>{escape(words)}</figcaption></figure>"
         yield "</div>"

@@ -96,11 +96,11 @@ class Page:
             return RedirectResponse(state.address(), 303)
         model = self.search.index(state.index).model
         try:
-            found = await self.service.embed(request, model, [Input("image", data, "The picture")])
+            embedded = await self.service.embed(request, model, [Input("image", data, "The picture")])
         except (Refusal, DiptychError) as failure:
             shown = failure if isinstance(failure, Refusal) else of_error(failure)
             return self.html(state, await self.finding.found(request, state), shown.message, shown.status)
-        return RedirectResponse(state.address(picture=packed(found.vectors[0]), like=None), 303)
+        return RedirectResponse(state.address(picture=packed(embedded.vectors[0]), like=None), 303)
 
     async def mark(self, request: Request) -> Response:
         """Mark answers, and go back to the search, or tell a script the number of marks; where the index is too small
@@ -110,11 +110,11 @@ class Page:
             texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
         fields, script = dict(texts), "application/json" in request.headers.get("accept", "")
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
-        said, numbers = fields.get("right", ""), entry_numbers([value for name, value in texts if name == "entry"])
-        if said not in ("1", "0", "") or not numbers:
+        verdict, numbers = fields.get("right", ""), entry_numbers([value for name, value in texts if name == "entry"])
+        if verdict not in ("1", "0", "") or not numbers:
             raise Refusal(400, "A mark has one entry or several, and right, which is 1, 0 or empty.")
         try:
-            right, wrong = await self.finding.mark(request, state, numbers, None if said == "" else said == "1")
+            right, wrong = await self.finding.mark(request, state, numbers, None if verdict == "" else verdict == "1")
         except DataError as error:
             if script:
                 raise
@@ -133,22 +133,22 @@ class Page:
         given = request.query_params
         state = State.read(dict(parse_qsl(given["state"])) if "state" in given else given)
         if chosen := entry_numbers(given.getlist("entry")):
-            found = await self.finding.chosen(request, state, chosen)
+            answers = await self.finding.chosen(request, state, chosen)
         else:
-            found = await self.finding.found(request, state)
-        if found.answer is None:
+            answers = await self.finding.found(request, state)
+        if answers.answer is None:
             raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
-        return found, found.answer
+        return answers, answers.answer
 
     async def thumbnail(self, request: Request, index: str, number: int, side: int = SIDES[0]) -> Response:
         """Return the picture of an entry, small; only entries of served indexes have one."""
         side = SIDES[0] if side <= SIDES[0] else SIDES[1]
         served = self.search.index(index)
-        key, kept = (index, number), self._pictures[side]
-        data = kept.get(key)
+        key, pictures = (index, number), self._pictures[side]
+        data = pictures.get(key)
         if data is None:
             try:
-                data = kept.put(key, await self.service.thread(_small, served.folder, number, side))
+                data = pictures.put(key, await self.service.thread(_small, served.folder, number, side))
             except UnreadableItem:
                 raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT})
@@ -174,9 +174,9 @@ class Page:
 
     async def table(self, request: Request) -> Response:
         """Return the answers of a search as CSV."""
-        found, _ = await self._exported(request)
+        answers, _ = await self._exported(request)
         return Response(
-            as_csv(found), media_type="text/csv; charset=utf-8",
+            as_csv(answers), media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": "attachment; filename=answers.csv"},
         )  # fmt: skip
 
@@ -187,8 +187,8 @@ class Page:
 
     async def coco(self, request: Request) -> JSONResponse:
         """Return the answers of a search in the form of COCO's instances."""
-        found, answer = await self._exported(request)
-        return _download(await self.service.thread(as_coco, found, text_of(answer.terms)), "answers.coco")
+        answers, answer = await self._exported(request)
+        return _download(await self.service.thread(as_coco, answers, text_of(answer.terms)), "answers.coco")
 
     async def head(self, request: Request) -> Response:
         """Return the head that is fitted to the marks of a search, as a zip of a model folder."""

@@ -147,7 +147,7 @@ def entry_numbers(texts: Sequence[str], most: int = MOST) -> list[int]:
 
 
 def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:
-    found = []
+    parts = []
     for part in text.split(";"):
         head, colon, tail = part.strip().partition(":")
         try:
@@ -156,8 +156,8 @@ def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:
             weight = None
         words = part.strip() if weight is None else tail.strip()
         if words and (weight is None or (math.isfinite(weight) and weight != 0)):
-            found.append((words, sign * (1.0 if weight is None else weight)))
-    return found
+            parts.append((words, sign * (1.0 if weight is None else weight)))
+    return parts
 
 
 def _whole(text: str, name: str, high: int) -> int:

@@ -128,8 +128,8 @@ def blame(subject: Subject, data: AuditData, run: Run) -> Blame | None:
         for i, to, share in suspected(bank, taught, len(names))
     )
     accuracy = float((predicted == labels).mean())
-    planted, found = sensitivity(bank, taught, len(names), np.random.default_rng(run.integer("planted labels")))
-    return Blame(accuracy, len(labels), len(bank), tuple(confusions), suspects, planted, found)
+    planted, detected = sensitivity(bank, taught, len(names), np.random.default_rng(run.integer("planted labels")))
+    return Blame(accuracy, len(labels), len(bank), tuple(confusions), suspects, planted, detected)
 
 
 def nearest_rows(cosines: NDArray[np.float64], k: int) -> NDArray[np.int64]:

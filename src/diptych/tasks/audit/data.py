@@ -56,11 +56,11 @@ def gathered(
         wanted.append((name, "shift", cued, ClassNames(tuple(of_cues.values()))))
     probes, failed = {}, dict[str, UnreadableItem]()
     for name, role, table, of_table in wanted:
-        kept, broken = embed_readable(backbone.image, table.items, run).rows(table)
+        readable, broken = embed_readable(backbone.image, table.items, run).rows(table)
         failed |= {e.name: e for e in broken}
-        if not len(kept):
+        if not len(readable):
             raise DataError(f"No picture of {name} can be read: give others.")
-        probes[name] = Probe(kept, role, of_table)
+        probes[name] = Probe(readable, role, of_table)
     return AuditData(probes), tuple(failed.values())
 
 
@@ -75,8 +75,8 @@ def _mapped(name: str, data: LabelledData, own: LabelledData, classes: ClassName
     if not data.classes:
         return data.whole(), classes
     there = [spoken[tidy(c)] for c in data.classes]
-    kept = tuple(n for n in classes.names if n in there)
-    place = np.array([kept.index(n) for n in there], dtype=np.int64)
+    common = tuple(n for n in classes.names if n in there)
+    place = np.array([common.index(n) for n in there], dtype=np.int64)
     table = data.whole()
     labels = Column("label", place[table.labels()])
-    return Table(table.items, {**table.columns, "label": labels}), ClassNames(kept, classes.templates)
+    return Table(table.items, {**table.columns, "label": labels}), ClassNames(common, classes.templates)

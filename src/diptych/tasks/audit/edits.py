@@ -66,21 +66,23 @@ def audit_edits(
     """
     with with_store(run or Run()) as stored:
         after, before = (embed_readable(backbone.image, v, stored) for v in (edits.items, edits.images(SOURCE)))
-        kept = edits.take(np.intersect1d(after.kept, before.kept).tolist())
+        readable = edits.take(np.intersect1d(after.kept, before.kept).tolist())
         scored = (
-            (method or default("audit edits", PairScorer)).fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
+            (method or default("audit edits", PairScorer))
+            .fit(Kit.of(backbone), Evidence(), stored)
+            .score(readable, stored)
         )
-    sources, targets = kept.images(SOURCE), [own[0] for own in attributes(kept, TARGET)]
+    sources, targets = readable.images(SOURCE), [texts[0] for texts in attributes(readable, TARGET)]
     groups: dict[tuple[str, str], list[int]] = {}
     for i, target in enumerate(targets):
         groups.setdefault((sources.key(i), target), []).append(i)
     rows = [
         RankedEdit(
-            sources.name(i), kept.items.name(i), targets[i], rank, float(scored.values[i]),
+            sources.name(i), readable.items.name(i), targets[i], rank, float(scored.values[i]),
             {name: float(column[i]) for name, column in scored.columns.items()},
         )
-        for own in groups.values()
-        for rank, i in enumerate(sorted(own, key=lambda i: -float(scored.values[i])), 1)
+        for texts in groups.values()
+        for rank, i in enumerate(sorted(texts, key=lambda i: -float(scored.values[i])), 1)
     ]  # fmt: skip
     failed = {e.name: e for e in (*after.failed, *before.failed)}
     return RankedEdits(tuple(rows), tuple(failed.values()))

@@ -67,10 +67,12 @@ def audit_groups(
     """
     with with_store(run or Run()) as stored:
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
-        kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
-        if len(kept) < 2:
+        readable, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
+        if len(readable) < 2:
             raise DataError("Fewer than two photos can be read: an audit needs several in each class and group.")
-        findings = (method or default("audit groups", Auditor)).audit(subjects, AuditData.single(kept, classes), stored)
+        findings = (method or default("audit groups", Auditor)).audit(
+            subjects, AuditData.single(readable, classes), stored
+        )
     if not any(f.testable for f in findings):
         raise DataError(findings[0].reason)
     return findings, failed
@@ -129,11 +131,11 @@ def right_captions(
         raise UsageError(f"The share of right captions that may stand out must be in (0, 1), got {rate}: give 0.05.")
     table = shipped(keys) if clean is None else clean
     with with_store(run) as stored:
-        found = embed_readable(backbone.image, table.items, stored)
-        kept, _ = found.rows(table)
+        embedded = embed_readable(backbone.image, table.items, stored)
+        readable, _ = embedded.rows(table)
         scorer: Any = default("audit pairs", PairScorer)
-        texts = Texts(tuple(scorer.template + text for text in first_captions(kept)))
-        cosines = cosine_similarity(found.values, embed(backbone.text, texts, stored)).double().numpy()
+        texts = Texts(tuple(scorer.template + text for text in first_captions(readable)))
+        cosines = cosine_similarity(embedded.values, embed(backbone.text, texts, stored)).double().numpy()
     if len(cosines) < (need := math.ceil(round(1 / rate - 1, 9))):
         raise DataError(
             f"{len(cosines)} right captions cannot hold a rate of {rate:g}: give {need} or more, or a higher "
@@ -222,15 +224,15 @@ def audit_pairs(
     """
     scorer = method or default("audit pairs", PairScorer)
     with with_store(run or Run()) as stored:
-        found = embed_readable(backbone.image, pairs.items, stored)
-        kept, _ = found.rows(pairs)
-        scored = scorer.fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
-    texts = [str(next(iter(own))) for own in kept.columns["captions"].values]
-    cosine, parts = scored.columns.get("cosine", scored.values), scored.parts or ((),) * len(kept)
+        embedded = embed_readable(backbone.image, pairs.items, stored)
+        readable, _ = embedded.rows(pairs)
+        scored = scorer.fit(Kit.of(backbone), Evidence(), stored).score(readable, stored)
+    texts = [str(next(iter(captions))) for captions in readable.columns["captions"].values]
+    cosine, parts = scored.columns.get("cosine", scored.values), scored.parts or ((),) * len(readable)
     rows = [
         AuditedPair(
-            kept.items.name(i), int(found.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), parts[i]
+            readable.items.name(i), int(embedded.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), parts[i]
         )
-        for i in range(len(kept))
+        for i in range(len(readable))
     ]
-    return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.score, r.index))), found.failed)
+    return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.score, r.index))), embedded.failed)

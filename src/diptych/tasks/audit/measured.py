@@ -31,7 +31,7 @@ def with_measured(subjects: Mapping[str, Subject], path: str | os.PathLike[str])
         if name not in cells:
             raise DataError(f"{path} has no {name!r}, only {', '.join(cells)[:300]}: give model, measure and value.")
         cells[name] = list(filled(Path(path), name, cells[name]))
-    found: dict[str, list[Finding]] = {}
+    findings: dict[str, list[Finding]] = {}
     for i, model in enumerate(cells["model"]):
         if model not in subjects:
             raise UsageError(
@@ -39,8 +39,8 @@ def with_measured(subjects: Mapping[str, Subject], path: str | os.PathLike[str])
                 f"{{against}}, or remove the row."
             )
         row = {name: str(cells[name][i] or "") if name in cells else "" for name in (*NEEDED, *OPTIONAL)}
-        found.setdefault(model, []).append(_finding(row, f"Row {i + 1} of {path}"))
-    return {name: replace(s, measured=(*s.measured, *found.get(name, ()))) for name, s in subjects.items()}
+        findings.setdefault(model, []).append(_finding(row, f"Row {i + 1} of {path}"))
+    return {name: replace(s, measured=(*s.measured, *findings.get(name, ()))) for name, s in subjects.items()}
 
 
 def _finding(row: Mapping[str, str], where: str) -> Finding:

@@ -100,18 +100,18 @@ def audit_blind(
     """
     auditor = method or default("audit blind", Auditor)
     with with_store(run or Run()) as stored:
-        found = embed_readable(backbone.image, table.items, stored)
-        rows = [int(i) for i in found.kept]
+        embedded = embed_readable(backbone.image, table.items, stored)
+        rows = [int(i) for i in embedded.kept]
         paired = {"group", "captions"} <= set(table.columns)
         if paired:
             groups = [str(g) for g in table.columns["group"].values]
             lost = {groups[i] for i in range(len(table)) if i not in set(rows)}
             rows = [i for i in rows if groups[i] not in lost]
-        kept = table.take(rows)
+        readable = table.take(rows)
         parts = {"main": backbone} | ({} if vision is None else {"vision": vision})
         subject = Subject(Kit(parts), record_of(backbone.spec))
-        probes = {name: Probe(kept, "pairs" if paired else "id")}
-        return auditor.audit({backbone.spec.name: subject}, AuditData(probes), stored), found.failed
+        probes = {name: Probe(readable, "pairs" if paired else "id")}
+        return auditor.audit({backbone.spec.name: subject}, AuditData(probes), stored), embedded.failed
 
 
 def audit_association(
@@ -141,10 +141,12 @@ def audit_association(
     """
     auditor: Any = method or default("audit association", Auditor)
     with with_store(run or Run()) as stored:
-        kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
-        own = dict(kept.columns)
-        if column in own:
-            own[auditor.column] = Column("group", tuple(str(v) for v in own[column].values))
+        readable, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
+        columns = dict(readable.columns)
+        if column in columns:
+            columns[auditor.column] = Column("group", tuple(str(v) for v in columns[column].values))
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
-        findings: list[Finding] = auditor.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored)
+        findings: list[Finding] = auditor.audit(
+            subjects, AuditData.single(Table(readable.items, columns), classes), stored
+        )
         return findings, failed

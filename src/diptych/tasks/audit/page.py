@@ -42,8 +42,8 @@ def _row(row: AuditedPair, items: Samples[Any], strongest: float) -> str:
 
 
 def _told(row: AuditedPair) -> str:
-    said = "stands out: " if row.stands_out else ""
-    return f"{said}{100 * (row.right_share or 0):.1f} % of right captions fit as badly; "
+    mark = "stands out: " if row.stands_out else ""
+    return f"{mark}{100 * (row.right_share or 0):.1f} % of right captions fit as badly; "
 
 
 def _words(row: AuditedPair, strongest: float) -> str:

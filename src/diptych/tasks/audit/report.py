@@ -191,7 +191,7 @@ def report(
         guilt = blame(next(iter(subjects.values())), data, run)
     except DiptychError as error:
         lacking["training pictures"] = str(error)
-    flat = [f for found in findings.values() for f in found]
+    flat = [f for of_audit in findings.values() for f in of_audit]
     main = next(iter(subjects))
     verdicts = tuple(judged(bound, main, flat) for bound in bounds)
     return Report(title, subjects, data, findings, lacking, guilt, verdicts, failed)
@@ -199,11 +199,11 @@ def report(
 
 def judged(bound: Bound, subject: str, findings: Sequence[Finding]) -> Verdict:
     """Return the verdict of a bound: the worst finding that it is about decides."""
-    own = [f for f in findings if f.subject == subject]
-    meant = [f for f in own if f.measure == bound.measure and bound.about in ("", f.about)]
+    of_subject = [f for f in findings if f.subject == subject]
+    meant = [f for f in of_subject if f.measure == bound.measure and bound.about in ("", f.about)]
     values = [f for f in meant if f.value is not None]
     if not values:
-        measures = ", ".join(sorted({f.measure for f in own if f.testable}))
+        measures = ", ".join(sorted({f.measure for f in of_subject if f.testable}))
         why = meant[0].reason if meant else f"It was not measured; measured were {measures or 'none'}."
         return Verdict(bound, subject, True, why)
     sign = 1 if bound.side == "at most" else -1

@@ -194,7 +194,7 @@ def audit_sources(
         DataError: a class of a source has too few items.
     """
     with with_store(run or Run()) as stored:
-        kept, failed = embed_readable(backbone.image, table.items, stored).rows(table)
-        own = Sources.of(kept, classes, sources, stored)
+        readable, failed = embed_readable(backbone.image, table.items, stored).rows(table)
+        of_source = Sources.of(readable, classes, sources, stored)
         auditor = method or default("audit sources", Auditor)
-        return auditor.audit(own.subjects(backbone, stored), own.probes(), stored), failed
+        return auditor.audit(of_source.subjects(backbone, stored), of_source.probes(), stored), failed

@@ -36,7 +36,7 @@ def agents_of(words: Iterable[str], key: str = "") -> dict[str, OpenAICompatible
             raise UsageError(f"The agent {name or 'of all'} is given twice, the second time by {word!r}: give it once.")
         named[name] = OpenAICompatible(address, model, key)
     agents = {name: named.get(name, named.get("")) for name in AGENTS}
-    found = {name: agent for name, agent in agents.items() if agent is not None}
-    if AGENTS[0] not in found:
+    present = {name: agent for name, agent in agents.items() if agent is not None}
+    if AGENTS[0] not in present:
         raise UsageError(f"Captions are written by agents: give {{agent}} {FORM}.")
-    return found
+    return present

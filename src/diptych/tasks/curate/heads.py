@@ -49,9 +49,13 @@ def fit_labelled(
     number, failed = data.classes.index(positive), list[UnreadableItem]()
     seen: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]] = {}
     for split, table in data.splits.items():
-        found = embed_arrays(backbone.image, table.items, run)
-        failed += found.failed
-        seen[split] = found.values[:, 0], table.labels()[found.kept] == number, _held_out(table, found.kept, run)
+        embedded = embed_arrays(backbone.image, table.items, run)
+        failed += embedded.failed
+        seen[split] = (
+            embedded.values[:, 0],
+            table.labels()[embedded.kept] == number,
+            _held_out(table, embedded.kept, run),
+        )
     if "train" in seen and len(seen) > 1:
         fit, check = seen["train"][:2], seen["val" if "val" in seen else "test"][:2]
     else:

@@ -83,8 +83,8 @@ def _with_failed(block: Block, verdicts: Verdicts | None) -> Verdicts:
     if verdicts is not None:
         keep[numbers], scores[numbers] = verdicts.keep, verdicts.scores
         reasons |= {numbers[k]: reason for k, reason in verdicts.reasons.items()}
-        for number, own in zip(numbers, verdicts.labels, strict=False):
-            labels[number] = own
+        for number, verdict in zip(numbers, verdicts.labels, strict=False):
+            labels[number] = verdict
     return Verdicts(block.positions, keep, scores, reasons, labels)
 
 

@@ -118,8 +118,8 @@ def apply_plan(
         UsageError: ``out`` holds a result and ``resume`` is False, or that of another question.
     """
     name = "" if shard is None else f"-{shard:05d}"
-    state, asked = out / f"curate{name}.json", plain({**about, "seed": run.seed})
-    done = read_state(state, asked, resume)
+    state, wanted = out / f"curate{name}.json", plain({**about, "seed": run.seed})
+    done = read_state(state, wanted, resume)
     if done["complete"]:
         return Curated.of(done)
     position = done["position"]
@@ -131,7 +131,7 @@ def apply_plan(
     )
     with run.track("curate") as bar:
         while True:
-            kept, seen = list[dict[str, Any]](), 0
+            rows, seen = list[dict[str, Any]](), 0
             while seen < part and (some := next(decisions, None)) is not None:
                 count, position, decided = some
                 seen += count
@@ -139,20 +139,20 @@ def apply_plan(
                     if verdict.reason:
                         skipped.add(str(getattr(item, "name", verdict.position)), verdict.reason)
                     if verdict.keep:
-                        kept.append(row_of(item, verdict, out))
+                        rows.append(row_of(item, verdict, out))
             if not seen:
                 break
-            if kept:
-                write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
+            if rows:
+                write_part(out / f"part{name}-{done['parts']:05d}.parquet", rows)
             skipped.flush()
             done = {
-                "position": position, "seen": done["seen"] + seen, "kept": done["kept"] + len(kept),
-                "broken": skipped.count, "parts": done["parts"] + bool(kept), "complete": False,
+                "position": position, "seen": done["seen"] + seen, "kept": done["kept"] + len(rows),
+                "broken": skipped.count, "parts": done["parts"] + bool(rows), "complete": False,
                 "skipped": skipped.first, "listed": skipped.bytes,
             }  # fmt: skip
-            write_json(state, {"asked": asked, "done": done}, overwrite=True)
+            write_json(state, {"asked": wanted, "done": done}, overwrite=True)
             bar.advance(seen)
-    write_json(state, {"asked": asked, "done": {**done, "complete": True}}, overwrite=True)
+    write_json(state, {"asked": wanted, "done": {**done, "complete": True}}, overwrite=True)
     return Curated.of(done)
 
 

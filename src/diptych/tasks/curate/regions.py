@@ -35,7 +35,7 @@ class FoundRegions:
     @property
     def count(self) -> int:
         """Number of regions."""
-        return sum(len(said) for said in self.table.columns["phrases"].values)
+        return sum(len(phrases) for phrases in self.table.columns["phrases"].values)
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
         """Write a row for each region; paths of photos start at the folder of the table."""
@@ -68,8 +68,8 @@ def find_regions(
         writer: a captioner, which names crops; None: noun phrases of the captions do.
     """
     how = RegionLabels()
-    kept, failed = list[int](), list[UnreadableItem]()
-    found, told = list[Boxes](), list[tuple[str, ...]]()
+    readable, failed = list[int](), list[UnreadableItem]()
+    boxes_of, phrases = list[Boxes](), list[tuple[str, ...]]()
     with run.track("find regions", len(photos)) as bar:
         for i in range(len(photos)):
             captions = listed(photos.columns["captions"].values[i]) if writer is None else ()
@@ -78,12 +78,12 @@ def find_regions(
             except UnreadableItem as error:
                 failed.append(error)
             else:
-                kept.append(i)
-                found.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
-                told.append(names)
+                readable.append(i)
+                boxes_of.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
+                phrases.append(names)
             bar.advance()
-    columns = {"boxes": Column("boxes", tuple(found)), "phrases": Column("captions", tuple(told))}
-    return FoundRegions(Table(photos.take(kept).items, columns), tuple(failed))
+    columns = {"boxes": Column("boxes", tuple(boxes_of)), "phrases": Column("captions", tuple(phrases))}
+    return FoundRegions(Table(photos.take(readable).items, columns), tuple(failed))
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Quality:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         parts = {name: getattr(self, name) for name in ("present", "right", "iou")}
-        told = {n: {"value": v.value, "ci95": [v.low, v.high]} for n, v in parts.items() if v is not None}
-        return {"named": self.named, **told}
+        stated = {n: {"value": v.value, "ci95": [v.low, v.high]} for n, v in parts.items() if v is not None}
+        return {"named": self.named, **stated}
 
 
 def quality(found: FoundRegions, truth: Table[Any], seed: int) -> Quality:

@@ -123,13 +123,13 @@ def plan_in(
     """
     if not shards:
         raise UsageError("There is nothing to plan over: give at least one file.")
-    asked = plain({**about, "shards": len(shards)})
+    settings = plain({**about, "shards": len(shards)})
     held = folder / "asked.json"  # written first: without it there is no plan under way
     if held.exists() and not resume:
         raise UsageError(f"{folder} holds a plan under way: give {{resume}} to go on with it, or remove it.")
-    if read_json(held) != asked if held.exists() else any(folder.glob("plan-*")):
+    if read_json(held) != settings if held.exists() else any(folder.glob("plan-*")):
         raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
-    write_json(held, asked, overwrite=True)
+    write_json(held, settings, overwrite=True)
     try:
         places = _planned(curator, load, shards, folder, run, pool, skipped)
     except UsageError:
@@ -179,9 +179,9 @@ def _planned(
 
 def plan_shard(order: Shared[Order], shard: Stream[Any], place: Path) -> None:
     """Plan over one shard; on a worker."""
-    asked = order.value()
-    kit, run = asked.ready
-    _plan(asked.curator, kit, shard, run, place)
+    job = order.value()
+    kit, run = job.ready
+    _plan(job.curator, kit, shard, run, place)
 
 
 def _plan(curator: Curator, kit: Kit, shard: Stream[Any], run: Run, place: Path) -> None:
@@ -207,10 +207,10 @@ def apply_shards(
     A worker that dies leaves its whole parts behind; the next one goes on after them.
     """
     about = {**about, "shards": len(shards), "part": part}
-    state, asked = out / "curate.json", plain({**about, "seed": run.seed})
-    done = read_state(state, asked, resume)
+    state, settings = out / "curate.json", plain({**about, "seed": run.seed})
+    done = read_state(state, settings, resume)
     if not done["complete"]:
-        write_json(state, {"asked": asked, "done": done}, overwrite=True)
+        write_json(state, {"asked": settings, "done": done}, overwrite=True)
         passes: dict[int, Curated] = {}
         skipped = Skipped()
         order = pool.share(_order(curator, load, run, plan, about))
@@ -230,7 +230,7 @@ def apply_shards(
         }
         done["skipped"] = skipped.first
         join_skipped(out / SKIPPED, [out / listed_in(number) for number in range(len(shards))])
-        write_json(state, {"asked": asked, "done": done}, overwrite=True)
+        write_json(state, {"asked": settings, "done": done}, overwrite=True)
     for number in range(len(shards)):
         for name in (f"curate-{number:05d}.json", listed_in(number)):
             (out / name).unlink(missing_ok=True)
@@ -239,12 +239,21 @@ def apply_shards(
 
 def apply_shard(order: Shared[Order], shard: Stream[Any], number: int, out: Path, part: int) -> Curated:
     """Apply the plan to one shard, behind what another worker did of it; on a worker."""
-    asked = order.value()
-    kit, run = asked.ready
-    if asked.plan is None or asked.about is None:
+    job = order.value()
+    kit, run = job.ready
+    if job.plan is None or job.about is None:
         raise UsageError("This order has no plan to apply.")
     return apply_plan(
-        asked.curator, kit, asked.plan, shard, run, out, about=asked.about, resume=True, part=part, shard=number
+        job.curator,
+        kit,
+        job.plan,
+        shard,
+        run,
+        out,
+        about=job.about,
+        resume=True,
+        part=part,
+        shard=number,
     )
 
 

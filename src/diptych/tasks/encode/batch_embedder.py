@@ -107,11 +107,11 @@ class BatchEmbedder:
         vectors = np.full((len(cells), encoder.dim), np.nan, dtype=np.float32)
         reasons = np.full(len(cells), "", dtype=object)
         if len(cells):
-            found = embed_arrays(encoder, items, self.run)
-            values = found.values[:, 0]
-            vectors[found.kept] = unit_rows(values)
-            broken = sorted({*range(len(cells))}.difference(found.kept.tolist()))
-            reasons[broken] = [each.reason for each in found.failed]
+            embedded = embed_arrays(encoder, items, self.run)
+            values = embedded.values[:, 0]
+            vectors[embedded.kept] = unit_rows(values)
+            broken = sorted({*range(len(cells))}.difference(embedded.kept.tolist()))
+            reasons[broken] = [each.reason for each in embedded.failed]
         return {**batch, self.vector: vectors, self.error: reasons.astype(str)}
 
 

@@ -243,20 +243,20 @@ def _planned(
 
 def encode_piece(order: Shared[Order], batches: Sequence[tuple[Batch, Sequence[int]]]) -> Counter[str]:
     """Encode planned batches, given with their items' positions, into the store of a worker. Return what was done."""
-    asked = order.value()
-    encoder, runner, vectors, drafted = asked.opened
-    run = replace(asked.run, tally=Counter())
+    job = order.value()
+    encoder, runner, vectors, drafted = job.opened
+    run = replace(job.run, tally=Counter())
     first = {key: place for batch, places in batches for key, place in zip(batch.keys, places, strict=True)}
-    source = Source(encoder, asked.items, first, None, drafted)
-    encode(source, [[batch for batch, _ in batches]], [asked.space], vectors, run, runner)
+    source = Source(encoder, job.items, first, None, drafted)
+    encode(source, [[batch for batch, _ in batches]], [job.space], vectors, run, runner)
     return run.tally
 
 
 def hash_items(order: Shared[Order], start: int, stop: int) -> list[str | UnreadableItem]:
     """Return the keys of some items, or why they have none; on a worker."""
-    asked = order.value()
-    asked.home.settle()
-    return list(_hashed(asked.items, start, stop))
+    job = order.value()
+    job.home.settle()
+    return list(_hashed(job.items, start, stop))
 
 
 def _hashed(items: Samples[Any], start: int, stop: int) -> Iterator[str | UnreadableItem]:

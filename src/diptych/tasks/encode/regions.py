@@ -36,15 +36,15 @@ def encode_regions(
     target = out / "img_emb" / "img_emb_0.npy"
     if target.exists() and not overwrite:
         raise UsageError(f"{out} holds embeddings: give another {{out}} or {{overwrite}}.")
-    found, content = embedded_regions(source, backbone, run), io.BytesIO()
-    np.save(content, found.values.astype("<f4"))
+    regions, content = embedded_regions(source, backbone, run), io.BytesIO()
+    np.save(content, regions.values.astype("<f4"))
     write_whole(target, content.getvalue(), overwrite=True)
-    write_whole(out / "metadata" / "metadata_0.parquet", _parquet(found.columns), overwrite=True)
-    made = Encoded(out, found.items, found.dim, found.failed, found.seconds, found.encoded)
+    write_whole(out / "metadata" / "metadata_0.parquet", _parquet(regions.columns), overwrite=True)
+    encoded = Encoded(out, regions.items, regions.dim, regions.failed, regions.seconds, regions.encoded)
     by = {"kind": "embeddings", "modality": "image", "regions": "crops" if source.prompter is None else PART}
     facts = {"normalised": True, "dtype": "float32", "spec": asdict(backbone.spec), "fingerprint": backbone.fingerprint}
-    write_json(out / "encode.json", {**made.as_dict(), **by, **facts}, overwrite=True)
-    return made
+    write_json(out / "encode.json", {**encoded.as_dict(), **by, **facts}, overwrite=True)
+    return encoded
 
 
 def embedded_regions(source: RegionSource, backbone: Backbone, run: Run) -> Embedded:
@@ -54,13 +54,13 @@ def embedded_regions(source: RegionSource, backbone: Backbone, run: Run) -> Embe
         DataError: no photo with a region can be read.
     """
     start = time.perf_counter()
-    found = embed_readable(source.space(backbone).image, source.regions, run)
-    if not len(found.kept):
-        raise DataError(f"No photo with a region can be read; the first: {found.failed[0]}.")
-    values = normalize(found.values, dim=-1).numpy().astype(np.float32)
+    embedded = embed_readable(source.space(backbone).image, source.regions, run)
+    if not len(embedded.kept):
+        raise DataError(f"No photo with a region can be read; the first: {embedded.failed[0]}.")
+    values = normalize(embedded.values, dim=-1).numpy().astype(np.float32)
     seconds = time.perf_counter() - start
     return Embedded(
-        values, _columns(source.regions, found.kept), pictures_of(found.failed), seconds, encoded=len(values)
+        values, _columns(source.regions, embedded.kept), pictures_of(embedded.failed), seconds, encoded=len(values)
     )
 
 

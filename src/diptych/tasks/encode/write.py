@@ -169,7 +169,7 @@ def encode(
     items, columns = (source, {"caption": source.name}) if isinstance(source, Texts) else _photos(source)
     encoder: Encoder[Any] = backbone.text if kind == "text" else backbone.image
     runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
-    start, before, kept = time.perf_counter(), run.tally["encoded"], 0
+    start, before, count = time.perf_counter(), run.tally["encoded"], 0
     failed: list[UnreadableItem] = []
     with (
         _rows_of(target, encoder.dim) as file,
@@ -184,15 +184,15 @@ def encode(
         for part in embed_slices(encoder, items, run, spans=spans, vectors=vectors):
             file.write(unit_rows(part.values[:, 0]).astype("<f4").tobytes())
             table({name: [escaped(cell(i)) for i in part.kept.tolist()] for name, cell in columns.items()})
-            kept += len(part.kept)
+            count += len(part.kept)
             failed += [UnreadableItem(origin(e.name), e.reason) for e in part.failed]
-        if not kept:
+        if not count:
             raise _unreadable(items, failed)
         (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
     seconds = time.perf_counter() - start
-    made = Encoded(out, kept, encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)
+    encoded = Encoded(out, count, encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)
     facts = {
-        **made.as_dict(),
+        **encoded.as_dict(),
         "kind": "embeddings",
         "modality": "text" if kind == "text" else "image",
         "normalised": True,
@@ -209,7 +209,7 @@ def encode(
         "date": now(),
     }
     write_json(out / "encode.json", facts, overwrite=True)
-    return made
+    return encoded
 
 
 def write_parquet(out: Path) -> int:
@@ -219,7 +219,7 @@ def write_parquet(out: Path) -> int:
     kind = "img_emb" if (out / "img_emb").is_dir() else "text_emb"
     table = read_clip_retrieval(out, kind)
     captions = table.columns["captions"].values if "captions" in table.columns else ()
-    ids = list(table.columns["entity"].values) if kind == "img_emb" else ["".join(own) for own in captions]
+    ids = list(table.columns["entity"].values) if kind == "img_emb" else ["".join(texts) for texts in captions]
     values = np.load(out / kind / f"{kind}_0.npy", mmap_mode="r")
     return write_embedding_parquet(out / "parquet", ids, values, overwrite=True)
 

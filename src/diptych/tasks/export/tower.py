@@ -196,7 +196,7 @@ def export(
         counted = None
         if labelled is not None and classes is not None:
             counted = gate(backbone, runners["image"], labelled, classes, run, limit, allowed, skipped)
-        made = Exported(out, form, cosines, refused, counted, tuple(skipped.values()))
+        exported = Exported(out, form, cosines, refused, counted, tuple(skipped.values()))
         scale, bias = (float(number.detach()) for number in backbone.scale("image", "text"))
         facts = {
             "kind": "export", "spec": backbone.spec.as_dict(), "fingerprint": backbone.fingerprint, "scale": scale,
@@ -204,10 +204,10 @@ def export(
         }  # fmt: skip
         write_json(
             draft / ABOUT,
-            {**facts, "score": backbone.activation, **made.as_dict(), "versions": versions(), "date": now()},
+            {**facts, "score": backbone.activation, **exported.as_dict(), "versions": versions(), "date": now()},
         )
         _bring(out, draft)
-    return made
+    return exported
 
 
 def check_target(out: Path, overwrite: bool) -> None:

@@ -71,11 +71,11 @@ class Question:
         labels, sure = self.labels(regions, scored=scored)
         if not any(self.classes.things):
             return labels, sure, None
-        found = self.panoptic(regions)
-        for s in found.segments:
-            other = (found.ids == s.id) & (labels != s.label)
+        segmented = self.panoptic(regions)
+        for s in segmented.segments:
+            other = (segmented.ids == s.id) & (labels != s.label)
             labels[other], sure[other] = s.label, s.score
-        return labels, sure, found
+        return labels, sure, segmented
 
     def panoptic(self, regions: Regions) -> Panoptic:
         """Return the segments of one image; background and unknown pixels are void."""
@@ -140,5 +140,5 @@ def question(
     limit, rest = (unknown, void_of(len(classes))) if unknown is not None else (threshold, 0)
     if method.merges == "before" or not classes.words:
         return Question(classes, classes, None, limit, rest)
-    asked, groups = classes.queries()
-    return Question(classes, asked, groups, limit, rest)
+    queries, groups = classes.queries()
+    return Question(classes, queries, groups, limit, rest)

@@ -150,15 +150,15 @@ def endings(*, confidence: bool = False, things: bool = False) -> tuple[str, ...
 def stems(names: Sequence[str]) -> list[str]:
     """Return the file stem of each photo; a stem that occurs again gets a number: a, b, a-2."""
     taken: set[str] = set()
-    found = []
+    unique = []
     for name in names:
         stem = base = Path(name).stem or "photo"
         number = 2
         while stem in taken:
             stem, number = f"{base}-{number}", number + 1
         taken.add(stem)
-        found.append(stem)
-    return found
+        unique.append(stem)
+    return unique
 
 
 COCO = ("panoptic.json", "instances.json")

@@ -115,8 +115,8 @@ def top_scores(index: AnyIndex, queries: Vectors, depth: int) -> tuple[Floats, i
     best, count = np.zeros((len(queries), 0)), 0
     for block in index.blocks("image"):
         count += len(block)
-        found = np.hstack([best, queries @ block.T])
-        best = -np.sort(-found, axis=1)[:, :depth]
+        both = np.hstack([best, queries @ block.T])
+        best = -np.sort(-both, axis=1)[:, :depth]
     return best, count
 
 

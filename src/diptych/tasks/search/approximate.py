@@ -29,12 +29,12 @@ def approximate(
         MissingExtra: faiss is not installed.
     """
     built: dict[Modality, ann.Approximate] = {}
-    with Index(out) as made:
+    with Index(out) as opened:
         queries: Vectors | None = None
-        for modality in outgrown(made, always):
+        for modality in outgrown(opened, always):
             if queries is None and words:
                 queries = _nouns(backbone, run)
-            built[modality] = ann.build(made, modality, run, queries=queries)
+            built[modality] = ann.build(opened, modality, run, queries=queries)
     return built
 
 

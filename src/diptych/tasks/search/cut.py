@@ -111,8 +111,8 @@ def _of_captions(index: AnyIndex, backbone: Backbone, run: Run) -> list[Mark]:
 
 def _of_column(index: AnyIndex, column: str, backbone: Backbone, run: Run) -> list[Mark]:
     def value(entry: Entry) -> str:
-        said = str(entry.facts.get(column, ""))
-        return Path(said).name if column == "folder" else said  # "train/cat" and "test/cat" are one class
+        text = str(entry.facts.get(column, ""))
+        return Path(text).name if column == "folder" else text  # "train/cat" and "test/cat" are one class
 
     values = sorted({v for e in _entries(index) if (v := value(e))})
     if not values and column not in index.columns():
@@ -154,8 +154,8 @@ def _of_table(index: AnyIndex, path: Path, rows: list[dict[str, str]], backbone:
     queries = list(dict.fromkeys(r["query"] for r in rows))
     vectors, marks = encoded(queries, backbone, run), list[Mark]()
     for query, vector in zip(queries, vectors, strict=True):
-        own = [r for r in rows if r["query"] == query]
-        names = [str(_known(r["path"], by_name)) for r in own]
+        of_query = [r for r in rows if r["query"] == query]
+        names = [str(_known(r["path"], by_name)) for r in of_query]
         slots = index.slots([by_name[name][0] for name in names])
         if lacking := next((n for n, slot in zip(names, slots, strict=True) if slot < 0), None):
             raise UsageError(f"{lacking} of {path} has no picture, and marks are of pictures: leave it out.")
@@ -166,7 +166,7 @@ def _of_table(index: AnyIndex, path: Path, rows: list[dict[str, str]], backbone:
                 query, "text", weights_key(PICTURES), n, v, r["right"].lower() in TRUE, rank=rank,
                 stands_for=_number(path, r, "stands_for", 1), floor=_number(path, r, "floor", -1),
             )
-            for n, v, r, rank in zip(names, scores, own, ranks, strict=True)
+            for n, v, r, rank in zip(names, scores, of_query, ranks, strict=True)
         ]  # fmt: skip
     return marks
 
@@ -191,12 +191,12 @@ def _renewed(index: AnyIndex, backbone: Backbone, run: Run) -> list[Mark]:
     numbers, marks = index.numbers([m.path for m in old]), [m for m in held if m.score is not None]
     queries = list(dict.fromkeys(m.query for m in old))
     for query, vector in zip(queries, encoded(queries, backbone, run) if queries else (), strict=True):
-        own = [m for m in old if m.query == query and m.path in numbers]
-        slots = index.slots([numbers[m.path] for m in own])
-        own = [m for m, slot in zip(own, slots, strict=True) if slot >= 0]
+        renewed = [m for m in old if m.query == query and m.path in numbers]
+        slots = index.slots([numbers[m.path] for m in renewed])
+        renewed = [m for m, slot in zip(renewed, slots, strict=True) if slot >= 0]
         scores = (index.vectors("image")[slots[slots >= 0]] @ vector).tolist()
         ranks = _ranks(index, vector, scores)
-        marks += [replace(m, score=v, rank=r) for m, v, r in zip(own, scores, ranks, strict=True)]
+        marks += [replace(m, score=v, rank=r) for m, v, r in zip(renewed, scores, ranks, strict=True)]
     return marks
 
 
@@ -225,13 +225,13 @@ def marked_answers(
     texts = [tidy(w) if source != "captions" else w for w in words]
     rng, marks = np.random.default_rng(run.integer("answers of a cut")), []
     for text, good, vector in zip(texts, right, encoded(texts, backbone, run), strict=True):
-        found = nearest(index, vector, STRATA[-1], PICTURES, exact=True)
+        answers = nearest(index, vector, STRATA[-1], PICTURES, exact=True)
         marks += [
             Mark(
-                text, "text", weights_key(PICTURES), found[rank - 1].entry.name, found[rank - 1].score,
-                value(found[rank - 1].entry) in good, source, rank,
+                text, "text", weights_key(PICTURES), answers[rank - 1].entry.name, answers[rank - 1].score,
+                value(answers[rank - 1].entry) in good, source, rank,
             )
-            for rank in sampled_ranks(len(found), rng)
+            for rank in sampled_ranks(len(answers), rng)
         ]  # fmt: skip
     return marks
 

@@ -79,10 +79,10 @@ def _batches(index: Index, schema: Any) -> Iterator[Any]:
         for part in index.places(modality, size=ROWS):
             rows = part[(part[:, earlier] < 0).all(axis=1)]  # the others are in an earlier pass
             entries = index.entries(rows[:, 0].tolist())
-            found = [entries[i] for i in rows[:, 0].tolist()]
-            texts = ([entry.name for entry in found], [entry.caption for entry in found])
+            of_rows = [entries[i] for i in rows[:, 0].tolist()]
+            texts = ([entry.name for entry in of_rows], [entry.caption for entry in of_rows])
             columns = [pa.array([escaped(cell) for cell in cells], pa.string()) for cells in texts]
-            columns.append(pa.array([dumped(entry.facts) for entry in found], pa.string()))
+            columns.append(pa.array([dumped(entry.facts) for entry in of_rows], pa.string()))
             columns += [_lists(index.vectors(m), rows[:, k]) for k, m in enumerate(MODALITIES, 1)]
             yield pa.record_batch(columns, schema=schema)
         earlier.append(at)

@@ -160,8 +160,8 @@ def add_marks(folder: Path | str, marks: Sequence[Mark]) -> None:
 def replace_marks(folder: Path | str, source: str, marks: Sequence[Mark]) -> None:
     """Replace all marks of a source."""
     with changing(folder, FILE):
-        kept = [mark for mark in read_marks(folder) if mark.source != source]
-        write_note(folder, FILE, _lines([*kept, *marks]))
+        others = [mark for mark in read_marks(folder) if mark.source != source]
+        write_note(folder, FILE, _lines([*others, *marks]))
 
 
 def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
@@ -218,21 +218,21 @@ def calibrated(
     sources = dict.fromkeys((PEOPLE, *sorted({m.source for m in scored})))
     failure: DataError | None = None
     for source in sources:
-        own = [m for m in scored if m.source == source]
-        queries = {q: i for i, q in enumerate(dict.fromkeys(m.query for m in own))}
+        of_source = [m for m in scored if m.source == source]
+        queries = {q: i for i, q in enumerate(dict.fromkeys(m.query for m in of_source))}
         try:
-            made = Marks(
-                np.array([m.score for m in own], dtype=np.float64), np.array([bool(m.right) for m in own]),
-                np.array([queries[m.query] for m in own], dtype=np.int64), np.array([m.rank for m in own]),
+            fresh = Marks(
+                np.array([m.score for m in of_source], dtype=np.float64), np.array([bool(m.right) for m in of_source]),
+                np.array([queries[m.query] for m in of_source], dtype=np.int64), np.array([m.rank for m in of_source]),
                 absent=None if absent is None else absent.scores,
                 entries=STRATA[-1] if absent is None else absent.entries,
-                stands_for=np.array([np.nan if m.stands_for is None else m.stands_for for m in own]),
-                floor=max((m.floor for m in own if m.floor is not None), default=-np.inf),
+                stands_for=np.array([np.nan if m.stands_for is None else m.stands_for for m in of_source]),
+                floor=max((m.floor for m in of_source if m.floor is not None), default=-np.inf),
             )  # fmt: skip
         except DataError as error:
-            failure = failure if own == [] and failure else error
+            failure = failure if of_source == [] and failure else error
             continue
-        return Calibrated(made, source)
+        return Calibrated(fresh, source)
     assert failure is not None
     raise failure
 

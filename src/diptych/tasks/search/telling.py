@@ -56,16 +56,16 @@ def telling(index: AnyIndex, queries: Sequence[str], backbone: Backbone, run: Ru
     marked = {m.query for m in read_marks(index.folder) if m.source == PEOPLE}
     left = [q for q in dict.fromkeys(queries) if q not in marked]
     floor = floor_of(index)
-    rng, asked = np.random.default_rng(run.integer("telling answers")), list[Telling]()
+    rng, chosen = np.random.default_rng(run.integer("telling answers")), list[Telling]()
     order = rng.permutation(len(left)).tolist()
     for first in range(0, len(order), 4 * count):
         some = [left[i] for i in order[first : first + 4 * count]]
         for query, vector in zip(some, encoded(some, backbone, run), strict=True):
-            found = nearest(index, vector, STRATA[0], PICTURES, exact=True)
-            place, above = drawn([f.score for f in found], floor, rng)
-            if above and len(asked) < count:
-                asked.append(Telling(query, found[place].entry.name, above, floor))
-    return asked
+            answers = nearest(index, vector, STRATA[0], PICTURES, exact=True)
+            place, above = drawn([f.score for f in answers], floor, rng)
+            if above and len(chosen) < count:
+                chosen.append(Telling(query, answers[place].entry.name, above, floor))
+    return chosen
 
 
 def drawn(scores: Sequence[float], floor: float, rng: np.random.Generator) -> tuple[int, int]:

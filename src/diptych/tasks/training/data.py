@@ -47,7 +47,7 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
         UsageError: its items are no pairs of a picture and a text.
         DataError: it has fewer pairs.
     """
-    found: list[tuple[int, Any, tuple[str, ...], str]] = []
+    sets: list[tuple[int, Any, tuple[str, ...], str]] = []
     outcomes = getattr(stream, "outcomes", None)
     for position, item in outcomes() if outcomes else iter(stream):
         if isinstance(item, UnreadableItem):
@@ -61,16 +61,16 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
         except UnreadableItem:
             continue
         key = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
-        found.append((position, item, captions, key))
-        if len(found) == count:
+        sets.append((position, item, captions, key))
+        if len(sets) == count:
             break
-    if len(found) < count:
+    if len(sets) < count:
         raise DataError(
-            f"{name} has {len(found)} pairs that can be read, and {count} are to be held out: hold out fewer."
+            f"{name} has {len(sets)} pairs that can be read, and {count} are to be held out: hold out fewer."
         )
-    items = InMemory([item for _, item, _, _ in found], keys=[key for *_, key in found])
-    captions_of = Column("captions", tuple(captions for _, _, captions, _ in found))
-    return LabelledData(name, (), {"test": Table(items, {"captions": captions_of})}), frozenset(p for p, *_ in found)
+    items = InMemory([item for _, item, _, _ in sets], keys=[key for *_, key in sets])
+    captions_of = Column("captions", tuple(captions for _, _, captions, _ in sets))
+    return LabelledData(name, (), {"test": Table(items, {"captions": captions_of})}), frozenset(p for p, *_ in sets)
 
 
 def measured_split(data: LabelledData) -> str:
@@ -89,7 +89,7 @@ def only_readable(
     Raises:
         DataError: no photo of a split can be read.
     """
-    kept: dict[str, Table[Any]] = {}
+    readable: dict[str, Table[Any]] = {}
     failed: list[UnreadableItem] = []
     for split in splits:
         table = data.split(split)
@@ -104,9 +104,9 @@ def only_readable(
             raise DataError(
                 f"None of the {len(table)} photos of {data.name}, {split}, can be read; the first: {broken[0]}."
             )
-        kept[split] = table.take(rows) if broken else table
+        readable[split] = table.take(rows) if broken else table
         failed += broken
-    return replace(data, splits=kept), tuple(failed)
+    return replace(data, splits=readable), tuple(failed)
 
 
 def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[UnreadableItem, ...]]:
@@ -143,8 +143,8 @@ def check_told(method: Method, data: LabelledData) -> None:
     Raises:
         DataError: there are none.
     """
-    told = data.classes or all("captions" in table.columns for table in data.splits.values())
-    if "train" in method.card.needs.evidence and not told:
+    labelled = data.classes or all("captions" in table.columns for table in data.splits.values())
+    if "train" in method.card.needs.evidence and not labelled:
         raise DataError(
             f"{data.name} has neither labels nor captions, and {method.card.slug} needs one of them: give class "
             f"folders, or a table with a column 'caption'."
@@ -181,8 +181,8 @@ def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable
         if "captions" not in table.columns:
             continue
         synthetic = table.columns["synthetic"].values if "synthetic" in table.columns else [()] * len(table)
-        for i, (own, written) in enumerate(zip(table.columns["captions"].values, synthetic, strict=True)):
-            texts = [own] if isinstance(own, str) else list(own)
+        for i, (originals, written) in enumerate(zip(table.columns["captions"].values, synthetic, strict=True)):
+            texts = [originals] if isinstance(originals, str) else list(originals)
             if not any(texts):
                 raise DataError(f"{table.items.name(i)} of {data.name} has no caption: fill it, or remove the row.")
             texts += written

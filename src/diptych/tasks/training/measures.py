@@ -65,8 +65,8 @@ class Measuring:
         They are acc1 where there are labels, recall where there are captions, and the data's own mAP of photos that
         search photos of their class, spread and gap; of images alone there is the spread of the images.
         """
-        own = self.data.split(measured_split(self.data))
-        out = {self.data.name: _metrics(backbone, own, self.classes, self.run, geometry=True)}
+        part = self.data.split(measured_split(self.data))
+        out = {self.data.name: _metrics(backbone, part, self.classes, self.run, geometry=True)}
         for other in self.elsewhere:
             table = other.split(measured_split(other))
             out[other.name] = _metrics(backbone, table, self._names(other), self.run, geometry=False)
@@ -95,20 +95,20 @@ class Measuring:
             Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall at 1
                 lay above chance by.
         """
-        own = self.data.name
+        data = self.data.name
         if self.scratch:
-            for kind in (k for k in ("image_spread", "text_spread") if k in before[own]):
-                if after[own][kind] <= ROUNDING < before[own][kind]:
+            for kind in (k for k in ("image_spread", "text_spread") if k in before[data]):
+                if after[data][kind] <= ROUNDING < before[data][kind]:
                     raise Collapsed(
                         f"The {kind.split('_')[0]} embeddings collapsed{when}: all are equal. Train with a lower "
                         f"learning rate or larger batches."
                     )
             return
-        for kind in (k for k in ("image_spread", "text_spread") if k in before[own]):
-            if before[own][kind] > ROUNDING and after[own][kind] < COLLAPSE * before[own][kind]:
+        for kind in (k for k in ("image_spread", "text_spread") if k in before[data]):
+            if before[data][kind] > ROUNDING and after[data][kind] < COLLAPSE * before[data][kind]:
                 raise Collapsed(
                     f"The {kind.split('_')[0]} embeddings collapsed{when}: their spread fell from "
-                    f"{before[own][kind]:.3f} to {after[own][kind]:.3f}. Train with a lower learning rate, fewer "
+                    f"{before[data][kind]:.3f} to {after[data][kind]:.3f}. Train with a lower learning rate, fewer "
                     f"steps or larger batches."
                 )
         for name, metric, chance, rows in self._chances():
@@ -124,16 +124,16 @@ class Measuring:
     def _chances(self) -> list[tuple[str, str, float, int]]:
         """Return (data set, metric, its value by chance, rows)."""
         every = [(self.data, self.classes), *((other, self._names(other)) for other in self.elsewhere)]
-        found = []
+        chances = []
         for data, classes in every:
             table = _ranked(data.split(measured_split(data)))
             rows = max(1, len(table))
             if "captions" in table.columns:
                 metrics = ("image_retrieval_recall@1", "text_retrieval_recall@1")
-                found += [(data.name, metric, 1 / rows, rows) for metric in metrics]
+                chances += [(data.name, metric, 1 / rows, rows) for metric in metrics]
             elif classes is not None:
-                found.append((data.name, "acc1", 1 / len(classes), rows))
-        return found
+                chances.append((data.name, "acc1", 1 / len(classes), rows))
+        return chances
 
     def _names(self, data: LabelledData) -> ClassNames:
         return ClassNames(tuple(tidy(c) for c in data.classes), tuple(self.templates))
@@ -149,7 +149,7 @@ def watcher(
     few = measuring.watching(space)
     rows = [len(other.split(measured_split(other))) for other in (measuring.data, *measuring.elsewhere)]
     at_first = before if max(rows) <= WATCHED else few(space)
-    said: list[str] = []
+    lines: list[str] = []
 
     def watch(backbone: Space, step: int) -> Mapping[str, float]:
         if not isinstance(backbone, Backbone):
@@ -158,9 +158,9 @@ def watcher(
         try:
             few.refuse_collapse(at_first, now, f" at step {step}")
         except Collapsed as error:
-            if not said:
+            if not lines:
                 say(f"{error}")
-            said.append(str(error))
+            lines.append(str(error))
         return {f"{name}/{metric}": value for name, metrics in now.items() for metric, value in metrics.items()}
 
     return watch
@@ -206,7 +206,7 @@ def _metrics(
     texts: torch.Tensor | None = None
     if "captions" in table.columns:
         captions = [tuple(c) for c in table.columns["captions"].values]
-        flat = Texts(tuple(t for own in captions for t in own))
+        flat = Texts(tuple(t for group in captions for t in group))
         texts = _finite(normalize(embed(backbone.text, flat, run), dim=-1), "text")
         photos = np.arange(len(captions))
         owner = np.repeat(photos, [len(c) for c in captions])
@@ -220,8 +220,8 @@ def _metrics(
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
     if geometry and "label" in table.columns:
         rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
-        found = class_precision(x.numpy()[rows], table.labels()[rows])
-        out |= {} if np.isnan(found).all() else {"image_to_image_map": float(np.nanmean(found))}
+        precisions = class_precision(x.numpy()[rows], table.labels()[rows])
+        out |= {} if np.isnan(precisions).all() else {"image_to_image_map": float(np.nanmean(precisions))}
     if geometry:
         a = x[:SAMPLE].numpy()
         out["image_spread"] = spread(a)

@@ -149,8 +149,8 @@ class EditorExam(Exam):
         """A reference that is not read, and a target without words, are refused by an error."""
         fitted, run = self.first.fitted, self.run()
         if self.takes.reference == "no":
-            asked = self.ask(reference=picture(0, 0))
-            self.refuses(lambda: fitted.edit(asked, run), UsageError, "a use for the reference picture")
+            request = self.ask(reference=picture(0, 0))
+            self.refuses(lambda: fitted.edit(request, run), UsageError, "a use for the reference picture")
         self.refuses(lambda: fitted.edit(replace(self.ask(), target=""), run), UsageError, "words of a target")
 
     def own_promises(self) -> list[Callable[[], None]]:

@@ -45,8 +45,11 @@ class RewriterExam(Exam):
         faults(
             (isinstance(fitting.fitted, Writer), f"{type(fitting.fitted).__name__} is no Writer"),
             (len(wordings) == len(ASKS), f"{len(ASKS)} texts get {len(wordings)} answers"),
-            (all(len(own) <= ask.n for own, ask in zip(wordings, ASKS, strict=False)), "there are more than wanted"),
-            (all(isinstance(t, Text) for own in wordings for t in own), "a wording is no Text"),
+            (
+                all(len(texts) <= ask.n for texts, ask in zip(wordings, ASKS, strict=False)),
+                "there are more than wanted",
+            ),
+            (all(isinstance(t, Text) for texts in wordings for t in texts), "a wording is no Text"),
         )
 
     def apart(self, fitted: Writer, run: Run) -> tuple[Any, Any]:

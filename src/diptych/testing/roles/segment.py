@@ -84,9 +84,9 @@ class SegmenterExam(Exam):
 
     def check_answer(self, fitting: Fitting) -> None:
         """Raise where a photo has no regions of its size, or their scores or masks are out of range."""
-        found: list[Regions] = fitting.answer
-        require(len(found) == len(self.items), f"{len(self.items)} photos get {len(found)} answers")
-        for r, photo in zip(found, self.items.images, strict=True):
+        answers: list[Regions] = fitting.answer
+        require(len(answers) == len(self.items), f"{len(self.items)} photos get {len(answers)} answers")
+        for r, photo in zip(answers, self.items.images, strict=True):
             values, size = r.scores.values, (photo.height, photo.width)
             faults(
                 (r.size == size, f"a photo of {size} gets regions of a photo of {r.size}"),

@@ -196,9 +196,9 @@ class Compares(Findings):
         return [
             *self.noted,
             *(
-                f"{s}: {len(own)} measures are not testable here, such as {self.name(own[0])}: {own[0].reason}"
-                for s, own in silent.items()
-                if own
+                f"{s}: {len(names)} measures are not testable here, such as {self.name(names[0])}: {names[0].reason}"
+                for s, names in silent.items()
+                if names
             ),
         ]
 

@@ -57,7 +57,7 @@ def whole_numbers(argument: str, example: str) -> Kind:
 def _by_system(value: Any) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(value, Mapping):
         return by_system((value,) if isinstance(value, str) else value or ())
-    if plain := [name for name, own in value.items() if not isinstance(own, Mapping)]:
+    if plain := [name for name, settings in value.items() if not isinstance(settings, Mapping)]:
         raise UsageError(
             f"{{settings}} are those of several systems: say whose {plain[0]} is, as SLUG.{plain[0]}=VALUE."
         )
