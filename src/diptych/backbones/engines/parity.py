@@ -166,7 +166,8 @@ def measured_speeds(
             advance(MOST - turn)
             break
         advance(1)
-    plain, read, *ours = (min(turn, default=float("nan")) for turn in turns)
+    tick = min((s for turn in turns for s in turn if s > 0), default=1.0)  # CPU seconds come in steps, 10 ms of some
+    plain, read, *ours = (max(min(turn, default=float("nan")), tick) for turn in turns)
     return [Speed(plain / seconds, (read + plain) / (read + seconds)) for seconds in ours]
 
 
