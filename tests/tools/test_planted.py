@@ -122,7 +122,7 @@ def test_a_wrapped_backbone_has_the_fault_and_no_other_scale(monkeypatch: pytest
 def test_scorers_find_what_is_planted_and_read_words_through_the_inner_tower() -> None:
     from diptych.backbones.sources.load import load
 
-    data, world, again = tables(0, Sizes(own=320, shift=320, cues=4, ood=4, pairs=40))
+    data, world, again = tables(0, Sizes(own=160, shift=160, cues=4, ood=4, pairs=40))
     colour, reader = (next(f for f in FAULTS if f.name == name) for name in ("colour blind", "background reader"))
     cells = {c.title: c for c in CELLS}
     honest, run = Planted(world, HONEST), Run(seed=0)

@@ -183,6 +183,25 @@ def test_speeds_are_ratios_to_torch_in_one_race(small: Small, monkeypatch: pytes
     assert advanced == [1, 1, parity.MOST - 2], "turns of 23 and 11 seconds: after the third none begins"
 
 
+@pytest.mark.parametrize(("torchs", "speed"), [(0.0, 1.0), (0.03, 3.0)])
+def test_a_clock_that_stood_still_counts_as_its_step(
+    small: Small, monkeypatch: pytest.MonkeyPatch, torchs: float, speed: float
+) -> None:
+    now = [0.0]
+
+    def rows(*given: Any) -> None:
+        now[0] += torchs
+
+    def read(x: Any) -> None:
+        now[0] += 0.01
+
+    monkeypatch.setattr(parity, "_clock", lambda: lambda: now[0])
+    monkeypatch.setattr(parity, "rows", rows)
+    monkeypatch.setattr(parity, "_reading", lambda encoder: read)
+    ((forward, _),) = parity.measured_speeds(small, [lambda x: None])
+    assert forward == pytest.approx(speed)
+
+
 class Counted(SilentProgress):
     """A bar that counts."""
 

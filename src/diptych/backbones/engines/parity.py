@@ -180,15 +180,21 @@ def measured_speeds(
             turns[n].append(_seconds(clock, contenders[n], x))
         if turn:
             late = {n: min(turns[n][1:]) for n in racing}  # without the first turn, which opens runtimes
-            racing = [n for n in racing if late[n] <= BEHIND * min(late.values())]
+            racing = [n for n in racing if late[n] <= BEHIND * max(min(late.values()), _tick(turns))]
         long = sum(map(sum, [reads, *turns])) > LONG
         if turn + 1 >= LEAST and (len(racing) == 1 or _decided([turns[n] for n in racing]) or long):
             advance(MOST - turn)
             break
         advance(1)
-    read = min(reads, default=float("nan"))
-    plain, *ours = map(min, turns)
+    tick = _tick([*turns, reads])
+    read = max(min(reads, default=float("nan")), tick)
+    plain, *ours = (max(min(turn), tick) for turn in turns)
     return [Speed(plain / seconds, (read + plain) / (read + seconds)) for seconds in ours]
+
+
+def _tick(turns: Sequence[Sequence[float]]) -> float:
+    """Return the least seconds that a clock showed and that are not 0: CPU seconds come in steps, of 10 ms on some."""
+    return min((seconds for turn in turns for seconds in turn if seconds > 0), default=1.0)
 
 
 def _seconds(clock: Callable[[], float], run: Callable[[Any], Any], x: Inputs) -> float:

@@ -51,6 +51,8 @@ from diptych.train.step import Step
 
 COPIES = 4
 """Corrupted copies of a sentence."""
+GRAMMAR_STEPS = 600
+"""Steps in which the grammar head learns."""
 CHUNK = 64
 """Images that are captioned at once; a caption does not depend on it."""
 Grammar = tuple[GrammarHead, float | None]
@@ -214,7 +216,7 @@ def grammar_head(backbone: Backbone, table: Table[Any], vocabulary: Vocabulary, 
     rows = torch.cat([good[:, None], worse], dim=1)[learnt]
     names = Texts(tuple(join(lists[i]) for i in learnt))
     batch = min(128, len(learnt))
-    settings = replace(ADAM, batch=batch, epochs=None, steps=600, schedule=Schedule(warmup=20))
+    settings = replace(ADAM, batch=batch, epochs=None, steps=GRAMMAR_STEPS, schedule=Schedule(warmup=20))
     step = Step(head, view, lambda b: {"grammar": grammar_loss(head, b["t"])})
     train_parameters(step, Table(Vectors(rows, names)), settings, run, ())
     head.cpu().eval().requires_grad_(False)
