@@ -167,13 +167,13 @@ def board(
         chosen = best(able) or next((r for r in reversed(able) if r.method == export), None)
         if export and chosen and run.out:
             export_row(desk, chosen, run.out / MODEL)
-    made = Board(
+    result = Board(
         "classify", rows, worked.missing, worked.late, worked.interrupted, tuple(desk.failed.values()),
         desk.facts(split), data, desk.test, desk.classes, plan, desk.texts,
     )  # fmt: skip
     if run.out:
-        made.write(run.out, overwrite=True)
-    return made
+        result.write(run.out, overwrite=True)
+    return result
 
 
 def _check_export(export: str | None, jobs: Sequence[Job], data: LabelledData, split: str, run: Run) -> None:
