@@ -34,7 +34,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.data.files import plain
-from diptych.evaluation.boards.board import BoardOf, measured
+from diptych.evaluation.board import BoardOf, measured
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import described, digest, kept_row, row_file
 from diptych.metrics.closed_intervals import apart, t_mean

@@ -18,7 +18,7 @@ from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import Loaded
-from diptych.evaluation.boards.board import BoardOf, expect
+from diptych.evaluation.board import BoardOf, expect
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of

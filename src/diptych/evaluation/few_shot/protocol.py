@@ -26,7 +26,7 @@ from diptych.data.splits import base_and_new, of_classes
 from diptych.data.words.classnames import tidy
 from diptych.data.words.pools import VERSUS, Pool, pool_of
 from diptych.data.words.templates import ENSEMBLE
-from diptych.evaluation.boards.board import by_reason
+from diptych.evaluation.board import by_reason
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT, Hits, Place, measure
 from diptych.evaluation.few_shot.episodes import measured, readable

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from diptych.data.files import write_whole
-from diptych.evaluation.boards.board import by_reason
+from diptych.evaluation.board import by_reason
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT
 from diptych.evaluation.few_shot.protocol import Protocol, Reach
 from diptych.evaluation.pages import plots

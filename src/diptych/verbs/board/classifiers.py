@@ -143,7 +143,7 @@ def encoding(board: Mapping[str, Any]) -> str:
 
 def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
     """Return a board as written, percentages with 95 % intervals, then what is missing or late, then the choice."""
-    from diptych.evaluation.boards.board import by_reason
+    from diptych.evaluation.board import by_reason
 
     rows = []
     for row in board["rows"]:
