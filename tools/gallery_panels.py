@@ -144,9 +144,10 @@ def detect_panel(s: Studio) -> Panel:
 def search_panel(s: Studio) -> Panel:
     """Answers to three queries over the clothes."""
     from diptych.data.load import open_records
-    from diptych.tasks.search.ask import Term, search
+    from diptych.tasks.search.ask import search
     from diptych.tasks.search.entry_picture import picture
     from diptych.tasks.search.index import index
+    from diptych.tasks.search.term import Term
 
     folder = ROOT / "src/diptych/assets/clothes"
     queries = (("a blue dress",), ("shoes with laces",), ("t-shirt", "-0.4:white"))

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from diptych.core import DataError, Evidence, NotAvailable, Run, Text, TextPool, UsageError
+from diptych.core import DataError, Evidence, NotAvailable, Text, TextPool, UsageError
 from diptych.methods.caption.clip_reward import ClipReward
 from diptych.methods.caption.maccap import MacCap
 from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
-from diptych.tasks.caption import caption, judge, judge_against, measure
-from tests.support.backbone import SmallBackbone
+from diptych.tasks.caption import caption
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
 from tests.support.pictures import Pictures, picture
@@ -21,19 +20,7 @@ Cli = Callable[..., Any]
 POOL: Evidence[Any] = Evidence(texts=TextPool({"": (Text("a red wall"), Text("a blue sea"))}))
 
 
-def test_measures_and_the_judge() -> None:
-    found = measure(["a red wall", "a dog"], [["a red wall"], ["a dog runs"]])
-    assert set(found) == {"cider_d", "bleu4", "rouge_l", "distinct2", "repetition2"}
-    images = Pictures((picture(0, 0), picture(1, 1)))
-    value = judge(images, ["a red wall", "a sea"], ColourBackbone(), SmallBackbone(), Run())
-    assert 0 <= value <= 2.5
-    both = judge_against(
-        images, ["a red wall", "a sea"], [["a wall"], ["a sea"]], ColourBackbone(), SmallBackbone(), Run()
-    )
-    assert both["clip_score"] == value
-    assert 0 <= both["ref_clip_score"] <= 5 / 3.5
-    with pytest.raises(UsageError, match="name another judge"):
-        judge(images, ["a", "b"], SmallBackbone(), SmallBackbone(seed=1), Run())  # they share the text tower
+def test_captions_need_photos() -> None:
     with pytest.raises(DataError, match="No photos"):
         caption(Pictures(()), POOL, ColourBackbone())
 

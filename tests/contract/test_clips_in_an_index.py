@@ -9,9 +9,10 @@ import pytest
 from diptych.core import DataError, Run, UsageError
 from diptych.data.modalities import CLIPS
 from diptych.features.clips import ClipSpace
-from diptych.tasks.search.ask import Term, search
+from diptych.tasks.search.ask import search
 from diptych.tasks.search.index import index
 from diptych.tasks.search.spaces import sample_records
+from diptych.tasks.search.term import Term
 from tests.support.colours import ColourBackbone, coloured
 
 

@@ -13,11 +13,12 @@ import pytest
 from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
 from diptych.search_index.opening import index_at
-from diptych.tasks.search.ask import Answer, Term, search
+from diptych.tasks.search.ask import Answer, search
 from diptych.tasks.search.cut import mark
 from diptych.tasks.search.export import export
 from diptych.tasks.search.index import index, remove
 from diptych.tasks.search.marks import PEOPLE, read_marks
+from diptych.tasks.search.term import Term
 from tests.support.colours import COLOURS, ColourBackbone, pale_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")

@@ -122,12 +122,9 @@ class CuratedPairs(Written):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from diptych.core.errors import MissingExtra
+        from diptych.api.results import need_pandas
 
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtra("pandas", "", "to_pandas") from None
+        pd = need_pandas()
         parts = [pq.read_table(path) for path in sorted(self.path.glob("part-*.parquet"))]
         return pa.concat_tables(parts, promote_options="permissive").to_pandas() if parts else pd.DataFrame()
 

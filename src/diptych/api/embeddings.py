@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import MissingExtra, UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Embeddings:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtra("pandas", "", "to_pandas") from None
-        return pd.DataFrame({"path": self.names, **self.columns, "embedding": list(self.vectors)})
+        from diptych.api.results import need_pandas
+
+        columns = {"path": self.names, **self.columns, "embedding": list(self.vectors)}
+        frame: pandas.DataFrame = need_pandas().DataFrame(columns)
+        return frame

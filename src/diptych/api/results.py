@@ -152,7 +152,7 @@ class Results(Sequence[T], Generic[T]):
             UsageError: there are no such probabilities, or no such form.
             MissingExtra: pandas is not installed.
         """
-        pd = _pandas()
+        pd = need_pandas()
         columns = {self.named: self.item_names, **self.columns, **({"truth": self.truth} if self.truth else {})}
         if form not in ("", "wide", "long"):
             raise UsageError(f"form= must be 'wide' or 'long', got {form!r}.")
@@ -190,7 +190,7 @@ class Results(Sequence[T], Generic[T]):
         if not self.truth:
             raise UsageError("A confusion matrix needs labelled data: class folders, or a table with labels.")
         every = [*self.classes, *sorted({*self.truth, *self.labels} - set(self.classes))]
-        table = _pandas().DataFrame(0, index=every, columns=every)
+        table = need_pandas().DataFrame(0, index=every, columns=every)
         for true, label in zip(self.truth, self.labels, strict=True):
             table.loc[true, label] += 1
         return table
@@ -239,7 +239,8 @@ class Results(Sequence[T], Generic[T]):
             return ""
 
 
-def _pandas() -> Any:
+def need_pandas() -> Any:
+    """Return pandas; raises MissingExtra where it is not installed."""
     try:
         import pandas as pd
     except ImportError:

@@ -151,8 +151,11 @@ def described(value: Any) -> Any:
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, (Path, BaseException)):
         return str(value)
-    own = {f.name: getattr(value, f.name) for f in fields(value) if f.compare} if is_dataclass(value) else None
-    return [f"{type(value).__module__}.{type(value).__qualname__}", described(vars(value) if own is None else own)]
+    compared = {f.name: getattr(value, f.name) for f in fields(value) if f.compare} if is_dataclass(value) else None
+    return [
+        f"{type(value).__module__}.{type(value).__qualname__}",
+        described(vars(value) if compared is None else compared),
+    ]
 
 
 def _keys(items: Any) -> Iterable[str]:

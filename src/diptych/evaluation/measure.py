@@ -57,8 +57,8 @@ def evaluate(
         raise DataError("There are no test items: give a test split.")
     texts, start = run.tally["text_us"], time.perf_counter()
     scores = fitted.scores(table.items, run)
-    told = (run.tally["text_us"] - texts) / 1e6
-    predict = time.perf_counter() - start - told
+    on_texts = (run.tally["text_us"] - texts) / 1e6
+    predict = time.perf_counter() - start - on_texts
     outcome = Outcome.of(scores, backbone, labels)
     held_metrics: dict[str, float] = {}
     acting: dict[str, Any] = {"risk80": risk_at(outcome.confidence, outcome.correct, 0.8)}
@@ -87,7 +87,7 @@ def evaluate(
         items=len(labels),
         held=held_metrics,
         acting=acting,
-        seconds={**(seconds or {}), "predict": predict, "texts": (seconds or {}).get("texts", 0.0) + told},
+        seconds={**(seconds or {}), "predict": predict, "texts": (seconds or {}).get("texts", 0.0) + on_texts},
         peak_memory_mib=peak_memory_mib(),
     )
     return record, outcome

@@ -1,4 +1,4 @@
-"""Write captions of photos, and measure captions against references and by a judge."""
+"""Write captions of photos, and say which of them fit."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ from diptych.core import (
     Samples,
     Subset,
     Text,
-    Texts,
     UnreadableItem,
     UsageError,
 )
-from diptych.data.captions import PROMPT
 from diptych.data.samples import need_readable
 from diptych.features.embed import embed, embed_readable
-from diptych.metrics.caption import bleu, cider_d, clip_score, distinct, ref_clip_score, repetition, rouge_l
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shares_a_word, shipped
@@ -234,9 +231,9 @@ def check_user(user: str, evidence: Evidence[Any]) -> None:
 def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone, run: Run, n: int = 1) -> Captioned:
     """Return at most n captions of each photo that can be read, by a fitted captioner."""
     embedded = embed_readable(backbone.image, photos, run)
-    kept = tuple(int(i) for i in embedded.kept)
-    written = fitted.caption(Subset(photos, kept), run, n=n)
-    return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), embedded.failed)
+    readable = tuple(int(i) for i in embedded.kept)
+    written = fitted.caption(Subset(photos, readable), run, n=n)
+    return Captioned(readable, tuple(photos.name(i) for i in readable), tuple(map(tuple, written)), embedded.failed)
 
 
 def fit_of(fitted: Chooses, rate: float, run: Run, clean: Samples[Any] | None = None, source: str = "") -> Fit | None:
@@ -264,83 +261,21 @@ def fit_of(fitted: Chooses, rate: float, run: Run, clean: Samples[Any] | None = 
     """
     if clean is not None:
         z = normalize(embed_readable(fitted.backbone.image, clean, run).values, dim=-1)
-        own = (z @ fitted.vectors.T).amax(dim=1).double().numpy()
-        if len(own) < (need := math.ceil(round(1 / rate - 1, 9))):
+        best = (z @ fitted.vectors.T).amax(dim=1).double().numpy()
+        if len(best) < (need := math.ceil(round(1 / rate - 1, 9))):
             raise DataError(
-                f"{len(own)} photos that no sentence describes cannot hold a rate of {rate:g}: give {need} or more, or "
-                f"a rate from {1 / (len(own) + 1):.2g} on."
+                f"{len(best)} photos that no sentence describes cannot hold a rate of {rate:g}: give {need} or more, "
+                f"or a rate from {1 / (len(best) + 1):.2g} on."
             )
-        return Fit(false_alarm_threshold(own, rate), rate, len(own), 0, source)
+        return Fit(false_alarm_threshold(best, rate), rate, len(best), 0, source)
     table = shipped()
     topics, kinds = ([str(v) for v in table.columns[name].values] for name in ("topics", "kinds"))
     other = torch.tensor([[not shares_a_word(topic, text) for text in fitted.texts] for topic in topics])
     z = normalize(embed(fitted.backbone.image, table.items, run), dim=-1)
     cosines = (z @ fitted.vectors.T).masked_fill(~other, -2).amax(dim=1)
     used = other.any(dim=1)
-    own = cosines[used].double().numpy()
+    best = cosines[used].double().numpy()
     things = cosines[used & torch.tensor([kind == "thing" for kind in kinds])].double().numpy()
-    if len(own) < 1 / rate - 1 or not len(things):
+    if len(best) < 1 / rate - 1 or not len(things):
         return None
-    return Fit(max(false_alarm_threshold(own, rate), float(things.max())), rate, len(own), len(things))
-
-
-def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Return "cider_d" (in [0, 10]), "bleu4" and "rouge_l" of N captions against their references, and how they are
-    worded: "distinct2" and "repetition2", of pairs of words.
-
-    Raises:
-        DataError: sizes differ, or an item has no reference.
-    """
-    return {
-        "cider_d": float(cider_d(candidates, references).mean()),
-        "bleu4": bleu(candidates, references),
-        "rouge_l": float(rouge_l(candidates, references).mean()),
-        "distinct2": distinct(candidates),
-        "repetition2": float(repetition(candidates, n=2).mean()),
-    }
-
-
-def check_judge(backbone: Backbone, by: Backbone) -> None:
-    """Refuse a judge that would praise itself; asked before anything is trained.
-
-    Raises:
-        UsageError: the judge is the captioner's backbone, or shares one of its towers.
-    """
-    if {e.fingerprint for e in backbone.encoders.values()} & {e.fingerprint for e in by.encoders.values()}:
-        raise UsageError(
-            f"{by.spec.name} cannot judge captions that {backbone.spec.name} made, as they share a tower: name "
-            f"another judge."
-        )
-
-
-def judge(photos: Samples[Any], candidates: Sequence[str], backbone: Backbone, by: Backbone, run: Run) -> float:
-    """Return the mean CLIPScore of N captions by another backbone than the captioner's, which would praise itself.
-
-    Raises:
-        UsageError: the judge is the captioner's backbone, or shares one of its towers.
-    """
-    check_judge(backbone, by)
-    images = embed(by.image, photos, run).numpy()
-    texts = embed(by.text, Texts(tuple(PROMPT + c for c in candidates)), run).numpy()
-    return float(clip_score(images, texts).mean())
-
-
-def judge_against(
-    photos: Samples[Any],
-    candidates: Sequence[str],
-    references: Sequence[Sequence[str]],
-    backbone: Backbone,
-    by: Backbone,
-    run: Run,
-) -> dict[str, float]:
-    """Return "clip_score" as ``judge`` does, and "ref_clip_score", which also knows the references of each photo.
-
-    Raises:
-        UsageError: the judge is the captioner's backbone, or shares one of its towers.
-        DataError: sizes differ, or a photo has no reference.
-    """
-    plain = judge(photos, candidates, backbone, by, run)
-    images = embed(by.image, photos, run).numpy()
-    texts = embed(by.text, Texts(tuple(PROMPT + c for c in candidates)), run).numpy()
-    others = [embed(by.text, Texts(tuple(PROMPT + r for r in own)), run).numpy() for own in references]
-    return {"clip_score": plain, "ref_clip_score": float(ref_clip_score(images, texts, others).mean())}
+    return Fit(max(false_alarm_threshold(best, rate), float(things.max())), rate, len(best), len(things))

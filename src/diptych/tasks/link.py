@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diptych.core import (
     Backbone,
@@ -89,26 +90,22 @@ class Linked:
 
     def as_csv(self) -> str:
         """Return left, right, score, one line a link; cells that a spreadsheet would run as formulas are quoted."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["left", "right", "score", "left_text", "right_text"])
+        lines = []
         for link in self.links:
             texts = (self.left.texts[link.left] or "", self.right.texts[link.right] or "")
-            writer.writerow([*map(_safe, self.names(link)), f"{link.score:.6f}", *map(_safe, texts)])
-        return out.getvalue()
+            lines.append([*map(_safe, self.names(link)), f"{link.score:.6f}", *map(_safe, texts)])
+        return _csv(["left", "right", "score", "left_text", "right_text"], lines)
 
     def groups_as_csv(self) -> str:
         """Return table (left or right), record, group and text, one line a record, group by group."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["table", "record", "group", "text"])
+        lines = []
         for place in np.argsort(self.groups, kind="stable").tolist():
             second = place >= len(self.left)
             records, i = (self.right, place - len(self.left)) if second else (self.left, place)
             name = self.names(Link(0, i, 0.0) if second else Link(i, 0, 0.0))[second]
             side = "right" if second else "left"
-            writer.writerow([side, _safe(name), int(self.groups[place]), _safe(records.texts[i] or "")])
-        return out.getvalue()
+            lines.append([side, _safe(name), int(self.groups[place]), _safe(records.texts[i] or "")])
+        return _csv(["table", "record", "group", "text"], lines)
 
     def about(self) -> dict[str, Any]:
         """Return plain data of all beside the links and what was skipped."""
@@ -116,6 +113,12 @@ class Linked:
         about |= {"cut_texts": self.cut} if self.cut else {}
         about |= {"groups": int(self.groups.max()) + 1} if len(self.groups) else {}
         return {**about, "labelled": dict(self.labelled)}
+
+
+def _csv(heads: list[str], lines: list[list[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([heads, *lines])
+    return out.getvalue()
 
 
 def _safe(cell: str) -> str:
@@ -174,84 +177,75 @@ def link(
     failed = (*left.failed, *right.failed)
     with with_store(run) as stored:
         if backbone is not None:
-            left, lefts, broken = _readable(left, backbone, stored)
-            right, rights, more = _readable(right, backbone, stored)
+            left, lefts, broken = readable_records(left, backbone, stored)
+            right, rights, more = readable_records(right, backbone, stored)
             failed += broken + more
             pairs = [(lefts[i], rights[j]) for i, j in pairs if i in lefts and j in rights]
         if pairs and len(pairs) < 5:
             raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or {{threshold}}.")
-        made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one, grouped, remember)
-    unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
-    cut = 0 if backbone is None else _cut_texts(backbone.text, [*left.texts, *right.texts])
-    return replace(made, failed=unread, ids=ids, cut=cut)
-
-
-def _linked(
-    left: Records,
-    right: Records,
-    method: Retriever,
-    backbone: Backbone | None,
-    run: Run,
-    pairs: Sequence[tuple[int, int]],
-    threshold: float | None,
-    one_to_one: bool,
-    grouped: bool,
-    remember: Callable[[Callable[[], FittedRetriever]], FittedRetriever],
-) -> Linked:
-    both = joined((left, right))
-    rng = np.random.default_rng(run.integer("pairs"))
-    learns = "train" in method.card.needs.optional and getattr(method, "learns", "") != "nothing"
-    val, train = set(range(len(pairs))), None
-    if pairs and learns:
-        entity = entities(both, pairs, len(left))
-        val = _held_out([int(entity[i]) for i, _ in pairs], rng)
-        train = _table(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
-    kit = Kit({} if backbone is None else {"main": backbone})
-    fitted = remember(lambda: method.fit(kit, Evidence(train=train), run))
-
-    score = fitted.against(right, run)
-    values = np.empty((len(left), min(PARTNERS, len(right))), dtype=np.float64)
-    places = np.empty(values.shape, dtype=np.int64)
-    step = max(1, CELLS // len(right))
-    with run.track("link", len(left)) as bar:
-        for start in range(0, len(left), step):
-            rows = range(start, min(start + step, len(left)))
-            scores = score(left.take(rows)).numpy()
-            near = np.argpartition(-scores, values.shape[1] - 1, axis=1)[:, : values.shape[1]]
-            near = np.take_along_axis(near, np.argsort(-np.take_along_axis(scores, near, 1), axis=1, kind="stable"), 1)
-            places[rows.start : rows.stop], values[rows.start : rows.stop] = near, np.take_along_axis(scores, near, 1)
-            bar.advance(len(rows))
+        both = joined((left, right))
+        rng = np.random.default_rng(run.integer("pairs"))
+        learns = "train" in method.card.needs.optional and getattr(method, "learns", "") != "nothing"
+        val, train = set(range(len(pairs))), None
+        if pairs and learns:
+            entity = entities(both, pairs, len(left))
+            val = _held_out([int(entity[i]) for i, _ in pairs], rng)
+            train = _table(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
+        kit = Kit({} if backbone is None else {"main": backbone})
+        fitted = remember(lambda: method.fit(kit, Evidence(train=train), stored))
+        values, places = _nearest(fitted.against(right, stored), left, len(right), stored)
     labelled: dict[str, float] = {}
     if pairs:
         partners: dict[int, set[int]] = {}
         for i, j in pairs:
             partners.setdefault(i, set()).add(j)
-        asked = np.array(sorted({pairs[k][0] for k in val}))
-        first = values[asked, 0]
-        right_first = np.array([places[i, 0] in partners[i] for i in asked])
-        exists = np.ones(len(asked), dtype=bool)
+        judged = np.array(sorted({pairs[k][0] for k in val}))
+        first = values[judged, 0]
+        right_first = np.array([places[i, 0] in partners[i] for i in judged])
+        exists = np.ones(len(judged), dtype=bool)
         if grouped:
             threshold, cubed = group_threshold(both, values, places, [pairs[k] for k in sorted(val)], threshold)
             labelled = dict(zip(("group_precision", "group_recall", "group_f1"), cubed, strict=True))
         elif threshold is None:
             threshold, _ = f1_threshold(first, right_first, exists)
-        made, hits = first >= threshold, float((right_first & (first >= threshold)).sum())
+        linked, hits = first >= threshold, float((right_first & (first >= threshold)).sum())
         shares = {
-            "precision": hits / max(1, int(made.sum())),
-            "recall": hits / len(asked),
-            "f1": 2 * hits / float(made.sum() + len(asked)),
+            "precision": hits / max(1, int(linked.sum())),
+            "recall": hits / len(judged),
+            "f1": 2 * hits / float(linked.sum() + len(judged)),
         }
-        labelled |= {"pairs": len(pairs), "val": len(asked), "nearest_right": float(right_first.mean()), **shares}
+        labelled |= {"pairs": len(pairs), "val": len(judged), "nearest_right": float(right_first.mean()), **shares}
     links = (
         _one_to_one(values, places)
         if one_to_one
         else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
     )
-    kept = tuple(k for k in links if threshold is None or k.score >= threshold)
+    chosen = tuple(k for k in links if threshold is None or k.score >= threshold)
     groups = np.zeros(0, dtype=np.int64)
     if grouped and threshold is not None:
         groups = components(both, values, places, threshold)
-    return Linked(kept, left, right, threshold, method.card.slug, labelled, groups=groups)
+    unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
+    cut = 0 if backbone is None else _cut_texts(backbone.text, [*left.texts, *right.texts])
+    return Linked(chosen, left, right, threshold, method.card.slug, labelled, unread, ids, groups, cut)
+
+
+def _nearest(
+    score: Callable[[Records], Tensor], left: Records, count: int, run: Run
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return (N, P) scores of each left record's nearest right ones, of ``count``, the best first, and their places."""
+    values = np.empty((len(left), min(PARTNERS, count)), dtype=np.float64)
+    places = np.empty(values.shape, dtype=np.int64)
+    step = max(1, CELLS // count)
+    with run.track("link", len(left)) as bar:
+        for start in range(0, len(left), step):
+            rows = slice(start, min(start + step, len(left)))
+            scores = score(left.take(range(rows.start, rows.stop))).numpy()
+            near = np.argpartition(-scores, values.shape[1] - 1, axis=1)[:, : values.shape[1]]
+            order = np.argsort(-np.take_along_axis(scores, near, 1), axis=1, kind="stable")
+            places[rows] = np.take_along_axis(near, order, 1)
+            values[rows] = np.take_along_axis(scores, places[rows], 1)
+            bar.advance(rows.stop - rows.start)
+    return values, places
 
 
 def _cut_texts(encoder: Any, texts: Sequence[str | None]) -> int:
@@ -267,7 +261,7 @@ def _cut_texts(encoder: Any, texts: Sequence[str | None]) -> int:
     return count
 
 
-def _readable(
+def readable_records(
     records: Records, backbone: Backbone, run: Run
 ) -> tuple[Records, dict[int, int], tuple[UnreadableItem, ...]]:
     """Return the records whose pictures can be read, old position -> new one, and why the others cannot.
@@ -280,10 +274,10 @@ def _readable(
     if not embedded.failed:
         return records, {i: i for i in range(len(records))}, ()
     broken = {pictures.rows[i] for i in set(range(len(pictures))).difference(embedded.kept.tolist())}
-    kept = [i for i in range(len(records)) if i not in broken]
-    if not kept:
+    readable = [i for i in range(len(records)) if i not in broken]
+    if not readable:
         raise DataError(f"None of the {len(records)} records can be read; the first: {embedded.failed[0]}.")
-    return records.take(kept), {old: new for new, old in enumerate(kept)}, tuple(embedded.failed)
+    return records.take(readable), {old: new for new, old in enumerate(readable)}, tuple(embedded.failed)
 
 
 def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:

@@ -39,7 +39,7 @@ from diptych.features.heads import logits_of
 from diptych.tasks.calibrate import Calibration
 from diptych.tasks.classify import with_store
 from diptych.tasks.read_rows import OnError, ReadRows, check_on_error, read_rows
-from diptych.tasks.record import Record, now, versions
+from diptych.tasks.record import now, versions
 
 SCHEMA = 1
 ABOUT = "model.json"
@@ -181,24 +181,23 @@ class Predictor:
         Raises:
             UsageError: the folder exists and ``overwrite`` is False, or it holds something else than a model.
         """
-        folder, made = Path(folder), self.calibration
+        folder, calibration = Path(folder), self.calibration
         if folder.exists() and overwrite and not (folder / ABOUT).is_file():
             raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
-        own = {
+        facts = {
             "schema": SCHEMA, "kind": "classifier", "classes": self.classes.names, "spec": self.backbone.spec.as_dict(),
             "fingerprint": self.backbone.fingerprint,
         }  # fmt: skip
         with drafted(folder, overwrite=overwrite) as draft:
             portable.save(Calibrated(self.fitted, self.calibration), draft)
+            held = None if calibration is None else {
+                "temperature": calibration.temperature, "items": len(calibration.labels),
+                "seen_by_fit": calibration.seen,
+            }  # fmt: skip
             end = {
-                "calibration": None
-                if made is None
-                else {"temperature": made.temperature, "items": len(made.labels), "seen_by_fit": made.seen},
-                "fitted_sha256": portable.checksum(draft),
-                "versions": versions(),
-                "date": now(),
-            }
-            write_json(draft / ABOUT, {**own, **{k: v for k, v in self.about.items() if k not in own}, **end})
+                "calibration": held, "fitted_sha256": portable.checksum(draft), "versions": versions(), "date": now(),
+            }  # fmt: skip
+            write_json(draft / ABOUT, {**facts, **{k: v for k, v in self.about.items() if k not in facts}, **end})
 
     def _rows(self, photos: object, on_error: OnError, rows_of: Callable[[Scores], NDArray[Any]]) -> NDArray[Any]:
         """Return a row for each photo; where unreadable ones are skipped, a ``ReadRows``."""
@@ -234,37 +233,6 @@ class Predictor:
                 " or more train items than shots, and export again."
             )
         return self.calibration
-
-
-def export(
-    fitted: FittedClassifier,
-    calibration: Calibration | None,
-    backbone: Backbone,
-    record: Record,
-    folder: Path,
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Write a fitted classifier to a folder.
-
-    Args:
-        fitted: the classifier.
-        calibration: of its probabilities, or None.
-        backbone: what it was fitted on.
-        record: the row of the board that it was: protocol, hashes and numbers.
-        folder: to write.
-        overwrite: replace a model that was exported there before.
-
-    Raises:
-        UsageError: the folder exists and ``overwrite`` is False, or it holds something else than a model.
-    """
-    row = record.as_dict()
-    wanted = ("dataset", "source", "data_hash", "method", "variant", "shots", "seed", "val", "texts", "texts_hash")
-    about = {
-        **{name: row[name] for name in (*wanted, "template_hash", "held")},
-        "test": {"metrics": row["metrics"], "ci95": row["ci95"], "items": row["items"]},
-    }
-    Predictor(fitted, calibration, backbone, about).save(folder, overwrite=overwrite)
 
 
 def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Predictor:

@@ -111,8 +111,9 @@ class Caption(Verb):
         """Learn, and caption the photos."""
         from diptych.core import Evidence, Kit
         from diptych.data.load import open_data
-        from diptych.tasks.caption import caption, check_judge
+        from diptych.tasks.caption import caption
         from diptych.tasks.evidence import evidence_for
+        from diptych.tasks.judge import check_judge
         from diptych.verbs.names import texts_of
 
         known, keys = keeping.served(self, context, "captioner"), context.keys
@@ -164,7 +165,7 @@ def _measured(
 ) -> dict[str, float]:
     """Return the metrics of the best captions against those of people, and by the judge."""
     from diptych.core import Subset
-    from diptych.tasks.caption import judge, judge_against, measure
+    from diptych.tasks.judge import judge, judge_against, measure
 
     best = [of_photo[0].value if of_photo else "" for of_photo in result.captions]
     readable = Subset(photos, result.positions)

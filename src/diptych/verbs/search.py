@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from diptych.search_index.rows import Found, Modality
     from diptych.tasks.search import ask
+    from diptych.tasks.search.term import Term
     from diptych.verbs.context import Context
 
 QUERY = kinds.Kind(list[str], list[str])
@@ -213,9 +214,9 @@ def weights_of(captions: float | None) -> Mapping[Modality, float] | None:
     return {m: w for m, w in weights.items() if w}
 
 
-def terms_of(query: object, sign: float) -> list[ask.Term]:
+def terms_of(query: object, sign: float) -> list[Term]:
     """Return the terms of words, paths and pictures; raises UsageError for what cannot be looked for."""
-    from diptych.tasks.search.ask import Term
+    from diptych.tasks.search.term import Term
 
     parts = list(query) if isinstance(query, (list, tuple)) else [query]
     if any(part is None for part in parts):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from diptych.core import Run
-from diptych.tasks.search.ask import Term, search
+from diptych.tasks.search.ask import search
+from diptych.tasks.search.term import Term
 from tests.support.colours import ColourBackbone
 from tests.support.servers.serving import colour_uri
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from diptych.tasks.pages.page import CLOSING, opening
+from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 
 
 def test_a_page_loads_nothing_and_escapes_its_title() -> None:
@@ -16,3 +16,12 @@ def test_a_page_loads_nothing_and_escapes_its_title() -> None:
 
 def test_a_page_without_pictures_may_show_none() -> None:
     assert "img-src" not in opening("Ranks", pictures=False)
+
+
+def test_a_table_scrolls_and_names_its_columns() -> None:
+    page = table(["system", "<i>acc</i>", "note"], left=(0, 2), caption="In percent.") + TABLE_END
+    assert page.startswith('<div class="scroll"><table><caption>In percent.</caption><thead>')
+    assert re.findall(r'<th scope="col"( class="left")?>(.*?)</th>', page) == [
+        (' class="left"', "system"), ("", "<i>acc</i>"), (' class="left"', "note"),
+    ]  # fmt: skip
+    assert "<caption>" not in table(["system"])

@@ -12,7 +12,6 @@ from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.data.modalities import STARS
 from diptych.features.embed import embed
 from diptych.features.modality_space import NoTexts
-from diptych.tasks.search.ask import Term
 from diptych.tasks.search.spaces import (
     Source,
     has_words,
@@ -22,6 +21,7 @@ from diptych.tasks.search.spaces import (
     space_named,
     untrained_name,
 )
+from diptych.tasks.search.term import Term
 from diptych.tasks.space_classifier import load_classifier
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.sky import extended_stars, sky

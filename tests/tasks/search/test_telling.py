@@ -11,11 +11,12 @@ from PIL import Image
 from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
 from diptych.search_index.index import Index
-from diptych.tasks.search.ask import Term, search
+from diptych.tasks.search.ask import search
 from diptych.tasks.search.cut import mark
 from diptych.tasks.search.index import index
 from diptych.tasks.search.marks import read_marks
 from diptych.tasks.search.telling import COLUMNS, floor_of, telling, write_telling
+from diptych.tasks.search.term import Term
 from tests.support.colours import COLOURS, ColourBackbone
 
 

@@ -34,7 +34,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.data.files import plain
-from diptych.evaluation.boards.board import BoardOf, measured
+from diptych.evaluation.board import BoardOf, measured
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import described, digest, kept_row, row_file
 from diptych.metrics.closed_intervals import apart, t_mean
@@ -123,7 +123,7 @@ class AuditBoard(BoardOf[AuditedBackbone]):
 
 
 def difference(
-    own: Mapping[str, Any],
+    finding: Mapping[str, Any],
     base: Mapping[str, Any],
     units: Floats | None,
     others: Floats | None,
@@ -133,9 +133,9 @@ def difference(
     """Return how far one finding is above another with its 95 % interval, and whether units were paired.
 
     Args:
-        own: a finding, as plain data.
+        finding: as plain data.
         base: the finding of the same measure about the base.
-        units: of ``own``, where it has some.
+        units: of ``finding``, where it has some.
         others: of ``base``.
         seed: of the bootstrap.
         joined: (N, 2) items that the units of both join; None where units share no items.
@@ -143,17 +143,17 @@ def difference(
     Returns:
         None where one of them has no value, or no interval from which that of the difference follows.
     """
-    if own["value"] is None or base["value"] is None:
+    if finding["value"] is None or base["value"] is None:
         return None
     if units is not None and others is not None and len(units) == len(others) > 1:
-        if own["counted"] == "classes":
+        if finding["counted"] == "classes":
             return t_mean(units - others), True
         if joined is not None:
             return pair_mean(units - others, joined), True
         return paired_bootstrap(units[None], others[None], seed), True
-    if any(f["interval"] is None or None in f["interval"] for f in (own, base)):
+    if any(f["interval"] is None or None in f["interval"] for f in (finding, base)):
         return None
-    return apart(*(Interval(f["value"], *f["interval"]) for f in (own, base))), False
+    return apart(*(Interval(f["value"], *f["interval"]) for f in (finding, base))), False
 
 
 @dataclass(frozen=True)
@@ -196,24 +196,24 @@ class AuditBench:
         An audit that selects something by a reference, such as groups, selects it by the base for all.
         """
         start, name, base = monotonic(), backbone.spec.name, self.base.spec.name
-        found: list[tuple[str, Finding]] = []
+        results: list[tuple[str, Finding]] = []
         lacking: dict[str, str] = {}
         alone = {name: _subject(backbone)}
         for slug, auditor in auditors(self.only).items():
             selects = "reference" in {f.name for f in fields(auditor)}  # type: ignore[arg-type]
             subjects = {base: _subject(self.base), **alone} if selects else alone
-            made: Auditor = replace(auditor, reference=base) if selects else auditor  # type: ignore[type-var]
-            lack = made.lacks(subjects, self.data)
+            chosen: Auditor = replace(auditor, reference=base) if selects else auditor  # type: ignore[type-var]
+            lack = chosen.lacks(subjects, self.data)
             try:
                 if not lack:
-                    found += [(slug, f) for f in made.audit(subjects, self.data, self.run) if f.subject == name]
+                    results += [(slug, f) for f in chosen.audit(subjects, self.data, self.run) if f.subject == name]
             except DiptychError as error:
                 lack = str(error)
             if lack:
                 lacking[slug] = lack
-        findings = tuple(plain({"audit": slug, **f.as_dict()}) for slug, f in found)
-        units = {i: np.asarray(f.units, dtype=np.float64) for i, (_, f) in enumerate(found) if f.units is not None}
-        joined = {i: np.asarray(f.joined, dtype=np.int64) for i, (_, f) in enumerate(found) if f.joined is not None}
+        findings = tuple(plain({"audit": slug, **f.as_dict()}) for slug, f in results)
+        units = {i: np.asarray(f.units, dtype=np.float64) for i, (_, f) in enumerate(results) if f.units is not None}
+        joined = {i: np.asarray(f.joined, dtype=np.int64) for i, (_, f) in enumerate(results) if f.joined is not None}
         return AuditedBackbone(name, backbone.fingerprint, findings, units, lacking, monotonic() - start, joined)
 
 

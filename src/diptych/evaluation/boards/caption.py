@@ -29,7 +29,7 @@ from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, ove
 from diptych.features import artefacts
 from diptych.features.artefacts import About
 from diptych.metrics.caption import bleu, cider_d, rouge_l
-from diptych.tasks.caption import judge
+from diptych.tasks.judge import judge
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from diptych import catalog
 from diptych.core import Backbone, DataError, Evidence, Kit, Retriever, Run, UnreadableItem
-from diptych.data.records.parts import RecordPart
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic
 from diptych.evaluation.datasets import LinkageData
 from diptych.features import artefacts
 from diptych.features.artefacts import About
-from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import candidates, first_ranks
+from diptych.tasks.link import readable_records
 
 SLOW: tuple[Arm, ...] = (Arm("clippings"),)
 """Rows that train both towers, which takes hours on a CPU: run only where they are asked for by name."""
@@ -111,14 +110,10 @@ class RecordBench:
 
 def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[LinkageData, tuple[UnreadableItem, ...]]:
     """Return the records whose picture can be read, and why others cannot; each is embedded, as the base row needs."""
-    pictures = RecordPart(data.records, "image")
-    embedded = embed_readable(backbone.image, pictures, run)
-    if not embedded.failed:
+    records, places, failed = readable_records(data.records, backbone, run)
+    if not failed:
         return data, ()
-    broken = set(pictures.rows) - {pictures.rows[i] for i in embedded.kept.tolist()}
-    rows = np.array([i for i in range(len(data.records)) if i not in broken], dtype=np.int64)
-    entities = np.unique(data.entities[rows], return_inverse=True)[1].astype(
-        np.int64
-    )  # an entity may have lost all its records
+    rows = np.array(list(places), dtype=np.int64)
+    entities = np.unique(data.entities[rows], return_inverse=True)[1]  # an entity may have lost all its records
     groups = None if data.groups is None else data.groups[rows]
-    return replace(data, records=data.records.take(rows.tolist()), entities=entities, groups=groups), embedded.failed
+    return replace(data, records=records, entities=entities.astype(np.int64), groups=groups), failed

@@ -18,7 +18,7 @@ from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import Loaded
-from diptych.evaluation.boards.board import BoardOf, expect
+from diptych.evaluation.board import BoardOf, expect
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
@@ -167,13 +167,13 @@ def board(
         chosen = best(able) or next((r for r in reversed(able) if r.method == export), None)
         if export and chosen and run.out:
             export_row(desk, chosen, run.out / MODEL)
-    made = Board(
+    result = Board(
         "classify", rows, worked.missing, worked.late, worked.interrupted, tuple(desk.failed.values()),
         desk.facts(split), data, desk.test, desk.classes, plan, desk.texts,
     )  # fmt: skip
     if run.out:
-        made.write(run.out, overwrite=True)
-    return made
+        result.write(run.out, overwrite=True)
+    return result
 
 
 def _check_export(export: str | None, jobs: Sequence[Job], data: LabelledData, split: str, run: Run) -> None:

@@ -98,9 +98,9 @@ class Fits:
 
     def key(self, place: Place) -> str:
         """Return what names the result of a place: all that decides it and is not in the name of the run's file."""
-        told = self.new if self._reads("other_classes") else None
+        others = self.new if self._reads("other_classes") else None
         pool = place.texts.hash if place.texts and self._reads("texts") else ""
-        return f"{place.title}\t{hashlib.sha256(repr((place.hash, told, pool)).encode()).hexdigest()[:16]}"
+        return f"{place.title}\t{hashlib.sha256(repr((place.hash, others, pool)).encode()).hexdigest()[:16]}"
 
     def reach(self, place: Place) -> Hits | str:
         """Return the (N,) hits in a place, or why this system, on this data, can have none there.
@@ -147,20 +147,20 @@ class Fits:
                 self.made[moved] = self.desk.fit(job, evidence, self._run)
             except Exception as error:
                 self.made[moved] = error
-        made = self.made[moved]
-        if isinstance(made, Exception):
-            raise made
-        return made
+        fit = self.made[moved]
+        if isinstance(fit, Exception):
+            raise fit
+        return fit
 
-    def _evidence(self, desk: Desk, told: ClassNames | None) -> Evidence[Any]:
+    def _evidence(self, desk: Desk, others: ClassNames | None) -> Evidence[Any]:
         """Return all that a fit to the classes of the desk may see: of texts, those about these classes alone."""
         given = desk.evidence(self.job, desk.drawn(self.job, self._run) if self.job.shots else None)
         if given.texts is not None:
-            own = set(desk.classes)
+            names = set(desk.classes)
             given = replace(
-                given, texts=TextPool({k: v for k, v in given.texts.texts.items() if own.issuperset(k.split(VERSUS))})
+                given, texts=TextPool({k: v for k, v in given.texts.texts.items() if names.issuperset(k.split(VERSUS))})
             )
-        return replace(given, other_classes=told)
+        return replace(given, other_classes=others)
 
 
 def _load(path: Path) -> dict[str, Hits | str]:

@@ -14,7 +14,13 @@ from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.measure import evaluate
 from diptych.tasks.calibrate import Calibration
-from diptych.tasks.model import export
+from diptych.tasks.model import Predictor
+
+STATED = (
+    "dataset", "source", "data_hash", "method", "variant", "shots", "seed", "val", "texts", "texts_hash",
+    "template_hash", "held",
+)  # fmt: skip
+"""What a model says of the row that it was: protocol, hashes and choices; its numbers on test stand apart."""
 
 
 def export_row(desk: Desk, row: Row, folder: Path) -> None:
@@ -41,4 +47,9 @@ def export_row(desk: Desk, row: Row, folder: Path) -> None:
             calibration = Calibration.of(fitted.scores(held.items, run), desk.backbone, held.labels(), seen=seen)
     about, sets = desk.about(job, evidence, drawn), [] if held is None else [held]
     record, _ = evaluate(fitted, desk.test, run, backbone=desk.backbone, about=about, held=sets, seen=seen)
-    export(fitted, calibration, desk.backbone, record, folder, overwrite=True)
+    facts = record.as_dict()
+    stated = {
+        **{name: facts[name] for name in STATED},
+        "test": {"metrics": facts["metrics"], "ci95": facts["ci95"], "items": facts["items"]},
+    }
+    Predictor(fitted, calibration, desk.backbone, stated).save(folder, overwrite=True)

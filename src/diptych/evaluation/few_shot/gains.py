@@ -107,9 +107,9 @@ def rows_of(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row,
         outcomes = tuple(outcome for _, _, outcome in group)
         gain = p = None
         if base is not None and group is not base:
-            own = hits(outcomes)
-            other = np.broadcast_to(hits([base[0][2]]), own.shape)
-            gain, p = item_gain(own, other, seed), item_gain_p(own, other, seed)
+            right = hits(outcomes)
+            right_of_base = np.broadcast_to(hits([base[0][2]]), right.shape)
+            gain, p = item_gain(right, right_of_base, seed), item_gain_p(right, right_of_base, seed)
         records = tuple(record for _, record, _ in group)
         rows.append(Row(group[0][0].label, slug, variant, shots, records, outcomes, intervals(outcomes), gain, p, p))
     return _corrected(rows)

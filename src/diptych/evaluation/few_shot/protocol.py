@@ -26,7 +26,7 @@ from diptych.data.splits import base_and_new, of_classes
 from diptych.data.words.classnames import tidy
 from diptych.data.words.pools import VERSUS, Pool, pool_of
 from diptych.data.words.templates import ENSEMBLE
-from diptych.evaluation.boards.board import by_reason
+from diptych.evaluation.board import by_reason
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT, Hits, Place, measure
 from diptych.evaluation.few_shot.episodes import measured, readable
@@ -97,11 +97,11 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        own = ("complete", "missing", "command", "date")
+        names = ("complete", "missing", "command", "date")
         return plain(
             {
                 "kind": "protocol",
-                **{name: getattr(self, name) for name in own},
+                **{name: getattr(self, name) for name in names},
                 "harmonic": {
                     label: dict(zip(("base", "new", "harmonic"), v, strict=True))
                     for label, v in self.harmonic().items()
@@ -182,12 +182,12 @@ def protocol(
         try:
             for part, there in places.items():
                 if there and complete:
-                    kept = replace(stored, out=out / part)
+                    part_run = replace(stored, out=out / part)
                     desk = Desk.open(
                         parts[part],
                         backbone,
                         most,
-                        kept,
+                        part_run,
                         texts=pool,
                         jobs=jobs_of(most, parts[part])[0],
                         source=source,
@@ -196,9 +196,9 @@ def protocol(
                     reaches += _reach(desk, there, missing)
         except KeyboardInterrupt:
             complete = False
-    made = Protocol(whole, tuple(reaches), missing, complete, command)
-    write_json(out / "protocol.json", made.as_dict(), overwrite=True)
-    return made
+    result = Protocol(whole, tuple(reaches), missing, complete, command)
+    write_json(out / "protocol.json", result.as_dict(), overwrite=True)
+    return result
 
 
 def _reach(desk: Desk, places: Sequence[Place], missing: dict[str, str]) -> list[Reach]:
@@ -245,8 +245,8 @@ def _shifted(other: LabelledData, data: LabelledData, backbone: Backbone, run: R
         raise DataError(
             f"{other.name} has no class of {data.name}: a shifted test set holds the same classes, by the same names."
         )
-    own = np.array([place[other.classes[labels[i]]] for i in rows], dtype=np.int64)
-    return Place(SHIFT, other.name, Table(test.take(rows).items, {"label": Column("label", own)}))
+    shared = np.array([place[other.classes[labels[i]]] for i in rows], dtype=np.int64)
+    return Place(SHIFT, other.name, Table(test.take(rows).items, {"label": Column("label", shared)}))
 
 
 def _only(data: LabelledData, chosen: Sequence[int]) -> LabelledData:

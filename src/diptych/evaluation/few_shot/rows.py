@@ -147,16 +147,16 @@ class Desk:
         evidence = self.evidence(job, drawn)
         texts, start = run.tally["text_us"], time.perf_counter()
         fitted = self.fit(job, evidence, run)
-        told = (run.tally["text_us"] - texts) / 1e6
+        on_texts = (run.tally["text_us"] - texts) / 1e6
         seconds = {
             "encode": drawn.seconds if drawn else self.encode["image_seconds"],
-            "fit": time.perf_counter() - start - told,
+            "fit": time.perf_counter() - start - on_texts,
         }
         held = [self.held.of(seed) for seed in ((job.seed,) if job.draws else self.plan.seeds)]
         less, seen = apart(job.method, evidence, held[0])
         return evaluate(
             fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn),
-            seconds={**seconds, "texts": told},
+            seconds={**seconds, "texts": on_texts},
             held=[part for part in held if part is not None], seen=seen,
             by=None if less is evidence else self.fit(job, less, run),
         )  # fmt: skip

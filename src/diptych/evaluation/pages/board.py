@@ -16,7 +16,7 @@ from diptych.evaluation.pages import examples, plots, trust
 from diptych.evaluation.pages.trust import called, percent
 from diptych.tasks.classified import Classified
 from diptych.tasks.pages import photo_page
-from diptych.tasks.pages.page import CLOSING, opening
+from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 
 
 def write(
@@ -81,15 +81,10 @@ def _table(board: Board) -> Iterator[str]:
     five = len(board.classes) >= 5
     top5 = ["top-5"] if five else []
     last = ("ECE", "NLL", "fit,<br>predict, s", "photos,<br>texts", "peak MiB")
-    heads = ["shots", "top-1", "gain over<br>zero-shot", *top5, "mean per<br>class", *last]
-    yield '<section><h2>Board</h2><div class="scroll"><table>'
-    yield "<caption>Percent, mean over seeds; small figures are 95 % intervals. NLL in nats. "
-    yield "p: paired test against zero-shot, corrected by Holm.</caption><thead><tr>"
-    yield (
-        '<th scope="col" class="left">system</th>'
-        + "".join(f'<th scope="col">{h}</th>' for h in heads)
-        + "</tr></thead><tbody>"
-    )
+    heads = ["system", "shots", "top-1", "gain over<br>zero-shot", *top5, "mean per<br>class", *last]
+    caption = "Percent, mean over seeds; small figures are 95 % intervals. NLL in nats. "
+    caption += "p: paired test against zero-shot, corrected by Holm."
+    yield "<section><h2>Board</h2>" + table(heads, caption=caption)
     shots: int | None = None
     for row in board.rows:
         kind = "base" if row is board.base() else "new" if shots is not None and row.shots != shots else ""
@@ -104,7 +99,7 @@ def _table(board: Board) -> Iterator[str]:
         yield f"<td>{row.seconds('fit'):.2f}<span class='i'>{row.seconds('predict'):.2f}</span></td>"
         yield f"<td>{row.records[0].images or '–'}<span class='i'>{row.records[0].extra_texts or ''}</span></td>"
         yield f"<td>{max(r.peak_memory_mib for r in row.records):.0f}</td></tr>"
-    yield "</tbody></table></div>"
+    yield TABLE_END
     encode = board.facts["encode"]
     n, seconds = encode["images"], encode["image_seconds"]
     rate = (

@@ -16,7 +16,7 @@ from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
 from diptych.metrics.significance import cliques, critical_difference, mean_ranks
-from diptych.tasks.pages.page import CLOSING, opening
+from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 
 PAGE, DATA = "comparison.html", "comparison.json"
 
@@ -78,14 +78,12 @@ class Comparison:
             f"<section><h2>Mean ranks</h2><figure><div class='scroll plot'>{plot}</div>",
             f"<figcaption>1 is best. {self.remark} A bar joins such systems; few data sets make long "
             f"bars.</figcaption></figure></section>",
-            '<section><h2>Top-1, %</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">system</th>',
-            "".join(f'<th scope="col">{escape(name)}</th>' for name in self.datasets)
-            + '<th scope="col">mean rank</th></tr></thead><tbody>',
+            "<section><h2>Top-1, %</h2>" + table(["system", *map(escape, self.datasets), "mean rank"]),
         ]
         for k in order:
             cells = "".join(f"<td>{100 * row[k]:.1f}</td>" for row in self.accuracy)
             parts.append(f'<tr><th scope="row">{escape(self.systems[k])}</th>{cells}<td>{self.ranks[k]:.2f}</td></tr>')
-        parts.append("</tbody></table></div>")
+        parts.append(TABLE_END)
         if self.left_out:
             parts.append(f'<p class="note">Not on every board, so not ranked: {escape("; ".join(self.left_out))}.</p>')
         return "\n".join([*parts, "</section>", CLOSING])

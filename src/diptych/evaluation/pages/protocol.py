@@ -7,11 +7,12 @@ from html import escape
 from pathlib import Path
 
 from diptych.data.files import write_whole
+from diptych.evaluation.board import by_reason
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT
 from diptych.evaluation.few_shot.protocol import Protocol, Reach
 from diptych.evaluation.pages import plots
 from diptych.evaluation.pages.trust import percent
-from diptych.tasks.pages.page import CLOSING, opening
+from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 
 
 def write(made: Protocol, path: Path) -> None:
@@ -66,22 +67,18 @@ def _curves(made: Protocol) -> Iterator[str]:
 
 
 def _base_to_new(made: Protocol) -> Iterator[str]:
-    table = made.harmonic()
-    if not table:
+    means = made.harmonic()
+    if not means:
         return
-    yield (
-        "<section><h2>Base to new classes</h2><div class='scroll'><table><thead><tr><th scope='col' "
-        "class='left'>system</th>"
-    )
-    yield "<th scope='col'>base</th><th scope='col'>new</th><th scope='col'>harmonic mean</th></tr></thead><tbody>"
+    yield "<section><h2>Base to new classes</h2>" + table(("system", "base", "new", "harmonic mean"))
     reaches = {(r.label, r.kind): r for r in made.reaches}
-    for label, (_, _, mean) in sorted(table.items(), key=lambda pair: -pair[1][2]):
+    for label, (_, _, mean) in sorted(means.items(), key=lambda pair: -pair[1][2]):
         yield (
             f'<tr><th scope="row">{escape(label)}</th>{_cell(reaches[label, BASE])}{_cell(reaches[label, NEW])}'
             f"<td>{percent(mean)}</td></tr>"
         )
     yield (
-        "</tbody></table></div><p class='note'>The first half of the classes is base: shots come from it alone. The "
+        f"{TABLE_END}<p class='note'>The first half of the classes is base: shots come from it alone. The "
         "names of new classes"
     )
     yield " are told in training only to systems whose card lists other_classes. Percent, 95 % intervals.</p></section>"
@@ -92,11 +89,7 @@ def _table(made: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:
     if not there:
         return
     names = list(dict.fromkeys(r.name for r in there))
-    yield f"<section><h2>{heading}</h2><div class='scroll'><table><thead><tr><th scope='col' class='left'>system</th>"
-    yield (
-        "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
-        + "<th scope='col'>mean</th></tr></thead><tbody>"
-    )
+    yield f"<section><h2>{heading}</h2>{table(['system', *map(escape, names), 'mean'])}"
     for label in dict.fromkeys(r.label for r in there):
         own = {r.name: r for r in there if r.label == label}
         cells = "".join(_cell(own[name]) if name in own else "<td>–</td>" for name in names)
@@ -104,13 +97,11 @@ def _table(made: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:
             f'<tr><th scope="row">{escape(label)}</th>{cells}'
             f"<td>{percent(_mean([r.accuracy.value for r in own.values()]))}</td></tr>"
         )
-    yield f"</tbody></table></div><p class='note'>{note} Percent, 95 % intervals.</p></section>"
+    yield f"{TABLE_END}<p class='note'>{note} Percent, 95 % intervals.</p></section>"
 
 
 def _missing(made: Protocol) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    for label, reason in (*made.board.missing.items(), *made.board.late.items(), *made.missing.items()):
-        reasons.setdefault(reason, []).append(label)
+    reasons = by_reason(made.board.missing, made.board.late, made.missing)
     if reasons:
         yield "<section><h2>Left out</h2>"
         yield from (

@@ -9,6 +9,7 @@ from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
 from diptych.tasks.calibrate import SETS, UNKNOWN
+from diptych.tasks.pages.page import TABLE_END, table
 
 
 def acting(board: Board) -> Iterator[str]:
@@ -16,23 +17,11 @@ def acting(board: Board) -> Iterator[str]:
     rows = [row for row in board.rows if "temperature" in row.acting]
     if not rows:
         return
-    yield (
-        '<section><h2>Probabilities to act on</h2><div class="scroll"><table><thead><tr><th scope="col" '
-        'class="left">system</th>'
-    )
     heads = (
-        "shots",
-        "ECE",
-        "ECE, cali-<br>brated",
-        "tempera-<br>ture",
-        "sets hold<br>the truth",
-        "classes<br>a set",
-        "called<br>unknown",
-    )
-    yield (
-        "".join(f'<th scope="col">{h}</th>' for h in (*heads, "wrong in all", "wrong in the<br>surest 80 %"))
-        + "</tr></thead><tbody>"
-    )
+        "system", "shots", "ECE", "ECE, cali-<br>brated", "tempera-<br>ture", "sets hold<br>the truth",
+        "classes<br>a set", "called<br>unknown", "wrong in all", "wrong in the<br>surest 80 %",
+    )  # fmt: skip
+    yield "<section><h2>Probabilities to act on</h2>" + table(heads)
     for row in rows:
         a = row.acting
         unknown = f"{percent(a['unknown'])}" if "unknown" in a else "–"
@@ -47,7 +36,7 @@ def acting(board: Board) -> Iterator[str]:
             + "".join(f"<td>{c}</td>" for c in cells)
             + "</tr>"
         )
-    yield "</tbody></table></div>"
+    yield TABLE_END
     bold = (
         " Some of them fit had seen too, so promises are too bold."
         if any(row.acting.get("seen") for row in rows)

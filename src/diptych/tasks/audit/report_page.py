@@ -17,7 +17,7 @@ from diptych.core import AuditData, Control, Example, Finding
 from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
 from diptych.tasks.audit.report import Report, by_severity, is_failure
-from diptych.tasks.pages.page import CLOSING, opening
+from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 from diptych.tasks.pages.photo_page import thumbnail
 
 SIDE = 240
@@ -116,13 +116,12 @@ class _Page:
         """Yield the verdicts of the bounds."""
         if not self.report.verdicts:
             return
-        yield '<section><h2>Bounds</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">bound</th>'
-        yield '<th scope="col" class="left">model</th><th scope="col" class="left">verdict</th></tr></thead><tbody>'
+        yield "<section><h2>Bounds</h2>" + table(("bound", "model", "verdict"), left=range(3))
         for v in self.report.verdicts:
             word = '<span class="broken">broken</span>' if v.broken else '<span class="kept">kept</span>'
             yield f'<tr><th scope="row">{escape(str(v.bound))}</th><td class="left">{escape(v.subject)}</td>'
             yield f'<td class="left wrap">{word}: {escape(v.why)}</td></tr>'
-        yield "</tbody></table></div></section>"
+        yield TABLE_END + "</section>"
 
     def finding(self, f: Finding) -> Iterator[str]:
         """Yield one finding with its numbers, control, pictures and remedy."""
@@ -213,15 +212,13 @@ class _Page:
         """Yield what was measured besides."""
         if not findings:
             return
-        yield '<section><h2>Measured besides</h2><div class="scroll"><table><thead><tr>'
-        yield '<th scope="col" class="left">model</th><th scope="col" class="left">measure</th>'
-        yield '<th scope="col">value, 95 % interval</th><th scope="col">from</th>'
-        yield '<th scope="col" class="left">control</th></tr></thead><tbody>'
+        heads = ("model", "measure", "value, 95 % interval", "from", "control")
+        yield "<section><h2>Measured besides</h2>" + table(heads, left=(0, 1, 4))
         for f in findings:
             yield f'<tr><td class="left">{escape(f.subject)}</td><td class="left wrap">{escape(named(f))}</td>'
             said = control(f.control, f.unit) if f.control else ""
             yield f'<td>{number(f)}</td><td>{counted(f)}</td><td class="left wrap">{said}</td></tr>'
-        yield "</tbody></table></div>"
+        yield TABLE_END
         meant = [m for m in dict.fromkeys(f.measure for f in findings) if m in MEANS]
         yield from (f'<p class="note"><b>{escape(m.replace("_", " "))}:</b> {MEANS[m]}</p>' for m in meant)
         yield "</section>"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from html import escape
 from importlib.resources import files
 
 CLOSING = "</main></html>"
+TABLE_END = "</tbody></table></div>"
+"""What ends the table that ``table`` begins."""
 
 
 def opening(title: str, header: str = "", *, style: str = "", pictures: bool = True) -> str:
@@ -33,3 +36,21 @@ def opening(title: str, header: str = "", *, style: str = "", pictures: bool = T
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<style>{sheet}</style><main><header><h1>{escape(title)}</h1>{header}</header>"
     )
+
+
+def table(heads: Sequence[str], *, left: Container[int] = (0,), caption: str = "") -> str:
+    """Return a table down to its first row, which scrolls where it is wider than the page.
+
+    Args:
+        heads: of the columns, as HTML.
+        left: positions of columns that are set to the left.
+        caption: HTML above the table; "": none.
+
+    Example:
+        >>> table(["system", "top-1"]).count("<th ")
+        2
+    """
+    kinds = (' class="left"' if i in left else "" for i in range(len(heads)))
+    cells = (f'<th scope="col"{kind}>{head}</th>' for kind, head in zip(kinds, heads, strict=True))
+    above = f"<caption>{caption}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{above}<thead><tr>{"".join(cells)}</tr></thead><tbody>'

@@ -5,10 +5,9 @@ q = unit( sum over terms of  w_i unit(e_i) )                w_i < 0: away from i
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UsageError
-from diptych.data.images import SUFFIXES
 from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
 from diptych.search_index.described import Vectors
@@ -26,60 +24,8 @@ from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import CutAnswers, Kind, calibration
-
-_WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Term:
-    """One part of a query.
-
-    Args:
-        value: words, or the path of a picture.
-        weight: how much it counts; below 0 away from it.
-        photo: the picture, where it is no file, see ``data.samples.as_samples``; ``value`` then only names it.
-        sample: a sample of the index's modality, as samples of one; ``value`` then only names it.
-    """
-
-    value: str
-    weight: float = 1.0
-    photo: object = field(default=None, repr=False)
-    sample: Samples[Any] | None = field(default=None, repr=False)
-
-    @classmethod
-    def parse(cls, text: str, sign: float = 1.0) -> Term:
-        """Read "a dog", "photo.jpg", "2:golden retriever", "0.5:photo.jpg".
-
-        Raises:
-            UsageError: nothing to look for, a weight of 0, or a picture that is not there.
-        """
-        match = _WEIGHT.fullmatch(text.strip())
-        weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
-        if not value or weight == 0:
-            raise UsageError(
-                f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.'
-            )
-        term = cls(value, sign * weight)
-        if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:
-            raise UsageError(f"There is no picture {value}: check the spelling.")
-        return term
-
-    @property
-    def is_picture(self) -> bool:
-        """Whether it is a picture, or names a file that is there."""
-        if self.photo is not None or self.sample is not None:
-            return True
-        return Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file()
-
-    @property
-    def photos(self) -> Samples[Any]:
-        """The picture, or the sample in its place, as samples of one."""
-        if self.sample is not None:
-            return self.sample
-        from diptych.data.samples import as_samples  # of pictures alone: it brings every format of data
-
-        return as_samples([self.value if self.photo is None else self.photo])
+from diptych.tasks.search.marks import CutAnswers, calibration
+from diptych.tasks.search.term import Term, kind_of
 
 
 @dataclass(frozen=True)
@@ -243,12 +189,6 @@ def search(
             exact=exact,
             at_least=at_least,
         )
-
-
-def kind_of(terms: Sequence[Term]) -> Kind:
-    """Return what a query is made of; marks of answers count for queries of their own kind."""
-    kinds = {term.is_picture for term in terms}
-    return "both" if len(kinds) > 1 else "image" if True in kinds else "text"
 
 
 def filled(index: AnyIndex) -> int:

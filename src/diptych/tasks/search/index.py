@@ -32,7 +32,6 @@ SLICE = 1024
 """Records embedded and committed at once: bounds memory, and what a kill can cost."""
 WASTE = 0.3
 """Share of vectors of deleted entries from which on the files are written anew."""
-
 WITHIN = tuple(f"{kind}[" for kind in (".csv", ".tsv", ".jsonl", ".parquet"))
 """What stands in the name of a row of a table: a folder around it is no source of it, as it is of tars."""
 
@@ -62,14 +61,9 @@ class Indexed:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
+        counts = {name: getattr(self, name) for name in ("entries", "added", "unchanged", "removed", "encoded")}
         skipped = [e.as_dict() for e in self.failed]
-        own = ("entries", "added", "unchanged", "removed", "encoded")
-        return {
-            "index": named(self.out),
-            **{n: getattr(self, n) for n in own},
-            "seconds": round(self.seconds, 3),
-            "skipped": skipped,
-        }
+        return {"index": named(self.out), **counts, "seconds": round(self.seconds, 3), "skipped": skipped}
 
 
 def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
@@ -84,9 +78,9 @@ def open_index(out: Path, backbone: Backbone, run: Run) -> AnyIndex:
         UsageError: it was made with another backbone, precision or decode, or the folder holds other files.
     """
     if holds_index(out):
-        made = index_at(out)
-        made.expect(fingerprint(backbone, run), backbone.spec.name)
-        return made
+        opened = index_at(out)
+        opened.expect(fingerprint(backbone, run), backbone.spec.name)
+        return opened
     facts = {
         "fingerprint": fingerprint(backbone, run),
         "backbone": backbone.spec.name,
@@ -125,21 +119,21 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     if isinstance(stored, StoredVectors):
         _refuse_others(stored, backbone, run)
     added, unchanged, failed = 0, 0, list(records.failed)
-    with open_index(out, backbone, run) as made:
-        if not len(made) and not isinstance(stored, StoredVectors):
+    with open_index(out, backbone, run) as opened:
+        if not len(opened) and not isinstance(stored, StoredVectors):
             run = calibrate(backbone.image, RecordPart(records, "image"), run)
         with run.track("index", len(records)) as bar, Interruptible(out, len(records)) as progress:
             for first in range(0, len(records), SLICE):
                 rows = range(first, min(first + SLICE, len(records)))
-                fresh = _fresh(made, records, rows)
+                fresh = _fresh(opened, records, rows)
                 unchanged += len(rows) - len(fresh)
                 if fresh:
-                    stored, broken = _add(made, records, fresh, backbone, run)
+                    stored, broken = _add(opened, records, fresh, backbone, run)
                     added, failed = added + stored, failed + broken
                 progress.count += len(rows)
                 bar.advance(len(rows))
-        removed = _pruned(made, records, roots)
-        count = len(made)
+        removed = _pruned(opened, records, roots)
+        count = len(opened)
     if not count and failed:
         raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
     encoded = run.tally["encoded"] - before
@@ -166,24 +160,24 @@ def unchanged(
     records, roots = records.distinct(), [root(p) for p in prune]
     if not holds_index(out):
         return None
-    with index_at(out) as made:
-        made.expect(fingerprint(backbone, run), backbone.spec.name)
-        if isinstance(made, Index) and ann.installed() and outgrown(made, always=False):
+    with index_at(out) as opened:
+        opened.expect(fingerprint(backbone, run), backbone.spec.name)
+        if isinstance(opened, Index) and ann.installed() and outgrown(opened, always=False):
             return None
         with run.track("index", len(records)) as bar:
             for first in range(0, len(records), SLICE):
                 rows = range(first, min(first + SLICE, len(records)))
-                if _fresh(made, records, rows):
+                if _fresh(opened, records, rows):
                     return None
                 bar.advance(len(rows))
-        removed = _pruned(made, records, roots)
-        return Indexed(out, len(made), 0, len(records), removed, records.failed, 0, time.perf_counter() - start)
+        removed = _pruned(opened, records, roots)
+        return Indexed(out, len(opened), 0, len(records), removed, records.failed, 0, time.perf_counter() - start)
 
 
-def _pruned(made: AnyIndex, records: Records, roots: Sequence[str]) -> int:
-    removed = made.delete(list(_gone(made, records, roots))) if roots else 0
-    if made.wasted() > WASTE:
-        made.compact()
+def _pruned(opened: AnyIndex, records: Records, roots: Sequence[str]) -> int:
+    removed = opened.delete(list(_gone(opened, records, roots))) if roots else 0
+    if opened.wasted() > WASTE:
+        opened.compact()
     return removed
 
 
@@ -195,23 +189,25 @@ def remove(out: Path, patterns: Sequence[str]) -> Indexed:
         DataError: a pattern matches nothing.
     """
     start = time.perf_counter()
-    with index_at(out) as made:
+    with index_at(out) as opened:
         names = dict[str, None]()
         for pattern in patterns:
-            found = [n for p in (pattern, str(Path(pattern).absolute())) for n in (*made.stamps([p]), *made.names(p))]
-            if not found:
+            matches = [
+                n for p in (pattern, str(Path(pattern).absolute())) for n in (*opened.stamps([p]), *opened.names(p))
+            ]
+            if not matches:
                 raise DataError(
                     f"No entry of {named(out)} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'."
                 )
-            names |= dict.fromkeys(found)
-        removed = made.delete(list(names))
-        if made.wasted() > WASTE:
-            made.compact()
-        return Indexed(out, len(made), 0, len(made), removed, (), 0, time.perf_counter() - start)
+            names |= dict.fromkeys(matches)
+        removed = opened.delete(list(names))
+        if opened.wasted() > WASTE:
+            opened.compact()
+        return Indexed(out, len(opened), 0, len(opened), removed, (), 0, time.perf_counter() - start)
 
 
-def _fresh(made: AnyIndex, records: Records, rows: range) -> list[int]:
-    known = made.stamps([records.names[i] for i in rows])
+def _fresh(opened: AnyIndex, records: Records, rows: range) -> list[int]:
+    known = opened.stamps([records.names[i] for i in rows])
     return [
         i
         for i in rows
@@ -229,51 +225,42 @@ def _facts(records: Records, i: int) -> dict[str, Any]:
 
 
 def _add(
-    made: AnyIndex, records: Records, rows: list[int], backbone: Backbone, run: Run
+    opened: AnyIndex, records: Records, rows: list[int], backbone: Backbone, run: Run
 ) -> tuple[int, list[UnreadableItem]]:
     some = records.take(rows)
-    stamps = [
-        _stamp(some, i) for i in range(len(some))
-    ]  # before reading: a file that changes meanwhile is read again next time
+    # before reading: a file that changes meanwhile is read again next time
+    stamps = [_stamp(some, i) for i in range(len(some))]
     broken: dict[int, UnreadableItem] = {}
     vectors: dict[Modality, tuple[Any, Vectors]] = {}
     for modality in ("image", "text"):
         part = RecordPart(some, modality)
         if len(part):
-            found = _stored(part) or embed_readable(backbone.encoders[modality], part, run)
-            bad = {e.name: e for e in found.failed}
+            embedded = _stored(part) or embed_readable(backbone.encoders[modality], part, run)
+            bad = {e.name: e for e in embedded.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
-            vectors[modality] = (
-                np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64),
-                found.values.numpy(),
-            )
-    kept = [
-        i for i in range(len(some)) if i not in broken and (some.places[i] is not None or some.texts[i] is not None)
-    ]
-    place = {i: n for n, i in enumerate(kept)}
+            positions = np.asarray([part.rows[int(k)] for k in embedded.kept], dtype=np.int64)
+            vectors[modality] = positions, embedded.values.numpy()
+    there = [some.places[i] is not None or some.texts[i] is not None for i in range(len(some))]
+    readable = [i for i in range(len(some)) if there[i] and i not in broken]
+    place = {i: n for n, i in enumerate(readable)}
     whole: dict[Modality, tuple[Any, Vectors]] = {}
     for m, (positions, values) in vectors.items():
-        keep = np.isin(positions, kept)
+        keep = np.isin(positions, readable)
         whole[m] = (np.asarray([place[int(i)] for i in positions[keep]], dtype=np.int64), values[keep])
-    keys = ["" if (p := some.places[i]) is None else some.images.key(p) for i in kept]
-    made.add(
-        [
-            Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i))
-            for i, k in zip(kept, keys, strict=True)
-        ],
-        whole,
-    )
-    return len(kept), [broken[i] for i in sorted(broken)]
+    keys = ["" if (p := some.places[i]) is None else some.images.key(p) for i in readable]
+    rows_of = zip(readable, keys, strict=True)
+    opened.add([Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i)) for i, k in rows_of], whole)
+    return len(readable), [broken[i] for i in sorted(broken)]
 
 
 def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
     """Raise UsageError where the stored vectors are of another backbone, precision, decode or width."""
     runner = run.engine.runner(backbone.image, run) if run.engine else None
-    own = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
+    settings = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
     if stored.made and stored.made.get("fingerprint") != backbone.fingerprint:
         name = dict(stored.made.get("spec", {})).get("name")
         raise UsageError(f"{stored.source} was encoded with {name}, and this is {backbone.spec.name}: give its model.")
-    for fact, value in own.items():
+    for fact, value in settings.items():
         if stored.made.get(fact, value) != value:
             raise UsageError(f"{stored.source} was encoded with {fact} {stored.made[fact]}, not {value}: request it.")
     if stored.dim != backbone.image.dim:
@@ -300,10 +287,10 @@ def _stored(part: RecordPart) -> Embeddings | None:
     return Embeddings(torch.from_numpy(values[good]), np.flatnonzero(good), failed)
 
 
-def _gone(made: AnyIndex, records: Records, roots: Sequence[str]) -> Iterator[str]:
+def _gone(opened: AnyIndex, records: Records, roots: Sequence[str]) -> Iterator[str]:
     held = set(records.names)
     for path in roots:
-        for name in made.names():
+        for name in opened.names():
             below = name.startswith(path + "/") and not any(mark in name[len(path) :].lower() for mark in WITHIN)
             if name not in held and (below or name == path or name.startswith((path + "!", path + "["))):
                 yield name

@@ -15,7 +15,7 @@ from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 from diptych.data.records.records import Fact, Records
-from diptych.tasks.search.ask import Term
+from diptych.tasks.search.term import Term
 
 # What loads torch is imported where it is used: words are answered without.
 _UNTRAINED = re.compile(r"(.+)\+(frames|clouds)(\d+)", re.DOTALL)

@@ -184,7 +184,7 @@ def tune(
             say(f"The rows to learn from do not fill a batch of {fit.batch}: a step takes {rows}.")
             fit = replace(fit, batch=rows)
         more = {**decoder_for(method, space, evidence.train, run), **(kit or {})}
-        made = train_space(
+        result = train_space(
             method,
             Kit({"main": taught, **more}),
             evidence,
@@ -199,13 +199,13 @@ def tune(
             text_tokens=saving.text_tokens,
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
-        assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
+        assert isinstance(result.space, Backbone)  # a recipe that is given a backbone gives one back
         if stream is not None:
             unread = read_skipped(out / SKIPPED, NAMED)
             failed = (*failed, *(UnreadableItem(row["path"], row["reason"]) for row in unread))
-        saving.undo(made.space)
-        after = measuring(made.space)
-        trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
+        saving.undo(result.space)
+        after = measuring(result.space)
+        trained = result.space.whole if isinstance(result.space, (Headed, LanguageSpace)) else result.space
         doubt: Collapsed | None = None
         try:
             measuring.refuse_collapse(before, after)
@@ -217,7 +217,7 @@ def tune(
             if earlier.exists():
                 shutil.rmtree(earlier)
         if first:
-            save(trained, folder, made.parts)
+            save(trained, folder, result.parts)
         names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
         count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
         facts = {
@@ -230,11 +230,11 @@ def tune(
             "may_learn": count,
             "fit": fit.as_dict(),
             "seed": run.seed,
-            "steps": made.log[-1]["step"] if made.log else 0,
-            "during": [record for record in made.log if any(f"{data.name}/" in name for name in record)],
+            "steps": result.log[-1]["step"] if result.log else 0,
+            "during": [record for record in result.log if any(f"{data.name}/" in name for name in record)],
             "templates": list(templates) if classes else None,
             "seconds": round(time.perf_counter() - start, 2),
-            "beside": sorted(made.parts),
+            "beside": sorted(result.parts),
             **({"doubt": str(doubt)} if doubt else {}),
         }
         tuned = Tuned(trained, before, after, facts, folder, failed)
@@ -263,6 +263,6 @@ def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any] | 
         return {}
     if rows is None or "captions" not in rows.columns:
         return {}
-    words = WordIds.of([c for own in rows.columns["captions"].values for c in own], context=WORDS_READ)
+    words = WordIds.of([c for captions in rows.columns["captions"].values for c in captions], context=WORDS_READ)
     with run.seeded("decoder"):
         return {WORDS: words, DECODER: SmallLM(len(words), context=words.context, memory=space.spec.dim)}

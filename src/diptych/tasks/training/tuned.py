@@ -83,12 +83,12 @@ def read_finished(method: Objective | Recipe, fit: Fit, parts: str, run: Run, ou
     except DataError:
         return None
     facts = {k: v for k, v in report.items() if k not in ("before", "after", "skipped", "folder")}
-    asked = {"method": method.card.slug, "parts": parts, "seed": run.seed}
+    wanted = {"method": method.card.slug, "parts": parts, "seed": run.seed}
     fits = [
         {k: v for k, v in each.items() if k not in CHANGES_NOTHING}
         for each in (plain(fit.as_dict()), facts.get("fit", {}))
     ]
-    if fits[0] != fits[1] or any(facts.get(name) != value for name, value in asked.items()):
+    if fits[0] != fits[1] or any(facts.get(name) != value for name, value in wanted.items()):
         return None
     folder = out / (DOUBTED if "doubt" in facts else "model")
     if "doubt" in facts:

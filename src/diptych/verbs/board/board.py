@@ -126,7 +126,7 @@ def classes_of(
 
 def refuse_other(context: Context, verb: str, facts: Mapping[str, Any] | None = None) -> None:
     """Refuse a folder with a whole board, or one of another verb or other data, unless it may be replaced."""
-    from diptych.evaluation.boards.board import expect
+    from diptych.evaluation.board import expect
 
     if context.out is not None and not context.overwrite:
         expect(context.out, verb, facts)

@@ -28,11 +28,11 @@ class Classifiers(Answer[Any]):
         self, boards: Sequence[Board], shown: Sequence[Mapping[str, Any]], out: Path | None, notes: Sequence[str], *,
         several: bool, exported: bool, unchanged: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(row for made in boards for row in made.rows)
+        super().__init__(row for board in boards for row in board.rows)
         self.boards, self.shown, self.out, self.noted = list(boards), list(shown), out, list(notes)
         self.several, self.exported = several, exported
-        self.unchanged, self.interrupted = unchanged, any(made.interrupted for made in boards)
-        self.failed: list[Any] = [error for made in boards for error in made.failed]
+        self.unchanged, self.interrupted = unchanged, any(board.interrupted for board in boards)
+        self.failed: list[Any] = [error for board in boards for error in board.failed]
         if unchanged:  # errors of the board that was read are sentences
             self.failed = [line for board in shown for line in board["skipped"]]
         self.exit_code = 130 if self.interrupted else 0
@@ -41,10 +41,12 @@ class Classifiers(Answer[Any]):
     def title(self, items: Sequence[Row]) -> str:
         """Return what was measured on what, and what was left out."""
         titles = []
-        for made in self.boards:
-            left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in made.reasons().items()]
-            photos = f"{made.data.name}: {len(made.test)} {made.facts['measured']} photos, {len(made.classes)} classes"
-            titles += [f"{photos}, {made.facts['spec']['name']}", *left_out]
+        for board in self.boards:
+            left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in board.reasons().items()]
+            photos = (
+                f"{board.data.name}: {len(board.test)} {board.facts['measured']} photos, {len(board.classes)} classes"
+            )
+            titles += [f"{photos}, {board.facts['spec']['name']}", *left_out]
         return "\n".join(titles)
 
     def name(self, item: Row) -> str:
@@ -68,7 +70,7 @@ class Classifiers(Answer[Any]):
             **sets, "method": [r.method for r in items], "variant": [r.variant for r in items],
             "shots": [r.shots for r in items],
             **({"fitted": [r.fitted.get("folder", "") for r in items]} if any(r.fitted for r in items) else {}),
-            **{name: [own[k] for own in ends] for k, name in enumerate(("acc1", "low", "high"))},
+            **{name: [value[k] for value in ends] for k, name in enumerate(("acc1", "low", "high"))},
             "gain": [None if r.gain is None else r.gain.value for r in items], "p": [r.p for r in items],
         }  # fmt: skip
 
@@ -142,7 +144,7 @@ def encoding(board: Mapping[str, Any]) -> str:
 
 def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
     """Return a board as written, percentages with 95 % intervals, then what is missing or late, then the choice."""
-    from diptych.evaluation.boards.board import by_reason
+    from diptych.evaluation.board import by_reason
 
     rows = []
     for row in board["rows"]:
@@ -163,7 +165,7 @@ def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
     photos = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
     columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
     title = f"{board['dataset']}: {photos}, {board['spec']['name']}"
-    reasons = by_reason({**board["missing"], **board["late"]})
+    reasons = by_reason(board["missing"], board["late"])
     absent = [f"{'; '.join(labels)}: {reason}" for reason, labels in reasons.items()]
     return [Shown(columns, rows, range(1, 6), title, (5, 6, 4)), *absent, *_advice(board)]
 

@@ -48,7 +48,7 @@ class BoardOf(Generic[R]):
 
     def reasons(self) -> dict[str, list[str]]:
         """Return why rows are missing or late -> their labels."""
-        return by_reason({**self.missing, **self.late})
+        return by_reason(self.missing, self.late)
 
     def row(self, row: R) -> dict[str, Any]:
         """Return plain data of a row."""
@@ -105,10 +105,10 @@ def measured(
     return worked
 
 
-def by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
+def by_reason(*missing: Mapping[str, str]) -> dict[str, list[str]]:
     """Return why something is missing -> the labels of all that is."""
     labels: dict[str, list[str]] = {}
-    for label, reason in missing.items():
+    for label, reason in (pair for table in missing for pair in table.items()):
         labels.setdefault(reason, []).append(label)
     return labels
 

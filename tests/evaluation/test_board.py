@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from diptych.core import UnreadableItem, UsageError
-from diptych.evaluation.boards.board import BoardOf, expect
+from diptych.evaluation.board import BoardOf, expect
 from diptych.evaluation.boards.verb import verb_board
 from tests.evaluation.boards.test_verb import NEAR, OWN, PLAIN, SMALL, Known
 

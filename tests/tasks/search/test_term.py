@@ -1,0 +1,45 @@
+"""A part of a query says what is looked for, how much it counts and whether it is a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diptych.core import UsageError
+from diptych.tasks.search.term import Term, kind_of
+
+
+@pytest.mark.parametrize(
+    ("text", "sign", "value", "weight"),
+    [
+        ("a dog", 1.0, "a dog", 1.0),
+        (" 2:golden retriever ", 1.0, "golden retriever", 2.0),
+        ("-.5: snow", 1.0, "snow", -0.5),
+        ("0.5:snow", -1.0, "snow", -0.5),
+        ("3:4: five", 1.0, "4: five", 3.0),
+    ],
+)
+def test_words_may_have_a_weight(text: str, sign: float, value: str, weight: float) -> None:
+    term = Term.parse(text, sign)
+    assert (term.value, term.weight, term.is_picture) == (value, weight, False)
+
+
+@pytest.mark.parametrize("text", ["", "2:", "0:dog", "lost.jpg", "2:lost.png"])
+def test_nothing_no_weight_and_pictures_that_are_not_there_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        Term.parse(text)
+
+
+def test_a_query_is_of_words_of_pictures_or_of_both(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
+    word, file, open_picture = (
+        Term("red"),
+        Term.parse(f"2:{tmp_path / 'a.png'}"),
+        Term("a", photo=Image.new("L", (2, 2))),
+    )
+    assert (file.weight, file.is_picture, len(file.photos), len(open_picture.photos)) == (2.0, True, 1, 1)
+    assert [kind_of(terms) for terms in ([word], [file], [open_picture], [word, file])] == [
+        "text", "image", "image", "both",
+    ]  # fmt: skip
