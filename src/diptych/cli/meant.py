@@ -37,9 +37,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType({
     **dict.fromkeys(("recommendation", "suggest", "advise", "choose", "automl"), "recommend"),
     **dict.fromkeys(("benchmark", "bench", "evaluate", "evaluation", "eval", "compare", "leaderboard", "measure"),
                     "board"),
-    **dict.fromkeys(("fewshot", "linear-probe", "probe", "k-shot"), "board classify"),
+    **dict.fromkeys(("fewshot", "linearprobe", "probe", "k-shot"), "board classify"),
     **dict.fromkeys(("bias", "fairness", "failures", "errors", "debug-model", "robustness", "spurious"), "audit"),
-    **dict.fromkeys(("noise", "mislabeled", "mislabelled", "wrong-captions", "clip-score", "clipscore"),
+    **dict.fromkeys(("noise", "mislabeled", "mislabelled", "wrong-captions", "clipscore"),
                     "audit pairs"),
     **dict.fromkeys((
         "train", "tune", "fine-tune", "finetuning", "fine-tuning", "fit", "training", "lora", "adapt", "learn",
