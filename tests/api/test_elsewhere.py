@@ -19,7 +19,7 @@ diptych: Any = package
         ({"dtype": "float16"}, "load takes no dtype=: write precision='exact' (fp32), or 'fast' (bf16)."),
         ({"model_name": "tiny"}, "load takes no model_name=: did you mean name=?"),
         ({"cache_dir": "x"}, "load takes no cache_dir=: did you mean cache=?"),
-        ({"devic": "cpu"}, "load takes no devic=: did you mean device=?"),
+        ({"device_name": "cpu"}, "load takes no device_name=: did you mean device=?"),
         ({"batch_size": 3}, "load takes no batch_size=: leave it out: encode_image(photos, batch_size=...) takes one."),
         ({"wibble": 3}, "load takes no wibble=: it takes name, pretrained, device,"),
     ],

@@ -68,6 +68,7 @@ def test_words_alone_and_json(diptych: Cli, plate: Path) -> None:
     assert got.code == 0
     assert got.data["method"] == "winclip-style"
     assert got.data["photos"][0]["flagged"] is None
+    assert "nothing is flagged: --false-alarm-rate 0.1 with photos in --normal sets a threshold.\n" in got.err
     assert Path(got.data["photos"][0]["heat_map"]).exists()
 
 

@@ -72,15 +72,15 @@ def test_a_search_takes_folder_and_words_in_either_order(diptych: Cli, photos: P
 def test_photos_are_named_as_one_opens_them_from_where_one_stands(
     diptych: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (photos / "red" / "red.png").rename(photos / "red" / "ein rotes.png")
+    (photos / "red" / "red.png").rename(photos / "red" / "a red one.png")
     assert diptych("index", "photos", "--out", "idx").code == 0
     there = diptych("search", "idx", "red", "--top", "1")
-    assert there.out.split("  ", 1)[1].rstrip() == "photos/red/ein rotes.png"
+    assert there.out.split("  ", 1)[1].rstrip() == "photos/red/a red one.png"
     assert diptych("search", "idx", "red", "--json", "-k", "1").data["results"][0]["path"] == str(
-        photos / "red" / "ein rotes.png"
+        photos / "red" / "a red one.png"
     )
     monkeypatch.chdir(photos / "red")
-    assert diptych("search", "../../idx", "red", "--top", "1").out.split("  ", 1)[1].rstrip() == "ein rotes.png"
+    assert diptych("search", "../../idx", "red", "--top", "1").out.split("  ", 1)[1].rstrip() == "a red one.png"
     monkeypatch.chdir(photos / "blue")
     away = diptych("search", "../../idx", "red", "--top", "1").out.split("  ", 1)[1].rstrip()
-    assert away == str(photos / "red" / "ein rotes.png")
+    assert away == str(photos / "red" / "a red one.png")

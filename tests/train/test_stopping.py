@@ -110,8 +110,8 @@ def test_a_signal_outside_of_the_steps_says_what_is_saved(
     tmp_path: Path, inside: str, sentence: str, number: str
 ) -> None:
     code, errors = ended(tmp_path, inside, number)
-    said = sentence if number == "SIGTERM" else f"KeyboardInterrupt: {sentence}"
-    assert errors.splitlines() == ["closed", said], "what was open is closed before the process ends"
+    said = [sentence] if number == "SIGTERM" else ["closed", f"KeyboardInterrupt: {sentence}"]
+    assert errors.splitlines() == said
     assert code == (-signal.SIGTERM if number == "SIGTERM" else 0)
 
 
@@ -120,7 +120,7 @@ def test_the_sentence_of_the_loop_is_said_once(tmp_path: Path) -> None:
         "stop = Stop().__enter__(); os.kill(os.getpid(), signal.SIGTERM); stop.wanted(); "
         "stop.sentence = 'After 5.'; stop.__exit__(None, None, None)"
     )
-    assert ended(tmp_path, loop, "SIGTERM") == (-signal.SIGTERM, "closed\nAfter 5.\n")
+    assert ended(tmp_path, loop, "SIGTERM") == (-signal.SIGTERM, "After 5.\n")
 
 
 def test_forked_workers_say_nothing_and_a_programs_own_handler_stays(tmp_path: Path) -> None:
@@ -136,3 +136,19 @@ def test_forked_workers_say_nothing_and_a_programs_own_handler_stays(tmp_path: P
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]
+
+
+def test_of_blocks_inside_one_another_the_innermost_speaks(tmp_path: Path) -> None:
+    inner = "with announced(say, 'the inner goes on', folder): os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)"
+    code, errors = ended(tmp_path, f"{STEP}\n            {inner}", "SIGTERM")
+    inside = "Stopped before the next step: step 120 is saved, and the inner goes on."
+    assert (code, errors.splitlines()) == (-signal.SIGTERM, [inside])
+    loop = (
+        "with announced(say, 'the inner goes on', folder), Stop() as stop: os.kill(os.getpid(), signal.SIGTERM); "
+        "stop.wanted(); stop.sentence = 'After 5.'"
+    )
+    code, errors = ended(tmp_path, loop, "SIGTERM")
+    assert (code, errors.splitlines()) == (-signal.SIGTERM, ["After 5."])
+    trained = f"{STEP}\n            with announced(say, 'x', folder), Stop(): pass"
+    code, errors = ended(tmp_path / "other", trained, "SIGTERM")
+    assert errors == "Stopped after the last step: step 120 is saved, and the same goes on from there.\n"

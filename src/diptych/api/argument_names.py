@@ -18,6 +18,7 @@ ELSEWHERE = {
     **dict.fromkeys(("classes", "labels", "candidate_labels", "class_names", "prompts"), "names"),
     **dict.fromkeys(("top_k", "topk", "k", "n", "n_results"), "top"),
     **dict.fromkeys(("images", "image", "files", "paths"), "photos"),
+    **dict.fromkeys(("prompt", "text", "captions"), "texts"),
     **dict.fromkeys(("batch_size",), "train_batch"),
     **dict.fromkeys(("learning_rate",), "lr"),
     **dict.fromkeys(("eta_min", "lr_min", "lr_end", "lr_cooldown_end"), "min_lr"),

@@ -29,6 +29,10 @@ PRINTED, PICTURED = 20, 50
 ELSEWHERE = {
     **dict.fromkeys(("to_csv", "to_df", "to_dataframe", "to_frame", "head"), "to_pandas()"),
     **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
+    **dict.fromkeys(("df", "dataframe", "values"), "to_pandas()"),
+    **dict.fromkeys(("top1", "top", "predicted", "classes_"), "labels"),
+    **dict.fromkeys(("show", "display"), "plot(), or picture(i)"),
+    **dict.fromkeys(("save", "write"), "out= of the verb, or to_json() and to_pandas()"),
     **dict.fromkeys(
         ("predictions", "probabilities", "scores"), "[item.probability for item in results], or to_pandas()"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -172,7 +173,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
             if dry_run:
                 show_trial(lambda: next(iter(checked.run(CommandContext(opened, None, usual))), None))
                 return
-            answer = _answer(checked, CommandContext(opened, out if verb.out else None, usual), shared, out)
+            context = CommandContext(opened, out if verb.out else None, usual)
+            with _announced(context) if verb.learns_in_steps else nullcontext():
+                answer = _answer(checked, context, shared, out)
         finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
     parameters = [
@@ -210,6 +213,13 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     lines = "".join(f"\n\n\b\n$ diptych {line}" for line in verb.examples)
     derived.__doc__ = f"{inspect.cleandoc(verb.__doc__ or '')}{lines}"
     return derived
+
+
+def _announced(context: CommandContext) -> AbstractContextManager[None]:
+    """Say what is saved where a signal ends a training while its data and its model are opened."""
+    from diptych.train.stopping import announced
+
+    return announced(context.say, "the same training with {resume} goes on from there", context.out)
 
 
 def group(verbs: Group) -> typer.Typer:

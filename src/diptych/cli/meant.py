@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diptych.core import UsageError
+from diptych.core import PluginWarning, UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType({
     **dict.fromkeys((
@@ -37,9 +38,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType({
     **dict.fromkeys(("recommendation", "suggest", "advise", "choose", "automl"), "recommend"),
     **dict.fromkeys(("benchmark", "bench", "evaluate", "evaluation", "eval", "compare", "leaderboard", "measure"),
                     "board"),
-    **dict.fromkeys(("fewshot", "linear-probe", "probe", "k-shot"), "board classify"),
+    **dict.fromkeys(("fewshot", "linearprobe", "probe", "k-shot"), "board classify"),
     **dict.fromkeys(("bias", "fairness", "failures", "errors", "debug-model", "robustness", "spurious"), "audit"),
-    **dict.fromkeys(("noise", "mislabeled", "mislabelled", "wrong-captions", "clip-score", "clipscore"),
+    **dict.fromkeys(("noise", "mislabeled", "mislabelled", "wrong-captions", "clipscore"),
                     "audit pairs"),
     **dict.fromkeys((
         "train", "tune", "fine-tune", "finetuning", "fine-tuning", "fit", "training", "lora", "adapt", "learn",
@@ -188,4 +189,6 @@ def _plain(word: str) -> str:
 def _is_system(word: str) -> bool:
     from diptych.catalog import slugs
 
-    return word in slugs()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # a broken plugin is not what was asked about
+        return word in slugs()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a training: the step is finished, what is open is closed, and a sentence says what is saved."""
+"""Ctrl-C and SIGTERM in a training: the step is finished, and a sentence says what is saved."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
 
     def __exit__(self, *exc: object) -> None:
         self._restore()
-        if exc[0] is None and (announced := _announced.get()) is not None:
-            announced.trained = True
+        around = _announced.get() if exc[0] is None else None
+        while around is not None:
+            around.trained, around = True, around.outer
         if self._signal is None or exc[0] is not None:
             return
         if self.sentence and (announced := _announced.get()) is not None:
@@ -77,14 +78,8 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
                 announced.say(self.sentence)
         try:
             signal.raise_signal(self._signal)
-        except _Terminated:
-            raise
         except KeyboardInterrupt as interruption:
             raise (KeyboardInterrupt(self.sentence) if self.sentence else interruption) from None
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM inside ``announced``: what is open is closed before the process ends by it."""
 
 
 @dataclass
@@ -92,6 +87,7 @@ class _Announced:
     say: Callable[[str], None]
     remedy: str
     folder: Path | None
+    outer: _Announced | None = None
     hears: bool = False
     trained: bool = False
     sentence: str = ""
@@ -114,7 +110,8 @@ _announced: ContextVar[_Announced | None] = ContextVar("announced", default=None
 def announced(say: Callable[[str], None], remedy: str, folder: Path | None = None) -> Iterator[None]:
     """Let trainings inside the block say where Ctrl-C or SIGTERM stopped them, and what goes on from there.
 
-    SIGTERM ends the process once what the block opened is closed, unless the program handles it in its own way.
+    SIGTERM ends the process at once, as it does anywhere, unless the program handles it in its own way; raised as an
+    exception it could be lost in a destructor. Of blocks inside one another the innermost speaks.
 
     Args:
         say: takes the sentence before SIGTERM ends the process; KeyboardInterrupt has it as its text.
@@ -122,31 +119,32 @@ def announced(say: Callable[[str], None], remedy: str, folder: Path | None = Non
         folder: has the checkpoints of the trainings, at any depth: the sentence then also says what is saved where a
             signal comes before the first step or after the last. None: there it is not said.
     """
-    own, first = _Announced(say, remedy, folder), os.getpid()
+    own, first = _Announced(say, remedy, folder, _announced.get()), os.getpid()
     token = _announced.set(own)
     main = threading.current_thread() is threading.main_thread()  # elsewhere Python refuses handlers
-    own.hears = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    installs = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    own.hears = installs or (own.outer is not None and own.outer.hears)
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        if os.getpid() != first:  # a worker that was forked in the block
+        try:
+            inner = _announced.get() or own
+            sentence = inner.sentence or inner.outside()
+            if sentence and os.getpid() == first:  # and no worker that was forked in the block
+                inner.say(sentence)
+        finally:
             signal.raise_signal(number)
-        raise _Terminated
 
-    if own.hears:
+    if installs:
         signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except _Terminated:
-        if sentence := own.sentence or own.outside():
-            say(sentence)
-        signal.raise_signal(signal.SIGTERM)
     except KeyboardInterrupt as interruption:
         sentence = "" if interruption.args else own.outside()
         raise (KeyboardInterrupt(sentence) if sentence else interruption) from None
     finally:
         _announced.reset(token)
-        if own.hears:
+        if installs:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

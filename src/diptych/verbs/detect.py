@@ -204,6 +204,13 @@ class Anomalies(Answer["Detected"]):
             ),
         ]
 
+    def ends(self) -> list[str]:
+        """Return what the scores mean where no photo is flagged."""
+        if self.result.by.rate is not None or not self.result.found:
+            return []
+        how = "sets" if self.asked.normal is not None else "with photos in --normal sets"
+        return [f"Higher is more anomalous, and nothing is flagged: --false-alarm-rate 0.1 {how} a threshold."]
+
     def write(self, item: Detected, folder: Path, *, overwrite: bool) -> dict[str, Any]:
         """Write the heat map, over that of a run that was killed before it wrote detect.json."""
         path = item.write(folder, self.stems[item.name], self.span)

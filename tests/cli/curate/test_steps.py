@@ -106,6 +106,7 @@ def test_metaclip_reads_no_picture_of_a_tar(
     assert diptych("curate", "plan", spec, "--metadata", "names.txt").code == 0
     got = diptych("curate", "apply", spec, "--metadata", "names.txt", "--json")
     assert (got.code, got.data["kept"], held) == (0, 10, {"txt"})
+    assert "10 of 10 kept: nothing was left out with these settings\n" in got.err
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
     got = diptych("curate", "plan", spec, "--method", "clip-score", "--out", "scores", "--json")
     assert (got.code, got.data["broken"]) == (3, 1)  # its picture is

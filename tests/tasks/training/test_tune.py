@@ -242,7 +242,7 @@ def test_what_cannot_be_read_is_left_out_before_the_training_and_named(
     assert names == [cut, "bad.png", "bad.png"]  # of train and test, and of the same test photos as other data
     assert [Path(e["path"]).name for e in found.as_dict()["skipped"]] == names
     assert len(said) == 1
-    assert said[0].startswith("3 photos cannot be read and are left out; the first: ")
+    assert said[0].startswith("3 unreadable photos left out; the first: ")
     assert set(found.after) == {"spoilt", "again"}
 
 

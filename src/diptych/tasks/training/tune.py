@@ -26,6 +26,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import number_of
 from diptych.data.files import write_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.skipped import FILE as SKIPPED
@@ -172,7 +173,7 @@ def tune(
             (*failed, *(error for _, broken in others for error in broken)),
         )
         if failed:
-            say(f"{len(failed)} photos cannot be read and are left out; the first: {failed[0]}.")
+            say(f"{number_of(len(failed), 'unreadable photo')} left out; the first: {failed[0]}.")
         measuring = Measuring(data, classes, elsewhere, templates, stored, scratch)
         before = measuring(space)
         tables = {n: paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}

@@ -210,4 +210,5 @@ class Applied(Pass):
         """Return how many pairs are kept, and where."""
         from diptych.data.files import named
 
-        return [f"{named(self.path)}: {self.result.kept:,} of {self.result.seen:,} kept"]
+        whole = ": nothing was left out with these settings" if self.result.kept == self.result.seen > 0 else ""
+        return [f"{named(self.path)}: {self.result.kept:,} of {self.result.seen:,} kept{whole}"]
