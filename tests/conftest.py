@@ -33,6 +33,7 @@ TOGETHER = (
         "tests/evaluation/few_shot/test_board.py", "tests/evaluation/pages/test_board.py", "tests/proofs/test_rerun.py",
         "tests/tasks/test_record.py",
     ),
+    ("tests/cli/test_faults.py",),
     ("tests/contract/test_devices.py",),
 )  # fmt: skip
 """Files that one worker runs first, each group in one go: those that share an expensive fixture of the session (a cache
