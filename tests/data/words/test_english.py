@@ -10,8 +10,8 @@ from diptych.data.words.english import not_english, without_english
 )
 def test_names_in_another_language_are_remarked(names: tuple[str, ...]) -> None:
     remark = not_english(names, "lite")
-    assert remark.startswith("lite reads English alone, and ")
-    assert "what it answers is chance" in remark
+    assert remark.startswith("lite reads only English, and ")
+    assert "no better than chance" in remark
     assert not_english(names, "lite:2026-11") == remark
     assert not_english(names, "openclip:xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k") == ""
 

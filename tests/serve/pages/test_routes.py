@@ -341,7 +341,7 @@ def test_the_page_says_that_words_are_not_english_and_an_error_counts_no_picture
 ) -> None:
     client, _ = page
     monkeypatch.setattr("diptych.data.words.english.READS_ENGLISH", "colours")
-    assert "colours reads English alone, and grüne Wiese has no English noun" in client.get("/?q=grüne Wiese").text
+    assert "colours reads only English, and grüne Wiese has no English noun" in client.get("/?q=grüne Wiese").text
     assert "reads English" not in client.get("/?q=a red meadow").text
     assert "90 pictures in mine" in client.get("/").text
     broken = client.get("/?q=red&at_least=2").text

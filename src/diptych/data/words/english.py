@@ -1,4 +1,4 @@
-"""Texts in which a model that reads English alone finds no word: what it answers to them is chance."""
+"""Texts in which a model that reads only English finds no word: its answers to them are chance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diptych.core.wording import first_of
 from diptych.data.words.nouns import IRREGULAR
 
 READS_ENGLISH = "lite"
-"""Family of backbones whose text encoder learnt from English alone, which we know of our own."""
+"""Family of backbones whose text encoder learnt from English only; we know it of our own alone."""
 LEAST = 3
 """Letters of the shortest word that is looked up: shorter ones exist in many languages."""
 _ENDINGS = (("ies", "y"), ("men", "man"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
@@ -34,7 +34,7 @@ def without_english(texts: Iterable[str]) -> list[str]:
 
 
 def not_english(texts: Sequence[str], backbone: str) -> str:
-    """Return a remark where most texts have no English noun and the backbone reads English alone; "" else.
+    """Return a remark where most texts have no English noun and the backbone reads only English; "" else.
 
     Args:
         texts: class names, or words of a query.
@@ -42,8 +42,8 @@ def not_english(texts: Sequence[str], backbone: str) -> str:
 
     Example:
         >>> print(not_english(["Hund", "Katze", "Auto"], "lite"))
-        lite reads English alone, and Hund and Katze have no English noun: if they are of another language, what it
-        answers is chance, so translate, or take a multilingual backbone.
+        lite reads only English, and Hund and Katze have no English noun: if they are in another language, its answers
+        are no better than chance, so translate them, or take a multilingual backbone.
         >>> not_english(["dog", "Katze"], "lite")
         ''
     """
@@ -54,10 +54,11 @@ def not_english(texts: Sequence[str], backbone: str) -> str:
     if 2 * len(foreign) <= len(texts):
         return ""
     named = " and ".join(foreign) if len(foreign) == 2 else first_of(foreign)
-    have = "has no English noun: if it is" if len(foreign) == 1 else "have no English noun: if they are"
+    one = len(foreign) == 1
+    have, them = ("has no English noun: if it is", "it") if one else ("have no English noun: if they are", "them")
     return (
-        f"{name} reads English alone, and {named} {have} of another language, what it answers is chance, so translate, "
-        f"or take a multilingual backbone."
+        f"{name} reads only English, and {named} {have} in another language, its answers are no better than chance, so "
+        f"translate {them}, or take a multilingual backbone."
     )
 
 
