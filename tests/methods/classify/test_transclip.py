@@ -32,7 +32,14 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def numpy_fit(
-    x: np.ndarray, q: np.ndarray, shot: np.ndarray, y: np.ndarray, kl: float, gamma: float, iterations: int
+    x: np.ndarray,
+    q: np.ndarray,
+    shot: np.ndarray,
+    y: np.ndarray,
+    kl: float,
+    gamma: float,
+    iterations: int,
+    spherical: bool = False,
 ) -> np.ndarray:
     n, m, k, d = len(x), len(shot), q.shape[1], x.shape[1]
     w = np.zeros((n + m, n))
@@ -65,17 +72,20 @@ def numpy_fit(
         v = sum(z[i, c] * (x[i] - mu[c]) ** 2 for i in range(n) for c in range(k)) / n
         if m:
             v = (v + gamma / m * sum((s - mu[c]) ** 2 for s, c in zip(shot, y, strict=True))) / (1 + gamma)
+        v = np.full(d, v.mean()) if spherical else v
     raise AssertionError
 
 
-@pytest.mark.parametrize(("few", "gamma", "kl"), [(False, 0.0, 1.0), (True, 0.5, 0.5)])
-def test_equals_a_numpy_restatement_end_to_end(few: bool, gamma: float, kl: float, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("few", "gamma", "kl", "spherical"), [(False, 0.0, 1.0, False), (True, 0.5, 0.5, False), (True, 0.5, 0.5, True)]
+)
+def test_equals_a_numpy_restatement_end_to_end(few: bool, gamma: float, kl: float, spherical: bool, run: Run) -> None:
     names, evidence, test = task(shots=2)
     assert evidence.train is not None
     backbone = SmallBackbone()
     kit, pool = Kit({"main": backbone}), test.items
     given = replace(evidence, unlabelled=pool, train=evidence.train if few else None, val=None)
-    fitted = TransCLIP(gamma=gamma or None, iterations=4).fit(kit, names, given, run)
+    fitted = TransCLIP(gamma=gamma or None, iterations=4, spherical=spherical).fit(kit, names, given, run)
 
     def unit(items: object) -> torch.Tensor:
         return normalize(embed(backbone.image, items, run), dim=1)
@@ -84,7 +94,7 @@ def test_equals_a_numpy_restatement_end_to_end(few: bool, gamma: float, kl: floa
     q = logits(backbone, unit(pool), head).double().softmax(1).numpy()
     shot = unit(evidence.train.items).double().numpy() if few else np.zeros((0, 16))
     y = evidence.train.labels() if few else np.zeros(0, dtype=np.int64)
-    expected = numpy_fit(unit(pool).double().numpy(), q, shot, y, kl, gamma, 4)
+    expected = numpy_fit(unit(pool).double().numpy(), q, shot, y, kl, gamma, 4, spherical)
     np.testing.assert_allclose(fitted.log_z.exp().numpy(), expected, rtol=2e-3, atol=2e-4)
     scores = fitted.scores(pool, run)
     assert scores.kind == "log_prob"
@@ -179,7 +189,14 @@ def test_shots_help(kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    refused(TransCLIP, {"kl": -1.0}, {"gamma": -1.0}, {"neighbours": -1}, {"iterations": -1}, {"temper": 0.0})
+    refused(
+        TransCLIP,
+        {"kl": -1.0},
+        {"gamma": -1.0},
+        {"neighbours": -1},
+        {"iterations": -1},
+        {"temper": 0.0},
+    )
     with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing"):
         TransCLIP().fit(kit, names, replace(evidence, unlabelled=None), run)
     with pytest.raises(MissingEvidence, match=r"Choosing gamma needs evidence\.val"):

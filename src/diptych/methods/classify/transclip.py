@@ -125,6 +125,8 @@ class TransCLIP(Classifier):
         neighbours: k, >= 0 (default 3, the authors'); 0 leaves W out.
         iterations: passes, >= 0 (default 10, the authors').
         temper: divides the logarithm of the Gaussians, > 0 (default 50, that of the authors' code).
+        spherical: one variance for all coordinates, the mean of v (default False, the authors' form). Ours, for
+            backbones such as ``lite``, most of whose coordinates hardly vary.
 
     Raises:
         UsageError: a parameter is below its least value.
@@ -145,6 +147,7 @@ class TransCLIP(Classifier):
     neighbours: int = 3
     iterations: int = 10
     temper: float = 50.0
+    spherical: bool = False
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "kl", "gamma", "neighbours", "iterations")
@@ -211,6 +214,7 @@ class TransCLIP(Classifier):
             both = torch.cat([x, shot])
             means = normalize(means_of(both, z), dim=1)
             variance = variance_of(both, z, means)
+            variance = variance.mean().expand_as(variance) if self.spherical else variance
         return log_z, means, variance
 
 
