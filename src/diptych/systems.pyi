@@ -935,6 +935,7 @@ class TransCLIP(ClassifierSystem):
         neighbours: int = 3,
         iterations: int = 10,
         temper: float = 50.0,
+        spherical: bool = False,
     ) -> None: ...
 
 class Trident(SegmenterSystem):
