@@ -59,7 +59,7 @@ def test_where_no_sentence_fits_none_is_said_to_and_where_one_does_it_is(lite: B
     told = caption(photos, pool((*NONE, "A cat looks into the camera.", "A rocket rises.")), lite, run, rate=0.05)
     fitting = {name.rpartition("/")[2] for name, fits in zip(told.names, told.fits, strict=True) if fits}
     assert {"cat.jpg", "rocket.jpg"} <= fitting
-    assert told.as_dict()["photos"][0].keys() == {"path", "captions", "fits"}
+    assert told.of_photos()[0].as_dict().keys() == {"path", "captions", "fits"}
 
 
 def test_nothing_is_said_where_too_little_is_clean_or_no_rate_is_asked_for(lite: Backbone, run: Run) -> None:
@@ -108,8 +108,7 @@ def test_captions_stand_out_among_right_ones_at_the_rate(lite: Backbone, run: Ru
     assert not any(r.stands_out for r in found.rows[3:])
     assert all(r.stands_out or not any(p.chosen for p in r.parts) for r in found.rows)
     assert not any(p.text in ("a", "of") for r in found.rows for p in r.parts if p.chosen)
-    data = found.as_dict()["right_captions"]
-    assert data == {"rate": 0.05, "captions": 145, "source": "", "clothes": 138}
+    assert right.as_dict() == {"rate": 0.05, "captions": 145, "source": "", "clothes": 138}
 
 
 def test_a_share_of_right_captions_stands_out_of_others_like_them() -> None:

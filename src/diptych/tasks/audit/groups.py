@@ -41,6 +41,9 @@ from diptych.tasks.defaults import default
 NEVER_WRONG = PUNCTUATION | {"a", "an", "the", "of", "and", "in", "on", "at", "by", "to", "with", "is", "are"}
 """Parts of a caption that say little about a photo."""
 
+EQUAL = 1e-6
+"""Cosines that differ by less fit equally: those of one pair do in two batches."""
+
 
 def audit_groups(
     table: Table[Any],
@@ -96,7 +99,7 @@ class RightCaptions:
 
     def shares(self, cosines: Sequence[float]) -> NDArray[np.float64]:
         """Return how often a right caption fits as badly, (N,) in [1 / (n + 1), 1]; see ``false_alarm_shares``."""
-        return false_alarm_shares(-np.asarray(cosines, dtype=np.float64), -self.cosines)
+        return false_alarm_shares(-np.asarray(cosines, dtype=np.float64) - EQUAL, -self.cosines)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
