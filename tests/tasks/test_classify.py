@@ -17,6 +17,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
 from diptych.evaluation.measure import evaluate
 from diptych.methods.classify.description import Description
+from diptych.methods.classify.transclip import TransCLIP
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.tasks.classify import classify, with_store
 from diptych.tasks.model import Predictor
@@ -39,6 +40,17 @@ def test_colours_are_found_and_softmax_sums_to_one(photos: ImageFiles) -> None:
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1.0, abs=1e-6)
     assert (found.score, found.failed, found.encoded) == ("softmax", (), 5)
+
+
+def test_a_system_that_sees_photos_without_labels_sees_those_that_are_classified(tmp_path: Path) -> None:
+    good = [coloured(tmp_path / f"{name}{n}.png", name, n) for name in COLOURS for n in range(3)]
+    photos = ImageFiles([*good, truncated(tmp_path / "broken.png")])
+    together = classify(photos, tuple(COLOURS), ColourBackbone(), method=TransCLIP(), templates=("{}",))
+    classes, evidence = ClassNames(tuple(COLOURS), ("{}",)), Evidence[Any](unlabelled=ImageFiles(good))
+    fitted = TransCLIP().fit(Kit({"main": ColourBackbone()}), classes, evidence, Run())
+    expected = fitted.scores(ImageFiles(good), Run()).values.argmax(dim=1).tolist()
+    assert [p.top[0][0] for p in together.predictions] == [tuple(COLOURS)[k] for k in expected]
+    assert [error.name for error in together.failed] == [str(tmp_path / "broken.png")]
 
 
 def test_shown_probabilities_are_sharpened_and_what_is_measured_is_not(

@@ -22,6 +22,7 @@ from diptych.core import (
     Run,
     Samples,
     Scores,
+    Subset,
     UnreadableItem,
     UsageError,
 )
@@ -63,7 +64,7 @@ def classify(
         run: device, cache and progress; None: a plain CPU run.
         templates: replace those of ``names``; None: the ensemble of ``data.words.templates`` where ``names`` has none.
         method: any classifier; None is zero-shot.
-        evidence: what ``method`` may see.
+        evidence: what ``method`` may see; photos without labels are those that are classified, where it has none.
         top: classes a photo, at least 1.
         threshold: leave out classes with a probability below it; a photo may end without any.
         reasons: how many reasons per photo for its first class; 0 asks for none.
@@ -86,7 +87,11 @@ def classify(
         if stored.engine:
             stored.engine.runner(backbone.image, stored)  # prepared before the clock starts
         start = time.perf_counter()
-        fitted = system.fit(Kit.of(backbone), classes, evidence or Evidence(), stored)
+        shown = evidence or Evidence()
+        if "unlabelled" in system.card.needs.evidence and shown.unlabelled is None:
+            readable = embed_readable(backbone.image, photos, stored).kept.tolist()
+            shown = replace(shown, unlabelled=Subset(photos, tuple(readable)))
+        fitted = system.fit(Kit.of(backbone), classes, shown, stored)
         return answered(
             fitted, photos, backbone, stored, method=system.card.slug, top=top, threshold=threshold, reasons=reasons,
             start=start, classes=classes,
@@ -182,13 +187,14 @@ def check_unlabelled(system: Classifier, *, texts: bool = False) -> None:
     """Refuse a system that class names, and perhaps texts, are not enough for.
 
     Raises:
-        UsageError: it learns from photos, or it reads no texts.
+        UsageError: it learns from labelled photos, or it reads no texts.
     """
     needs, slug = system.card.needs, system.card.slug
-    if {"train", "unlabelled"} & set(needs.evidence):
+    if "train" in needs.evidence:
         raise UsageError(
-            f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with "
-            f"{{classifier}} (in Python diptych.systems.{type(system).__name__}().fit(model, data['train']))."
+            f"{slug} learns from photos with labels: run 'diptych board classify DATA --export {slug}', and give its "
+            f"folder with {{classifier}} (in Python diptych.systems.{type(system).__name__}().fit(model, "
+            f"data['train']))."
         )
     if texts and "texts" not in (*needs.evidence, *needs.optional):
         *others, last = _readers()
