@@ -41,7 +41,7 @@ def test_a_backbone_of_towers_of_two_libraries_keeps_less_for_the_same_gradient(
     lite, kept, found = load("lite"), [], []
     pictures = [Squares(2)[i] for i in range(2)]
     for space in (lite, Saving(recompute=True).of(lite)):
-        module: Any = space.module()
+        module: Any = space.module().double()  # in float32 one gradient of a convolution differs by its rounding
         module.train()
         torch.manual_seed(0)  # of dropout
         bytes_kept = [0]
@@ -51,7 +51,7 @@ def test_a_backbone_of_towers_of_two_libraries_keeps_less_for_the_same_gradient(
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
-            x = space.image.encode(space.image.inputs(pictures))
+            x = space.image.encode(space.image.inputs(pictures).double())
             loss = (x * space.text.encode(space.text.inputs(["a red square", "a blue one"]))).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         kept.append(bytes_kept[0])
@@ -60,7 +60,7 @@ def test_a_backbone_of_towers_of_two_libraries_keeps_less_for_the_same_gradient(
     assert kept[1] < kept[0] / 3
     assert found[0].keys() == found[1].keys()
     for name, g in found[0].items():
-        torch.testing.assert_close(found[1][name], g)
+        torch.testing.assert_close(found[1][name], g)  # to 1e-7, and not 1.3e-6 as in float32
 
 
 def test_patches_are_left_out_in_training_alone() -> None:
