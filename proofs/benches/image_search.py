@@ -164,12 +164,12 @@ def open_search(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
     sets = tuple(LabelledSet(d.name, on_trunks(space, _joined(d), run), d.classes) for d in data)
     more = [open_data(present(other, "captions.csv"), need="captions", text="caption_*").whole() for other in SEARCHED]
     pairs, *held_out = (on_trunks(space, t, run) for t in (whole.split("train"), whole.split("val"), *more))
-    said = tuple(own for t in held_out for own in t.columns["captions"].values)
-    asked = Table(Joined(tuple(t.items for t in held_out)), {"captions": Column("captions", said)})
-    prompts = [p for d in data for own in ClassNames(tuple(tidy(c) for c in d.classes)).prompts() for p in own]
+    captions = tuple(group for t in held_out for group in t.columns["captions"].values)
+    searched = Table(Joined(tuple(t.items for t in held_out)), {"captions": Column("captions", captions)})
+    prompts = [p for d in data for group in ClassNames(tuple(tidy(c) for c in d.classes)).prompts() for p in group]
     space.memory.learn(prompts, run)
-    texts = [t for table in (pairs, asked) for own in table.columns["captions"].values for t in own]
-    every: Any = Joined(tuple(t.items for t in (*(s.table for s in sets), pairs, asked)))
+    texts = [t for table in (pairs, searched) for group in table.columns["captions"].values for t in group]
+    every: Any = Joined(tuple(t.items for t in (*(s.table for s in sets), pairs, searched)))
     facts = {
         "data_hash": hash_of_words(every, texts),
         "items": sum(len(s.part(False)) for s in sets),
@@ -178,10 +178,10 @@ def open_search(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
         "captioned": CAPTIONED,
         "captioned_train": len(pairs),
         "searched_beside": list(SEARCHED),
-        "searched": len(asked),
+        "searched": len(searched),
         "trains": "linear heads on frozen towers",
     }
-    return SearchBench(backbone, run, seeds, space, sets, pairs, asked, facts)
+    return SearchBench(backbone, run, seeds, space, sets, pairs, searched, facts)
 
 
 def pseudo_captions(space: Headed, items: Any, pairs: Table[Any]) -> list[tuple[str, ...]]:

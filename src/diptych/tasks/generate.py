@@ -67,8 +67,7 @@ def generate(
                 z = sample(diffusion, condition, start, steps=steps, guidance=guidance, away=away)
             else:
                 assert isinstance(diffusion, Pipeline)
-                numbers = {"steps": steps, "guidance": guidance}
-                z = sample_by(scheduler, diffusion, condition, start, **numbers, away=away, g=g)  # type: ignore[arg-type]
+                z = sample_by(scheduler, diffusion, condition, start, steps=steps, guidance=guidance, away=away, g=g)
             pictures.append(diffusion.from_latent(z).cpu())
             bar.advance(count)
     return Edits(ask, pairs_of(ask, Edited((), torch.cat(pictures)), run))

@@ -119,16 +119,16 @@ def announced(say: Callable[[str], None], remedy: str, folder: Path | None = Non
         folder: has the checkpoints of the trainings, at any depth: the sentence then also says what is saved where a
             signal comes before the first step or after the last. None: there it is not said.
     """
-    own, first = _Announced(say, remedy, folder, _announced.get()), os.getpid()
-    token = _announced.set(own)
+    block, first = _Announced(say, remedy, folder, _announced.get()), os.getpid()
+    token = _announced.set(block)
     main = threading.current_thread() is threading.main_thread()  # elsewhere Python refuses handlers
     installs = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    own.hears = installs or (own.outer is not None and own.outer.hears)
+    block.hears = installs or (block.outer is not None and block.outer.hears)
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         try:
-            inner = _announced.get() or own
+            inner = _announced.get() or block
             sentence = inner.sentence or inner.outside()
             if sentence and os.getpid() == first:  # and no worker that was forked in the block
                 inner.say(sentence)
@@ -140,7 +140,7 @@ def announced(say: Callable[[str], None], remedy: str, folder: Path | None = Non
     try:
         yield
     except KeyboardInterrupt as interruption:
-        sentence = "" if interruption.args else own.outside()
+        sentence = "" if interruption.args else block.outside()
         raise (KeyboardInterrupt(sentence) if sentence else interruption) from None
     finally:
         _announced.reset(token)

@@ -88,8 +88,8 @@ def _told(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[An
     pictures = [_place(Path(), table.items.name(i)) for i in range(len(table))]
     pairs = [of(picture, rows.get(picture, [])) for picture in pictures]
     columns = {
-        "boxes": Column("boxes", tuple(own for own, _ in pairs)),
-        "phrases": Column("captions", tuple(said for _, said in pairs)),
+        "boxes": Column("boxes", tuple(of_picture for of_picture, _ in pairs)),
+        "phrases": Column("captions", tuple(phrases for _, phrases in pairs)),
     }
     return Table(table.items, {**table.columns, **columns})
 

@@ -29,8 +29,8 @@ def without_english(texts: Iterable[str]) -> list[str]:
         ['Hund', 'un gato', '猫']
     """
     words = {text: [word.lower() for word in _WORD.findall(text) if _is_looked_up(word)] for text in texts}
-    known = _nouns({form for found in words.values() for word in found for form in _forms(word)})
-    return [t for t, found in words.items() if found and not any(known & {*_forms(word)} for word in found)]
+    known = _nouns({form for in_text in words.values() for word in in_text for form in _forms(word)})
+    return [t for t, in_text in words.items() if in_text and not any(known & {*_forms(word)} for word in in_text)]
 
 
 def not_english(texts: Sequence[str], backbone: str) -> str:

@@ -139,18 +139,18 @@ class CLIPInverter(Editor):
         """
         fitted = self.untrained(kit, run)
         table = captioned_images(evidence)
-        texts = tuple(dict.fromkeys(str(t) for own in table.columns["captions"].values for t in own))
+        texts = tuple(dict.fromkeys(str(t) for captions in table.columns["captions"].values for t in captions))
         vectors = embed(fitted.backbone.text, Texts(texts), run)
         vector_of = dict(zip(texts, vectors, strict=True))
         trainee = _Training(fitted, vector_of, run)
         for refining, steps, rate in ((False, self.steps, self.rate), (True, self.refine, self.refine_rate)):
             if steps:
                 trainee.refining = refining
-                own = Fit(
+                settings = Fit(
                     rate, min(self.batch, len(table)), steps=steps, schedule=Schedule("constant"), optimizer="radam",
                     betas=(0.95, 0.999), eps=1e-8, decay=0.0,
                 )  # fmt: skip
-                weights = train_parameters(trainee, table, own, run)
+                weights = train_parameters(trainee, table, settings, run)
         return FittedCLIPInverter(fitted.backbone, self, fitted.generator, fitted.maps, weights)
 
     def untrained(self, kit: Kit, run: Run) -> FittedCLIPInverter:

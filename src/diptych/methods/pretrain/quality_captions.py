@@ -269,13 +269,16 @@ def _scorer(kit: Kit, space: Backbone) -> Backbone:
 def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[str, ...]]:
     """Return the synthetic captions of each row: those of its column, or the writer's for each original."""
     if "synthetic" in table.columns:
-        return [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["synthetic"].values]
+        return [
+            (captions,) if isinstance(captions, str) else tuple(captions)
+            for captions in table.columns["synthetic"].values
+        ]
     if "writer" not in kit.parts:
         raise MissingPart(
             "quality-captions reads synthetic captions, and the rows have no column 'synthetic': add it, or give the "
             "kit a 'writer' of other wordings (--rewrites), or take --variant scored."
         )
-    unique = list(dict.fromkeys(t for own in original for t in own))
+    unique = list(dict.fromkeys(t for captions in original for t in captions))
     replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in unique])
     written = {t: [r.value for r in reply if r.value] for t, reply in zip(unique, replies, strict=True)}
-    return [tuple(r for t in own for r in written[t]) for own in original]
+    return [tuple(r for t in captions for r in written[t]) for captions in original]

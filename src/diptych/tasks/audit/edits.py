@@ -81,8 +81,8 @@ def audit_edits(
             sources.name(i), readable.items.name(i), targets[i], rank, float(scored.values[i]),
             {name: float(column[i]) for name, column in scored.columns.items()},
         )
-        for texts in groups.values()
-        for rank, i in enumerate(sorted(texts, key=lambda i: -float(scored.values[i])), 1)
+        for members in groups.values()
+        for rank, i in enumerate(sorted(members, key=lambda i: -float(scored.values[i])), 1)
     ]  # fmt: skip
     failed = {e.name: e for e in (*after.failed, *before.failed)}
     return RankedEdits(tuple(rows), tuple(failed.values()))
