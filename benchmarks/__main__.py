@@ -70,6 +70,8 @@ ROWS = {
     "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),
     "segment:lite:512": Entry("segment.photos", ("lite", 512, 4), ("lite", 128, 1)),
     "segment:lite:1024": Entry("segment.photos", ("lite", 1024, 2), None),
+    "segmenters:lite:512": Entry("segmenters.segmenting", ("lite", 512, 4), ("tiny", 64, 1)),
+    "segmenters:lite:1024": Entry("segmenters.segmenting", ("lite", 1024, 4), None),
     "masks:lite:224": Entry("segment.stages", ("lite", 224, 16, 2), ("lite", 96, 4, 1)),
     "masks:lite:448": Entry("segment.stages", ("lite", 448, 16, 1), None),
     "serve:ViT-B-32": Entry("serve.answers", ("ViT-B-32", 160), None),
