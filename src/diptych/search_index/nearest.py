@@ -45,8 +45,8 @@ def nearest(
         k: number of results, at least 1.
         weights: modality -> weight; entries without a vector of any of them are left out.
         where: conditions on results.
-        exact: whether to score all entries; None: up to ``ann.EXACT`` entries that meet the conditions, or without an
-            approximate index.
+        exact: whether to score all entries; None: up to ``ann.EXACT`` vectors, or entries that meet the conditions, or
+            without an approximate index.
 
     Raises:
         UsageError: k below 1, no weight, a query of another width, ``exact=False`` without an approximate index, or a
@@ -100,7 +100,8 @@ def _best(
 ) -> _Best:
     if exact is None:
         large = any(len(index.vectors(m)) > ann.EXACT for m in weights)
-        exact = not (large and index.more_than(ann.EXACT, where) and ann.installed()) or None
+        many = large and (not where or index.more_than(ann.EXACT, where))  # counting all takes longer than the search
+        exact = not (many and ann.installed()) or None
     if exact:
         return _exact(index, query, k, weights, where)
     descriptions = {m: ann.about(index, m) for m in weights}
