@@ -18,7 +18,7 @@ from diptych.core import Backbone, Run, Samples, Text, TextPool
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import CHANCE, Arm
-from diptych.evaluation.boards.caption import CaptionBench, CaptionedPhotos, SpoilSaid, first_captions
+from diptych.evaluation.boards.caption import CaptionBench, CaptionedPhotos, SpoilCaptions, first_captions
 from diptych.methods.caption.maccap import FittedMacCap, MacCap
 from proofs.benches.scene_captions import open_scene_captions
 from proofs.benches.writers import open_writers
@@ -35,7 +35,7 @@ def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     return CaptionBench(photos, backbone, run, seeds, unit=10.0)
 
 
-def permuted(purpose: str) -> SpoilSaid:
+def permuted(purpose: str) -> SpoilCaptions:
     """Return what gives each photo the caption of another; ``purpose`` names the draw."""
 
     def said(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:

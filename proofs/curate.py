@@ -61,7 +61,7 @@ class OneCaption(CaptionPool):
 
     def draw(self, run: Run) -> tuple[Pairs, Numbers]:
         """Return the pairs of a seed, and then an order of the photos."""
-        rng, counts = np.random.default_rng(run.integer("mismatch")), [len(own) for own in self.said]
+        rng, counts = np.random.default_rng(run.integer("mismatch")), [len(captions) for captions in self.captions_of]
         first = np.cumsum([0, *counts[:-1]])
         captions = first + np.array([int(rng.integers(count)) for count in counts])
         moved = rng.permutation(len(counts))[: len(counts) // 2]

@@ -96,15 +96,15 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
     if slug not in places:
         raise _unknown(slug, of_verb(wanted) or places, wanted)
     place = places[slug]
-    found: type[Any] = plugins.load(place) if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
-    if not issubclass(found, role) or verb not in ("", found.card.verb):
-        said = f"{slug} is no {f'system of {verb}' if verb else role.__name__.lower()}"
-        if found.card.verb != wanted:
-            said += f", but a system of {found.card.verb}: run 'diptych {_command(found.card)}', or"
+    system: type[Any] = plugins.load(place) if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
+    if not issubclass(system, role) or verb not in ("", system.card.verb):
+        error = f"{slug} is no {f'system of {verb}' if verb else role.__name__.lower()}"
+        if system.card.verb != wanted:
+            error += f", but a system of {system.card.verb}: run 'diptych {_command(system.card)}', or"
         else:
-            said += ":"
-        raise UsageError(f"{said} see '{_listing(wanted)}'.")
-    return found
+            error += ":"
+        raise UsageError(f"{error} see '{_listing(wanted)}'.")
+    return system
 
 
 def row(system: type[M], variant: str = "") -> M:
@@ -313,16 +313,16 @@ def _read_result(slug: str, plan: ProofPlan | None) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        judged = (found["claim"], found["control"])
-        about = {"seeds": len(found["seeds"]), "datasets": [d["dataset"] for d in found["datasets"]]}
+        result = json.loads(path.read_text(encoding="utf-8"))
+        judged = (result["claim"], result["control"])
+        about = {"seeds": len(result["seeds"]), "datasets": [d["dataset"] for d in result["datasets"]]}
         return {
-            "shown": found["shown"],
-            "stage": found["stage"],
+            "shown": result["shown"],
+            "stage": result["stage"],
             "of_this_proof": plan is not None and judged == (plan.claim, plan.control),
             **about,
-            "backbone": found["backbone"],
-            "date": found["date"][:10],
+            "backbone": result["backbone"],
+            "date": result["date"][:10],
         }
     except (ValueError, KeyError, TypeError):
         raise UsageError(

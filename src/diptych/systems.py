@@ -25,9 +25,9 @@ def __getattr__(name: str) -> Any:
         )
     from diptych.api.fitting import system_class
 
-    found = system_class(catalog.find(slug))
-    globals()[name] = found
-    return found
+    system = system_class(catalog.find(slug))
+    globals()[name] = system
+    return system
 
 
 def __dir__() -> list[str]:

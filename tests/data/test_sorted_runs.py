@@ -99,7 +99,7 @@ def test_rows_are_looked_up_while_more_are_added_and_all_rows_of_a_key_are_found
         stop = min(start + 30, 2000)
         writer.add({"key": keys[start:stop], "id": np.arange(start, stop, dtype=np.uint64)})
         held, asked = writer.finished(), np.append(keys[:50], np.uint64(7))
-        pairs = [pair for at, rows in held.found(asked) for pair in zip(at.tolist(), rows["id"].tolist(), strict=True)]
+        pairs = [pair for at, rows in held.lookup(asked) for pair in zip(at.tolist(), rows["id"].tolist(), strict=True)]
         assert sorted(pairs) == [(i, j) for i, key in enumerate(asked) for j in range(stop) if keys[j] == key]
     assert len(held) == 2000
     assert sum(batch.file is not None for batch in held.batches) > 5

@@ -72,13 +72,13 @@ class Regions:
         """
         owner, corners, phrases, start = list[int](), [np.zeros((0, 4), np.float32)], list[str](), 0
         for table in tables:
-            for i, (own, said) in enumerate(
+            for i, (boxes, texts) in enumerate(
                 zip(table.columns["boxes"].values, table.columns["phrases"].values, strict=True)
             ):
-                wanted = _wanted(own, crowds)
+                wanted = _wanted(boxes, crowds)
                 owner += [start + i] * len(wanted)
-                corners.append(own.corners[wanted])
-                phrases += [said[k] for k in wanted]
+                corners.append(boxes.corners[wanted])
+                phrases += [texts[k] for k in wanted]
             start += len(table)
         images = tables[0].items if len(tables) == 1 else Joined(tuple(t.items for t in tables))
         return cls(images, tuple(owner), np.concatenate(corners).astype(np.float32), tuple(phrases), cut)

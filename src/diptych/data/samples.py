@@ -336,5 +336,5 @@ def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTa
             f"The label {wrong[0]!r} is none of the {len(classes)} classes {', '.join(classes[:3])} ...: give "
             f"names, or positions from 0 to {len(classes) - 1}."
         )
-    told = [v if isinstance(v, str) else classes[v] for v in values]
-    return NamedTable(items, {"label": label_column(told, classes)}, classes)
+    labels = [v if isinstance(v, str) else classes[v] for v in values]
+    return NamedTable(items, {"label": label_column(labels, classes)}, classes)

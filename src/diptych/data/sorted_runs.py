@@ -222,7 +222,7 @@ class SortedRuns:
         """Return all rows, sorted, in memory."""
         return self.between(0, 2**64)
 
-    def found(self, keys: Keys) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+    def lookup(self, keys: Keys) -> Iterator[tuple[NDArray[np.intp], Rows]]:
         """Yield, of each batch that holds some of N keys, (n,) positions among the keys and their n rows; where keys
         are not unique, all rows of a key.
         """
@@ -236,18 +236,18 @@ class SortedRuns:
             with batch.opened(self.layout) as rows:
                 held = rows[self.layout.by[0]]
                 places = np.searchsorted(held, ordered[start:stop])
-                asked = np.flatnonzero(held[places] == ordered[start:stop])
-                places = places[asked]
+                hit = np.flatnonzero(held[places] == ordered[start:stop])
+                places = places[hit]
                 if not self.layout.unique:
-                    counts = np.searchsorted(held, ordered[start:stop][asked], side="right") - places
-                    asked, places = np.repeat(asked, counts), np.repeat(places, counts) + _steps(counts)
+                    counts = np.searchsorted(held, ordered[start:stop][hit], side="right") - places
+                    hit, places = np.repeat(hit, counts), np.repeat(places, counts) + _steps(counts)
                 taken = {name: column[places] for name, column in rows.items()}
-            yield order[start:stop][asked], taken
+            yield order[start:stop][hit], taken
 
     def values(self, name: str, keys: Keys, missing: Any) -> NDArray[Any]:
         """Return a column of N keys, (N,); ``missing`` where a key is not there."""
         out = np.full(len(keys), missing, dtype=self.layout.columns[name][0])
-        for places, rows in self.found(keys):
+        for places, rows in self.lookup(keys):
             out[places] = rows[name]
         return out
 

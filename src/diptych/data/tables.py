@@ -69,11 +69,11 @@ def read_table(
     path_column = next((c for c in PATH_COLUMNS if c in names), None)
     label_column_name = next((c for c in LABEL_COLUMNS if c in names), None)
     text_columns = {
-        name: found
+        name: chosen
         for name, patterns in (("captions", CAPTION_COLUMNS), ("synthetic", SYNTHETIC_COLUMNS))
-        if (found := columns_of(names, patterns))
+        if (chosen := columns_of(names, patterns))
     }
-    every = [c for found in text_columns.values() for c in found]
+    every = [c for chosen in text_columns.values() for c in chosen]
     columns = read_columns(table, {path_column, label_column_name, *NAME_COLUMNS, *every, "split"}.__contains__)
     if path_column is None:
         held = f"only {', '.join(names)[:200]}" if names else "it is empty"
@@ -100,8 +100,8 @@ def read_table(
     splits = {}
     for split in (s for s in SPLITS if s in rows):
         split_columns = {"label": label_column([labels[i] for i in rows[split]], values)} if label_column_name else {}
-        for name, found in text_columns.items():
-            texts = tuple(tuple(t for c in found for t in texts_of(columns[c][i])) for i in rows[split])
+        for name, chosen in text_columns.items():
+            texts = tuple(tuple(t for c in chosen for t in texts_of(columns[c][i])) for i in rows[split])
             split_columns[name] = Column("captions", texts)
         files = [_resolved(paths[i], table, i, allow_outside) for i in rows[split]]
         splits[split] = Table(ImageFiles(files, keys), split_columns)

@@ -51,7 +51,7 @@ class FirstOfTexts(Plan):
         """
         lesser = np.zeros(hashes.size, dtype=bool)
         owners = np.repeat(ids, hashes.shape[1])
-        for places, rows in self.rows.found(hashes.reshape(-1)):
+        for places, rows in self.rows.lookup(hashes.reshape(-1)):
             lesser[places] |= rows["id"] < owners[places]
         return np.asarray(~lesser.reshape(hashes.shape).any(axis=1))
 

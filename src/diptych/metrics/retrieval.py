@@ -39,7 +39,7 @@ def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
 def group_ranks(
     queries: NDArray[np.floating[Any]],
     gallery: NDArray[np.floating[Any]],
-    own: NDArray[np.integer[Any]],
+    group_of: NDArray[np.integer[Any]],
     groups: NDArray[np.integer[Any]],
     cells: int = CELLS,
 ) -> NDArray[np.int64]:
@@ -51,7 +51,7 @@ def group_ranks(
     Args:
         queries: (N, D) unit vectors.
         gallery: (M, D) unit vectors.
-        own: (N,) group of each query.
+        group_of: (N,) group of each query.
         groups: (M,) group of each item.
         cells: scores in memory at a time, at least those of one query.
 
@@ -68,7 +68,7 @@ def group_ranks(
     for start in range(0, len(queries), block):
         rows = slice(start, start + block)
         scores = (queries[rows].astype(np.float64) @ wide).astype(np.float32)
-        out[rows] = first_ranks(scores, own[rows, None] == groups[None])
+        out[rows] = first_ranks(scores, group_of[rows, None] == groups[None])
     return out
 
 

@@ -54,9 +54,9 @@ def matched(words: Tensor, valid: Tensor, patches: Tensor, capacity: int = 1) ->
         similarities = words @ patches.mT
     chosen = torch.zeros(similarities.shape[:2], dtype=torch.long)
     # Assigned on the CPU, to which all pairs go at once.
-    for own, mask, columns in zip(similarities.detach().cpu(), valid.cpu(), chosen, strict=True):
+    for cosines, mask, columns in zip(similarities.detach().cpu(), valid.cpu(), chosen, strict=True):
         count = int(mask.sum())
         if count:
-            columns[mask] = assign(own[mask], max(capacity, -(-count // own.shape[1])))
+            columns[mask] = assign(cosines[mask], max(capacity, -(-count // cosines.shape[1])))
     best = similarities.gather(2, chosen.to(words.device)[..., None])[..., 0]
     return (best * valid).sum(1) / valid.sum(1).clamp(min=1)

@@ -65,11 +65,11 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: nn.Module, momentum: float) -> None:
         """Move weights and buffers towards the student's. Modified in place."""
-        own, given = _tensors(self.network), _tensors(student)
-        rest = own.keys() - self.copied
-        follow([t for n, t in own.items() if n in rest], [t for n, t in given.items() if n in rest], momentum)
+        copy, given = _tensors(self.network), _tensors(student)
+        rest = copy.keys() - self.copied
+        follow([t for n, t in copy.items() if n in rest], [t for n, t in given.items() if n in rest], momentum)
         for name in self.copied:
-            own[name].copy_(given[name])
+            copy[name].copy_(given[name])
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -102,12 +102,12 @@ class Index:
         blocks, rows = recent >> 32, recent & 0xFFFFFFFF
         if len(keys) and self._keys:
             key, rest = _halves(keys)
-            for places, found in self._keys.finished().found(key):
-                own = np.flatnonzero(found["rest"] == rest[places])
-                own = own[::-1]  # of several blocks the first: what is assigned last stays
-                held, block = blocks[places[own]], found["block"][own].astype(np.int64)
-                own = own[(held < 0) | (block < held)]
-                blocks[places[own]], rows[places[own]] = found["block"][own], found["row"][own]
+            for places, rows_of in self._keys.finished().lookup(key):
+                hits = np.flatnonzero(rows_of["rest"] == rest[places])
+                hits = hits[::-1]  # of several blocks the first: what is assigned last stays
+                held, block = blocks[places[hits]], rows_of["block"][hits].astype(np.int64)
+                hits = hits[(held < 0) | (block < held)]
+                blocks[places[hits]], rows[places[hits]] = rows_of["block"][hits], rows_of["row"][hits]
         return blocks, rows
 
     def done(self, batch: str) -> bool:
@@ -128,9 +128,9 @@ class Index:
         """Move the keys of the dictionary to the sorted runs."""
         key, rest = _halves(list(self._recent))
         places = np.fromiter(self._recent.values(), dtype=np.int64, count=len(self._recent))
-        own = {"block": (places >> 32).astype(np.uint32), "row": (places & 0xFFFFFFFF).astype(np.uint32)}
+        values = {"block": (places >> 32).astype(np.uint32), "row": (places & 0xFFFFFFFF).astype(np.uint32)}
         self._keys = self._keys or RunWriter(_LAYOUT, BYTES)
-        self._keys.add({"key": key, "rest": rest, **own})
+        self._keys.add({"key": key, "rest": rest, **values})
         self._recent.clear()
 
     def _slot(self, shard: str) -> int:

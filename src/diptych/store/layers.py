@@ -78,15 +78,15 @@ def shared_vectors(run: Run) -> Vectors | None:
     None where vectors are kept in memory, which must go with each call. Errors are those of ``open_vectors``.
     """
     vectors = open_vectors(run)
-    own = vectors._own if isinstance(vectors, Layered) else vectors
-    return None if isinstance(own, Unstored) else vectors
+    plain = vectors._own if isinstance(vectors, Layered) else vectors
+    return None if isinstance(plain, Unstored) else vectors
 
 
 class Layered:
     """A store that is read first and never written, before another one."""
 
-    def __init__(self, shared: Store, own: Vectors) -> None:
-        self._shared, self._own = shared, own
+    def __init__(self, shared: Store, writable: Vectors) -> None:
+        self._shared, self._own = shared, writable
 
     def space(self, facts: Mapping[str, Any]) -> str:
         """Open a space in both."""

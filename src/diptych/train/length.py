@@ -59,8 +59,12 @@ class Length:
         """Return the schedule of the next step; with seconds its warm-up is at most a tenth of ``steps``, so that slow
         steps do not spend their time in it. The first step, before which there is no pace, has that of the fit.
         """
-        own = self.fit.schedule
-        return replace(own, warmup=min(own.warmup, steps // WARM)) if self.fit.seconds is not None and done else own
+        schedule = self.fit.schedule
+        return (
+            replace(schedule, warmup=min(schedule.warmup, steps // WARM))
+            if self.fit.seconds is not None and done
+            else schedule
+        )
 
     def now(self) -> float:
         """Return seconds of this process on all its cores on a CPU, and of the clock elsewhere."""

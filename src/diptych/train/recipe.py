@@ -129,11 +129,11 @@ def _watched(watch: Callable[[Space, int], Mapping[str, float]], trainee: Traine
     return watch(space, step)
 
 
-def _settings(fit: Fit, own: Mapping[str, Any]) -> Fit:
+def _settings(fit: Fit, changes: Mapping[str, Any]) -> Fit:
     """Return a fit with the settings of a stage, whose length replaces that of the fit."""
     lengths = dict.fromkeys(("epochs", "steps", "seconds"))
-    length = lengths if lengths.keys() & own.keys() else {}
-    return replace(fit, **{**length, **own})
+    length = lengths if lengths.keys() & changes.keys() else {}
+    return replace(fit, **{**length, **changes})
 
 
 def _check_weights(method: Recipe, rows: Table[Any] | None) -> None:

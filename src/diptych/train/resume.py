@@ -57,14 +57,14 @@ def longer(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def reopened(
-    out: Path | None, resume: bool, own: Mapping[str, Any], parameters: Mapping[str, Tensor]
+    out: Path | None, resume: bool, settings: Mapping[str, Any], parameters: Mapping[str, Tensor]
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
     """Return tensors and state of the newest checkpoint of a folder; None where there is none.
 
     Args:
         out: of the run; None: nothing is written.
         resume: whether the training is to be continued.
-        own: its ``settings``.
+        settings: its ``settings``.
         parameters: name -> weights of the module as it is now.
 
     Raises:
@@ -78,13 +78,13 @@ def reopened(
     if not resume:
         raise UsageError(f"{out} has a training already: give resume=True to continue it, or another folder.")
     tensors, state = checkpoint.read(newest, parameters)
-    if state["settings"] != own:
-        if not longer(state["settings"], own):
+    if state["settings"] != settings:
+        if not longer(state["settings"], settings):
             raise UsageError(
                 f"{newest} was trained with another fit, seed or groups: give the same ones, a longer fit, or another "
                 f"folder."
             )
-        if own["fit"]["schedule"]["kind"] != "constant" or own["fit"]["schedule"]["cooldown"]:
+        if settings["fit"]["schedule"]["kind"] != "constant" or settings["fit"]["schedule"]["cooldown"]:
             warnings.warn(
                 f"The training in {out} becomes longer, and its learning rate goes on as if it had been so from the "
                 f"start: a constant rate without a cool-down changes nothing of what was trained.",

@@ -49,18 +49,18 @@ class _Ring(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         rows, *inputs = ctx.saved_tensors
         # The loss of every process depends on these rows: their gradient is collected on the way round.
-        own, sums = torch.zeros_like(rows), [torch.zeros_like(x) for x in inputs]
+        gradient, sums = torch.zeros_like(rows), [torch.zeros_like(x) for x in inputs]
         for left in reversed(range(dist.get_world_size())):
             coming = _passed(rows, 0) if left else None
             with torch.enable_grad():
                 leaves = [x.detach().requires_grad_() for x in (rows, *inputs)]
                 value = ctx.block(*leaves)
             first, *others = torch.autograd.grad(value, leaves, grad)
-            for total, part in zip((own, *sums), (first, *others), strict=True):
+            for total, part in zip((gradient, *sums), (first, *others), strict=True):
                 total += part
-            own = _passed(own, 1).wait()
+            gradient = _passed(gradient, 1).wait()
             rows = coming.wait() if coming else rows
-        return None, own, *sums
+        return None, gradient, *sums
 
 
 class _Passed:

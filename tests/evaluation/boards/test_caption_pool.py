@@ -19,7 +19,7 @@ def test_captions_are_exchanged_by_the_seed() -> None:
     assert sorted(order.tolist()) == list(range(600))
     assert np.count_nonzero(order != np.arange(600)) == 180
     assert right[order == np.arange(600)].all()
-    held = [made.texts[k] in made.said[i] for i, k in zip(made.owners.tolist(), order.tolist(), strict=True)]
+    held = [made.texts[k] in made.captions_of[i] for i, k in zip(made.owners.tolist(), order.tolist(), strict=True)]
     assert right.tolist() == held
     assert np.count_nonzero(~right) > 120  # an exchanged caption that another of the photo's equals is right
 

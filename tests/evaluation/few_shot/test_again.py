@@ -27,7 +27,7 @@ def test_the_key_follows_data_plan_names_texts_photos_and_options(tmp_path: Path
             "classes": ClassNames(data.classes),
             "texts": None,
             "unlabelled": None,
-            "asked": {"device": "cpu"},
+            "settings": {"device": "cpu"},
         }
         return again.key_of(**{**given, **changed})
 
@@ -40,7 +40,7 @@ def test_the_key_follows_data_plan_names_texts_photos_and_options(tmp_path: Path
         key(classes=replace(classes, templates=("a {}",))),
         key(texts=Pool("tests", TextPool({"red": (Text("a red thing"),)}))),
         key(unlabelled=Unlabelled.open(str(folder), None)),
-        key(asked={"device": "cuda"}),
+        key(settings={"device": "cuda"}),
     ]
     (folder / "test" / "red" / "0.png").unlink()
     assert len({*keys, key()}) == 7

@@ -60,7 +60,7 @@ def test_the_loss_against_a_loop(patches: int | None) -> None:
     said = d.encode_text([t.recipe.prompt]).tokens[0].numpy()
     errors = []
     for i in range(4):
-        told = range(4) if patches is None else batch["told"][i].tolist()
+        told = range(4) if patches is None else batch["patches"][i].tolist()
         c = np.stack([h[i, 0], *(h[i, 1 + p] for p in told)]) @ visual.proj.numpy()
         y = c @ w.T + b + (said if len(said) == len(c) else said.mean(0))
         for k in range(3):
@@ -74,11 +74,11 @@ def test_the_loss_against_a_loop(patches: int | None) -> None:
 
 def test_a_sentence_with_as_many_tokens_is_added_token_by_token() -> None:
     t = trainee(DIVA(patches=9))
-    length = len(t.said)
+    length = len(t.prompt)
     assert length > 2
     c = torch.zeros(2, length, 12)
-    assert torch.equal(t.condition(c), (t.reader.bias + t.said).expand(2, -1, -1))
-    assert torch.allclose(t.condition(c[:, 1:]), t.reader.bias + t.said.mean(0))
+    assert torch.equal(t.condition(c), (t.reader.bias + t.prompt).expand(2, -1, -1))
+    assert torch.allclose(t.condition(c[:, 1:]), t.reader.bias + t.prompt.mean(0))
 
 
 def test_the_image_tower_and_the_reader_learn_alone() -> None:

@@ -156,15 +156,15 @@ def merged(spaces: Sequence[Backbone], top: int, last: Last, seed: int) -> Backb
         last: modality "image" and "text" -> number of blocks.
         seed: of the routers' weights.
     """
-    made = changed(
+    copy = changed(
         spaces[0], "experts", experts=len(spaces), top=top, image=last["image"], text=last["text"], seed=seed
     )
-    module = made.module()
-    blocks: dict[str, Any] = dict(mlps(module, made.spec, last))
+    module = copy.module()
+    blocks: dict[str, Any] = dict(mlps(module, copy.spec, last))
     for e, space in enumerate(spaces):
         theirs: dict[str, Any] = dict(mlps(space.module(), space.spec, last))
         for name, block in blocks.items():
             block.mlp.experts[e].load_state_dict(theirs[name].mlp.state_dict())
-    rebuilt = made.rebuild(module, made.spec)
+    rebuilt = copy.rebuild(module, copy.spec)
     assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
     return rebuilt

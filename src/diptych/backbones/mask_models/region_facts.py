@@ -39,12 +39,12 @@ def region_facts(masks: Tensor, cells: Tensor, spaces: list[Tensor]) -> Tensor:
     across, within = (m @ lengths / m.sum(1, keepdim=True).clamp_min(1) / typical for m in neighbours(masks))
     starts = torch.tensor([c, *(v.shape[1] for v in z)]).cumsum(0).tolist()
     for n, (v, start) in enumerate(zip(z, starts, strict=False)):
-        own, squares = (
+        means, squares = (
             slice(start, start + v.shape[1]),
             slice(start + starts[-1] - c, start + starts[-1] - c + v.shape[1]),
         )
-        spread = (inside[:, squares] - inside[:, own] ** 2).sum(1).clamp_min(0)
-        contrast = ((inside[:, own] - outside[:, own]) ** 2).sum(1)
+        spread = (inside[:, squares] - inside[:, means] ** 2).sum(1).clamp_min(0)
+        contrast = ((inside[:, means] - outside[:, means]) ** 2).sum(1)
         variance = v.var(0, unbiased=False).sum().clamp_min(1e-12)
         facts.append(torch.stack([spread / variance, contrast / variance, across[:, n], within[:, n]], 1))
     return torch.cat(facts, 1)

@@ -107,9 +107,8 @@ def _rows(listing: Path, cells: int, what: str) -> list[list[str]]:
     return rows
 
 
-def _pairs(files: list[str], said: list[str], keys: FileKeys | None, **columns: Column) -> Table[Any]:
+def _pairs(files: list[str], statements: list[str], keys: FileKeys | None, **columns: Column) -> Table[Any]:
     """Return pictures, two consecutive ones a pair, each with its statement."""
     pairs = Column("group", tuple(f"pair {i // 2 + 1}" for i in range(len(files))))
-    return Table(
-        ImageFiles(files, keys), {"group": pairs, "captions": Column("captions", tuple((s,) for s in said)), **columns}
-    )
+    captions = Column("captions", tuple((s,) for s in statements))
+    return Table(ImageFiles(files, keys), {"group": pairs, "captions": captions, **columns})

@@ -107,8 +107,8 @@ def _cut(corners: NDArray[np.float32], picture: str, rows: list[str]) -> NDArray
     except UnreadableItem:
         return corners
     inside = corners.clip(0, [width, height, width, height]).astype(np.float32)
-    for row, box, kept in zip(rows, corners, inside, strict=True):
-        if _area(kept) < VISIBLE * _area(box):
+    for row, box, clipped in zip(rows, corners, inside, strict=True):
+        if _area(clipped) < VISIBLE * _area(box):
             raise DataError(
                 f"{row} has the box {', '.join(f'{v:g}' for v in box)} (x0, y0, x1, y1), most of which lies outside "
                 f"{picture} of {width} x {height} pixels: correct or remove it."

@@ -55,7 +55,7 @@ class CaptionedPhotos:
     def hash(self) -> str:
         """SHA-256 of the photos' keys and of the sentences."""
         keys = [self.photos.key(i) for i in range(len(self.photos))]
-        learnt = [t.value for own in self.texts.texts.values() for t in own]
+        learnt = [t.value for texts in self.texts.texts.values() for t in texts]
         return hashlib.sha256("\0".join([*keys, *learnt]).encode()).hexdigest()
 
 
@@ -75,7 +75,7 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
         )
     train = data.split("train") if texts is None else None
     if texts is None:
-        learnt = dict.fromkeys(t for own in data.split("train").columns["captions"].values for t in own)
+        learnt = dict.fromkeys(t for captions in data.split("train").columns["captions"].values for t in captions)
         texts = TextPool({"": tuple(Text(t, writer=Path(path).name) for t in learnt)})
     table = data.split(split)
     photos, failed = openable(table.items)
@@ -88,13 +88,13 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
     return CaptionedPhotos(data.name, photos, references, texts, tuple(failed), train)
 
 
-SpoilSaid: TypeAlias = Callable[[Any, Samples[Any], Run], list[str]]
+SpoilCaptions: TypeAlias = Callable[[Any, Samples[Any], Run], list[str]]
 """(fitted captioner, photos, run) -> one caption per photo, in place of its own."""
 
 
 def first_captions(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
     """Return the best caption of each photo; "" where there is none."""
-    return [own[0].value if own else "" for own in fitted.caption(photos, run)]
+    return [captions[0].value if captions else "" for captions in fitted.caption(photos, run)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class CaptionBench:
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash, sizes and judge."""
-        learnt = sum(len(own) for own in self.data.texts.texts.values())
+        learnt = sum(len(texts) for texts in self.data.texts.texts.values())
         sizes = {"dataset": self.data.name, "data_hash": self.data.hash, "items": len(self.data.photos)}
         return {**sizes, "sentences": learnt, "judge": self.by.spec.name if self.by else None}
 
@@ -137,7 +137,7 @@ class CaptionBench:
         method = arm.system
         if isinstance(method, str):
             method = catalog.row(catalog.find(arm.system, Captioner), arm.variant)
-        said: SpoilSaid = arm.spoil or first_captions
+        captions: SpoilCaptions = arm.spoil or first_captions
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
             key = method, run.seed
@@ -145,7 +145,7 @@ class CaptionBench:
                 self.fits[key] = method.fit(
                     Kit({"main": self.backbone}), Evidence(train=self.data.train, texts=self.data.texts), run
                 )
-            return self._scored(self.fits[key], said, run)
+            return self._scored(self.fits[key], captions, run)
 
         draws = bool(arm.spoil) or method.card.seeded
         return over_seeds(once, self.run, self.seeds, draws=draws)
@@ -154,9 +154,9 @@ class CaptionBench:
         """Return the captioner of a folder; raises UsageError where it was fitted on another backbone."""
         return artefacts.load(folder, Kit.of(self.backbone))
 
-    def _scored(self, fitted: Any, said: SpoilSaid, run: Run) -> tuple[Floats, Mapping[str, float]]:
+    def _scored(self, fitted: Any, captions: SpoilCaptions, run: Run) -> tuple[Floats, Mapping[str, float]]:
         """Return CIDEr-D of each photo, and the numbers beside it."""
-        best, references = said(fitted, self.data.photos, run), self.data.references
+        best, references = captions(fitted, self.data.photos, run), self.data.references
         others = {"bleu4": bleu(best, references), "rouge_l": float(rouge_l(best, references).mean())}
         if self.by is not None:
             others["clip_score"] = judge(self.data.photos, best, self.backbone, self.by, run)

@@ -41,7 +41,7 @@ class CaptionPool:
 
     Args:
         photos: N images.
-        said: captions of each, at least one.
+        captions_of: captions of each, at least one.
         wrong: share of the P pairs whose captions are exchanged.
         keep: share of them that a curator is to keep.
         failed: photos that cannot be read.
@@ -53,7 +53,7 @@ class CaptionPool:
 
     name: str
     photos: Samples[Any]
-    said: tuple[tuple[str, ...], ...]
+    captions_of: tuple[tuple[str, ...], ...]
     wrong: float = 0.3
     keep: float = 0.5
     failed: tuple[UnreadableItem, ...] = ()
@@ -70,12 +70,12 @@ class CaptionPool:
     @property
     def texts(self) -> tuple[str, ...]:
         """P captions, photo by photo."""
-        return tuple(text for captions in self.said for text in captions)
+        return tuple(text for captions in self.captions_of for text in captions)
 
     @property
     def owners(self) -> Numbers:
         """(P,) number of the photo of each pair."""
-        return np.repeat(np.arange(len(self.said)), [len(captions) for captions in self.said])
+        return np.repeat(np.arange(len(self.captions_of)), [len(captions) for captions in self.captions_of])
 
     def pairs(self, run: Run) -> Pairs:
         """Exchange captions by the seed: a share of the pairs, in a random order, hand them on by one.
@@ -88,7 +88,9 @@ class CaptionPool:
             : round(self.wrong * len(order))
         ]
         order[moved] = order[np.roll(moved, 1)]
-        right = np.array([texts[k] in self.said[i] for i, k in zip(owners.tolist(), order.tolist(), strict=True)])
+        right = np.array(
+            [texts[k] in self.captions_of[i] for i, k in zip(owners.tolist(), order.tolist(), strict=True)]
+        )
         if right.all():
             raise DataError(
                 f"Exchanging captions of {self.name} makes no pair wrong: give photos that are described differently."
@@ -146,7 +148,7 @@ class PhotoPair:
 
     opened: Callable[[int], Any]
     photo: int
-    said: str
+    caption: str
 
     def image(self) -> Any:
         """Return the photo."""
@@ -154,4 +156,4 @@ class PhotoPair:
 
     def text(self) -> str:
         """Return the caption."""
-        return self.said
+        return self.caption

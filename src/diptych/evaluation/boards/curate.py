@@ -152,7 +152,7 @@ class CurateBench:
         """Return the P pairs in a random order."""
         return np.random.default_rng(run.integer("random pairs")).permutation(len(pairs.right))
 
-    def balance(self, kept: Numbers, chosen: Numbers) -> float:
+    def balance(self, positions: Numbers, chosen: Numbers) -> float:
         """Return the effective number of entries in kept captions, divided by that in as many captions at random.
 
             exp( - sum over the entries e of q_e log q_e ),  q_e: share of e among all entries that the captions name
@@ -161,10 +161,10 @@ class CurateBench:
         division.
 
         Args:
-            kept: (K,) numbers of captions.
+            positions: (K,) numbers of captions.
             chosen: (P,) all of them in a random order.
         """
-        return self._effective(kept) / self._effective(chosen[: len(kept)])
+        return self._effective(positions) / self._effective(chosen[: len(positions)])
 
     def _effective(self, numbers: Numbers) -> float:
         held = np.isin(self.rows, numbers)

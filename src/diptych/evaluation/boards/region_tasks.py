@@ -129,11 +129,11 @@ class RegionTasks:
     def _classes(self, table: Table[Any]) -> list[NDArray[np.int64]]:
         """Return the class of each box of each picture: its label, or else the number of its phrase."""
         tables, names = (self.train, self.held), self.phrases
-        labelled = all((own.labels >= 0).all() for t in tables for own in t.columns["boxes"].values)
+        labelled = all((boxes.labels >= 0).all() for t in tables for boxes in t.columns["boxes"].values)
         if labelled:
-            return [own.labels for own in table.columns["boxes"].values]
-        said = table.columns["phrases"].values
-        return [np.array([names.index(p) for p in own], dtype=np.int64) for own in said]
+            return [boxes.labels for boxes in table.columns["boxes"].values]
+        phrases = table.columns["phrases"].values
+        return [np.array([names.index(p) for p in row], dtype=np.int64) for row in phrases]
 
     def _probed(self, space: Backbone) -> Floats:
         from sklearn.exceptions import ConvergenceWarning
@@ -200,11 +200,11 @@ def cell_classes(
     return out.ravel()
 
 
-def picture_iou(said: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
+def picture_iou(answers: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
     """Return the mean IoU of the classes of one picture.
 
     Args:
-        said: (L,) answers.
+        answers: (L,) answers.
         truth: (L,) classes; ``IGNORED`` ones do not count.
 
     Source: Wang et al. 2023, "Revisiting Evaluation Metrics for Semantic Segmentation" (mIoU of single images).
@@ -214,6 +214,6 @@ def picture_iou(said: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
         0.75
     """
     known = truth != IGNORED
-    a, b = said[known], truth[known]
+    a, b = answers[known], truth[known]
     shares = [float(((a == k) & (b == k)).sum() / ((a == k) | (b == k)).sum()) for k in np.unique(b)]
     return float(np.mean(shares)) if shares else 1.0

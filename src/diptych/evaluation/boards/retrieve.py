@@ -85,18 +85,18 @@ class RecordBench:
             inside = part_of[data.entities] == part
             # a catalogue is there whole, its other entries distract
             answers = inside if data.groups is None else data.groups == 1
-            asked, gallery = np.intersect1d(np.flatnonzero(inside), self.rows), np.flatnonzero(answers)
-            if not len(asked):
+            queries, gallery = np.intersect1d(np.flatnonzero(inside), self.rows), np.flatnonzero(answers)
+            if not len(queries):
                 continue
-            may, true = (pairs[np.ix_(asked, gallery)] for pairs in (self.may, self.true))
+            may, true = (pairs[np.ix_(queries, gallery)] for pairs in (self.may, self.true))
             if arm.system == CHANCE:
-                hits[asked] = true.sum(1) / may.sum(1)
+                hits[queries] = true.sum(1) / may.sum(1)
                 continue
-            scores = np.where(may, self._scores(arm, np.flatnonzero(~inside), asked, gallery, run), -np.inf)
-            hits[asked] = first_ranks(scores, true) == 1
+            scores = np.where(may, self._scores(arm, np.flatnonzero(~inside), queries, gallery, run), -np.inf)
+            hits[queries] = first_ranks(scores, true) == 1
         return hits[self.rows]
 
-    def _scores(self, arm: Arm, learn: Rows, asked: Rows, gallery: Rows, run: Run) -> NDArray[np.floating[Any]]:
+    def _scores(self, arm: Arm, learn: Rows, queries: Rows, gallery: Rows, run: Run) -> NDArray[np.floating[Any]]:
         data: LinkageData = arm.spoil(self.data, learn, run) if arm.spoil else self.data
         if arm.loaded is not None:
             fitted = arm.loaded.fitted
@@ -104,7 +104,7 @@ class RecordBench:
             method = catalog.row(catalog.find(arm.system, Retriever), arm.variant)
             evidence = Evidence(train=data.table(learn)) if "train" in method.card.needs.optional else Evidence()
             fitted = method.fit(Kit({"main": self.backbone}), evidence, run)
-        scores = fitted.against(data.records.take(gallery.tolist()), run)(data.records.take(asked.tolist()))
+        scores = fitted.against(data.records.take(gallery.tolist()), run)(data.records.take(queries.tolist()))
         return np.asarray(scores.numpy())
 
 

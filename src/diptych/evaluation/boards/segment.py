@@ -189,13 +189,13 @@ class MaskBench:
     def _question(self, classes: ClassNames, method: Segmenter) -> Question:
         return replace(question(classes, method), threshold=self.threshold, rest=self._rest())
 
-    def _counted(self, fitted: FittedSegmenter, asked: Question, run: Run) -> tuple[Stacked, Mapping[str, float]]:
+    def _counted(self, fitted: FittedSegmenter, question: Question, run: Run) -> tuple[Stacked, Mapping[str, float]]:
         """Return the counts of every photo, and the numbers beside mIoU."""
         start = time.monotonic()
-        stacked = counts(fitted, self.table, run, asked)
+        stacked = counts(fitted, self.table, run, question)
         rate = len(self.table) / max(1e-9, time.monotonic() - start)
         shares = {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "images_a_second": rate}
-        return stacked, {**shares, **self._panoptic(fitted, asked, run)}
+        return stacked, {**shares, **self._panoptic(fitted, question, run)}
 
     def given(self, system: type[Segmenter]) -> tuple[Kit, Evidence[Any]]:
         """Return the parts and the evidence that a system asks for, or those that were prepared."""
@@ -242,13 +242,13 @@ class MaskBench:
     def _rest(self) -> int:
         return self.names.names.index(BACKGROUND) if self.threshold is not None else 0
 
-    def _panoptic(self, fitted: FittedSegmenter, asked: Question, run: Run) -> Mapping[str, float]:
+    def _panoptic(self, fitted: FittedSegmenter, question: Question, run: Run) -> Mapping[str, float]:
         """Return PQ of all classes, of things and of stuff, and mask AP of things, where there are panoptic maps."""
         if "panoptic" not in self.table.columns:
             return {}
-        counted, matches = segment_counts(fitted, self.table, run, asked)
+        counted, matches = segment_counts(fitted, self.table, run, question)
         summed = counted.sum(0)
-        things = np.array(asked.classes.things or (False,) * len(asked.classes))
+        things = np.array(question.classes.things or (False,) * len(question.classes))
         return {
             "pq": mean_pq(summed),
             "pq_things": mean_pq(summed, things),

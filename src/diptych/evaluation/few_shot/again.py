@@ -31,7 +31,7 @@ def key_of(
     classes: ClassNames,
     texts: Pool | None,
     unlabelled: Unlabelled | None,
-    asked: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> str:
     """Return the hash of all that decides a board.
 
@@ -41,7 +41,7 @@ def key_of(
         classes: names and templates.
         texts: descriptions; None: the pool that ships for a data set of this name, if there is one.
         unlabelled: images that were given apart.
-        asked: plain facts: fingerprint of the backbone, device, precision, engine, and what is exported.
+        settings: plain facts: fingerprint of the backbone, device, precision, engine, and what is exported.
     """
     pool = texts or pool_of(data.name)
     facts = {
@@ -52,7 +52,7 @@ def key_of(
         "unlabelled": unlabelled.hash if unlabelled else "",
         "versions": versions(),
         "code": _code(),
-        **asked,
+        **settings,
     }
     return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()
 

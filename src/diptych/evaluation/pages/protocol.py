@@ -15,14 +15,14 @@ from diptych.evaluation.pages.trust import percent
 from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 
 
-def write(made: Protocol, path: Path) -> None:
+def write(protocol: Protocol, path: Path) -> None:
     """Write the page over an older one."""
-    write_whole(path, html(made), overwrite=True)
+    write_whole(path, html(protocol), overwrite=True)
 
 
-def html(made: Protocol) -> str:
+def html(protocol: Protocol) -> str:
     """Return the page."""
-    board = made.board
+    board = protocol.board
     title = f"{board.data.name}: few-shot protocol with {board.facts['spec']['name']}"
     seeds = ", ".join(map(str, board.plan.seeds))
     shots = ", ".join(map(str, board.plan.shots))
@@ -30,21 +30,24 @@ def html(made: Protocol) -> str:
     lead = f"{shots} labelled photos per class, seeds {seeds}; {choices}."
     parts = [
         opening(title, f'<p class="lead">{escape(lead)}</p>', pictures=False),
-        *([] if made.complete else ['<p class="warn">Not complete: the same command goes on from here.</p>']),
-        *_curves(made),
-        *_base_to_new(made),
-        *_table(made, CROSS, "Other data sets", "Fitted on this data set, asked for the classes of others."),
+        *([] if protocol.complete else ['<p class="warn">Not complete: the same command goes on from here.</p>']),
+        *_curves(protocol),
+        *_base_to_new(protocol),
+        *_table(protocol, CROSS, "Other data sets", "Fitted on this data set, asked for the classes of others."),
         *_table(
-            made, SHIFT, "Shifted test sets", "Fitted on this data set, asked for the same classes in other pictures."
+            protocol,
+            SHIFT,
+            "Shifted test sets",
+            "Fitted on this data set, asked for the same classes in other pictures.",
         ),
-        *_missing(made),
-        f"<section><h2>Repeat it</h2><pre>{escape(made.command)}</pre></section>{CLOSING}",
+        *_missing(protocol),
+        f"<section><h2>Repeat it</h2><pre>{escape(protocol.command)}</pre></section>{CLOSING}",
     ]
     return "\n".join(parts)
 
 
-def _curves(made: Protocol) -> Iterator[str]:
-    board = made.board
+def _curves(protocol: Protocol) -> Iterator[str]:
+    board = protocol.board
     labels = list(dict.fromkeys(row.label for row in board.rows if row.shots))
     if not labels:
         return
@@ -66,12 +69,12 @@ def _curves(made: Protocol) -> Iterator[str]:
     )
 
 
-def _base_to_new(made: Protocol) -> Iterator[str]:
-    means = made.harmonic()
+def _base_to_new(protocol: Protocol) -> Iterator[str]:
+    means = protocol.harmonic()
     if not means:
         return
     yield "<section><h2>Base to new classes</h2>" + table(("system", "base", "new", "harmonic mean"))
-    reaches = {(r.label, r.kind): r for r in made.reaches}
+    reaches = {(r.label, r.kind): r for r in protocol.reaches}
     for label, (_, _, mean) in sorted(means.items(), key=lambda pair: -pair[1][2]):
         yield (
             f'<tr><th scope="row">{escape(label)}</th>{_cell(reaches[label, BASE])}{_cell(reaches[label, NEW])}'
@@ -84,24 +87,24 @@ def _base_to_new(made: Protocol) -> Iterator[str]:
     yield " are told in training only to systems whose card lists other_classes. Percent, 95 % intervals.</p></section>"
 
 
-def _table(made: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:
-    there = [r for r in made.reaches if r.kind == kind]
+def _table(protocol: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:
+    there = [r for r in protocol.reaches if r.kind == kind]
     if not there:
         return
     names = list(dict.fromkeys(r.name for r in there))
     yield f"<section><h2>{heading}</h2>{table(['system', *map(escape, names), 'mean'])}"
     for label in dict.fromkeys(r.label for r in there):
-        own = {r.name: r for r in there if r.label == label}
-        cells = "".join(_cell(own[name]) if name in own else "<td>–</td>" for name in names)
+        reaches = {r.name: r for r in there if r.label == label}
+        cells = "".join(_cell(reaches[name]) if name in reaches else "<td>–</td>" for name in names)
         yield (
             f'<tr><th scope="row">{escape(label)}</th>{cells}'
-            f"<td>{percent(_mean([r.accuracy.value for r in own.values()]))}</td></tr>"
+            f"<td>{percent(_mean([r.accuracy.value for r in reaches.values()]))}</td></tr>"
         )
     yield f"{TABLE_END}<p class='note'>{note} Percent, 95 % intervals.</p></section>"
 
 
-def _missing(made: Protocol) -> Iterator[str]:
-    reasons = by_reason(made.board.missing, made.board.late, made.missing)
+def _missing(protocol: Protocol) -> Iterator[str]:
+    reasons = by_reason(protocol.board.missing, protocol.board.late, protocol.missing)
     if reasons:
         yield "<section><h2>Left out</h2>"
         yield from (

@@ -186,7 +186,7 @@ class FittedAugCLIP(FittedPairScorer):
             DataError: a column is missing, or the attributes of source and target are the same.
         """
         sources, targets = (attributes(pairs, column) for column in (SOURCE_ATTRIBUTES, TARGET_ATTRIBUTES))
-        wanted = [own[0] for own in attributes(pairs, TARGET)]
+        wanted = [texts[0] for texts in attributes(pairs, TARGET)]
         for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
             if set(source) == set(target):
                 raise DataError(
@@ -196,11 +196,11 @@ class FittedAugCLIP(FittedPairScorer):
             none = torch.zeros(0)
             return PairScores(none, (), dict.fromkeys(COLUMNS, none))
         x, y = (self._image(v, run) for v in (pairs.images(SOURCE), pairs.items))
-        vectors = self._texts([t for own in (*sources, *targets) for t in own], run)
+        vectors = self._texts([t for texts in (*sources, *targets) for t in texts], run)
         planes = {p: self._plane(vectors, *p) for p in dict.fromkeys(zip(sources, targets, strict=True))}
         w, b = (torch.stack(v) for v in zip(*(planes[p] for p in zip(sources, targets, strict=True)), strict=True))
-        own = [tuple(t for t in new if t not in old) or new for old, new in zip(sources, targets, strict=True)]
-        together = torch.stack([normalize(_mean(vectors, t), dim=-1) for t in own])
+        gained = [tuple(t for t in new if t not in old) or new for old, new in zip(sources, targets, strict=True)]
+        together = torch.stack([normalize(_mean(vectors, t), dim=-1) for t in gained])
         reached = (together * w).sum(-1) + b
         delta = reached if self.margin is None else torch.full_like(reached, self.margin)
         best, value = ideal(x, w, b, delta)
@@ -241,7 +241,7 @@ class FittedAugCLIP(FittedPairScorer):
     def _plane(
         self, vectors: dict[str, Tensor], source: tuple[str, ...], target: tuple[str, ...]
     ) -> tuple[Tensor, Tensor]:
-        one, two = (torch.stack([vectors[t] for t in own]).numpy() for own in (source, target))
+        one, two = (torch.stack([vectors[t] for t in attributes]).numpy() for attributes in (source, target))
         w, b = plane(one, two, self.c)
         return torch.from_numpy(w), torch.tensor(b, dtype=torch.float64)
 

@@ -188,18 +188,18 @@ class ConceptAssociationBias(Auditor):
         if reason := at_chance(int((single == true)[once].sum()), len(once), chance):
             yield Finding.not_testable(name, "cab_score", reason, about=key, count=len(pairs))
             return
-        said, ties = _answers(backbone, SideBySide(items, left, right), texts, labels[alone], run)
+        answers, ties = _answers(backbone, SideBySide(items, left, right), texts, labels[alone], run)
         both = Joined((items, Altered(items, "color")))
         one, two = pairs[:, 0], pairs[:, 1] + len(items)
         hued = SideBySide(both, np.where(first, one, two).tolist(), np.where(first, two, one).tolist())
         turned, _ = _answers(backbone, hued, texts, labels[alone], run)
-        score, none = (_over_pictures(cab_values(a, true, other), pairs) for a in (said, turned))
-        p_true, p_cab = float((said == true).mean()), float((said == other).mean())
-        fooled = pairs[said == other][:EXAMPLES]
+        score, none = (_over_pictures(cab_values(a, true, other), pairs) for a in (answers, turned))
+        p_true, p_cab = float((answers == true).mean()), float((answers == other).mean())
+        fooled = pairs[answers == other][:EXAMPLES]
         yield Finding(
             name, "cab_score", score.value, (score.low, score.high), key,
             {"p_true": p_true, "p_cab": p_cab, "p_single": hits / len(true), "ties": ties, "values": list(values)},
-            range=(0.0, 1.0), count=len(pairs), counted="pairs", units=cab_values(said, true, other), joined=pairs,
+            range=(0.0, 1.0), count=len(pairs), counted="pairs", units=cab_values(answers, true, other), joined=pairs,
             control=Control("cab_score_with_the_other_hued", none.value, (none.low, none.high), 0.5, above=True),
             examples=tuple(
                 Example(key, items.key(int(a)), f"{values[attributes[b]]}, like the {probe.named().names[labels[b]]}")
@@ -224,9 +224,9 @@ def _over_pictures(values: Floats, pairs: Ints) -> Interval:
     return Interval(ends.value, max(0.0, ends.low), min(1.0, ends.high))
 
 
-def _answers(backbone: Backbone, items: Samples[object], texts: Floats, asked: Ints, run: Run) -> tuple[Ints, float]:
+def _answers(backbone: Backbone, items: Samples[object], texts: Floats, classes: Ints, run: Run) -> tuple[Ints, float]:
     """Return the (M,) answers about the classes (M,) that are asked about, and the share of ties."""
     z = normalize(embed(backbone.image, items, run), dim=-1).double().numpy()
-    scores = np.einsum("md,mvd->mv", z, texts[asked])
+    scores = np.einsum("md,mvd->mv", z, texts[classes])
     ties = (scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1
     return scores.argmax(axis=1).astype(np.int64), float(ties.mean())

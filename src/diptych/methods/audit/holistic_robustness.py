@@ -193,20 +193,20 @@ class HolisticRobustness(Auditor):
             yield from self._unknown(name, subject, probe, near, outside, other, data, run)
 
     def _factors(
-        self, name: str, subject: Subject, key: str, probe: Probe, own: Answers, run: Run
+        self, name: str, subject: Subject, key: str, probe: Probe, base: Answers, run: Run
     ) -> Iterator[Finding]:
-        order = np.random.default_rng(run.integer("factors")).permutation(len(own.labels))
+        order = np.random.default_rng(run.integer("factors")).permutation(len(base.labels))
         rows = np.sort(order[: self.most])
-        some, plain, names = Subset(probe.table.items, tuple(rows.tolist())), own.hits[rows], probe.named().names
+        some, plain, names = Subset(probe.table.items, tuple(rows.tolist())), base.hits[rows], probe.named().names
         hits = []
         for factor in self.factors:
-            changed = answers(subject, probe.named(), Altered(some, factor), own.labels[rows], run)
+            changed = answers(subject, probe.named(), Altered(some, factor), base.labels[rows], run)
             predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)
             lost = lost[np.linspace(0, len(lost) - 1, min(len(lost), EXAMPLES)).astype(np.int64)]  # of several classes
             examples = tuple(
                 Example(
                     key, some.key(int(i)),
-                    f"{names[own.labels[rows][i]]}; {WORDS[factor]} taken for {names[predicted[i]]}",
+                    f"{names[base.labels[rows][i]]}; {WORDS[factor]} taken for {names[predicted[i]]}",
                 )
                 for i in lost
             )  # fmt: skip
@@ -215,7 +215,7 @@ class HolisticRobustness(Auditor):
         yield worst_factor(name, self.factors, np.array(hits), run)
 
     def _unknown(
-        self, name: str, subject: Subject, probe: Probe, own: Answers, outside: str, other: Probe, data: AuditData,
+        self, name: str, subject: Subject, probe: Probe, base: Answers, outside: str, other: Probe, data: AuditData,
         run: Run,
     ) -> Iterator[Finding]:  # fmt: skip
         n = len(other.table)
@@ -223,7 +223,7 @@ class HolisticRobustness(Auditor):
             yield Finding.not_testable(name, "auroc_mcm", reason, about=outside, count=n)
             return
         far = class_scores(subject, probe.named(), other.table.items, run)
-        inside, beyond = outlier_scores(own.scores), outlier_scores(far)
+        inside, beyond = outlier_scores(base.scores), outlier_scores(far)
         if isinstance(subject.kit.parts.get("main"), Backbone):
             inside["nearest"], beyond["nearest"] = self._nearest(subject, probe, other, data, run)
         names, predicted = probe.named().names, far.predicted()
@@ -244,30 +244,30 @@ class HolisticRobustness(Auditor):
 
         Without training items, a half of the own items is the bank of the other half.
         """
-        own, far = (embeddings(subject, p.table.items, run).double().numpy() for p in (probe, other))
+        near, far = (embeddings(subject, p.table.items, run).double().numpy() for p in (probe, other))
         trained = [embeddings(subject, p.table.items, run).double().numpy() for p in data.of("train").values()]
-        first = half_of(len(own), run, "bank")
-        bank, own = (np.concatenate(trained), own) if trained else (own[first], own[~first])
+        first = half_of(len(near), run, "bank")
+        bank, near = (np.concatenate(trained), near) if trained else (near[first], near[~first])
         k = min(self.neighbours, len(bank))
-        return nearest(own, bank, k), nearest(far, bank, k)
+        return nearest(near, bank, k), nearest(far, bank, k)
 
 
-def _calibration(name: str, subject: Subject, key: str, own: Answers, data: AuditData, run: Run) -> Iterator[Finding]:
+def _calibration(name: str, subject: Subject, key: str, base: Answers, data: AuditData, run: Run) -> Iterator[Finding]:
     """Yield the calibration of the half that fits no temperature, and of each shift, under one temperature."""
-    if reason := too_few(len(own.labels), 2 * FEW):
-        yield Finding.not_testable(name, "calibration_error", reason, about=key, count=len(own.labels))
+    if reason := too_few(len(base.labels), 2 * FEW):
+        yield Finding.not_testable(name, "calibration_error", reason, about=key, count=len(base.labels))
         return
-    first = half_of(len(own.labels), run, "temperature")
-    lucky = drawn(own.logits, np.random.default_rng(run.integer("drawn labels")))
-    t, null = (fit_temperature(own.logits[first], labels[first]) for labels in (own.labels, lucky))
-    yield from calibrated(name, key, own.logits[~first], own.labels[~first], t, null, run)
+    first = half_of(len(base.labels), run, "temperature")
+    lucky = drawn(base.logits, np.random.default_rng(run.integer("drawn labels")))
+    t, null = (fit_temperature(base.logits[first], labels[first]) for labels in (base.labels, lucky))
+    yield from calibrated(name, key, base.logits[~first], base.labels[~first], t, null, run)
     for shift, probe in data.of("shift").items():
         if _labelled(probe) and TEXTURE not in probe.table.columns and not too_few(len(probe.table)):
             a = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
             yield from calibrated(name, shift, a.logits, a.labels, t, null, run)
 
 
-def _shift(name: str, subject: Subject, shift: str, probe: Probe, own: Answers, low: str, run: Run) -> Finding:
+def _shift(name: str, subject: Subject, shift: str, probe: Probe, base: Answers, low: str, run: Run) -> Finding:
     """Return what a shift takes: the drop of accuracy, or the bias of answers to conflicting cues."""
     n, cued = len(probe.table), TEXTURE in probe.table.columns
     measure = "shape_bias" if cued else "drop"
@@ -278,10 +278,10 @@ def _shift(name: str, subject: Subject, shift: str, probe: Probe, own: Answers, 
     if cued:
         textures = textures_of(probe, shift)
         return shape_bias(name, shift, a.predicted, a.labels, textures, len(probe.named()), run)
-    half = half_of(len(own.hits), run, "own halves")
-    sides = own.hits[half], own.hits[~half]
-    ends, same = (newcombe(int(x.sum()), len(x), int(y.sum()), len(y)) for x, y in ((own.hits, a.hits), sides))
-    drop = float(own.hits.mean() - a.hits.mean())
+    half = half_of(len(base.hits), run, "own halves")
+    sides = base.hits[half], base.hits[~half]
+    ends, same = (newcombe(int(x.sum()), len(x), int(y.sum()), len(y)) for x, y in ((base.hits, a.hits), sides))
+    drop = float(base.hits.mean() - a.hits.mean())
     return Finding(
         name, "drop", drop, ends, shift, {"accuracy": float(a.hits.mean())}, count=n, harm=max(0.0, ends[0]),
         control=Control("drop_between_own_halves", float(sides[0].mean() - sides[1].mean()), same),
@@ -335,14 +335,14 @@ def _places(name: str, subject: Subject, probe: Probe, run: Run) -> Finding:
         return Finding.not_testable(name, "place_recall", reason, count=n)
     try:
         dense = backbone.dense()
-        found = _matched(backbone, dense, probe, n, run)
+        recalls = _matched(backbone, dense, probe, n, run)
     except MissingHook as error:
         return Finding.not_testable(name, "place_recall", str(error), count=n)
-    own, other = (item_mean(v) for v in found[:2])
+    recall, other = (item_mean(v) for v in recalls[:2])
     return Finding(
-        name, "place_recall", own.value, (own.low, own.high), range=(0.0, 1.0), count=n,
-        details={"recall_in_another_picture": other.value, "recall_by_chance": chance_of_places(*found[2])},
-        units=found[0],
+        name, "place_recall", recall.value, (recall.low, recall.high), range=(0.0, 1.0), count=n,
+        details={"recall_in_another_picture": other.value, "recall_by_chance": chance_of_places(*recalls[2])},
+        units=recalls[0],
     )  # fmt: skip
 
 
@@ -350,7 +350,7 @@ def _matched(
     backbone: Backbone, dense: Dense, probe: Probe, n: int, run: Run
 ) -> tuple[Floats, Floats, tuple[int, int]]:
     """Return the recalls in the own and in another mirrored picture, (n,) each, and the size of the maps."""
-    own, other, size, before = [], [], (0, 0), None
+    same, other, size, before = [], [], (0, 0), None
     with torch.no_grad():
         for start in range(0, n, 16):
             x = backbone.image.inputs([probe.table.items[i] for i in range(start, min(n, start + 16))])
@@ -358,13 +358,13 @@ def _matched(
                 raise MissingHook("This image encoder takes no pixels, so its pictures cannot be mirrored.")
             maps, mirrored = (dense.maps(v.to(run.device))[-1].float() for v in (x, x.flip(-1)))
             size = maps.shape[-2], maps.shape[-1]
-            own.append(mirrored_recall(maps, mirrored).cpu().numpy())
+            same.append(mirrored_recall(maps, mirrored).cpu().numpy())
             others = mirrored.roll(1, 0)
             if before is not None:  # of the last picture of the batch before
                 others[0] = before
             before = mirrored[-1]
             other.append(mirrored_recall(maps, others).cpu().numpy())
-    return np.concatenate(own), np.concatenate(other), size
+    return np.concatenate(same), np.concatenate(other), size
 
 
 def _labelled(probe: Probe) -> bool:

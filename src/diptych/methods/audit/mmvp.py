@@ -234,10 +234,10 @@ def statements(table: Table[object]) -> list[str]:
         DataError: an item has none.
     """
     values = [(v,) if isinstance(v, str) else v for v in table.columns["captions"].values]
-    said = [str(next(iter(own), "")).strip() for own in values]
-    if missing := [i for i, t in enumerate(said) if not t]:
+    texts = [str(next(iter(captions), "")).strip() for captions in values]
+    if missing := [i for i, t in enumerate(texts) if not t]:
         raise DataError(f"{table.items.name(missing[0])} has no statement: fill its caption.")
-    return said
+    return texts
 
 
 def pair_scores(texts: Floats, pictures: Floats, pairs: Ints | None = None) -> Floats:

@@ -115,13 +115,13 @@ class QualityNotQuantity(Auditor):
         return findings
 
     def _of_shift(
-        self, shift: str, members: Mapping[str, list[str]], own: Mapping[str, Answers], there: Mapping[str, Answers],
+        self, shift: str, members: Mapping[str, list[str]], here: Mapping[str, Answers], there: Mapping[str, Answers],
     ) -> Iterator[Finding]:  # fmt: skip
-        items = min((len(a.labels) for a in (*own.values(), *there.values())), default=1)
+        items = min((len(a.labels) for a in (*here.values(), *there.values())), default=1)
         points: dict[str, Points] = {}
         for source, names in members.items():
-            known = [name for name in names if name in own]
-            models = Points(*(np.array([a[n].hits.mean() for n in known]) for a in (own, there)))
+            known = [name for name in names if name in here]
+            models = Points(*(np.array([a[n].hits.mean() for n in known]) for a in (here, there)))
             if reason := models.lacks_line(items, self.models) if known else too_few(len(names), self.models):
                 yield Finding.not_testable(f"source={source}", "trend_slope", reason, about=shift, count=len(names))
                 continue
@@ -135,7 +135,7 @@ class QualityNotQuantity(Auditor):
             if len(parts) == 2 and all(part in points for part in parts):
                 yield self._dilution(source, parts, shift, points, items)
                 pairs = list(zip(members[parts[0]], members[parts[1]], strict=False))
-                mean = Points(*(np.array([_of_both(a[m], a[n]) for m, n in pairs]) for a in (own, there)))
+                mean = Points(*(np.array([_of_both(a[m], a[n]) for m, n in pairs]) for a in (here, there)))
                 yield self._ensemble(source, shift, points[source], mean, items)
 
     def _robustness(self, source: str, base: str, shift: str, points: Mapping[str, Points], items: int) -> Finding:

@@ -164,13 +164,13 @@ class ShortcutLearning(Auditor):
         seeds = [run.integer(f"{about} {i}") for i in range(2 * self.draws)]
         first, second = seeds[: self.draws], seeds[self.draws :]
         informed = np.stack([cued.decisions(head, self.shortcut, self.core, s) for s in first])
-        blind, other = (np.stack([cued.decisions(head, 0.5, self.core, s) for s in own]) for own in (first, second))
+        blind, other = (np.stack([cued.decisions(head, 0.5, self.core, s) for s in draws]) for draws in (first, second))
         right = int((blind[0] == cued.core[~cued.train]).mean(axis=0).sum())  # both squares are on one picture
         if reason := at_chance(right, blind.shape[2], 0.5):
             return Finding.not_testable(name, "shortcut_bias", reason, about=about, count=int((~cued.train).sum()))
-        with_cue, plain, again = (np.stack([cued.reliance(d) for d in own]) for own in (informed, blind, other))
+        with_cue, plain, again = (np.stack([cued.reliance(d) for d in draws]) for draws in (informed, blind, other))
         bias, none = (item_gain(v, plain, run.integer(about)) for v in (with_cue, again))
-        follows, anyway = (float(np.mean([cued.followed(d) for d in own])) for own in (informed, blind))
+        follows, anyway = (float(np.mean([cued.followed(d) for d in draws])) for draws in (informed, blind))
         probes, squares = np.flatnonzero(~cued.train), np.array([[-1], [1]])
         against = ((informed == squares) & (squares != cued.core[~cued.train])).sum(axis=(0, 1))
         worst = np.argsort(-against, kind="stable")[:EXAMPLES]

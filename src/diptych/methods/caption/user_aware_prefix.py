@@ -193,9 +193,9 @@ class UserAwarePrefix(Captioner):
             table: of ``posts``.
             run: seed, device and cache.
         """
-        captions = [tuple(str(text) for text in own) for own in table.columns["captions"].values]
+        captions = [tuple(str(text) for text in texts) for texts in table.columns["captions"].values]
         vocabulary, names = Vocabulary(speaker.words), list(map(str, table.columns["user"].values))
-        users = UserWords.of([" ".join(own) for own in captions], names, vocabulary.words, split)
+        users = UserWords.of([" ".join(texts) for texts in captions], names, vocabulary.words, split)
         contexts = [context_ids(vocabulary, users.before(i, self.words), self.words) for i in range(len(table))]
         known = {user: users.context(user, self.words) for user in users.users}
         lm = self.language_model(len(vocabulary), run)

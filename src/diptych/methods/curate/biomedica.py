@@ -124,11 +124,11 @@ class BIOMEDICA(Curator):
                 keep[i] = uniform(seed, int(positions[i])) < scores[i]
             scores[list(looked.broken)] = math.nan
             keep[list(looked.broken)] = False
-            own = [()] * len(block) if labels else list[tuple[str, ...]]()
+            labels_of = [()] * len(block) if labels else list[tuple[str, ...]]()
             if labels:
                 for i, k in zip(looked.kept.tolist(), clusters.tolist(), strict=True):
-                    own[i] = labels[k]
-            yield Verdicts(positions, keep, scores, looked.broken, own)
+                    labels_of[i] = labels[k]
+            yield Verdicts(positions, keep, scores, looked.broken, labels_of)
 
     def labels(self, plan: PictureSample) -> list[tuple[str, ...]] | None:
         """Return the labels of each cluster of a plan by the votes; None where there are none; errors as ``apply``."""
@@ -143,7 +143,7 @@ class BIOMEDICA(Curator):
         votes = read_votes(self.votes, taxonomy)
         if strange := next((name for name, _ in votes if name not in place), None):
             raise DataError(f"{self.votes} votes on {strange}, which the plan has not sampled: vote on its looks.")
-        return majority([(place[name], own) for name, own in votes], len(plan.found.means))
+        return majority([(place[name], names) for name, names in votes], len(plan.found.means))
 
     def read_plan(self, path: Path) -> PictureSample:
         """Read what ``PictureSample.write`` wrote; see ``Curator.read_plan``."""

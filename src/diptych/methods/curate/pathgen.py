@@ -131,11 +131,11 @@ class PathGen(Curator):
                 chosen = picked(
                     vectors, attributes, findings, self.top, self.sampled, self.cluster_batch, self.limit, seed=0
                 )
-                own = tuple((names[i], why) for i, why in chosen)
+                reasons = tuple((names[i], why) for i, why in chosen)
                 broken = tuple(unread.items())[:NAMED]
                 count = len(names) + len(unread)
                 plan = plan.merge(
-                    PickedTiles(plan.backbone, plan.settings, {slide.path: own}, count, len(unread), broken)
+                    PickedTiles(plan.backbone, plan.settings, {slide.path: reasons}, count, len(unread), broken)
                 )
         return plan
 
@@ -158,15 +158,15 @@ class PathGen(Curator):
         source = iter(stream)
         while some := list(itertools.islice(source, ASKED)):
             verdicts = {p: Verdict(p, False, 0.0) for p, tile in some if tile.name not in why}
-            asked = []
+            pictures = []
             for position, tile in some:
                 if position not in verdicts:
                     try:
-                        asked.append((position, tile.name, tile.image()))
+                        pictures.append((position, tile.name, tile.image()))
                     except UnreadableItem as error:
                         verdicts[position] = Verdict(position, False, math.nan, error.reason)
-            written = write_chain(agents, [(name, image) for _, name, image in asked], requests)
-            for (position, name, _), result in zip(asked, written, strict=True):
+            written = write_chain(agents, [(name, image) for _, name, image in pictures], requests)
+            for (position, name, _), result in zip(pictures, written, strict=True):
                 unjudged = "" if result.asked else result.refused
                 score = math.nan if unjudged else float(not result.refused)
                 verdicts[position] = Verdict(position, not result.refused, score, unjudged, (why[name],), result.texts)

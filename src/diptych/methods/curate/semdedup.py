@@ -105,8 +105,8 @@ class SemDeDup(Curator):
         if not isinstance(plan, PairVectors):
             raise UsageError("The plan is from another system: plan and apply with semdedup.")
         if plan.mirrored != self.mirror:
-            made, asked = ("with", "without") if plan.mirrored else ("without", "with")
-            raise UsageError(f"The plan was made {made} mirror images, and this is {asked}: plan and apply alike.")
+            before, now = ("with", "without") if plan.mirrored else ("without", "with")
+            raise UsageError(f"The plan was made {before} mirror images, and this is {now}: plan and apply alike.")
         scores = plan.nearest(self.cells, self.keep, self.rule, self.bits, run.integer("keep"))
         if self.cells is not None and self.cells > max(1, len(scores) // 2):
             warnings.warn(

@@ -270,16 +270,16 @@ class _Training(Trainee):
 
     Args:
         fitted: its networks are trained.
-        told: caption -> text vector.
+        vectors: caption -> text vector.
         run: device.
     """
 
     phases = ("there", "back")
 
-    def __init__(self, fitted: FittedCLIPInverter, told: Mapping[str, Tensor], run: Run) -> None:
-        self.fitted, self.told, self.run, self.nets = fitted, told, run, fitted.networks(run)
+    def __init__(self, fitted: FittedCLIPInverter, vectors: Mapping[str, Tensor], run: Run) -> None:
+        self.fitted, self.vectors, self.run, self.nets = fitted, vectors, run, fitted.networks(run)
         self.refining = False
-        self.made: tuple[Tensor, Tensor, Tensor, bool] | None = None
+        self.edited: tuple[Tensor, Tensor, Tensor, bool] | None = None
 
     def module(self) -> nn.Module:
         return self.nets
@@ -289,7 +289,7 @@ class _Training(Trainee):
         return [ParamGroup(tuple(n for n, _ in self.nets.named_parameters() if n.startswith(kind)))]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        return {"x": square_of(row.item, self.fitted.generator.size), "e": self.told[drawn_caption(row, g)]}
+        return {"x": square_of(row.item, self.fitted.generator.size), "e": self.vectors[drawn_caption(row, g)]}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         x, old = batch["x"], batch["e"]
@@ -298,13 +298,13 @@ class _Training(Trainee):
             new = old.roll(1, 0) if other else old
             with torch.no_grad():
                 origin = self._seen(x)
-            y, after, terms = self._terms(x, x, origin, old, new, told=other)
-            self.made = y.detach(), after.detach(), new, other
+            y, after, terms = self._terms(x, x, origin, old, new, differ=other)
+            self.edited = y.detach(), after.detach(), new, other
             return terms
-        assert self.made is not None
-        start, origin, new, other = self.made
+        assert self.edited is not None
+        start, origin, new, other = self.edited
         weight = self.fitted.method.cycle
-        terms = self._terms(x, start, origin, new, old, told=other)[2]
+        terms = self._terms(x, start, origin, new, old, differ=other)[2]
         return {f"back_{n}": weight * t for n, t in terms.items()}
 
     def _seen(self, pictures: Tensor) -> Tensor:
@@ -312,10 +312,10 @@ class _Training(Trainee):
         return seen(self.fitted.backbone.image, pictures, self.run).to(pictures)
 
     def _terms(
-        self, x: Tensor, start: Tensor, origin: Tensor, old: Tensor, new: Tensor, *, told: bool
+        self, x: Tensor, start: Tensor, origin: Tensor, old: Tensor, new: Tensor, *, differ: bool
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Edit ``start``, whose unit vectors are ``origin``, from "old" to "new", and compare it with x; return the
-        result, its unit vectors and the losses. ``told``: the two differ.
+        result, its unit vectors and the losses. ``differ``: the two are of different captions.
         """
         f, m = self.fitted, self.fitted.method
         _, w = inverted(f, self.nets, start, new)
@@ -338,7 +338,7 @@ class _Training(Trainee):
         weights = m.refine_weights if self.refining else m.weights
         out = {name: weight * t for weight, (name, t) in zip(weights, wanted.items(), strict=False)}
         after = self._seen(y)
-        if told:
+        if differ:
             d = normalize(new, dim=1) - normalize(old, dim=1)
             out["direction"] = weights[-1] * direction_loss(after, origin, d).mean()
         return y, after, out

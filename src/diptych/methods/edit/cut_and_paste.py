@@ -170,11 +170,11 @@ class FittedCutAndPaste(FittedEditor):
                 for i in range(len(ask.clips)):
                     frames = torch.stack([square_of(frame, self.diffusion.size) for frame in ask.clips[i]])
                     with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
-                        found = self.cut(frames.to(run.device), ask.source, words, ask.threshold, Path(folder))
-                        z = self.paste(found, condition, words, ask.strength)
-                    before.append(self.diffusion.from_latent(found.inverted.latents[-1]).cpu())
+                        cut = self.cut(frames.to(run.device), ask.source, words, ask.threshold, Path(folder))
+                        z = self.paste(cut, condition, words, ask.strength)
+                    before.append(self.diffusion.from_latent(cut.inverted.latents[-1]).cpu())
                     after.append(self.diffusion.from_latent(z).cpu())
-                    shares = [round(float(m.mean()), 4) for m in found.m]
+                    shares = [round(float(m.mean()), 4) for m in cut.m]
                     facts.append({"area": round(sum(shares) / len(shares), 4), "frames_without": shares.count(0.0)})
                     facts[-1] |= self.consistency(before[-1], after[-1], run)
                     bar.advance()
@@ -188,16 +188,16 @@ class FittedCutAndPaste(FittedEditor):
 
     def target(self, ask: EditAsk, words: Exchange, run: Run) -> Condition:
         """Return the condition of the target, with the tokens of the reference's subject where there is one."""
-        m, told = self.method, self.diffusion.encode_text(list(ask.targets[:1]))
+        m, text = self.method, self.diffusion.encode_text(list(ask.targets[:1]))
         if ask.reference is None or not words.new:
-            return told
+            return text
         picture = square_of(ask.reference, self.diffusion.size).to(run.device)
         g = run.generator("cut-and-paste/subject")
         v = subject_tokens(
-            self.diffusion, told, words.new, picture, g, steps=m.subject_steps, rate=m.subject_rate,
+            self.diffusion, text, words.new, picture, g, steps=m.subject_steps, rate=m.subject_rate,
             batch=m.subject_batch,
         )  # fmt: skip
-        return with_tokens(told, words.new, v)
+        return with_tokens(text, words.new, v)
 
     def denoiser(self, frames: int) -> TextDiffusion:
         """Return the denoiser of a clip of so many frames."""
@@ -233,38 +233,38 @@ class FittedCutAndPaste(FittedEditor):
         share = m.threshold if threshold is None else threshold
         return Cut(inverted, record, maps, cut(maps, share, m.floor, side, m.wider))
 
-    def paste(self, found: Cut, told: Condition, words: Exchange, strength: float = 1.0) -> Tensor:
+    def paste(self, cut: Cut, text: Condition, words: Exchange, strength: float = 1.0) -> Tensor:
         """Return the (F, C, h, w) latents of the edited clip.
 
         Args:
-            found: of ``cut``.
-            told: condition of the target, of one text.
+            cut: of ``cut``.
+            text: condition of the target, of one text.
             words: what is exchanged.
             strength: factor on the change inside m.
         """
-        m, latents = self.method, found.inverted.latents
+        m, latents = self.method, cut.inverted.latents
 
         def hooks(i: int) -> AttentionHook | None:
             if i >= m.kept_steps * m.steps:
                 return None
 
             def hook(site: Site, probabilities: Tensor) -> Tensor | None:
-                known = found.record.maps.get((i, site))
+                known = cut.record.maps.get((i, site))
                 if known is None:
                     return None
                 if site.kind == "cross":
                     return replaced_columns(probabilities, known, words.columns)
-                return outside(probabilities, known, found.m)
+                return outside(probabilities, known, cut.m)
 
             return hook
 
         def blend(i: int, z: Tensor) -> Tensor:
             if i + 1 < m.blend_from * m.steps and i + 1 < m.steps:
                 return z
-            kept = latents[i + 1]
-            return torch.where(found.m > 0, kept + strength * (z - kept), kept)
+            before = latents[i + 1]
+            return torch.where(cut.m > 0, before + strength * (z - before), before)
 
-        condition, diffusion = repeated(told, len(found.m)), self.denoiser(len(found.m))
+        condition, diffusion = repeated(text, len(cut.m)), self.denoiser(len(cut.m))
         return sample(
-            diffusion, condition, found.inverted.top, steps=m.steps, guidance=m.guidance, hooks=hooks, blend=blend
+            diffusion, condition, cut.inverted.top, steps=m.steps, guidance=m.guidance, hooks=hooks, blend=blend
         )

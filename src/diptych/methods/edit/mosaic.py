@@ -164,24 +164,24 @@ class FittedMosaic(FittedEditor):
         self.method.takes.check(ask, self.method.card.name)
         clauses = parsed(ask.targets)
         order = sorted(range(len(clauses)), key=clauses.__getitem__)  # so that the order of clauses changes nothing
-        asked = [clauses[j] for j in order]
+        ordered = [clauses[j] for j in order]
         assert ask.images is not None
         before, after, facts = [], [], []
-        with run.track("stylise", len(ask.images) * len(asked)) as bar:
+        with run.track("stylise", len(ask.images) * len(ordered)) as bar:
             for i in range(len(ask.images)):
                 x = _pixels(ask.images[i])
                 given = None if ask.masks is None else np.asarray(ask.masks[i]).astype(bool)
                 if given is not None and given.ndim > 2 and len(given) == len(order):
                     given = given[order]
-                masks = self.masks(ask.images, i, [thing for thing, _ in asked], given, run)
+                masks = self.masks(ask.images, i, [thing for thing, _ in ordered], given, run)
                 change = torch.zeros_like(x)
-                for j, (thing, style) in enumerate(asked):
+                for j, (thing, style) in enumerate(ordered):
                     y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{thing}")
                     change += masks[j] * (y - x)
                     bar.advance()
                 before.append(x)
                 after.append(torch.where(change == 0, x, (x + ask.strength * change).clamp(0, 1)))
-                areas = {thing: round(float(m.mean()), 4) for (thing, _), m in zip(asked, masks, strict=True)}
+                areas = {thing: round(float(m.mean()), 4) for (thing, _), m in zip(ordered, masks, strict=True)}
                 facts.append({"areas": {thing: areas[thing] for thing, _ in clauses}})
         return Edited(tuple(before), tuple(after), facts=tuple(facts))
 
@@ -213,8 +213,8 @@ class FittedMosaic(FittedEditor):
         if given is not None and given.ndim == 3:
             exact = torch.from_numpy(given).float()
             return shared_out(blurred(exact, sigma) * exact, self.method.floor)
-        found = self._found(Subset(images, (i,)), [t for t in things if t != BACKGROUND], run)
-        maps = [found[t] if t in found else (1 - sum(found.values(), torch.zeros(height, width))) for t in things]
+        shares = self._found(Subset(images, (i,)), [t for t in things if t != BACKGROUND], run)
+        maps = [shares[t] if t in shares else (1 - sum(shares.values(), torch.zeros(height, width))) for t in things]
         allowed = torch.ones(height, width) if given is None else torch.from_numpy(given).float()
         masks = shared_out(blurred(torch.stack(maps).clamp(0, 1), sigma) * allowed, self.method.floor)
         for thing, mask in zip(things, masks, strict=True):
@@ -276,11 +276,11 @@ class FittedMosaic(FittedEditor):
             with torch.enable_grad():
                 y = net(x)
                 both = viewed(torch.cat([y, x]), places, m.crops, m.distortion, g)
-                own, crops = (seen(encoder, t, run).to(run.device) for t in (mask * y + (1 - mask) * x, both[0]))
+                pasted, crops = (seen(encoder, t, run).to(run.device) for t in (mask * y + (1 - mask) * x, both[0]))
                 with torch.no_grad():
                     source = seen(encoder, both[1], run).to(run.device)
                 terms = (
-                    direction_loss(own, whole, d[None]).mean(),
+                    direction_loss(pasted, whole, d[None]).mean(),
                     patch_loss(direction_loss(crops, source, d[None]), m.least),
                     mse_loss(early(self.backbone, y), content),
                     total_variation(y),

@@ -78,14 +78,14 @@ class _Localised(RegionTrainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return "contrastive", and the weighted terms "regions" and "boxes"."""
         r, world = self.recipe, self.run.world
-        e, cells, said = self.embed_regions(batch)
+        e, cells, phrases = self.embed_regions(batch)
         boxes, owner = batch["boxes"], batch["owner"]
         z = self.prompter.boxes(cells, boxes, owner)
-        shown = self.prompter.grounded(cells, normalize(said, dim=-1), owner)
+        shown = self.prompter.grounded(cells, normalize(phrases, dim=-1), owner)
         together = gather_ragged(world)
         counts = e.gather(torch.tensor([[len(cells), len(owner.unique()), len(owner)]], device=cells.device)).sum(0)
         weight = r.weight * counts[0] / counts[1].clamp(min=1)
-        matched = region_contrast(z, said, self.scale("image", "text")[0], r.same, together, world.rank, world.size)
+        matched = region_contrast(z, phrases, self.scale("image", "text")[0], r.same, together, world.rank, world.size)
         share = len(owner) * world.size / counts[2].clamp(min=1)
         away = mse_loss(shown, boxes.to(shown)) if len(owner) else shown.sum() * 0.0
         return {

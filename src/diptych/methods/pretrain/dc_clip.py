@@ -103,8 +103,8 @@ class _Distilled(PairTrainee):
         learns: Learns,
         shared: nn.Module | None = None,
     ) -> None:
-        own = side_names(space, modality)
-        super().__init__(space, None, run, read={modality: item}, learns=lambda n: n in own and learns(n))
+        names = side_names(space, modality)
+        super().__init__(space, None, run, read={modality: item}, learns=lambda n: n in names and learns(n))
         self.teacher, self.modality, self.within = teacher, modality, recipe.features == "maps"
         order = np.random.default_rng(run.integer(f"sample of {modality}")).permutation(len(material))
         sample = [material[int(i)] for i in order[: recipe.sample]]
@@ -251,10 +251,10 @@ def material(evidence: Evidence[Any]) -> tuple[Samples[Any], Texts]:
     train = training_rows(evidence, "dc-clip")
     if "captions" not in train.columns:
         raise DataError("dc-clip aligns pictures with captions, and the rows have none: give a column 'caption'.")
-    captions = [(own,) if isinstance(own, str) else own for own in train.columns["captions"].values]
-    more = [t.value for own in (evidence.texts.texts.values() if evidence.texts else ()) for t in own]
+    captions = [(texts,) if isinstance(texts, str) else texts for texts in train.columns["captions"].values]
+    more = [t.value for texts in (evidence.texts.texts.values() if evidence.texts else ()) for t in texts]
     rows = (train.items, *([] if evidence.unlabelled is None else [evidence.unlabelled]))
-    return Joined(rows), Texts(tuple(dict.fromkeys([*(t for own in captions for t in own), *more])))
+    return Joined(rows), Texts(tuple(dict.fromkeys([*(t for texts in captions for t in texts), *more])))
 
 
 def _whole(trainee: _Distilled) -> Backbone:

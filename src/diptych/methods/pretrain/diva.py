@@ -66,9 +66,9 @@ class FeedbackTrainee(PairTrainee):
         self.recipe, self.diffusion = recipe, diffusion
         self.tower, width = _image_tower(self.space)
         prompt = diffusion.encode_text([recipe.prompt])
-        self.said = prompt.tokens[0] if prompt.mask is None else prompt.tokens[0][prompt.mask[0]]
+        self.prompt = prompt.tokens[0] if prompt.mask is None else prompt.tokens[0][prompt.mask[0]]
         with run.seeded("reader"):
-            self.reader = nn.Linear(width, self.said.shape[-1])
+            self.reader = nn.Linear(width, self.prompt.shape[-1])
         self._module["reader"] = self.reader
         self.side = space.image.size or 0
         self.patches = (self.side // self.tower.patch[0]) * (self.side // self.tower.patch[1])
@@ -87,10 +87,10 @@ class FeedbackTrainee(PairTrainee):
         box = random_box(image, r.scale)
         t, noise = drawn_noise(self.diffusion, r.draws, g)
         view = {name: to_tensor(cut(image, box, side)) for name, side in self._sides().items()}
-        told = (
+        patches = (
             torch.arange(self.patches) if r.patches is None else torch.randint(self.patches, (r.patches,), generator=g)
         )
-        return {**view, "t": t, "noise": noise, "told": told}
+        return {**view, "t": t, "noise": noise, "patches": patches}
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return (B, 3, S, S) normalised pixels, (B, 3, S', S') in [0, 1], (B, K) steps, their noise, and patches."""
@@ -99,7 +99,7 @@ class FeedbackTrainee(PairTrainee):
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the term "noise", the denoiser's mean squared error."""
-        y = self.condition(self.tokens_told(batch["image"], batch["told"]))
+        y = self.condition(self.tokens_told(batch["image"], batch["patches"]))
         with torch.no_grad():
             z = self.diffusion.to_latent(batch["picture"])
         draws = batch["t"].shape[1]
@@ -113,25 +113,25 @@ class FeedbackTrainee(PairTrainee):
         )
         return {"noise": errors.mean()}
 
-    def tokens_told(self, pixels: Tensor, told: Tensor) -> Tensor:
+    def tokens_told(self, pixels: Tensor, patches: Tensor) -> Tensor:
         """Return c, (B, 1 + Q, D): the CLS token and patches in the joint space.
 
         Args:
             pixels: (B, 3, S, S) normalised.
-            told: (B, Q) numbers of patches.
+            patches: (B, Q) numbers of patches.
         """
         s = self.tower.blocks(self.tower.start(pixels))
         h = self.tower.norm(s.h)
         # A tower without CLS has its pooled vector in that place, as the authors give it for SigLIP.
         first = h[:, :1] if s.prefix else self.tower.pooled(s)[:, None]
-        rows = told[..., None].expand(-1, -1, h.shape[2])
+        rows = patches[..., None].expand(-1, -1, h.shape[2])
         return self.tower.project(torch.cat([first, h[:, s.prefix :].gather(1, rows)], dim=1))
 
     def condition(self, c: Tensor) -> Tensor:
         """Return y, (B, 1 + Q, C'), of (B, 1 + Q, D) tokens."""
-        said = self.said.to(c.device)
+        prompt = self.prompt.to(c.device)
         read: Tensor = self.reader(c)
-        return read + (said if len(said) == c.shape[1] else said.mean(0))
+        return read + (prompt if len(prompt) == c.shape[1] else prompt.mean(0))
 
     def _sides(self) -> dict[str, int]:
         return {"image": self.side, "picture": self.diffusion.size}

@@ -73,11 +73,13 @@ class _Grained(RegionTrainee):
         places = [matched(slots.boxes[i], boxes[owner == i]) for i in owner.unique().tolist()]
         slot = torch.cat(places) if places else owner
         shown, z = slots.boxes[owner, slot], slots.regions[owner, slot]
-        said = text.encode(batch["phrases"]) if "phrases" in batch else z
+        phrases = text.encode(batch["phrases"]) if "phrases" in batch else z
         share = len(owner) * self.run.world.size / e.gather(owner.new_tensor([len(owner)])).sum().clamp(min=1)
         scale = self.scale("image", "text")[0]
         named = (
-            softmax_pairs(normalize(z, dim=-1), normalize(wide(said), dim=-1), scale) if len(owner) else z.sum() * 0.0
+            softmax_pairs(normalize(z, dim=-1), normalize(wide(phrases), dim=-1), scale)
+            if len(owner)
+            else z.sum() * 0.0
         )
         return {
             "contrastive": contrastive(e, ("image", "text")),
@@ -149,9 +151,9 @@ class GRAIN(Recipe):
             return space
         names = ("regions", "width", "depth", "heads", "hidden", "dropout")
         with run.seeded("slots"):
-            made = changed(space, CHANGE, **{name: getattr(self, name) for name in names})
-        assert isinstance(made, Backbone)  # a change keeps the kind
-        return made
+            copy = changed(space, CHANGE, **{name: getattr(self, name) for name in names})
+        assert isinstance(copy, Backbone)  # a change keeps the kind
+        return copy
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -105,7 +105,7 @@ class _Drawing(PairTrainee):
         self, space: Space, run: Run, rewrites: Mapping[str, Sequence[Text]], words: int, learns: Learns
     ) -> None:
         super().__init__(space, None, run, read={"image": item, "text": self._wording}, learns=learns)
-        self.rewrites, self.words = {t: tuple(r.value for r in own) for t, own in rewrites.items()}, words
+        self.rewrites, self.words = {t: tuple(r.value for r in texts) for t, texts in rewrites.items()}, words
 
     def _wording(self, row: Row, g: torch.Generator) -> str:
         original = _first(row.columns["captions"])

@@ -189,13 +189,13 @@ class LLM2CLIP(Recipe):
             _check_pairs(train, captions)
             seen = self.seen(captions, run)
             stage = CaptionTuning(self, language, seen, run)
-            table = Table(Texts(tuple(own[0] for own in seen)))
+            table = Table(Texts(tuple(texts_of[0] for texts_of in seen)))
             fit = {"lr": self.rate, **({} if self.steps is None else {"steps": self.steps})}
             yield Stage(stage, data=table, fit=fit)
             language = stage.tuned()
         with run.seeded("adaptor"):
             adaptor = Adaptor(language.dim, base.spec.dim, self.blocks)
-        texts = dict.fromkeys(t for own in (*captions, *captions_of(evidence.val)) for t in own)
+        texts = dict.fromkeys(t for texts_of in (*captions, *captions_of(evidence.val)) for t in texts_of)
         vectors = embed(language, Texts(tuple(texts)), run)
         space = LanguageSpace(base, language, adaptor, dict(zip(texts, vectors, strict=True)))
         yield _Adapted(space, None, run, learns=_learns(base, learns))

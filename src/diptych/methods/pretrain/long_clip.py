@@ -76,13 +76,13 @@ def principal(x: Tensor, components: int) -> Tensor:
         products = (x - mean) @ (x - mean).T
         # Ascending; of numbers that are not finite, so that the loss is none either, and the loop says so.
         values, vectors = torch.linalg.eigh(products.detach().nan_to_num(0.0, 0.0, 0.0))
-        out, kept = vectors[:, :left], vectors[:, left:]
+        out, largest = vectors[:, :left], vectors[:, left:]
         gaps = values[left:] - values[:left, None]
         apart = gaps > TIED * values[-1]
         # Zeros whose gradient is the first-order turn of the kept components towards the others.
-        turn = out.T @ (products - products.detach()) @ kept * torch.where(apart, 1 / gaps, 0.0)
-        moved = out @ turn @ kept.T
-        coarse: Tensor = (kept @ kept.T + moved + moved.T) @ (x - mean) + mean
+        turn = out.T @ (products - products.detach()) @ largest * torch.where(apart, 1 / gaps, 0.0)
+        moved = out @ turn @ largest.T
+        coarse: Tensor = (largest @ largest.T + moved + moved.T) @ (x - mean) + mean
         return coarse
 
 

@@ -204,32 +204,39 @@ class QualityCaptions(Recipe):
         """
         if "captions" not in table.columns:
             raise DataError("quality-captions trains on captions, and the rows have none: give a column 'caption'.")
-        original = [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["captions"].values]
+        original = [
+            (captions,) if isinstance(captions, str) else tuple(captions)
+            for captions in table.columns["captions"].values
+        ]
         synthetic: list[tuple[str, ...]] = [()] * len(table)
         if self.mode != "original" or self.least > 0:
             synthetic = _synthetic(table, original, kit)
-        told = {"original": original, "synthetic": synthetic}
+        texts_of = {"original": original, "synthetic": synthetic}
         for name in ("original", "synthetic") if self.mode in ("mix", "both") else (self.mode,):
-            if not all(told[name]):
-                row = table.items.name(next(i for i, own in enumerate(told[name]) if not own))
+            if not all(texts_of[name]):
+                row = table.items.name(next(i for i, captions in enumerate(texts_of[name]) if not captions))
                 raise DataError(f"{row} has no {name} caption: fill it, or remove the row.")
-        beside = [n for n in (*(COLUMNS[name] + WEIGHTS for name in told), OF_IMAGE, OF_TEXTS) if n in table.columns]
+        beside = [
+            n for n in (*(COLUMNS[name] + WEIGHTS for name in texts_of), OF_IMAGE, OF_TEXTS) if n in table.columns
+        ]
         if self.least > 0 and beside:
             raise UsageError(
                 f"Captions that score below {self.least:g} are left out, and {beside[0]} has a value for each: "
                 f"set least to 0, or leave that column out."
             )
-        columns = {COLUMNS[name]: Column("captions", tuple(texts)) for name, texts in told.items()}
+        columns = {COLUMNS[name]: Column("captions", tuple(texts)) for name, texts in texts_of.items()}
         return Table(table.items, {**columns, **{name: table.columns[name] for name in beside}})
 
     def _chosen(self, table: Table[Any], scores: Sequence[NDArray[np.float64]]) -> Table[Any]:
         """Return the rows that are kept, without the original captions that score too low."""
         original, synthetic = (table.columns[name].values for name in ("captions", "synthetic"))
         good = [
-            tuple(t for t, x in zip(own, s, strict=True) if x >= self.least)
-            for own, s in zip(original, scores, strict=True)
+            tuple(t for t, x in zip(captions, s, strict=True) if x >= self.least)
+            for captions, s in zip(original, scores, strict=True)
         ]
-        chosen = Column("captions", tuple(own or written for own, written in zip(good, synthetic, strict=True)))
+        chosen = Column(
+            "captions", tuple(captions or written for captions, written in zip(good, synthetic, strict=True))
+        )
         return Table(table.items, {**table.columns, "captions": chosen}).take(
             best_rows(np.array([s.max() for s in scores]), self.keep).tolist()
         )

@@ -66,11 +66,11 @@ def short_and_long(captions: Sequence[str]) -> tuple[tuple[str, ...], str]:
     Raises:
         UsageError: there are fewer than two captions.
     """
-    said = tuple(str(c).strip() for c in captions if str(c).strip())
-    if len(said) < 2:
-        raise UsageError(f"A picture needs a short prompt and a long one, got {said!r}: give it two captions.")
-    best = max(range(len(said)), key=lambda i: len(split(said[i])))
-    return tuple(c for i, c in enumerate(said) if i != best), said[best]
+    texts = tuple(str(c).strip() for c in captions if str(c).strip())
+    if len(texts) < 2:
+        raise UsageError(f"A picture needs a short prompt and a long one, got {texts!r}: give it two captions.")
+    best = max(range(len(texts)), key=lambda i: len(split(texts[i])))
+    return tuple(c for i, c in enumerate(texts) if i != best), texts[best]
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,12 @@ class UFFGTG(Rewriter):
 
         def loss(batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
             ids = words.ids(batch["short"]).to(batch["ids"].device)
-            told = words.condition(ids)
-            memory = refiner.memory(words.without_padding(told, ids))
+            read = words.condition(ids)
+            memory = refiner.memory(words.without_padding(read, ids))
             out = {"text": self.text * word_loss(refiner.lm, batch["ids"], memory=memory)}
             if diffusion is not None:
                 z = diffusion.to_latent(batch["x"])
-                error = noise_error(diffusion, z, told, batch["t"], batch["noise"])
+                error = noise_error(diffusion, z, read, batch["t"], batch["noise"])
                 out["image"] = self.image * error.mean()
             return out
 
@@ -191,9 +191,9 @@ class UFFGTG(Rewriter):
 
 def _pairs(table: Table[Any]) -> list[tuple[tuple[str, ...], str]]:
     out = []
-    for i, own in enumerate(table.columns["captions"].values):
+    for i, captions in enumerate(table.columns["captions"].values):
         try:
-            out.append(short_and_long([str(text) for text in own]))
+            out.append(short_and_long([str(text) for text in captions]))
         except UsageError as error:
             raise DataError(f"{table.items.name(i)}: {error}") from None
     return out
@@ -223,8 +223,8 @@ def check_reads(diffusion: TextDiffusion, backbone: Backbone) -> TextReading:
         )
     words = TextTokens(backbone, diffusion.reading)
     with torch.no_grad():
-        own, read = words.condition(words.ids(["a picture"])).tokens, diffusion.encode_text(["a picture"]).tokens
-    if own.shape != read.shape or not torch.allclose(own, read.to(own), atol=1e-3):
+        trained, read = words.condition(words.ids(["a picture"])).tokens, diffusion.encode_text(["a picture"]).tokens
+    if trained.shape != read.shape or not torch.allclose(trained, read.to(trained), atol=1e-3):
         raise MissingHook(
             f"This denoiser reads other tokens than those of {backbone.spec.name}'s text tower, which is trained here: "
             f"give the backbone whose text tower it was trained with."
@@ -266,8 +266,8 @@ class FittedUFFGTG:
         if ask.n > m.choices:
             raise UsageError(f"{ask.n} rewrites are wanted, and this writer has {m.choices}: ask for fewer.")
         ids = tower.ids([ask.about])
-        told = tower.without_padding(tower.condition(ids), ids)  # where the tower is; the refiner writes on the CPU
-        memory = refiner.memory(Condition(told.tokens.cpu(), None if told.mask is None else told.mask.cpu()))
+        read = tower.without_padding(tower.condition(ids), ids)  # where the tower is; the refiner writes on the CPU
+        memory = refiner.memory(Condition(read.tokens.cpu(), None if read.mask is None else read.mask.cpu()))
         prefix = Prefix(refiner.lm.embed(torch.tensor([[BEGIN]])), memory=memory)
         beams = beam(
             refiner.lm,

@@ -187,13 +187,13 @@ class OVSeg(Segmenter):
 
     def _adapted(self, backbone: Backbone, pairs: Table[Any], run: Run) -> dict[str, Tensor]:
         """Return what was learnt, by its names in ``MaskAdapted``."""
-        told = [next(iter(own)) for own in pairs.columns["captions"].values]
-        words = sorted(set(told))
+        nouns = [next(iter(captions)) for captions in pairs.columns["captions"].values]
+        words = sorted(set(nouns))
         if len(words) < 2:
             raise DataError(f"The captions name {len(words)} things in regions: give more captioned photos.")
         t = text_head(backbone, ClassNames(tuple(words), SINGLE).prompts(), run)
         place = {word: k for k, word in enumerate(words)}
-        number = torch.tensor([place[w] for w in told])
+        number = torch.tensor([place[w] for w in nouns])
         lesson = Table(pairs.items, {"noun": Column("label", number.numpy())})
         tune = ("both" if _has_tower(backbone) else "map") if self.tune == "auto" else self.tune
         if tune == "map":

@@ -65,13 +65,13 @@ def calibrated(
         advice=f"Divide its logits by {temperature:.3g}: its probabilities are then off by {100 * better:.0f} points.",
     )  # fmt: skip
     lucky = drawn(logits, np.random.default_rng(run.integer(f"drawn labels of {about}")))
-    own, null_gains = (
+    gains, null_gains = (
         log_likelihood(logits, y, t) - log_likelihood(logits, y) for y, t in ((labels, temperature), (lucky, null))
     )
-    gain, control = (bootstrap_mean(v[None], run.integer("nll")) for v in (own, null_gains))
+    gain, control = (bootstrap_mean(v[None], run.integer("nll")) for v in (gains, null_gains))
     yield Finding(
         name, "temperature_gain", gain.value, (gain.low, gain.high), about, {"temperature": temperature},
-        unit="nats", range=(-np.inf, np.inf), count=len(labels), units=own,
+        unit="nats", range=(-np.inf, np.inf), count=len(labels), units=gains,
         control=Control(
             "gain_on_labels_of_its_own_probabilities", control.value, (control.low, control.high), above=True
         ),
@@ -128,11 +128,11 @@ def told_apart(
     first = half_of(len(inside), run, "own halves")
     area, halves = _area(inside, outside), _area(inside[first], inside[~first])
     rate, reached, _ = false_positive_rate(inside, outside, recall)
-    own = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
+    is_inside = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
     details: Mapping[str, float] = {
         "false_positive_rate": rate,
         "recall": reached,
-        "aupr": average_precision(np.r_[inside, outside], own),
+        "aupr": average_precision(np.r_[inside, outside], is_inside),
     }
     return Finding(
         name, f"auroc_{score}", area.value, (area.low, area.high), about, details, range=(0.0, 1.0),
@@ -147,5 +147,5 @@ def told_apart(
 
 
 def _area(inside: Floats, outside: Floats) -> Interval:
-    own = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
-    return auroc_interval(np.r_[inside, outside][None], own)
+    is_inside = np.r_[np.ones(len(inside), dtype=bool), np.zeros(len(outside), dtype=bool)]
+    return auroc_interval(np.r_[inside, outside][None], is_inside)

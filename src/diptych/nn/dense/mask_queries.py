@@ -136,8 +136,8 @@ class MaskQueries(nn.Module):
         pixels = self.mask2former.pixels(list(maps))
         out = self.mask2former.queries(pixels.multi_scale_features, pixels.mask_features)
         states = (q.transpose(0, 1) for q in out.intermediate_hidden_states)  # the library has (Q, B, C)
-        found = zip(out.masks_queries_logits, states, strict=True)
-        return [Layer(m, self._vectors(pixels.mask_features, m.detach(), q)) for m, q in found]
+        layers = zip(out.masks_queries_logits, states, strict=True)
+        return [Layer(m, self._vectors(pixels.mask_features, m.detach(), q)) for m, q in layers]
 
     def _vectors(self, pixels: Tensor, masks: Tensor, queries: Tensor) -> Tensor:
         inside = (masks > 0).to(pixels)

@@ -39,10 +39,10 @@ def named(captioned: Table[Any], tagger: Tagger = "wordnet") -> list[tuple[str, 
     if "captions" not in captioned.columns:
         raise DataError("Nouns are mined from captions, and the rows have none: give a column 'caption'.")
     wordnet = WordNet.load()
-    found = [nouns(next(iter(own), ""), wordnet, tagger) for own in captioned.columns["captions"].values]
-    if not any(found):
-        raise DataError(f"The captions of {len(found)} photos name nothing that WordNet knows: give others.")
-    return found
+    names = [nouns(next(iter(texts), ""), wordnet, tagger) for texts in captioned.columns["captions"].values]
+    if not any(names):
+        raise DataError(f"The captions of {len(names)} photos name nothing that WordNet knows: give others.")
+    return names
 
 
 def mined(
@@ -75,33 +75,35 @@ def mined(
     Raises:
         UnreadableItem: a photo cannot be read.
     """
-    encoder, words = MaskedEncoder.of(backbone, {}, run.device), sorted({w for own in names for w in own})
+    encoder, words = MaskedEncoder.of(backbone, {}, run.device), sorted({w for things in names for w in things})
     texts = dict(zip(words, text_head(backbone, ClassNames(tuple(words), SINGLE).prompts(), run), strict=True))
-    rows, told = list[tuple[int, Tensor]](), list[tuple[str]]()
+    rows, captions = list[tuple[int, Tensor]](), list[tuple[str]]()
     with run.track("mine", len(photos)) as bar:
-        for i, own in enumerate(names):
+        for i, things in enumerate(names):
             bar.advance()
             masks = torch.zeros(0, 1, 1)
-            if own:
-                masks, _ = surest(proposer.propose(photos[i], own), regions)
+            if things:
+                masks, _ = surest(proposer.propose(photos[i], things), regions)
             masks = masks > threshold
             masks = masks[masks.flatten(1).any(1)]
             if len(masks):
                 crops = CroppedRegions(photos, tuple((i, m) for m in masks), side)
                 z = normalize(embed(encoder, crops, replace(run, engine=None)), dim=-1)
-                for word, q in zip(own, (torch.stack([texts[w] for w in own]) @ z.T).argmax(1).tolist(), strict=True):
+                for word, q in zip(
+                    things, (torch.stack([texts[w] for w in things]) @ z.T).argmax(1).tolist(), strict=True
+                ):
                     rows.append((i, masks[q]))
-                    told.append((word,))
-    return Table(CroppedRegions(photos, tuple(rows), side), {"captions": Column("captions", tuple(told))})
+                    captions.append((word,))
+    return Table(CroppedRegions(photos, tuple(rows), side), {"captions": Column("captions", tuple(captions))})
 
 
-def surest(found: Proposals, most: int) -> tuple[Tensor, Tensor]:
+def surest(proposals: Proposals, most: int) -> tuple[Tensor, Tensor]:
     """Return the masks, (Q, h, w), and scores, (Q,), of at most ``most`` regions, those of the highest scores first.
 
     Regions of one score stay in the order of their proposer, which may be by size.
     """
-    order = found.scores.argsort(descending=True, stable=True)[:most]
-    return found.masks[order], found.scores[order]
+    order = proposals.scores.argsort(descending=True, stable=True)[:most]
+    return proposals.masks[order], proposals.scores[order]
 
 
 def pair_loss(z: Tensor, t: Tensor, scale: Tensor, noun: Tensor) -> Tensor:

@@ -74,33 +74,33 @@ def parts(p: Tensor, rule: Refinement) -> list[Part]:
 
     best, labels = p.max(0)
     labels = torch.where(best >= rule.coarse, labels, -1)
-    found = []
+    every = []
     for k in sorted(set(labels.flatten().tolist()) - {-1}):
         numbers, count = components((labels == k).numpy(), np.ones((3, 3)))
         numbered = torch.from_numpy(numbers)
-        found += [Part(int(k), numbered == n) for n in range(1, count + 1)]
-    large = [part for part in found if int(part.mask.sum()) >= rule.least]
+        every += [Part(int(k), numbered == n) for n in range(1, count + 1)]
+    large = [part for part in every if int(part.mask.sum()) >= rule.least]
     return sorted(large, key=lambda part: -int(part.mask.sum()))[: rule.most]
 
 
-def prompts_of(p: Tensor, found: list[Part], rule: Refinement, scale: tuple[float, float]) -> Prompts:
+def prompts_of(p: Tensor, shapes: list[Part], rule: Refinement, scale: tuple[float, float]) -> Prompts:
     """Return a box, a point and a rough mask for each part.
 
     Args:
         p: (K, H, W) probabilities.
-        found: parts of it.
+        shapes: parts of it.
         rule: how.
         scale: pixels of the image a pixel of the map, (vertical, horizontal).
     """
     from torchvision.ops import masks_to_boxes
 
-    masks = torch.stack([part.mask for part in found])
-    at = torch.stack([p[part.label].masked_fill(~part.mask, -1.0).flatten().argmax() for part in found])
+    masks = torch.stack([part.mask for part in shapes])
+    at = torch.stack([p[part.label].masked_fill(~part.mask, -1.0).flatten().argmax() for part in shapes])
     width, along = p.shape[2], torch.tensor([scale[1], scale[0]])
     points = (torch.stack([at % width, at // width], dim=-1) + 0.5) * along
     boxes = masks_to_boxes(masks)
     boxes[:, 2:] += 1  # the corner behind the last pixel
-    of_class = torch.stack([p[part.label] for part in found])
+    of_class = torch.stack([p[part.label] for part in shapes])
     rough = of_class * torch.where(of_class > rule.coarse, rule.inside, rule.outside)
     return Prompts(points[:, None], None, boxes * along.repeat(2), rough)
 

@@ -86,18 +86,18 @@ class Record:
         return (self.maps[key] for key in self.maps if key[1].kind == "cross")
 
 
-def replaced_columns(own: Tensor, known: Tensor, columns: Mapping[int, int]) -> Tensor:
+def replaced_columns(attention: Tensor, known: Tensor, columns: Mapping[int, int]) -> Tensor:
     """Return attention over a text in which tokens that another text has too are looked at as they were there.
 
     Args:
-        own: (B, heads, Q, K) probabilities over the new text.
+        attention: (B, heads, Q, K) probabilities over the new text.
         known: (B, heads, Q, L) over the other.
         columns: position in the new text -> position in the other.
 
     Returns:
         (B, heads, Q, K); rows sum to 1 again where they summed to more than 0.
     """
-    out = own.clone()
+    out = attention.clone()
     for new, old in columns.items():
         out[..., new] = known[..., old].to(out)
     return out / out.sum(-1, keepdim=True).clamp_min(torch.finfo(out.dtype).tiny)
@@ -191,14 +191,14 @@ def cut(maps: Tensor, threshold: float, floor: float, side: int, wider: int = 1)
     return ((wide >= threshold * top) & (top >= floor) & (top > 0)).to(maps)
 
 
-def outside(own: Tensor, known: Tensor, m: Tensor) -> Tensor:
+def outside(attention: Tensor, known: Tensor, m: Tensor) -> Tensor:
     """Return self-attention that is the known one in cells outside a mask.
 
     Args:
-        own: (F, heads, Q, Q) probabilities.
+        attention: (F, heads, Q, Q) probabilities.
         known: of the same size.
         m: (F, 1, side, side) of any side; a cell is inside where any of it is.
     """
-    cells = round(own.shape[2] ** 0.5)
+    cells = round(attention.shape[2] ** 0.5)
     inside = torch.nn.functional.adaptive_max_pool2d(m, cells).flatten(2)[..., None] > 0
-    return torch.where(inside, own, known.to(own))
+    return torch.where(inside, attention, known.to(attention))

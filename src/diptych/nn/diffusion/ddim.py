@@ -109,8 +109,8 @@ def guided(
 
     def only_told(site: object, probabilities: Tensor) -> Tensor | None:
         assert hook is not None
-        kept = hook(site, probabilities[many:])  # type: ignore[arg-type]
-        return None if kept is None else torch.cat([probabilities[:many], kept.to(probabilities)])
+        replaced = hook(site, probabilities[many:])  # type: ignore[arg-type]
+        return None if replaced is None else torch.cat([probabilities[:many], replaced.to(probabilities)])
 
     both = diffusion.eps(
         torch.cat([z, z]),

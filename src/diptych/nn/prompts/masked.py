@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from diptych.core import Edit, Stage, State
 
 
-def mask_prompts(prompts: Tensor, kept: Tensor) -> Edit:
+def mask_prompts(prompts: Tensor, visible: Tensor) -> Edit:
     """Return the edit that puts prompts in the place of hidden patches; where nothing is hidden it changes nothing.
 
     Args:
         prompts: (d, n, C), d at least 1 and at most the tower's blocks.
-        kept: (B, n) bool.
+        visible: (B, n) bool.
 
     Raises:
         UsageError: when the tower runs, if it has another number of patches than n.
@@ -45,7 +45,7 @@ def mask_prompts(prompts: Tensor, kept: Tensor) -> Edit:
                 "that they were learnt on."
             )
         rest = s.h.shape[1] - prefix - count
-        where = F.pad(~kept, (prefix, rest))
+        where = F.pad(~visible, (prefix, rest))
         return fill(s, where, F.pad(prompts[layer], (0, 0, prefix, rest))[None])
 
     return edit

@@ -78,7 +78,7 @@ class Reward:
 
     def of(self, z: Tensor, captions: Sequence[Sequence[str]]) -> Tensor:
         """Return the (B, n) rewards of n captions each of B images with (B, D) unit embeddings."""
-        t = self._embedded([text for own in captions for text in own]).reshape(len(captions), -1, z.shape[-1])
+        t = self._embedded([text for several in captions for text in several]).reshape(len(captions), -1, z.shape[-1])
         reward = self.weight * clip_s(z.cpu(), t)
         return reward if self.head is None else reward + self.grammar * self.head.probability(t)
 
@@ -133,4 +133,4 @@ class RewardTrainee(Trainee):
         return {"reward": policy_loss(log_probs, reward.to(log_probs), drawn.lengths)}
 
     def _words(self, decoded: Decoded) -> list[list[str]]:
-        return [[self._vocabulary.plain(ids) for ids in own] for own in decoded.tokens.tolist()]
+        return [[self._vocabulary.plain(ids) for ids in row] for row in decoded.tokens.tolist()]

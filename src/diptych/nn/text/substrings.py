@@ -209,14 +209,14 @@ def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[
     goes_on = np.zeros(1 << bits, dtype=bool)
     if not len(unique):
         return keys, entries, goes_on
-    own = np.maximum.reduceat(entry[order].astype(np.int64), first)
+    largest = np.maximum.reduceat(entry[order].astype(np.int64), first)
     more = np.logical_or.reduceat(longer[order].astype(bool), first)
     pending, slots = np.arange(len(unique)), (unique >> np.uint64(64 - bits)).astype(np.int64)
     while len(pending):
         free = np.flatnonzero(keys[slots] == 0)
         taken = free[np.unique(slots[free], return_index=True)[1]]  # of several that want a slot, the first
         at, which = slots[taken], pending[taken]
-        keys[at], entries[at], goes_on[at] = unique[which], own[which], more[which]
+        keys[at], entries[at], goes_on[at] = unique[which], largest[which], more[which]
         rest = np.ones(len(pending), dtype=bool)
         rest[taken] = False
         pending, slots = pending[rest], (slots[rest] + 1) & (len(keys) - 1)
