@@ -28,7 +28,8 @@ from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.segment import TEACHER, segmented
 from diptych.verbs.caption import Sentences
 from diptych.verbs.detect import Anomalies, Detect
-from diptych.verbs.segment import LabelMaps, Segment
+from diptych.verbs.label_maps import LabelMaps
+from diptych.verbs.segment import Segment
 
 
 @dataclass(frozen=True)
