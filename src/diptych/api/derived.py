@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from diptych.verbs.curate.plan import Planned as PlanAnswer
     from diptych.verbs.encode import Encoding
     from diptych.verbs.extend import Extension
-    from diptych.verbs.index import Taken
+    from diptych.verbs.index_report import IndexReport
     from diptych.verbs.train.training import Trained
 
 
@@ -56,7 +56,7 @@ def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -
     )  # fmt: skip
 
 
-def _index(answer: Taken, results: Results[Any], context: CallContext) -> PhotoIndex:
+def _index(answer: IndexReport, results: Results[Any], context: CallContext) -> PhotoIndex:
     """Return the index, which keeps the model for its searches."""
     return PhotoIndex(
         answer.folder, results.data, results.failed, results.remarks, context.given, search,

@@ -15,7 +15,8 @@ from diptych.core.wording import from_here, one_line
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import Verb, argument
-from diptych.verbs.index import promise, space_of
+from diptych.verbs.index import space_of
+from diptych.verbs.index_report import promise
 
 if TYPE_CHECKING:
     from PIL import Image
