@@ -19,8 +19,9 @@ from PIL import Image, ImageEnhance
 
 from diptych.backbones.sources.load import load
 from diptych.core import Run, Samples
+from diptych.evaluation.boards.detect import detector
 from diptych.evaluation.datasets import open_set
-from diptych.tasks.detect import detect, detector
+from diptych.tasks.detect import detect
 
 RATE, SEEDS, LIGHTS = 0.1, 5, (1.0, 0.8, 0.6)
 

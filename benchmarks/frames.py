@@ -19,7 +19,8 @@ from diptych.backbones.sources.load import load
 from diptych.core import Run
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.named_sets import located
-from diptych.tasks.detect import detect, detector
+from diptych.evaluation.boards.detect import detector
+from diptych.tasks.detect import detect
 
 RATE = 0.1
 

@@ -18,7 +18,8 @@ from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
-from diptych.tasks.detect import detect, kept_aside
+from diptych.tasks.calibration_split import calibration_split
+from diptych.tasks.detect import detect
 from diptych.tasks.pages.overlay import heat
 from proofs.prove import prove
 from tests.support.backbone import SmallBackbone
@@ -34,13 +35,13 @@ BACKBONE = DenseColours()
 def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
     photos = scratched(4, 4, seed=3)
     found = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items, rate=0.1)
-    assert found.normal == (15, 9)
+    assert found.by.normal == (15, 9)
     assert [d.flagged for d in found.found[4:]] == [True] * 4
     assert sum(bool(d.flagged) for d in found.found[:4]) <= 2
     assert [d.name for d in found.ranked()][:4] != [d.name for d in found.found[:4]]
     assert found.threshold is not None
     plain = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items)
-    assert (plain.threshold, plain.normal) == (None, (24, 0))
+    assert (plain.threshold, plain.by.normal) == (None, (24, 0))
     assert all(d.flagged is None for d in plain.found)
 
 
@@ -52,7 +53,7 @@ def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
         normal=scratched(9, 0, seed=1).items,
         rate=0.1,
     )
-    assert found.normal == (9, 9)
+    assert found.by.normal == (9, 9)
 
 
 def test_heat_is_clear_where_low_and_red_where_high() -> None:
@@ -88,7 +89,7 @@ def test_wrong_calls_are_refused() -> None:
     with pytest.raises(DataError, match="at least 11"):
         detect(photos, BACKBONE, method=MEMORY, normal=normal, rate=0.1)
     with pytest.raises(UsageError, match="lies in"):
-        kept_aside(normal, 1.5, Run())
+        calibration_split(normal, 1.5, Run())
 
 
 def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_every_time() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diptych import catalog
 from diptych.core import (
     Backbone,
     DataError,
@@ -27,15 +25,13 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.settings import with_settings
 from diptych.data.files import write_whole
 from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised
-from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
+from diptych.tasks.calibration_split import Stretches, calibration_split, held_threshold, stretches
 from diptych.tasks.classify import with_store
 from diptych.tasks.pages.overlay import heat, png
-from diptych.tasks.stretches import Stretches, stretches
 
 
 @dataclass(frozen=True)
@@ -117,17 +113,6 @@ class Ready:
         return fitted if isinstance(fitted, cls) else cls(fitted)
 
 
-def check_rate(ready: Ready, rate: float, folder: object) -> None:
-    """Refuse a rate of false alarms that a detector of a folder was not kept with.
-
-    Raises:
-        UsageError: it is another one.
-    """
-    if ready.rate != rate:
-        there = "without {rate}" if ready.rate is None else f"with {{rate}} {ready.rate:g}"
-        raise UsageError(f"{folder} was kept {there}, not {rate:g}: leave {{rate}} out, or give another {{fitted}}.")
-
-
 @dataclass(frozen=True)
 class Detections:
     """What a detector says of all photos of a run.
@@ -150,11 +135,6 @@ class Detections:
         """A score above it is flagged; None: no rate was asked for."""
         return self.by.threshold
 
-    @property
-    def normal(self) -> tuple[int, int]:
-        """Numbers of normal photos that were learnt from, and kept aside."""
-        return self.by.normal
-
     def ranked(self) -> list[Detected]:
         """Return the most anomalous photo first."""
         return sorted(self.found, key=lambda d: -d.score)
@@ -166,7 +146,7 @@ class Detections:
 
     def facts(self) -> dict[str, Any]:
         """Return plain data of the threshold and of the normal photos."""
-        learnt, aside = self.normal
+        learnt, aside = self.by.normal
         normal = {
             "learnt": learnt, "aside": aside, "raised_p": self.raised, "stretches_aside": self.by.stretches,
             "rate_held": self.by.held, "near_duplicates": [list(pair) for pair in self.by.near],
@@ -266,7 +246,7 @@ def fit(
             learns = "train" in (*method.card.needs.evidence, *method.card.needs.optional)
             frames, every = stretches(train), Subset(train, tuple(range(len(train))))
             near = () if frames is None else tuple((train.name(a), train.name(b)) for a, b in frames.near)
-            train, aside = kept_aside(train, rate, run, frames) if learns else (train, every)
+            train, aside = calibration_split(train, rate, run, frames) if learns else (train, every)
     with with_store(run) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit.of(backbone), evidence, stored)
@@ -299,33 +279,6 @@ def _some(photos: Samples[Any]) -> None:
         raise DataError("No photos: give a folder, a table or files that hold some.")
 
 
-def held_threshold(
-    clean: NDArray[np.float64], aside: Subset[Any], frames: Stretches | None, rate: float
-) -> tuple[float, int | None, bool]:
-    """Return the threshold of photos kept aside, the number of their stretches, and whether these hold the rate.
-
-    Where stretches are too few, the threshold is the highest score kept aside, the most cautious one that the photos
-    give.
-
-    Args:
-        clean: scores of the photos kept aside.
-        aside: of ``kept_aside``.
-        frames: what it was given.
-        rate: false alarms a normal photo, in (0, 1).
-
-    Raises:
-        DataError: photos that are no frames are too few for the rate.
-    """
-    if frames is None:
-        return false_alarm_threshold(clean, rate), None, True
-    groups = frames.groups[list(aside.indices)]
-    count = len(np.unique(groups))
-    try:
-        return grouped_false_alarm_threshold(clean, groups, rate), count, True
-    except DataError:
-        return float(clean.max()), count, False
-
-
 def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]:
     """Return what a fitted detector says of photos that can be read; a score above the threshold is flagged."""
     rows = []
@@ -333,71 +286,9 @@ def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]
         for i, anomaly in enumerate(ready.fitted.detect(photos, run)):
             score = anomaly.score
             flagged = None if ready.threshold is None else score > ready.threshold
-            share = (
-                None
-                if ready.clean is None
-                else float(false_alarm_shares(np.array([score]), ready.clean, ready.groups)[0])
-            )
+            share = None
+            if ready.clean is not None:
+                share = float(false_alarm_shares(np.array([score]), ready.clean, ready.groups)[0])
             rows.append(Detected(photos.name(i), Subset(photos, (i,)), score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(rows)
-
-
-def kept_aside(
-    normal: Samples[Any], rate: float, run: Run, frames: Stretches | None = None
-) -> tuple[Subset[Any], Subset[Any]]:
-    """Part normal photos at random into those to learn from and those on which a rate is held.
-
-    Args:
-        normal: N normal photos.
-        rate: false alarms a normal photo, in (0, 1).
-        run: its seed draws.
-        frames: stretches of neighbouring frames, which are kept aside whole; their near-duplicates in other stretches
-            are then left out. None: photos are drawn one by one.
-
-    Raises:
-        UsageError: a rate outside (0, 1).
-        DataError: they are too few.
-    """
-    if not 0 < rate < 1:
-        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
-    count, least = len(normal), math.ceil(round(1 / rate - 1, 9))
-    aside = max(least, count // 3)
-    if count - aside < 2:
-        raise DataError(
-            f"{count} normal photos are too few to learn from and to hold a false-alarm rate of {rate:g}: give at "
-            f"least {least + 2}, or a"
-            " higher rate."
-        )
-    order = np.random.default_rng(run.integer("normal photos aside")).permutation(count).tolist()
-    if frames is None:
-        return Subset(normal, tuple(sorted(order[aside:]))), Subset(normal, tuple(sorted(order[:aside])))
-    drawn = list(dict.fromkeys(frames.groups[order].tolist()))  # stretches, in the order of the permutation
-    sizes = np.bincount(frames.groups)
-    stop = int(np.searchsorted(np.cumsum(sizes[drawn]), aside)) + 1
-    stop = max(stop, min(least, len(drawn) // 2))  # the rate is held over stretches
-    held = set(np.flatnonzero(np.isin(frames.groups, drawn[:stop])).tolist())
-    beside = {position for pair in frames.near if len(held & set(pair)) == 1 for position in pair}
-    learnt = sorted(set(range(count)) - held - beside)
-    if len(learnt) < 2:
-        raise DataError(
-            f"{count} normal photos are neighbouring frames of {frames.count} stretches, and too few are left to learn "
-            f"from: give photos of more days, or a higher rate."
-        )
-    return Subset(normal, tuple(learnt)), Subset(normal, tuple(sorted(held)))
-
-
-def detector(slug: str, variant: str, thing: str) -> Detector:
-    """Return a system of the catalog, told what the photos show where it asks for that.
-
-    Raises:
-        UsageError: the system is no detector.
-    """
-    system = catalog.find(slug, Detector)
-    named = {"thing": thing} if takes_thing(system) else {}
-    return with_settings(catalog.row(system, variant), named)
-
-
-def takes_thing(system: type[Detector]) -> bool:
-    """Whether a detector is told what the photos show."""
-    return "thing" in getattr(system, "__dataclass_fields__", {})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from diptych.core import Detector, Samples, Table
-    from diptych.tasks.detect import Detected, Detections
+    from diptych.tasks.detect import Detected, Detections, Ready
     from diptych.verbs.context import Context
 
 
@@ -108,7 +108,7 @@ class Detect(Verb):
     def run(self, context: Context) -> Anomalies:
         """Score the photos."""
         from diptych.core import Kit
-        from diptych.tasks.detect import Ready, check_rate, detections, fit
+        from diptych.tasks.detect import Ready, detections, fit
 
         table, classes = open_photos(self.photos, context.keys)
         there = self.is_kept()
@@ -138,7 +138,7 @@ class Detect(Verb):
                 )
             )
             if there and self.rate is not None:
-                check_rate(ready, self.rate, self.fitted)
+                _check_rate(ready, self.rate, self.fitted)
         facts = {"backbone": model.spec.name, "method": self.detector or system.card.slug}
         return Anomalies(self, detections(ready, table.items, run), facts, table, classes, good)
 
@@ -225,6 +225,17 @@ class Anomalies(Answer["Detected"]):
         if maps:
             return [f"{number_of(maps, 'heat map')} and detect.json in {folder}"]
         return [f"detect.json in {folder}; {self.slug} judges whole photos and has no maps"]
+
+
+def _check_rate(ready: Ready, rate: float, folder: object) -> None:
+    """Refuse a rate of false alarms that a detector of a folder was not kept with.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if ready.rate != rate:
+        there = "without {rate}" if ready.rate is None else f"with {{rate}} {ready.rate:g}"
+        raise UsageError(f"{folder} was kept {there}, not {rate:g}: leave {{rate}} out, or give another {{fitted}}.")
 
 
 def _normal(value: object, context: Context) -> Samples[Any]:
