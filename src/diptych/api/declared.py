@@ -299,7 +299,7 @@ def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = 
     with answer:
         for item in answer:
             every.append(item)
-            rows.append(answer.row(item) | ({} if out is None else answer.write(item, out, overwrite=overwrite)))
+            rows.append({**answer.row(item), **({} if out is None else answer.write(item, out, overwrite=overwrite))})
     items = tuple(every)
     remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
     for line in remarks:

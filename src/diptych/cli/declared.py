@@ -279,7 +279,7 @@ def _answer(
     items, rows = [], []
     with answer:
         for item in answer:
-            row = answer.row(item)
+            row = {**answer.row(item)}
             if context.out is not None:
                 row |= answer.write(item, context.out, overwrite=shared.overwrite)
             rows.append(row)

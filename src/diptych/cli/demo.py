@@ -39,13 +39,15 @@ def demo(
                 show(answer.printed(prediction, f"{name:<{max(map(len, names))}}"))
         for line in answer.ends():
             say(line)
+        predictions = list(answer.result.predictions)
+        photos = answer.data([p.as_dict() for p in predictions], answer.remarks(predictions))
         plan = Plan(DEMO, flag_values.integers(shots, "shots"), flag_values.integers(seeds, "seeds"))
         data = open_data("demo:clothes", opened.keys)
         result_board = board(data, tower, run, plan, source="demo:clothes", command=command_line())
     report.write(result_board, out / "report.html", classified=answer.result, photos=answer.source.samples)
     shown = result_board.as_dict()
     if shared.json:
-        show_json({"photos": answer.result.as_dict(), "board": shown, "report": str(out / "report.html")})
+        show_json({"photos": photos, "board": shown, "report": str(out / "report.html")})
     else:
         show_parts(tables_of(shown))
         show(f"{out / 'report.html'}")

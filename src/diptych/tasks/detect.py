@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.pages.overlay import heat, png
 
 
+class AnomalyScoreRow(TypedDict):
+    """Anomaly score; "normal_share" is how often a normal picture scores as high."""
+
+    path: str
+    score: float
+    flagged: bool | None
+    normal_share: float | None
+
+
 @dataclass(frozen=True)
 class Detected:
     """What was found on one photo.
@@ -55,10 +64,9 @@ class Detected:
     map: Tensor | None
     normal_share: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AnomalyScoreRow:
         """Return plain data for JSON."""
-        facts = {"path": self.name, "score": self.score, "flagged": self.flagged}
-        return {**facts, "normal_share": self.normal_share}
+        return {"path": self.name, "score": self.score, "flagged": self.flagged, "normal_share": self.normal_share}
 
     def write(self, folder: Path, stem: str, span: tuple[float, float]) -> Path | None:
         """Write STEM.heat.png, over that of an earlier run, and return its path; None where there is no map."""
@@ -144,14 +152,13 @@ class Detections:
         maps = [d.map for d in self.found if d.map is not None]
         return (min(float(m.min()) for m in maps), max(float(m.max()) for m in maps)) if maps else (0.0, 1.0)
 
-    def facts(self) -> dict[str, Any]:
-        """Return plain data of the threshold and of the normal photos."""
+    def about_normal(self) -> dict[str, Any]:
+        """Return plain data of the normal photos."""
         learnt, aside = self.by.normal
-        normal = {
+        return {
             "learnt": learnt, "aside": aside, "raised_p": self.raised, "stretches_aside": self.by.stretches,
             "rate_held": self.by.held, "near_duplicates": [list(pair) for pair in self.by.near],
         }  # fmt: skip
-        return {"threshold": self.threshold, "normal": normal, "map_span": self.span()}
 
     def remarks(self) -> list[str]:
         """Return what a user should know beside the scores: what the rate promises, and when it does not hold."""

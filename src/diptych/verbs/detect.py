@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from diptych.core import DataError, UsageError
 from diptych.core.ranges import between
@@ -139,8 +139,23 @@ class Detect(Verb):
             )
             if there and self.rate is not None:
                 _check_rate(ready, self.rate, self.fitted)
-        facts = {"backbone": model.spec.name, "method": self.detector or system.card.slug}
-        return Anomalies(self, detections(ready, table.items, run), facts, table, classes, good)
+        slug = self.detector or system.card.slug
+        return Anomalies(self, detections(ready, table.items, run), model.spec.name, slug, table, classes, good)
+
+
+class DetectFacts(TypedDict):
+    """Anomaly scores of all pictures; those above the threshold are flagged."""
+
+    backbone: str
+    method: str
+    object: str | None
+    false_alarm_rate: float | None
+    seed: int
+    settings: dict[str, Any]
+    labelled: NotRequired[dict[str, Any]]
+    threshold: float | None
+    normal: dict[str, Any]
+    map_span: Sequence[float]
 
 
 class Anomalies(Answer["Detected"]):
@@ -150,14 +165,14 @@ class Anomalies(Answer["Detected"]):
     done = "scored, higher is more anomalous"
 
     def __init__(
-        self, asked: Detect, result: Detections, about: dict[str, Any], photos: Table[Any], classes: Sequence[str],
-        normal: Samples[Any] | None,
+        self, asked: Detect, result: Detections, backbone: str, slug: str, photos: Table[Any],
+        classes: Sequence[str] = (), normal: Samples[Any] | None = None,
     ) -> None:  # fmt: skip
         from diptych.tasks.detect_errors import labelled_errors
         from diptych.tasks.label_maps.segmented import stems
 
         super().__init__(iter(result.found), photos.items)
-        self.asked, self.result, self.about, self.slug = asked, result, about, about["method"]
+        self.asked, self.result, self.backbone, self.slug = asked, result, backbone, slug
         self.failed += result.failed
         self.span = result.span()
         names = [d.name for d in result.found]
@@ -182,14 +197,16 @@ class Anomalies(Answer["Detected"]):
         """Return the photo under its heat map."""
         return item.shown(self.span)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> DetectFacts:
         """Return what was asked, the threshold, the normal photos, and the errors where labels are known."""
-        question = {
-            **self.about, "object": self.asked.thing, "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed,
-            "settings": self.asked.given_settings(),
+        facts: DetectFacts = {
+            "backbone": self.backbone, "method": self.slug, "object": self.asked.thing,
+            "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed, "settings": self.asked.given_settings(),
+            "threshold": self.result.threshold, "normal": self.result.about_normal(), "map_span": self.span,
         }  # fmt: skip
-        labelled = {} if self.errors is None else {"labelled": self.errors}
-        return {**question, **labelled, **self.result.facts()}
+        if self.errors is not None:
+            facts["labelled"] = self.errors
+        return facts
 
     def remarks(self, items: Sequence[Detected]) -> list[str]:
         """Return what the labels say, what the rate is worth, and when it does not hold."""

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from diptych.core import Run, UnreadableItem
 from diptych.core.wording import number_of
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from diptych.tasks.label_maps.question import Question
     from diptych.tasks.label_maps.segmented import Coco, Segmented
     from diptych.verbs.segment import Segment
+
+
+class SegmentFacts(TypedDict):
+    """Label maps of all pictures, and the settings of the run."""
+
+    backbone: str
+    method: str
+    settings: dict[str, Any]
+    images_per_second: float
+    background: Sequence[str]
+    threshold: float | None
+    unknown: float | None
+    promise: NotRequired[dict[str, Any]]
+    things: list[str]
+    classnames: Sequence[str]
+    templates: Sequence[str]
 
 
 class LabelMaps(Answer["Segmented"]):
@@ -71,17 +87,18 @@ class LabelMaps(Answer["Segmented"]):
         areas = [{s.classes[k]: share for k, share in s.areas().items()} for s in items]
         return {c: [a.get(c, 0.0) for a in areas] for c in self.question.classes.names}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> SegmentFacts:
         """Return what was asked, and the speed."""
-        return {
+        facts: SegmentFacts = {
             "backbone": self.backbone, "method": self.slug, "settings": self.asked.given_settings(),
             "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
-            "threshold": self.asked.threshold,
-            "unknown": self.asked.unknown if self.promise is None else self.promise.threshold,
-            **({} if self.promise is None else {"promise": dataclasses.asdict(self.promise)}),
+            "threshold": self.asked.threshold, "unknown": self.asked.unknown,
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
             "classnames": self.named.names, "templates": self.named.templates,
         }  # fmt: skip
+        if self.promise is not None:
+            facts |= {"unknown": self.promise.threshold, "promise": dataclasses.asdict(self.promise)}
+        return facts
 
     def remarks(self, items: Sequence[Segmented]) -> list[str]:
         """Return what is promised, that names are not English, and that one name leaves no choice."""

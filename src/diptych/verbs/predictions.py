@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core.wording import number_of, one_line
+from diptych.tasks.classified import Promises
 from diptych.verbs.answer import Answer, speed
 from diptych.verbs.photos import paths_of
 
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.classify_samples import Source
     from diptych.verbs.classify import Classify
+
+
+class ClassifyFacts(Promises):
+    """Labels of all pictures, and how they were found; those that may be absent come from a calibrated classifier."""
+
+    backbone: str
+    method: str
+    score: str
+    threshold: float | None
+    classnames: list[str]
+    templates: list[str]
+    template_hash: str
+    seconds: dict[str, float]
+    settings: dict[str, str]
 
 
 class Labels(Answer["Prediction"]):
@@ -88,14 +103,16 @@ class Labels(Answer["Prediction"]):
         picture = None if place is None else samples[place]
         return picture if isinstance(picture, Image.Image) else None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ClassifyFacts:
         """Return what answered, with which names, and how long it took."""
-        facts = self.result.as_dict()
-        return {**{k: v for k, v in facts.items() if k not in ("predictions", "skipped")}, **self._settings()}
-
-    def _settings(self) -> dict[str, Any]:
-        settings: Any = self.asked.settings
-        return {"settings": {name: str(value) for name, value in settings.items()}} if settings else {"settings": {}}
+        result = self.result
+        return {
+            "backbone": result.backbone, "method": result.method, "score": result.score, "threshold": result.threshold,
+            **result.promises, "classnames": list(result.classes.names), "templates": list(result.classes.templates),
+            "template_hash": result.classes.template_hash,
+            "seconds": {name: round(value, 4) for name, value in result.seconds.items()},
+            "settings": {name: str(value) for name, value in self.asked.given_settings().items()},
+        }  # fmt: skip
 
     def remarks(self, items: Sequence[Prediction]) -> list[str]:
         """Return that names are numbers or not English, that one leaves no choice, and which pictures are specks."""
