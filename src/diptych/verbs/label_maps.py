@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from diptych.tasks.label_maps.pixel_risk import Promise
     from diptych.tasks.label_maps.question import Question
     from diptych.tasks.label_maps.segmented import Coco, Segmented
-    from diptych.verbs.segment import Segment
 
 
 class SegmentFacts(TypedDict):
@@ -38,11 +37,11 @@ class SegmentFacts(TypedDict):
 
 
 class LabelMaps(Answer["Segmented"]):
-    """The label map of each photo, made one by one."""
+    """The label map of each photo, made one by one; ``asked`` is the ``Segment`` that ran."""
 
     done = "segmented"
 
-    def __init__(self, asked: Segment, slug: str, named: ClassNames, question: Question, table: Any) -> None:
+    def __init__(self, asked: Any, slug: str, named: ClassNames, question: Question, table: Any) -> None:
         super().__init__(iter(()), table.items)
         self.asked, self.slug, self.named, self.question, self.table = asked, slug, named, question, table
         self.boxes = table.columns.get("boxes") if asked.regions is not None else None

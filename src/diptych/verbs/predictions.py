@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from diptych.core import Run
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.classify_samples import Source
-    from diptych.verbs.classify import Classify
 
 
 class ClassifyFacts(Promises):
@@ -35,11 +34,11 @@ class ClassifyFacts(Promises):
 
 
 class Labels(Answer["Prediction"]):
-    """The classes of each photo, the most likely first."""
+    """The classes of each photo, the most likely first; ``asked`` is the ``Classify`` that ran."""
 
     rows_key = "predictions"
 
-    def __init__(self, asked: Classify, result: Classified, source: Source, run: Run | None = None) -> None:
+    def __init__(self, asked: Any, result: Classified, source: Source, run: Run | None = None) -> None:
         super().__init__(iter(result.predictions), source.samples)
         self.asked, self.result, self.source, self.by = asked, result, source, run
         self.failed += result.failed
