@@ -68,7 +68,7 @@ def main(names: Sequence[str]) -> None:
                     photos, tower, run, method=detector("feature-memory", "", "object"), normal=good[0], rate=RATE
                 )
                 said.append((found.raised or 1.0) < 0.05)
-                alarms.append(np.mean([bool(d.flagged) for d in found.found]))
+                alarms.append(np.mean([bool(d.flagged) for d in found.results]))
             sys.stdout.write(f"{name:15} {light:5}  {sum(said)}/{SEEDS}  {np.mean(alarms):.3f}\n")
             sys.stdout.flush()
 

@@ -42,7 +42,7 @@ def main(folder: str, slug: str, seeds: int) -> None:
                     found = detect(later, tower, run, **given)
             else:
                 found = detect(later, tower, run, **given)
-            alarms.append(float(np.mean([bool(d.flagged) for d in found.found])))
+            alarms.append(float(np.mean([bool(d.flagged) for d in found.results])))
             counts.append(
                 "" if found.by.stretches is None else f"{found.by.stretches}{'' if found.by.held else ' (too few)'}"
             )

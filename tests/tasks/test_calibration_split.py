@@ -99,7 +99,7 @@ def test_later_scenes_keep_the_rate_by_stretches_and_not_by_frames(monkeypatch: 
 
     def alarms() -> float:
         found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
-        return float(np.mean([bool(d.flagged) for d in found.found]))
+        return float(np.mean([bool(d.flagged) for d in found.results]))
 
     found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
     assert found.by.held

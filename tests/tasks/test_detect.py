@@ -36,13 +36,13 @@ def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
     photos = scratched(4, 4, seed=3)
     found = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items, rate=0.1)
     assert found.by.normal == (15, 9)
-    assert [d.flagged for d in found.found[4:]] == [True] * 4
-    assert sum(bool(d.flagged) for d in found.found[:4]) <= 2
-    assert [d.name for d in found.ranked()][:4] != [d.name for d in found.found[:4]]
+    assert [d.flagged for d in found.results[4:]] == [True] * 4
+    assert sum(bool(d.flagged) for d in found.results[:4]) <= 2
+    assert [d.name for d in found.ranked()][:4] != [d.name for d in found.results[:4]]
     assert found.threshold is not None
     plain = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items)
     assert (plain.threshold, plain.by.normal) == (None, (24, 0))
-    assert all(d.flagged is None for d in plain.found)
+    assert all(d.flagged is None for d in plain.results)
 
 
 def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
@@ -72,7 +72,7 @@ def test_broken_photos_are_named_and_the_others_go_on(tmp_path: Path) -> None:
     truncated(tmp_path / "b.jpg")
     photos = ImageFiles([tmp_path / n for n in ("a.png", "b.jpg", "none.png", "c.png")])
     found = detect(photos, BACKBONE, method=MEMORY, normal=photos)
-    assert [Path(d.name).name for d in found.found] == ["a.png", "c.png"]
+    assert [Path(d.name).name for d in found.results] == ["a.png", "c.png"]
     assert {Path(e.name).name for e in found.failed} == {"b.jpg", "none.png"}
     with pytest.raises(DataError, match="None of the normal photos"):
         detect(photos, BACKBONE, method=MEMORY, normal=ImageFiles([tmp_path / "b.jpg"]))
@@ -167,5 +167,5 @@ def test_ten_pictures_of_presentation_attacks_are_scored(data_root: Path) -> Non
     real, attacks = (ImageFiles(sorted((root / kind).glob("*.jpg"))) for kind in ("bona_fide", "attack"))
     for method in (Gaussian(), HypOC(widths=(16, 8), epochs=2)):
         found = detect(attacks, SmallBackbone(), method=method, normal=real)
-        assert len(found.found) == len(attacks) == 3
-        assert all(np.isfinite(d.score) for d in found.found)
+        assert len(found.results) == len(attacks) == 3
+        assert all(np.isfinite(d.score) for d in found.results)

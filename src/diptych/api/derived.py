@@ -69,7 +69,7 @@ def _planned(answer: PlanAnswer, results: Results[Any], context: CallContext) ->
     return CurationPlan(answer, results, context.given, temporary=context.out is None)
 
 
-def _kept(answer: Applied, results: Results[Any], context: CallContext) -> CuratedPairs:
+def _applied(answer: Applied, results: Results[Any], context: CallContext) -> CuratedPairs:
     """Return where the kept pairs lie."""
     return CuratedPairs(answer, results)
 
@@ -97,7 +97,7 @@ audit: Any = group(AUDIT, {})
 board: Any = group(BOARD, {})
 caption = function(Caption)
 classify = function(Classify)
-curate: Any = group(CURATE, {"plan": _planned, "apply": _kept, "head": _head})
+curate: Any = group(CURATE, {"plan": _planned, "apply": _applied, "head": _head})
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)

@@ -126,14 +126,14 @@ class Detections:
     """What a detector says of all photos of a run.
 
     Args:
-        found: one a readable photo, in order.
+        results: one a readable photo, in order.
         failed: photos, normal ones too, that cannot be read.
         by: the detector with its threshold.
         raised: p-value of the claim that at most a fifth of the photos are anomalous and the others are like those that
             were kept aside, see ``metrics.conformal.raised``; None: none were.
     """
 
-    found: tuple[Detected, ...]
+    results: tuple[Detected, ...]
     failed: tuple[UnreadableItem, ...]
     by: Ready
     raised: float | None = None
@@ -145,11 +145,11 @@ class Detections:
 
     def ranked(self) -> list[Detected]:
         """Return the most anomalous photo first."""
-        return sorted(self.found, key=lambda d: -d.score)
+        return sorted(self.results, key=lambda d: -d.score)
 
     def span(self) -> tuple[float, float]:
         """Return the least and the largest value of all maps, the ends of the colours."""
-        maps = [d.map for d in self.found if d.map is not None]
+        maps = [d.map for d in self.results if d.map is not None]
         return (min(float(m.min()) for m in maps), max(float(m.max()) for m in maps)) if maps else (0.0, 1.0)
 
     def about_normal(self) -> dict[str, Any]:
@@ -164,14 +164,14 @@ class Detections:
         """Return what a user should know beside the scores: what the rate promises, and when it does not hold."""
         by, remarks = self.by, []
         if by.threshold is not None:
-            flagged, aside = sum(bool(d.flagged) for d in self.found), by.normal[1]
+            flagged, aside = sum(bool(d.flagged) for d in self.results), by.normal[1]
             promise = f"at most {by.rate:g} false alarms per normal photo, from" if by.held else "the highest score of"
             remarks.append(
-                f"{flagged} of {len(self.found)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
+                f"{flagged} of {len(self.results)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
                 f"how often a normal photo scores as high"
             )
-            if not flagged and self.found:
-                least = min(d.normal_share or 1.0 for d in self.found)
+            if not flagged and self.results:
+                least = min(d.normal_share or 1.0 for d in self.results)
                 remarks.append(
                     f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} "
                     f"of 100 cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, "

@@ -184,7 +184,7 @@ class Verb:
         return PLAIN_TYPES[text] if text in PLAIN_TYPES else str | None
 
     @classmethod
-    def made(cls, face: Face, **values: Any) -> Self:
+    def parsed(cls, face: Face, **values: Any) -> Self:
         """Return the verb of what a face was given; each value is read by its kind.
 
         Raises:

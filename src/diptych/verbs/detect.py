@@ -171,11 +171,11 @@ class Anomalies(Answer["Detected"]):
         from diptych.tasks.detect_errors import labelled_errors
         from diptych.tasks.label_maps.segmented import stems
 
-        super().__init__(iter(result.found), photos.items)
+        super().__init__(iter(result.results), photos.items)
         self.asked, self.result, self.backbone, self.slug = asked, result, backbone, slug
         self.failed += result.failed
         self.span = result.span()
-        names = [d.name for d in result.found]
+        names = [d.name for d in result.results]
         self.stems = dict(zip(names, stems(names), strict=True))
         kinds = () if normal is None else {Path(normal.name(i)).parent.name for i in range(len(normal))}
         self.errors = labelled_errors(result, photos, classes, kinds)
@@ -223,7 +223,7 @@ class Anomalies(Answer["Detected"]):
 
     def ends(self) -> list[str]:
         """Return what the scores mean where no photo is flagged."""
-        if self.result.by.rate is not None or not self.result.found:
+        if self.result.by.rate is not None or not self.result.results:
             return []
         how = "sets" if self.asked.normal is not None else "with photos in --normal sets"
         return [f"Higher is more anomalous, and nothing is flagged: --false-alarm-rate 0.1 {how} a threshold."]
@@ -238,7 +238,7 @@ class Anomalies(Answer["Detected"]):
         from diptych.data.files import write_json
 
         write_json(folder / "detect.json", data, overwrite=overwrite)
-        maps = sum(d.map is not None for d in self.result.found)
+        maps = sum(d.map is not None for d in self.result.results)
         if maps:
             return [f"{number_of(maps, 'heat map')} and detect.json in {folder}"]
         return [f"detect.json in {folder}; {self.slug} judges whole photos and has no maps"]

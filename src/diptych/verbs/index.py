@@ -204,7 +204,7 @@ class IndexPhotos(Verb):
             raise UsageError(
                 "Stored vectors are indexed a source at a time, without {prune} and photos: leave these out."
             )
-        if stored and not stored[0].made:
+        if stored and not stored[0].provenance:
             taken.advice.append(
                 f"Nothing says which backbone made these vectors: words are compared by {context.backbone}."
             )

@@ -69,7 +69,7 @@ class Answer:
     """What was found.
 
     Args:
-        found: best first.
+        results: best first.
         weights: what counted how much: pictures, captions.
         where: conditions, as they were given.
         entries: how many the index holds.
@@ -78,7 +78,7 @@ class Answer:
         cut: how the answers were cut; None: they were not.
     """
 
-    found: tuple[Found, ...]
+    results: tuple[Found, ...]
     terms: tuple[Term, ...]
     weights: Mapping[Modality, float]
     where: tuple[str, ...]
@@ -92,7 +92,7 @@ class Answer:
         """Return plain data for JSON."""
         results = [
             EntryRow(path=f.entry.name, score=round(f.score, 6), caption=f.entry.caption, metadata=dict(f.entry.facts))
-            for f in self.found
+            for f in self.results
         ]
         facts: SearchFacts = {
             "results": results,
@@ -117,7 +117,7 @@ class Answer:
     @property
     def nothing(self) -> str:
         """Why there are no answers, in a sentence; "" where there are some."""
-        if self.found:
+        if self.results:
             return ""
         if self.cut is None or not self.cut.nothing:
             return "Nothing meets the conditions."
