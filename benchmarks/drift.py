@@ -19,8 +19,9 @@ from PIL import Image, ImageEnhance
 
 from diptych.backbones.sources.load import load
 from diptych.core import Run, Samples
+from diptych.evaluation.boards.detect import detector
 from diptych.evaluation.datasets import open_set
-from diptych.tasks.detect import detect, detector
+from diptych.tasks.detect import detect
 
 RATE, SEEDS, LIGHTS = 0.1, 5, (1.0, 0.8, 0.6)
 
@@ -67,7 +68,7 @@ def main(names: Sequence[str]) -> None:
                     photos, tower, run, method=detector("feature-memory", "", "object"), normal=good[0], rate=RATE
                 )
                 said.append((found.raised or 1.0) < 0.05)
-                alarms.append(np.mean([bool(d.flagged) for d in found.found]))
+                alarms.append(np.mean([bool(d.flagged) for d in found.results]))
             sys.stdout.write(f"{name:15} {light:5}  {sum(said)}/{SEEDS}  {np.mean(alarms):.3f}\n")
             sys.stdout.flush()
 

@@ -19,7 +19,8 @@ from diptych.backbones.sources.load import load
 from diptych.core import Run
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.named_sets import located
-from diptych.tasks.detect import detect, detector
+from diptych.evaluation.boards.detect import detector
+from diptych.tasks.detect import detect
 
 RATE = 0.1
 
@@ -41,7 +42,7 @@ def main(folder: str, slug: str, seeds: int) -> None:
                     found = detect(later, tower, run, **given)
             else:
                 found = detect(later, tower, run, **given)
-            alarms.append(float(np.mean([bool(d.flagged) for d in found.found])))
+            alarms.append(float(np.mean([bool(d.flagged) for d in found.results])))
             counts.append(
                 "" if found.by.stretches is None else f"{found.by.stretches}{'' if found.by.held else ' (too few)'}"
             )

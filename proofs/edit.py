@@ -21,7 +21,7 @@ from diptych.backbones.generators.factors import FactorGenerator
 from diptych.core import Backbone, Evidence, Kit, NotAvailable, Run
 from diptych.evaluation.arms import Arm, Floats
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, embedded
-from diptych.nn.delta_mapper import direction, kept
+from diptych.nn.delta_mapper import direction, movable
 from proofs.benches.edits import clips as clips_edit
 from proofs.benches.edits import inversion, styles, words_to_pictures
 from proofs.benches.edits.asks import Asks, Bench, Factors, Pictures, Words, asks, clean, details
@@ -161,7 +161,7 @@ def _edits(fitted: FittedDeltaEdit, words: Words, told: Told, run: Run) -> Edits
             assert change is not None
             known[id(asked)] = asked, change, target - source
         _, change, d = known[id(asked)]
-        return torch.where(kept(fitted.relevance, d, beta), change, 0.0)
+        return torch.where(movable(fitted.relevance, d, beta), change, 0.0)
 
     return edit
 
@@ -171,7 +171,7 @@ def _along(relevance: Tensor, spread: Tensor, words: Words) -> Edits:
 
     def edit(asked: Asks, beta: float) -> Tensor:
         d = words.at(asked.wanted()) - words.at(asked.start)
-        return torch.where(kept(relevance, d, beta), (d @ relevance.T) * spread, 0.0)
+        return torch.where(movable(relevance, d, beta), (d @ relevance.T) * spread, 0.0)
 
     return edit
 

@@ -124,13 +124,13 @@ def detect_panel(s: Studio) -> Panel:
     found = detect(ImageFiles(paths), s.lite, s.run, method=FeatureMemory(), normal=normal, rate=0.1)
     low, high = found.span()
     pictures = []
-    for d in found.found:
+    for d in found.results:
         assert d.map is not None
         photo = d.photo[0]
         values = upsampled(d.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
         line = f"{d.score:.3f} {'anomalous' if d.flagged else 'normal'}"
         pictures.append(heat(photo, values, low, high, line))
-    lines = [[(Path(d.name).parent.name, INK)] for d in found.found]
+    lines = [[(Path(d.name).parent.name, INK)] for d in found.results]
     words = (
         "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt "
         "from normal ones, and"

@@ -26,10 +26,12 @@ RESULTS = {
     "Planned": "curation",
 }  # fmt: skip
 """What functions return that is no ``Results``, or is the base of it, and the module of ``diptych.api`` where it is."""
-ITEMS = {"AuditedBackbone": "boards.audit", "BoardRow": "boards.verb", "Reach": "few_shot.protocol",
-    "Row": "few_shot.gains",
+ITEMS = {
+    "AuditedBackbone": "evaluation.boards.audit", "BoardRow": "evaluation.boards.verb",
+    "Prediction": "tasks.classified", "Reach": "evaluation.few_shot.protocol", "Row": "evaluation.few_shot.gains",
+    "Segmented": "tasks.label_maps.segmented",
 }  # fmt: skip
-"""Rows of boards, and the module of ``diptych.evaluation`` where each is."""
+"""Items that the declaration of their verb does not import, and the module of ``diptych`` where each is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +98,7 @@ def imports(verbs: list[type[Verb]]) -> str:
         "from diptych.api.results import Results",
     }  # fmt: skip
     lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items()}
-    lines |= {f"from diptych.evaluation.{module} import {name}" for name, module in ITEMS.items()}
+    lines |= {f"from diptych.{module} import {name}" for name, module in ITEMS.items()}
     for verb in verbs:
         text, modules = signature(verb), {base.__module__ for base in verb.__mro__ if issubclass(base, Verb)}
         for node in (node for module in sorted(modules) for node in ast.walk(ast.parse(source_of(module)))):

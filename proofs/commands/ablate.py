@@ -33,12 +33,13 @@ def ablate(
     shared.free(out)
     from diptych.data.files import write_json
     from diptych.data.load import open_data
-    from diptych.data.words.pools import pool_of
+    from diptych.data.words.pools import pool_of, read_pool
+    from diptych.verbs.names import names_of
     from proofs.ablate import ablate as ablate_texts
 
     with shared.open() as opened:
         dataset = open_data(data, opened.keys, need="classes")
-        pool = flag_values.text_pool(texts) or pool_of(dataset.name)
+        pool = read_pool(texts) if texts else pool_of(dataset.name)
         if pool is None:
             raise UsageError(
                 f"No descriptions ship for {dataset.name}: give --texts, a JSON file of class name to list of texts."
@@ -49,7 +50,7 @@ def ablate(
             opened.backbone(),
             opened.run,
             methods=flag_values.words(methods) if methods else None,
-            classes=flag_values.named_classes(names, dataset.classes, templates),
+            classes=names_of(names, dataset.classes, templates),
             shots=shots,
             seeds=flag_values.integers(seeds, "seeds"),
             command=command_line(),

@@ -197,6 +197,8 @@ def test_other_roles(model: Model) -> None:
     red = np.full((8, 8, 3), COLOURS["red"], np.uint8)
     captions = diptych.systems.NearestCaption().fit(model, ["a red wall", "a blue wall"])
     assert captions.caption(red).labels == ("a red wall",)
+    of_the_verb = diptych.caption(red, ["a red wall", "a blue wall"], model, rate=None)
+    assert set(captions.caption(red).as_dict()) == set(of_the_verb.as_dict())
     with pytest.raises(MissingHook, match="colours"):
         diptych.systems.MaskCLIP().fit(model, names=["red"])
     with pytest.raises(UsageError, match=r"CLOOB is a system of pretrain.*diptych pretrain"):

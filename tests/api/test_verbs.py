@@ -28,7 +28,7 @@ def test_classify_equals_its_task(colours: Path, model: Model) -> None:
     data = open_data(colours, need="photos")
     plain = classify_task(data.whole().items, ClassNames.of(NAMES, found.data["templates"]), ColourBackbone())
     assert found.items == plain.predictions
-    assert found.as_dict()["predictions"] == plain.as_dict()["predictions"]
+    assert found.as_dict()["predictions"] == [p.as_dict() for p in plain.predictions]
     assert found.labels[0] == found[0].top[0][0]
     assert np.asarray(found.picture(3)).shape == (12, 12, 3)  # type: ignore[misc]
 

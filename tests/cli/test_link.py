@@ -100,7 +100,7 @@ def test_no_record_is_learnt_from_and_chooses_the_threshold(tmp_path: Path, itse
 def test_pairs_that_all_hang_together_cannot_be_split(tmp_path: Path) -> None:
     left, right = of_texts(tmp_path / "a.csv", list("abcdefgh")), of_texts(tmp_path / "b.csv", list("abcdefgh"))
     star = [(i, 0) for i in range(7)]
-    with pytest.raises(DataError, match="hang together"):
+    with pytest.raises(DataError, match="are connected by records that they share"):
         link(left, right, Learning(), None, Run(), pairs=star)
     assert link(left, right, StringMatching(), None, Run(), pairs=star).labelled["val"] == 7
     taught.clear()

@@ -19,7 +19,7 @@ from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.mask_queries import MaskLayout
-from diptych.verbs.segment import LabelMaps
+from diptych.verbs.label_maps import LabelMaps
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
 from tests.support.regions import Colours

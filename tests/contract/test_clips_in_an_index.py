@@ -43,9 +43,9 @@ def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Pat
     asked = coloured(tmp_path / "asked.png", "blue", 99)
     for term, label in (("green", "green"), (str(asked or tmp_path / "asked.png"), "blue")):
         answer = search(out, [Term(term)], space, run, k=2)
-        assert [f.entry.facts["label"] for f in answer.found] == [label, label]
+        assert [f.entry.facts["label"] for f in answer.results] == [label, label]
     only = search(out, [Term("green")], space, run, k=9, where=["label=red"])
-    assert [f.entry.facts["label"] for f in only.found] == ["red", "red"]
+    assert [f.entry.facts["label"] for f in only.results] == ["red", "red"]
 
 
 def test_photos_and_other_numbers_of_frames_are_refused(clips: Path, tmp_path: Path) -> None:

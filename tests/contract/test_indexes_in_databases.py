@@ -57,7 +57,7 @@ def found(place: Path, **more: Any) -> Answer:
 
 
 def rows(answer: Answer) -> list[tuple[str, float]]:
-    return sorted((f.entry.name, round(f.score, 4)) for f in answer.found)
+    return sorted((f.entry.name, round(f.score, 4)) for f in answer.results)
 
 
 @pytest.mark.parametrize("more", [{}, {"weights": {"image": 0.6, "text": 0.4}}, {"where": ["kind!=red", "number<50"]}])
@@ -91,7 +91,7 @@ def test_marks_and_the_cut_are_those_of_the_folder(places: tuple[Path, Path], ta
     }
     cuts = [found(place, at_least=0.6, k=50) for place in places]
     assert rows(cuts[0]) == rows(cuts[1])
-    assert 0 < len(cuts[0].found) < 50
+    assert 0 < len(cuts[0].results) < 50
     for place in places:
         mark(place, "captions", ColourBackbone(), Run())
     assert {m.source for m in read_marks(places[0])} == {PEOPLE, "captions"}
@@ -120,7 +120,7 @@ def test_the_server_searches_browses_and_takes_marks(places: tuple[Path, Path], 
         answer = client.post("/v1/search", json={"query": "red", "top": 4, "where": ["kind=red"]})
         assert answer.status_code == 200, answer.text
         best = answer.json()["results"]
-        assert [r["path"] for r in best] == [f.entry.name for f in found(places[0], k=4, where=["kind=red"]).found]
+        assert [r["path"] for r in best] == [f.entry.name for f in found(places[0], k=4, where=["kind=red"]).results]
         browsing = client.get("/").text
         assert browsing.count("<figure") == 24
         page = client.get("/?q=red&top=5").text

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diptych.nn.delta_mapper import DeltaMapper, EqualLayer, direction, kept, levels_of, pixel_norm, terms
+from diptych.nn.delta_mapper import DeltaMapper, EqualLayer, direction, levels_of, movable, pixel_norm, terms
 
 FFHQ = (512,) * 10 + (256,) * 2 + (128,) * 2 + (64,) * 2 + (32,)
 
@@ -91,14 +91,14 @@ def test_the_loss_against_a_loop() -> None:
 def test_the_mask_against_a_loop_and_its_limits() -> None:
     g = torch.Generator().manual_seed(0)
     relevance, d = torch.randn(9, 4, generator=g), torch.randn(3, 4, generator=g)
-    found = kept(relevance, d, 0.7)
+    found = movable(relevance, d, 0.7)
     for b in range(3):
         for c in range(9):
             assert bool(found[b, c]) == (abs(sum(float(relevance[c, k]) * float(d[b, k]) for k in range(4))) >= 0.7)
-    assert torch.equal(kept(relevance, d[1], 0.7), found[1])
-    assert kept(relevance, d, 0.0).all()
-    assert not kept(relevance, d, math.inf).any()
-    assert not kept(relevance, torch.zeros(4), 0.0).any()
+    assert torch.equal(movable(relevance, d[1], 0.7), found[1])
+    assert movable(relevance, d, 0.0).all()
+    assert not movable(relevance, d, math.inf).any()
+    assert not movable(relevance, torch.zeros(4), 0.0).any()
 
 
 def test_directions_are_unit_and_tiny_ones_are_divided_by_the_floor() -> None:

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+import diptych
+from diptych.api.model import Model
+from diptych.core import Run
+from diptych.methods.detect.feature_memory import FeatureMemory
+from diptych.metrics.cut import Cut
 from diptych.serve import answers
 from diptych.serve.protocols import (
     cohere,
@@ -19,6 +24,9 @@ from diptych.serve.protocols import (
     rerank,
     weaviate,
 )
+from diptych.tasks.search.marks import CutAnswerRow, CutAnswers
+from tests.support.dense_colours import DenseColours, halves
+from tests.support.scratches import scratched
 from tests.support.servers.serving import colour_bytes, colour_uri
 
 IMAGES = {"images": [colour_uri("red"), colour_uri("blue")]}
@@ -127,7 +135,24 @@ def test_every_answer_of_json_is_typed(client: Any) -> None:
 
 
 def test_a_cut_is_described_and_what_is_not_is_found() -> None:
-    cut = {"level": 0.8, "threshold": 2.0, "share": 0.81, "above": 40, "marks": 200, "queries": 20}
-    cut |= {"depth": 10, "absent": 0.2, "words": 200, "interval": [0.7, 0.9], "source": "folder"}
-    assert has_form(cut, answers.CutAnswer)
-    assert not has_form({**cut, "more": 1}, answers.CutAnswer)
+    cut = CutAnswers(Cut(0.8, 2.0, 0.81, 0.7, 0.9, 40, 200, 20, 10, 0.2, 200), "folder", (0.9,)).as_dict()
+    form = answers.described(CutAnswerRow)
+    assert has_form(cut, form)
+    assert not has_form({**cut, "more": 1}, form)
+
+
+def test_results_of_python_have_the_described_form_too() -> None:
+    model = Model(DenseColours(), Run())
+    maps = diptych.segment([halves("red", "blue")], ["red", "blue"], model, things="red", confidence=True)
+    assert has_form(json.loads(maps.to_json()), answers.SegmentAnswer)
+    photos, normal = scratched(4, 4, seed=3).items, scratched(24, 0, seed=1).items
+    with pytest.warns(UserWarning, match="flagged above"):
+        scores = diptych.detect(photos, model, normal=normal, rate=0.1, method=FeatureMemory(side=40))
+    assert has_form(json.loads(scores.to_json()), answers.DetectAnswer)
+
+
+def test_a_key_that_may_be_absent_is_not_required_and_never_null() -> None:
+    schema = TypeAdapter(answers.ClassifyAnswer).json_schema()
+    row = schema["$defs"]["Labelled"]
+    assert (row["required"], row["properties"]["unknown"]["type"]) == (["path", "labels"], "boolean")
+    assert {"sets", "model"}.isdisjoint(schema["required"])

@@ -8,7 +8,7 @@ from diptych.serve.refusals import Refusal
 
 def test_what_was_not_used_for_longest_is_forgotten() -> None:
     kept: Recent[int] = Recent(2)
-    assert kept.made("a", lambda: 1) == kept.made("a", lambda: 9) == 1
+    assert kept.get_or_make("a", lambda: 1) == kept.get_or_make("a", lambda: 9) == 1
     kept.put("b", 2)
     kept.get("a")
     kept.put("c", 3)

@@ -18,7 +18,8 @@ from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
-from diptych.tasks.detect import detect, kept_aside
+from diptych.tasks.calibration_split import calibration_split
+from diptych.tasks.detect import detect
 from diptych.tasks.pages.overlay import heat
 from proofs.prove import prove
 from tests.support.backbone import SmallBackbone
@@ -34,14 +35,14 @@ BACKBONE = DenseColours()
 def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
     photos = scratched(4, 4, seed=3)
     found = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items, rate=0.1)
-    assert found.normal == (15, 9)
-    assert [d.flagged for d in found.found[4:]] == [True] * 4
-    assert sum(bool(d.flagged) for d in found.found[:4]) <= 2
-    assert [d.name for d in found.ranked()][:4] != [d.name for d in found.found[:4]]
+    assert found.by.normal == (15, 9)
+    assert [d.flagged for d in found.results[4:]] == [True] * 4
+    assert sum(bool(d.flagged) for d in found.results[:4]) <= 2
+    assert [d.name for d in found.ranked()][:4] != [d.name for d in found.results[:4]]
     assert found.threshold is not None
     plain = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items)
-    assert (plain.threshold, plain.normal) == (None, (24, 0))
-    assert all(d.flagged is None for d in plain.found)
+    assert (plain.threshold, plain.by.normal) == (None, (24, 0))
+    assert all(d.flagged is None for d in plain.results)
 
 
 def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
@@ -52,7 +53,7 @@ def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
         normal=scratched(9, 0, seed=1).items,
         rate=0.1,
     )
-    assert found.normal == (9, 9)
+    assert found.by.normal == (9, 9)
 
 
 def test_heat_is_clear_where_low_and_red_where_high() -> None:
@@ -71,7 +72,7 @@ def test_broken_photos_are_named_and_the_others_go_on(tmp_path: Path) -> None:
     truncated(tmp_path / "b.jpg")
     photos = ImageFiles([tmp_path / n for n in ("a.png", "b.jpg", "none.png", "c.png")])
     found = detect(photos, BACKBONE, method=MEMORY, normal=photos)
-    assert [Path(d.name).name for d in found.found] == ["a.png", "c.png"]
+    assert [Path(d.name).name for d in found.results] == ["a.png", "c.png"]
     assert {Path(e.name).name for e in found.failed} == {"b.jpg", "none.png"}
     with pytest.raises(DataError, match="None of the normal photos"):
         detect(photos, BACKBONE, method=MEMORY, normal=ImageFiles([tmp_path / "b.jpg"]))
@@ -88,7 +89,7 @@ def test_wrong_calls_are_refused() -> None:
     with pytest.raises(DataError, match="at least 11"):
         detect(photos, BACKBONE, method=MEMORY, normal=normal, rate=0.1)
     with pytest.raises(UsageError, match="lies in"):
-        kept_aside(normal, 1.5, Run())
+        calibration_split(normal, 1.5, Run())
 
 
 def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_every_time() -> None:
@@ -166,5 +167,5 @@ def test_ten_pictures_of_presentation_attacks_are_scored(data_root: Path) -> Non
     real, attacks = (ImageFiles(sorted((root / kind).glob("*.jpg"))) for kind in ("bona_fide", "attack"))
     for method in (Gaussian(), HypOC(widths=(16, 8), epochs=2)):
         found = detect(attacks, SmallBackbone(), method=method, normal=real)
-        assert len(found.found) == len(attacks) == 3
-        assert all(np.isfinite(d.score) for d in found.found)
+        assert len(found.results) == len(attacks) == 3
+        assert all(np.isfinite(d.score) for d in found.results)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core import Run, UsageError
+from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
 from diptych.data.records.records import Records
 from diptych.methods.retrieve.string_matching import StringMatching
 from diptych.metrics.retrieval import b_cubed
 from diptych.tasks.link import link
-from diptych.tasks.linked_groups import components, group_threshold
+from diptych.tasks.linked_groups import components, group_threshold, held_out_pairs
 from tests.cli.conftest import diptych  # noqa: F401
 
 Cli = Callable[..., Any]
@@ -48,6 +48,15 @@ def test_the_threshold_has_the_best_b_cubed_f1_on_labelled_records(both: Records
     assert f1[best] == max(f1.values())
     given, _ = group_threshold(both, VALUES, PLACES, pairs, 0.1)
     assert given == 0.1
+
+
+def test_pairs_of_one_entity_are_held_out_together() -> None:
+    entities = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    for seed in range(5):
+        held = held_out_pairs(entities, np.random.default_rng(seed))
+        assert held in [{k, k + 1} for k in range(0, 10, 2)]
+    with pytest.raises(DataError, match="pairs of further records"):
+        held_out_pairs([0, 0, 0], np.random.default_rng(0))
 
 
 def test_chains_of_names_are_groups(diptych: Cli, tmp_path: Path) -> None:  # noqa: F811

@@ -69,11 +69,10 @@ def test_promises_on_the_test_photos(exported: tuple[Board, Path, LabelledData])
     assert all(p.inside and p.inside[0] == p.top[0][0] for p in found.predictions)
     wide = answer(test.items, model, sets=0.9, per_class=True)
     assert all(p.inside for p in wide.predictions)
-    assert found.as_dict()["predictions"][0]["set"]
-    assert found.as_dict()["unknown_rate"] == 0.05
-    plain = answer(test.items, model).as_dict()
-    assert "set" not in plain["predictions"][0]
-    assert "unknown" not in plain["predictions"][0]
+    assert found.predictions[0].as_dict()["set"]
+    assert found.promises["unknown_rate"] == 0.05
+    plain = answer(test.items, model).predictions[0].as_dict()
+    assert {"set", "unknown"}.isdisjoint(plain)
 
 
 def test_a_grey_photo_is_unknown(exported: tuple[Board, Path, LabelledData], tmp_path: Path) -> None:
@@ -134,7 +133,7 @@ def test_without_items_apart_there_is_no_promise(exported: tuple[Board, Path, La
     assert made.choice is None
     model = load(tmp_path / "model", ColourBackbone())
     assert model.calibration is None
-    assert answer(data.splits["test"].items, model).as_dict()["temperature"] is None
+    assert answer(data.splits["test"].items, model).promises["temperature"] is None
     with pytest.raises(UsageError, match="cannot promise"):
         answer(data.splits["test"].items, model, sets=0.9)
 

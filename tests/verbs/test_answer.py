@@ -40,7 +40,9 @@ def test_items_that_cannot_be_read_are_gathered_apart() -> None:
 
 def test_speed_is_said_in_words() -> None:
     assert speed(0, 1.0, Run(), "lite") == "lite on cpu, fp32: all from the cache"
+    assert speed(8, 2.0, Run(), "lite", "clips") == "lite on cpu, fp32: 8 clips in 2.0 s, 4 clips/s"
     assert counted(1, 2.0) == "1 image in 2.0 s, 0.5 images/s"
+    assert counted(26, 235.0) == "26 images in 235.0 s, 0.11 images/s"
 
 
 def test_a_reader_that_fails_or_stops_early_ends_what_makes_the_items() -> None:

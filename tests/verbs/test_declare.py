@@ -33,21 +33,21 @@ def test_arguments_stand_on_the_faces_that_they_name() -> None:
 
 
 def test_values_are_read_by_their_kind_and_an_error_names_the_argument() -> None:
-    assert Sort.made("command", photos=["p"], words="a, b").words == ("a", "b")
+    assert Sort.parsed("command", photos=["p"], words="a, b").words == ("a", "b")
     with pytest.raises(UsageError, match=r"^settings takes NAME=VALUE"):
-        Sort.made("command", photos=["p"], settings=["x"])
+        Sort.parsed("command", photos=["p"], settings=["x"])
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_value_outside_its_range_is_named(share: float) -> None:
     with pytest.raises(UsageError, match=r"^share must be in \[0, 1\], got"):
-        Sort.made("python", photos=["p"], share=share).checked(("share",))
+        Sort.parsed("python", photos=["p"], share=share).checked(("share",))
 
 
 def test_the_system_has_its_settings() -> None:
     from diptych.methods.detect.feature_memory import FeatureMemory
 
-    verb = Sort.made("python", photos=["p"], method="feature-memory", settings={"side": 40})
+    verb = Sort.parsed("python", photos=["p"], method="feature-memory", settings={"side": 40})
     assert verb.system() == FeatureMemory(side=40)
     assert Sort(photos=["p"], method=FeatureMemory(side=40)).system() == FeatureMemory(side=40)
     with pytest.raises(UsageError, match="is a class, not a system"):

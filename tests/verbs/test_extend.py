@@ -35,11 +35,11 @@ def test_python_returns_a_space_that_names_other_clips(run: Any, clips: Path, tm
 
 
 def test_a_system_keeps_its_settings_where_no_argument_changes_them() -> None:
-    system = Extend.made("python", data="set", method=ILA(epochs=7, frames=4)).system()
+    system = Extend.parsed("python", data="set", method=ILA(epochs=7, frames=4)).system()
     assert (system.epochs, system.frames) == (7, 4)
-    changed = Extend.made("python", data="set", method=ILA(frames=4), epochs=3, settings={"batch": 8}).system()
+    changed = Extend.parsed("python", data="set", method=ILA(frames=4), epochs=3, settings={"batch": 8}).system()
     assert (changed.epochs, changed.frames, changed.batch) == (3, 4, 8)
-    named = Extend.made("command", data="set", method="ila", settings=["epochs=9"]).system()
+    named = Extend.parsed("command", data="set", method="ila", settings=["epochs=9"]).system()
     assert (named.epochs, named.frames, named.sampling) == (9, 8, "middle")
 
 

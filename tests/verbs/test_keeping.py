@@ -151,7 +151,7 @@ def test_the_slug_of_the_system_alone_takes_the_settings_of_the_folder(tmp_path:
 def test_deltaedit_beside_its_folder_is_the_one_that_fitted(tmp_path: Path) -> None:
     system = catalog.row(catalog.find("deltaedit"), "small[probes=7]")
     artefacts.save(ClassNames(("a",)), tmp_path / "editor", system)
-    asked = Edit.made("python", source="a", target="b", method="deltaedit", fitted=tmp_path / "editor")
+    asked = Edit.parsed("python", source="a", target="b", method="deltaedit", fitted=tmp_path / "editor")
     assert keeping.resolved(asked, {"method"}).system() == system
     paper = replace(asked, variant="")
     assert keeping.resolved(paper, {"method", "variant"}).system() != system

@@ -14,6 +14,11 @@ def test_names_come_in_many_forms(tmp_path: Path) -> None:
     assert {names_of(form).names for form in forms} == {("cat", "dog")}
     assert names_of({"cat": ["cat", "kitten"]}).words == (("cat", "kitten"),)
     assert names_of(None, ["sea_horse"]).names == ("sea horse",)
+    many = [f"kind of tree number {i}" for i in range(40)]
+    assert names_of(", ".join(many)).names == tuple(many)
+    assert names_of("St. Bernard, cat").names == ("St. Bernard", "cat")
+    with pytest.raises(UsageError, match=r"no-such-names\.txt"):
+        names_of("no-such-names.txt")
     with pytest.raises(UsageError, match="a set has none"):
         names_of({"cat", "dog"})
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import diptych
@@ -24,11 +23,6 @@ def test_python_segments_with_background_and_settings() -> None:
     assert result.picture(0).size[0] >= 60  # type: ignore[union-attr]
     with pytest.raises(DiptychError, match="has no setting 'windowss', did you mean 'windows'"):
         diptych.segment([photo], ["red", "green"], MODEL, settings={"windowss": 3})
-
-
-def test_one_name_leaves_no_choice_and_says_so() -> None:
-    with pytest.warns(UserWarning, match="add names, or background= with"):
-        assert np.unique(diptych.segment([halves("red", "blue", 60, 40)], ["red"], MODEL)[0].labels).tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.boards.tune_parts import recalls
 from diptych.methods.pretrain.a_clip import ACLIP, AttentiveTrainee
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.nn.dense.attention_maps import cls_attention, kept
+from diptych.nn.dense.attention_maps import cls_attention, kept_patches
 from diptych.train.schedule import Fit, Schedule
 from proofs.benches.training.scene_pairs import FURTHER, open_scene_pairs
 from proofs.trial import Tabled, each_seed
@@ -108,7 +108,7 @@ def of_halves(backbone: Backbone, table: Table[Any], run: Run) -> dict[str, Floa
         scores = {"attentive": attention, "random": drawn, "least": -attention}
         vectors = {"whole": pooled}
         for name, of_patches in scores.items():
-            keep = kept(of_patches, DROP, BLOCK)
+            keep = kept_patches(of_patches, DROP, BLOCK)
             s = tower.start(x, edit=lambda stage, i, s, k=keep: keep_patches(s, k) if stage == "positioned" else s)
             vectors[name] = tower.pooled(tower.blocks(s))
         owner = np.arange(len(table))

@@ -172,7 +172,7 @@ def function(
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):
                 raise UsageError(f"{{out}} is a path, not a {type(out).__name__}: a model is given by {{model}}.")
-            checked = verb.made("python", **given).checked(given)
+            checked = verb.parsed("python", **given).checked(given)
             given_model = model if isinstance(model, Model) else None
             cache = (
                 None if given_model is None or given_model.run.cache is None else given_model.run.cache.parent / KEYS
@@ -299,7 +299,7 @@ def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = 
     with answer:
         for item in answer:
             every.append(item)
-            rows.append(answer.row(item) | ({} if out is None else answer.write(item, out, overwrite=overwrite)))
+            rows.append({**answer.row(item), **({} if out is None else answer.write(item, out, overwrite=overwrite))})
     items = tuple(every)
     remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
     for line in remarks:

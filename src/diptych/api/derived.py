@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from diptych.verbs.curate.plan import Planned as PlanAnswer
     from diptych.verbs.encode import Encoding
     from diptych.verbs.extend import Extension
-    from diptych.verbs.index import Taken
+    from diptych.verbs.index_report import IndexReport
     from diptych.verbs.train.training import Trained
 
 
@@ -56,7 +56,7 @@ def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -
     )  # fmt: skip
 
 
-def _index(answer: Taken, results: Results[Any], context: CallContext) -> PhotoIndex:
+def _index(answer: IndexReport, results: Results[Any], context: CallContext) -> PhotoIndex:
     """Return the index, which keeps the model for its searches."""
     return PhotoIndex(
         answer.folder, results.data, results.failed, results.remarks, context.given, search,
@@ -69,7 +69,7 @@ def _planned(answer: PlanAnswer, results: Results[Any], context: CallContext) ->
     return CurationPlan(answer, results, context.given, temporary=context.out is None)
 
 
-def _kept(answer: Applied, results: Results[Any], context: CallContext) -> CuratedPairs:
+def _applied(answer: Applied, results: Results[Any], context: CallContext) -> CuratedPairs:
     """Return where the kept pairs lie."""
     return CuratedPairs(answer, results)
 
@@ -97,7 +97,7 @@ audit: Any = group(AUDIT, {})
 board: Any = group(BOARD, {})
 caption = function(Caption)
 classify = function(Classify)
-curate: Any = group(CURATE, {"plan": _planned, "apply": _kept, "head": _head})
+curate: Any = group(CURATE, {"plan": _planned, "apply": _applied, "head": _head})
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)

@@ -26,9 +26,10 @@ from diptych.tasks.detect import Detected, Ready, detections
 from diptych.tasks.label_maps.question import Question
 from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.segment import TEACHER, segmented
-from diptych.verbs.caption import Sentences
+from diptych.verbs.caption import CaptionRequest, Sentences
 from diptych.verbs.detect import Anomalies, Detect
-from diptych.verbs.segment import LabelMaps, Segment
+from diptych.verbs.label_maps import LabelMaps
+from diptych.verbs.segment import Segment
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ class AnomalyPredictor:
         """Score photos: higher is more anomalous."""
         table = Table(as_samples(photos))
         scores = detections(Ready(self.fitted), table.items, self.run)
-        about = {"backbone": self.model.spec.name, "method": self.slug}
-        return gathered(Anomalies(Detect(photos=photos), scores, about, table, (), None))
+        return gathered(Anomalies(Detect(photos=photos), scores, self.model.spec.name, self.slug, table))
 
 
 @dataclass(frozen=True)
@@ -95,5 +95,9 @@ class CaptionPredictor:
         fitted = self.fitted if user is None else self.fitted.for_user(user)
         with with_store(self.run) as stored:
             result = captioned(fitted, samples, self.model, stored, n)
-        about = {"metrics": {}, "method": type(fitted).__name__ if self.method is None else self.method.card.slug}
-        return gathered(Sentences(result, {**about, "backbone": self.model.spec.name}, samples, None))
+        slug = type(fitted).__name__ if self.method is None else self.method.card.slug
+        about: CaptionRequest = {
+            "metrics": {}, "judge": None, "method": slug, "variant": "", "settings": {}, "user": user,
+            "backbone": self.model.spec.name, "seed": self.run.seed,
+        }  # fmt: skip
+        return gathered(Sentences(result, about, samples))

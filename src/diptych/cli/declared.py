@@ -162,7 +162,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         recipe: Path | None = None, **values: Any,
     ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
-        checked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
+        checked = verb.parsed("command", **values).checked([name for name in typed.get() if name in names])
         if verb.report and out is not None:
             checked.check_report(out)
             shared.free(out)
@@ -279,7 +279,7 @@ def _answer(
     items, rows = [], []
     with answer:
         for item in answer:
-            row = answer.row(item)
+            row = {**answer.row(item)}
             if context.out is not None:
                 row |= answer.write(item, context.out, overwrite=shared.overwrite)
             rows.append(row)

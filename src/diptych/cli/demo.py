@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 from diptych.cli import flag_values, options
-from diptych.cli.console import command_line, finish, say, show, show_json, show_parts
-from diptych.cli.photos import demo_names, open_photos, show_predictions, speed
+from diptych.cli.console import command_line, finish, say, short_names, show, show_json, show_parts
+from diptych.cli.declared import CommandContext
 from diptych.tasks.defaults import DEMO
 from diptych.verbs.board.classifiers import encoding, tables_of
 from diptych.verbs.board.measured import INTERRUPTED
+from diptych.verbs.classify import Classify
 
 
 @options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
@@ -28,22 +29,25 @@ def demo(
     from diptych.evaluation.few_shot.board import board
     from diptych.evaluation.few_shot.plan import Plan
     from diptych.evaluation.pages import board as report
-    from diptych.tasks.classify import classify
 
     with shared.open(out=out) as opened:
         run, tower = opened.run, opened.backbone()
-        photos = open_photos(["demo:photos"], opened.keys)[0].items
-        result = classify(photos, flag_values.named_classes(demo_names(), (), None), tower, run, top=3)
+        answer = Classify(photos=["demo:photos"], top=3).run(CommandContext(opened, None))
         if not shared.json:
-            show_predictions(result)
-        say(speed(result.encoded, result.seconds["encode"], run, result.backbone))
+            names = short_names(answer.names())
+            for name, prediction in zip(names, answer, strict=True):
+                show(answer.printed(prediction, f"{name:<{max(map(len, names))}}"))
+        for line in answer.ends():
+            say(line)
+        predictions = list(answer.result.predictions)
+        photos = answer.data([p.as_dict() for p in predictions], answer.remarks(predictions))
         plan = Plan(DEMO, flag_values.integers(shots, "shots"), flag_values.integers(seeds, "seeds"))
         data = open_data("demo:clothes", opened.keys)
         result_board = board(data, tower, run, plan, source="demo:clothes", command=command_line())
-    report.write(result_board, out / "report.html", classified=result, photos=photos)
+    report.write(result_board, out / "report.html", classified=answer.result, photos=answer.source.samples)
     shown = result_board.as_dict()
     if shared.json:
-        show_json({"photos": result.as_dict(), "board": shown, "report": str(out / "report.html")})
+        show_json({"photos": photos, "board": shown, "report": str(out / "report.html")})
     else:
         show_parts(tables_of(shown))
         show(f"{out / 'report.html'}")

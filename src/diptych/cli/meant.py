@@ -139,9 +139,9 @@ def command_meant(words: Sequence[str], known: Iterable[str]) -> UsageError:
     """
     word, names = words[0], list(known)
     begin = f"There is no command {word!r}:"
-    if remark := _found(ABSENT, word):
+    if remark := _meaning(ABSENT, word):
         return UsageError(f"{begin} {remark}")
-    if ours := _found(COMMANDS, word):
+    if ours := _meaning(COMMANDS, word):
         return UsageError(f"{begin} use 'diptych {ours}'.")
     if _is_system(word):
         return UsageError(f"{begin} it is a system, and 'diptych systems {word}' says which command runs it.")
@@ -176,7 +176,7 @@ def flag_meant(name: str, command: Any, typed: str) -> UsageError:
     return UsageError(f"{begin} did you mean {ours}?" if ours else f"{begin} {listing}")
 
 
-def _found(meanings: Mapping[str, str], word: str) -> str:
+def _meaning(meanings: Mapping[str, str], word: str) -> str:
     """Return the meaning of a word in any case, with hyphens, underscores or neither."""
     plain = _plain(word)
     return next((meaning for known, meaning in meanings.items() if _plain(known) == plain), "")

@@ -175,11 +175,11 @@ def _convert(
     if slug is None or out is None:
         raise UsageError("--weights takes the system and a folder: diptych systems SLUG --weights FILE --out FOLDER.")
     from diptych import catalog
-    from diptych.cli import flag_values
     from diptych.core import ClassNames, Run
     from diptych.data.words.classnames import with_words
     from diptych.tasks.released import convert
     from diptych.tasks.runs import open_backbone
+    from diptych.verbs.names import names_of
 
     catalog.card(slug)  # an unknown system is named before anything is read
     run = Run()
@@ -190,7 +190,7 @@ def _convert(
         run,
         released=released,
         backbone=None if backbone is None else lambda: open_backbone(str(backbone), run),
-        classes=None if names is None else with_words(ClassNames(flag_values.class_names(names))),
+        classes=None if names is None else with_words(ClassNames(names_of(names).names)),
         settings=dict(_setting(text) for text in settings or ()),
         generator=generator,
         inverter=inverter,

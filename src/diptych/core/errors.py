@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 ARGUMENT = re.compile(r"(?<!')\{([a-z][a-z_]*)\}(?!')")
 """An argument in the text of an error: its name in braces; in quotes it is a placeholder of a template."""
@@ -58,6 +58,13 @@ class DataError(DiptychError):
     """The user's data cannot be used as they are."""
 
 
+class SkippedRow(TypedDict):
+    """A picture that was left out."""
+
+    path: str
+    reason: str
+
+
 class UnreadableItem(DataError):
     """One item (an image, a row) cannot be decoded.
 
@@ -76,7 +83,7 @@ class UnreadableItem(DataError):
     def __reduce__(self) -> tuple[type[UnreadableItem], tuple[str, str]]:
         return type(self), (self.name, self.reason)
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> SkippedRow:
         """Return what a report lists under "skipped"."""
         return {"path": self.name, "reason": self.reason}
 

@@ -153,14 +153,14 @@ def image_head(backbone: Backbone) -> tuple[Callable[[Tensor], Tensor], Callable
         MissingHook: the backbone has neither.
     """
     pool: Callable[[Tensor], Tensor]
-    own: Callable[[Tensor], Tensor]
+    project: Callable[[Tensor], Tensor]
     try:
         tower = backbone.tower("image")
-        pool, own = lambda x: tower.pooled(tower.blocks(tower.start(x))), tower.project
+        pool, project = lambda x: tower.pooled(tower.blocks(tower.start(x))), tower.project
     except MissingHook:
         dense = backbone.dense()
-        pool, own = lambda x: dense.pool(dense.maps(x)[-1])[:, 0], dense.project
-    return pool, lambda h: own(h.to(next(backbone.module().parameters()).device))
+        pool, project = lambda x: dense.pool(dense.maps(x)[-1])[:, 0], dense.project
+    return pool, lambda h: project(h.to(next(backbone.module().parameters()).device))
 
 
 def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:

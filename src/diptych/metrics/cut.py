@@ -144,16 +144,10 @@ class Marks:
     """
 
     def __init__(
-        self,
-        score: Floats,
-        right: NDArray[np.bool_],
-        query: NDArray[np.int64],
-        rank: NDArray[np.int64] | None = None,
-        absent: AbsentScores | None = None,
-        entries: int = STRATA[-1],
-        stands_for: Floats | None = None,
+        self, score: Floats, right: NDArray[np.bool_], query: NDArray[np.int64], rank: NDArray[np.int64] | None = None,
+        absent: AbsentScores | None = None, entries: int = STRATA[-1], stands_for: Floats | None = None,
         floor: float = -np.inf,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.absent, self.floor = absent, floor
         self.score, self.right = np.asarray(score, dtype=np.float64), np.asarray(right, dtype=bool)
         self.query = np.unique(query, return_inverse=True)[1].astype(np.int64)
@@ -205,6 +199,8 @@ class Marks:
         """Return (k,) probabilities that answers with these scores are right, as if half of all queries were for
         things that are not there (without absent words: as if none were).
         """
+        from sklearn.isotonic import IsotonicRegression
+
         if not len(score):
             return np.zeros(0)
         first, reach = self._first(None)
@@ -217,7 +213,8 @@ class Marks:
             wrong = wrong[keep] * (weight.sum() / wrong[keep].sum())
             x, y = np.append(x, false.ravel()[keep]), np.append(y, np.zeros(int(keep.sum()), dtype=bool))
             weight = np.append(weight, wrong)
-        curve = _isotonic(np.append(x, x.max()), np.append(y, False), np.append(weight, 1.0))
+        curve: Any = IsotonicRegression(out_of_bounds="clip")
+        curve.fit(np.append(x, x.max()), np.append(y, False).astype(np.float64), np.append(weight, 1.0))
         return np.asarray(curve.predict(np.asarray(score, dtype=np.float64)), dtype=np.float64)
 
     def cut(self, level: float, *, depth: int | None = None, seed: int = 0) -> Cut:
@@ -310,9 +307,3 @@ def _lowest(score: Floats, right: NDArray[np.bool_], weight: Floats, level: floa
     means = np.cumsum(weights * p) / np.cumsum(weights)
     reached = np.flatnonzero(means >= level)
     return (float(down[starts[reached[-1]]]) if len(reached) else None), float(means.max())
-
-
-def _isotonic(x: Floats, y: NDArray[np.bool_], weight: Floats) -> Any:
-    from sklearn.isotonic import IsotonicRegression
-
-    return IsotonicRegression(out_of_bounds="clip").fit(x, y.astype(np.float64), sample_weight=weight)

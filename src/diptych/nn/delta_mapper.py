@@ -140,7 +140,7 @@ def direction(first: Tensor, second: Tensor) -> Tensor:
     return normalize(second - first, dim=-1, eps=FLOOR)
 
 
-def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
+def movable(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
     """Return the mask, (S,) or (B, S), of the channels that an edit may move: |F d| >= beta and d not 0.
 
     Args:

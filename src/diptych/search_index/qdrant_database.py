@@ -88,12 +88,12 @@ class QdrantDatabase:
         size = max(1, REQUEST // max((v.size for row in rows for v in row.vectors.values()), default=1))
         for first in range(0, len(points), size):
             some = points[first : first + size]
-            self._asked("upsert", "entries", points=some, wait=True)
+            self._request("upsert", "entries", points=some, wait=True)
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Delete rows by their numbers."""
         if numbers:
-            self._asked("delete", "entries", points_selector=list(numbers), wait=True)
+            self._request("delete", "entries", points_selector=list(numbers), wait=True)
 
     def rows(
         self,
@@ -107,7 +107,7 @@ class QdrantDatabase:
         """Yield rows in parts, see ``Database.rows``."""
         start: Any = None
         while numbers is None:
-            points, start = self._asked(
+            points, start = self._request(
                 "scroll", "entries", scroll_filter=_filter(where, modality), limit=size, offset=start,
                 with_payload=True, with_vectors=list(vectors) or False,
             )  # fmt: skip
@@ -119,17 +119,17 @@ class QdrantDatabase:
             if where or modality is not None:
                 from qdrant_client import models
 
-                points, _ = self._asked(
+                points, _ = self._request(
                     "scroll", "entries", scroll_filter=_filter(where, modality, models.HasIdCondition(has_id=some)),
                     limit=size, with_payload=True, with_vectors=list(vectors) or False,
                 )  # fmt: skip
             else:
-                points = self._asked("retrieve", "entries", ids=some, with_vectors=list(vectors) or False)
+                points = self._request("retrieve", "entries", ids=some, with_vectors=list(vectors) or False)
             yield [_row(point) for point in points]
 
     def count(self, where: Sequence[Condition] = (), modality: Modality | None = None) -> int:
         """Return the number of rows that meet conditions and have a vector of a modality."""
-        return int(self._asked("count", "entries", count_filter=_filter(where, modality), exact=True).count)
+        return int(self._request("count", "entries", count_filter=_filter(where, modality), exact=True).count)
 
     def nearest(
         self, modality: Modality, query: Vectors, k: int, where: Sequence[Condition], vectors: Sequence[Modality] = ()
@@ -137,7 +137,7 @@ class QdrantDatabase:
         """Return the k rows with the largest inner products with a (D,) query, and these; exact."""
         from qdrant_client import models
 
-        points = self._asked(
+        points = self._request(
             "query_points", "entries", query=query.tolist(), using=modality, limit=k, with_payload=True,
             query_filter=_filter(where, modality), with_vectors=list(vectors) or False,
             search_params=models.SearchParams(exact=True),
@@ -153,7 +153,7 @@ class QdrantDatabase:
         of_kind = models.Filter(must=[models.FieldCondition(key="kind", match=models.MatchValue(value=kind))])
         notes, start = dict[str, str](), None
         while True:
-            points, start = self._asked("scroll", "notes", scroll_filter=of_kind, limit=1000, offset=start)
+            points, start = self._request("scroll", "notes", scroll_filter=of_kind, limit=1000, offset=start)
             notes |= {p.payload["key"]: p.payload["text"] for p in points}
             if start is None:
                 return notes
@@ -166,13 +166,13 @@ class QdrantDatabase:
             return
         payload = {"kind": kind, "key": key, "text": text}
         point = models.PointStruct(id=number_of(f"{kind}/{key}"), vector={}, payload=payload)
-        self._asked("upsert", "notes", points=[point], wait=True)
+        self._request("upsert", "notes", points=[point], wait=True)
 
     def drop_notes(self, kind: str, keys: Sequence[str]) -> None:
         """Delete notes."""
         if keys:
             numbers = [number_of(f"{kind}/{key}") for key in keys]
-            self._asked("delete", "notes", points_selector=numbers, wait=True)
+            self._request("delete", "notes", points_selector=numbers, wait=True)
 
     def tidy(self) -> None:
         """Do nothing: the server does it."""
@@ -180,7 +180,7 @@ class QdrantDatabase:
     def _there(self, kind: str) -> bool:
         return bool(self._answered(lambda: self._client.collection_exists(self.collections[kind])))
 
-    def _asked(self, call: str, kind: str, **given: Any) -> Any:
+    def _request(self, call: str, kind: str, **given: Any) -> Any:
         return self._answered(lambda: getattr(self._client, call)(self.collections[kind], **given))
 
     def _answered(self, ask: Callable[[], T]) -> T:

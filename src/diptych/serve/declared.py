@@ -65,7 +65,7 @@ class RequestContext(Once):
         """Return what an earlier request of the same key fitted; None as the key fits anew."""
         if key is None:
             return fit()
-        value: T = self._recent.made((self._model.name, key), fit)
+        value: T = self._recent.get_or_make((self._model.name, key), fit)
         return value
 
     def named(self, kind: str, name: str) -> Any:
@@ -151,7 +151,7 @@ class Declared:
                 elif isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name], a.most)
             defaults = {name: value for name, value in self._defaults.items() if not sent.get(name)}
-            asked = self.verb.made("http", **{**sent, **defaults}).checked(sent)
+            asked = self.verb.parsed("http", **{**sent, **defaults}).checked(sent)
             self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
             together = await self.shared(request, asked, inputs.get("photos", []), model)

@@ -43,10 +43,10 @@ class Recent(Generic[T]):
             self._kept.popitem(last=False)
         return value
 
-    def made(self, key: Hashable, make: Callable[[], T]) -> T:
+    def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return a result, made where it is not kept."""
-        found = self.get(key)
-        return self.put(key, make()) if found is None else found
+        value = self.get(key)
+        return self.put(key, make()) if value is None else value
 
 
 def class_names(labels: Sequence[str], templates: Sequence[str] | None) -> ClassNames:

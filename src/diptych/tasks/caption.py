@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -69,6 +69,14 @@ class Fit:
     source: str = ""
 
 
+class CaptionsRow(TypedDict):
+    """Captions of a picture, the best first; whether the best fits, where that was calibrated."""
+
+    path: str
+    captions: list[str]
+    fits: bool | None
+
+
 class Captions(tuple[str, ...]):
     """The captions of a photo, the best first.
 
@@ -91,7 +99,7 @@ class Captions(tuple[str, ...]):
         texts.name, texts.position, texts.fits = name, position, fits
         return texts
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> CaptionsRow:
         """Return plain data for JSON."""
         return {"path": self.name, "captions": list(self), "fits": self.fits}
 

@@ -6,13 +6,48 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import ClassNames, Samples, UnreadableItem
 from diptych.core.wording import lacks
+
+
+class LabelRow(TypedDict):
+    """A label and its probability, calibrated where a classifier of the server answers."""
+
+    label: str
+    probability: float
+
+
+class ReasonRow(TypedDict):
+    """A reason for the best label, and its weight."""
+
+    text: str
+    weight: float
+
+
+class LabelledRow(TypedDict):
+    """Labels of a picture, the best first; its conformal set, and whether it is of none of the classes."""
+
+    path: str
+    labels: list[LabelRow]
+    set: NotRequired[list[str]]
+    unknown: NotRequired[bool]
+    reasons: NotRequired[list[ReasonRow]]
+
+
+class Promises(TypedDict):
+    """The calibrated classifier that answered, and what it promises."""
+
+    model: NotRequired[str]
+    temperature: NotRequired[float | None]
+    calibration_items: NotRequired[int]
+    seen_by_fit: NotRequired[bool | None]
+    sets: NotRequired[float | None]
+    unknown_rate: NotRequired[float | None]
 
 
 @dataclass(frozen=True)
@@ -53,9 +88,9 @@ class Prediction:
         """That of ``label``; NaN where there is none."""
         return self.top[0][1] if self.top else float("nan")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> LabelledRow:
         """Return plain data for JSON."""
-        data: dict[str, Any] = {
+        data: LabelledRow = {
             "path": self.name,
             "labels": [{"label": label, "probability": round(value, 6)} for label, value in self.top],
         }
@@ -117,7 +152,7 @@ class Classified:
         threshold: classes below it were left out; None: none were.
         seconds: "encode", "fit" and "predict" wall seconds.
         encoded: photos that went through the image tower; the others came from the cache.
-        promises: "model", "temperature", "sets" and "unknown_rate" where an exported model spoke; {} else.
+        promises: those of an exported model; {} where another one answered.
         table: (N, K) probabilities of all classes, whatever was left out of ``predictions``.
     """
 
@@ -130,24 +165,8 @@ class Classified:
     threshold: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     encoded: int = 0
-    promises: dict[str, Any] = field(default_factory=dict)
+    promises: Promises = field(default_factory=Promises)
     table: NDArray[np.floating[Any]] | None = field(default=None, repr=False, compare=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            "predictions": [p.as_dict() for p in self.predictions],
-            "skipped": [e.as_dict() for e in self.failed],
-            "backbone": self.backbone,
-            "method": self.method,
-            "score": self.score,
-            "threshold": self.threshold,
-            **self.promises,
-            "classnames": list(self.classes.names),
-            "templates": list(self.classes.templates),
-            "template_hash": self.classes.template_hash,
-            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
-        }
 
     def as_csv(self) -> str:
         """Return one line per photo and rank: path, rank, label, probability."""

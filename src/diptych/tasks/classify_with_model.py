@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import Run, Samples, UsageError
-from diptych.tasks.classified import Classified, ranked
+from diptych.tasks.classified import Classified, Promises, ranked
 from diptych.tasks.classify import check_asked, check_reasons, reasons_of, scored, with_store
 from diptych.tasks.model import Predictor
 
@@ -71,7 +71,7 @@ def answer(
         )
         for i, answers in enumerate(ranked(readable, names, p, order[:, :top], threshold))
     )
-    promises = {
+    promises: Promises = {
         "model": str(name),
         "temperature": promise.temperature if promise else None,
         "calibration_items": len(promise.labels) if promise else 0,

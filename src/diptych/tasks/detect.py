@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diptych import catalog
 from diptych.core import (
     Backbone,
     DataError,
@@ -27,15 +25,22 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.settings import with_settings
 from diptych.data.files import write_whole
 from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised
-from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
+from diptych.tasks.calibration_split import Stretches, calibration_split, held_threshold, stretches
 from diptych.tasks.classify import with_store
 from diptych.tasks.pages.overlay import heat, png
-from diptych.tasks.stretches import Stretches, stretches
+
+
+class AnomalyScoreRow(TypedDict):
+    """Anomaly score; "normal_share" is how often a normal picture scores as high."""
+
+    path: str
+    score: float
+    flagged: bool | None
+    normal_share: float | None
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,9 @@ class Detected:
     map: Tensor | None
     normal_share: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AnomalyScoreRow:
         """Return plain data for JSON."""
-        facts = {"path": self.name, "score": self.score, "flagged": self.flagged}
-        return {**facts, "normal_share": self.normal_share}
+        return {"path": self.name, "score": self.score, "flagged": self.flagged, "normal_share": self.normal_share}
 
     def write(self, folder: Path, stem: str, span: tuple[float, float]) -> Path | None:
         """Write STEM.heat.png, over that of an earlier run, and return its path; None where there is no map."""
@@ -117,30 +121,19 @@ class Ready:
         return fitted if isinstance(fitted, cls) else cls(fitted)
 
 
-def check_rate(ready: Ready, rate: float, folder: object) -> None:
-    """Refuse a rate of false alarms that a detector of a folder was not kept with.
-
-    Raises:
-        UsageError: it is another one.
-    """
-    if ready.rate != rate:
-        there = "without {rate}" if ready.rate is None else f"with {{rate}} {ready.rate:g}"
-        raise UsageError(f"{folder} was kept {there}, not {rate:g}: leave {{rate}} out, or give another {{fitted}}.")
-
-
 @dataclass(frozen=True)
 class Detections:
     """What a detector says of all photos of a run.
 
     Args:
-        found: one a readable photo, in order.
+        results: one a readable photo, in order.
         failed: photos, normal ones too, that cannot be read.
         by: the detector with its threshold.
         raised: p-value of the claim that at most a fifth of the photos are anomalous and the others are like those that
             were kept aside, see ``metrics.conformal.raised``; None: none were.
     """
 
-    found: tuple[Detected, ...]
+    results: tuple[Detected, ...]
     failed: tuple[UnreadableItem, ...]
     by: Ready
     raised: float | None = None
@@ -150,41 +143,35 @@ class Detections:
         """A score above it is flagged; None: no rate was asked for."""
         return self.by.threshold
 
-    @property
-    def normal(self) -> tuple[int, int]:
-        """Numbers of normal photos that were learnt from, and kept aside."""
-        return self.by.normal
-
     def ranked(self) -> list[Detected]:
         """Return the most anomalous photo first."""
-        return sorted(self.found, key=lambda d: -d.score)
+        return sorted(self.results, key=lambda d: -d.score)
 
     def span(self) -> tuple[float, float]:
         """Return the least and the largest value of all maps, the ends of the colours."""
-        maps = [d.map for d in self.found if d.map is not None]
+        maps = [d.map for d in self.results if d.map is not None]
         return (min(float(m.min()) for m in maps), max(float(m.max()) for m in maps)) if maps else (0.0, 1.0)
 
-    def facts(self) -> dict[str, Any]:
-        """Return plain data of the threshold and of the normal photos."""
-        learnt, aside = self.normal
-        normal = {
+    def about_normal(self) -> dict[str, Any]:
+        """Return plain data of the normal photos."""
+        learnt, aside = self.by.normal
+        return {
             "learnt": learnt, "aside": aside, "raised_p": self.raised, "stretches_aside": self.by.stretches,
             "rate_held": self.by.held, "near_duplicates": [list(pair) for pair in self.by.near],
         }  # fmt: skip
-        return {"threshold": self.threshold, "normal": normal, "map_span": self.span()}
 
     def remarks(self) -> list[str]:
         """Return what a user should know beside the scores: what the rate promises, and when it does not hold."""
         by, remarks = self.by, []
         if by.threshold is not None:
-            flagged, aside = sum(bool(d.flagged) for d in self.found), by.normal[1]
+            flagged, aside = sum(bool(d.flagged) for d in self.results), by.normal[1]
             promise = f"at most {by.rate:g} false alarms per normal photo, from" if by.held else "the highest score of"
             remarks.append(
-                f"{flagged} of {len(self.found)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
+                f"{flagged} of {len(self.results)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
                 f"how often a normal photo scores as high"
             )
-            if not flagged and self.found:
-                least = min(d.normal_share or 1.0 for d in self.found)
+            if not flagged and self.results:
+                least = min(d.normal_share or 1.0 for d in self.results)
                 remarks.append(
                     f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} "
                     f"of 100 cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, "
@@ -266,7 +253,7 @@ def fit(
             learns = "train" in (*method.card.needs.evidence, *method.card.needs.optional)
             frames, every = stretches(train), Subset(train, tuple(range(len(train))))
             near = () if frames is None else tuple((train.name(a), train.name(b)) for a, b in frames.near)
-            train, aside = kept_aside(train, rate, run, frames) if learns else (train, every)
+            train, aside = calibration_split(train, rate, run, frames) if learns else (train, every)
     with with_store(run) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit.of(backbone), evidence, stored)
@@ -299,33 +286,6 @@ def _some(photos: Samples[Any]) -> None:
         raise DataError("No photos: give a folder, a table or files that hold some.")
 
 
-def held_threshold(
-    clean: NDArray[np.float64], aside: Subset[Any], frames: Stretches | None, rate: float
-) -> tuple[float, int | None, bool]:
-    """Return the threshold of photos kept aside, the number of their stretches, and whether these hold the rate.
-
-    Where stretches are too few, the threshold is the highest score kept aside, the most cautious one that the photos
-    give.
-
-    Args:
-        clean: scores of the photos kept aside.
-        aside: of ``kept_aside``.
-        frames: what it was given.
-        rate: false alarms a normal photo, in (0, 1).
-
-    Raises:
-        DataError: photos that are no frames are too few for the rate.
-    """
-    if frames is None:
-        return false_alarm_threshold(clean, rate), None, True
-    groups = frames.groups[list(aside.indices)]
-    count = len(np.unique(groups))
-    try:
-        return grouped_false_alarm_threshold(clean, groups, rate), count, True
-    except DataError:
-        return float(clean.max()), count, False
-
-
 def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]:
     """Return what a fitted detector says of photos that can be read; a score above the threshold is flagged."""
     rows = []
@@ -333,71 +293,9 @@ def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]
         for i, anomaly in enumerate(ready.fitted.detect(photos, run)):
             score = anomaly.score
             flagged = None if ready.threshold is None else score > ready.threshold
-            share = (
-                None
-                if ready.clean is None
-                else float(false_alarm_shares(np.array([score]), ready.clean, ready.groups)[0])
-            )
+            share = None
+            if ready.clean is not None:
+                share = float(false_alarm_shares(np.array([score]), ready.clean, ready.groups)[0])
             rows.append(Detected(photos.name(i), Subset(photos, (i,)), score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(rows)
-
-
-def kept_aside(
-    normal: Samples[Any], rate: float, run: Run, frames: Stretches | None = None
-) -> tuple[Subset[Any], Subset[Any]]:
-    """Part normal photos at random into those to learn from and those on which a rate is held.
-
-    Args:
-        normal: N normal photos.
-        rate: false alarms a normal photo, in (0, 1).
-        run: its seed draws.
-        frames: stretches of neighbouring frames, which are kept aside whole; their near-duplicates in other stretches
-            are then left out. None: photos are drawn one by one.
-
-    Raises:
-        UsageError: a rate outside (0, 1).
-        DataError: they are too few.
-    """
-    if not 0 < rate < 1:
-        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
-    count, least = len(normal), math.ceil(round(1 / rate - 1, 9))
-    aside = max(least, count // 3)
-    if count - aside < 2:
-        raise DataError(
-            f"{count} normal photos are too few to learn from and to hold a false-alarm rate of {rate:g}: give at "
-            f"least {least + 2}, or a"
-            " higher rate."
-        )
-    order = np.random.default_rng(run.integer("normal photos aside")).permutation(count).tolist()
-    if frames is None:
-        return Subset(normal, tuple(sorted(order[aside:]))), Subset(normal, tuple(sorted(order[:aside])))
-    drawn = list(dict.fromkeys(frames.groups[order].tolist()))  # stretches, in the order of the permutation
-    sizes = np.bincount(frames.groups)
-    stop = int(np.searchsorted(np.cumsum(sizes[drawn]), aside)) + 1
-    stop = max(stop, min(least, len(drawn) // 2))  # the rate is held over stretches
-    held = set(np.flatnonzero(np.isin(frames.groups, drawn[:stop])).tolist())
-    beside = {position for pair in frames.near if len(held & set(pair)) == 1 for position in pair}
-    learnt = sorted(set(range(count)) - held - beside)
-    if len(learnt) < 2:
-        raise DataError(
-            f"{count} normal photos are neighbouring frames of {frames.count} stretches, and too few are left to learn "
-            f"from: give photos of more days, or a higher rate."
-        )
-    return Subset(normal, tuple(learnt)), Subset(normal, tuple(sorted(held)))
-
-
-def detector(slug: str, variant: str, thing: str) -> Detector:
-    """Return a system of the catalog, told what the photos show where it asks for that.
-
-    Raises:
-        UsageError: the system is no detector.
-    """
-    system = catalog.find(slug, Detector)
-    named = {"thing": thing} if takes_thing(system) else {}
-    return with_settings(catalog.row(system, variant), named)
-
-
-def takes_thing(system: type[Detector]) -> bool:
-    """Whether a detector is told what the photos show."""
-    return "thing" in getattr(system, "__dataclass_fields__", {})

@@ -40,14 +40,14 @@ def labelled_errors(
     if "label" not in photos.columns or not known:
         return None
     row_of = {photos.items.name(i): i for i in range(len(photos))}
-    rows = [row_of[d.name] for d in result.found]
+    rows = [row_of[d.name] for d in result.results]
     named = [classes[label] for label in photos.labels()[rows].tolist()]
     group = photos.columns.get("group")
     kinds = named if group is None else np.asarray(group.values)[rows].tolist()
     bad = np.array([kind not in known for kind in named], dtype=bool)
     if not 0 < bad.sum() < len(bad):
         return None
-    scores = np.array([d.score for d in result.found])
+    scores = np.array([d.score for d in result.results])
     facts: dict[str, Any] = {"normal": known, "items": len(bad), "anomalous": int(bad.sum())}
     facts |= {"image_auroc": auroc(scores, bad), "image_ap": average_precision(scores, bad)}
     facts |= {"eer": equal_error_rate(scores, bad)}

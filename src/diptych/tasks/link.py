@@ -15,14 +15,12 @@ from torch import Tensor
 
 from diptych.core import (
     Backbone,
-    Column,
     DataError,
     Evidence,
     FittedRetriever,
     Kit,
     Retriever,
     Run,
-    Table,
     UnreadableItem,
     UsageError,
 )
@@ -31,7 +29,7 @@ from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import f1_threshold
 from diptych.tasks.classify import with_store
-from diptych.tasks.linked_groups import components, entities, group_threshold
+from diptych.tasks.linked_groups import components, entities, group_threshold, held_out_pairs, labelled_records
 
 CELLS = 1 << 24
 """Scores held at once (64 MiB)."""
@@ -189,8 +187,8 @@ def link(
         val, train = set(range(len(pairs))), None
         if pairs and learns:
             entity = entities(both, pairs, len(left))
-            val = _held_out([int(entity[i]) for i, _ in pairs], rng)
-            train = _table(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
+            val = held_out_pairs([int(entity[i]) for i, _ in pairs], rng)
+            train = labelled_records(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
         kit = Kit({} if backbone is None else {"main": backbone})
         fitted = remember(lambda: method.fit(kit, Evidence(train=train), stored))
         values, places = _nearest(fitted.against(right, stored), left, len(right), stored)
@@ -278,36 +276,6 @@ def readable_records(
     if not readable:
         raise DataError(f"None of the {len(records)} records can be read; the first: {embedded.failed[0]}.")
     return records.take(readable), {old: new for new, old in enumerate(readable)}, tuple(embedded.failed)
-
-
-def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:
-    """Return the positions of about a fifth of the pairs, given by entity: of an entity all or none, so that no record
-    is on both sides.
-
-    Raises:
-        DataError: all are one entity.
-    """
-    groups: dict[int, list[int]] = {}
-    for k, entity in enumerate(entities):
-        groups.setdefault(entity, []).append(k)
-    if len(groups) < 2:
-        raise DataError(
-            "All labelled pairs hang together by records that they share, so none can choose the threshold of what "
-            "the others taught: give"
-            " pairs of further records, or a {variant} that learns nothing."
-        )
-    drawn = [list(groups.values())[g] for g in rng.permutation(len(groups))]
-    share, held = max(1, len(entities) // 5), list[int]()
-    for group in drawn:
-        if len(held) + len(group) <= share:
-            held += group
-    return set(held or min(drawn, key=len))
-
-
-def _table(both: Records, pairs: Sequence[tuple[int, int]], offset: int, entity: NDArray[np.int64]) -> Table[Any]:
-    """Return the records of the pairs with their entities."""
-    rows = np.unique([(i, offset + j) for i, j in pairs])
-    return Table(both.take(rows.tolist()), {"entity": Column("entity", entity[rows])})
 
 
 def _one_to_one(values: NDArray[np.float64], places: NDArray[np.int64]) -> list[Link]:

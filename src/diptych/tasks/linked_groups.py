@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.core import Column, DataError, Table
 from diptych.data.records.records import Records
 from diptych.metrics.retrieval import b_cubed
 
@@ -55,3 +57,34 @@ def group_threshold(
         cuts = [threshold]
     best = max(cuts, key=lambda cut: b_cubed(components(both, values, places, cut)[records], true)[2])
     return best, b_cubed(components(both, values, places, best)[records], true)
+
+
+def held_out_pairs(entities: Sequence[int], rng: np.random.Generator) -> set[int]:
+    """Return the positions of about a fifth of the pairs, given by entity: of an entity all or none, so that no record
+    is on both sides.
+
+    Raises:
+        DataError: all are one entity.
+    """
+    groups: dict[int, list[int]] = {}
+    for k, entity in enumerate(entities):
+        groups.setdefault(entity, []).append(k)
+    if len(groups) < 2:
+        raise DataError(
+            "All labelled pairs are connected by records that they share, so none can choose the threshold of what the "
+            "others taught: give pairs of further records, or a {variant} that learns nothing."
+        )
+    drawn = [list(groups.values())[g] for g in rng.permutation(len(groups))]
+    share, held = max(1, len(entities) // 5), list[int]()
+    for group in drawn:
+        if len(held) + len(group) <= share:
+            held += group
+    return set(held or min(drawn, key=len))
+
+
+def labelled_records(
+    both: Records, pairs: Sequence[tuple[int, int]], offset: int, entity: NDArray[np.int64]
+) -> Table[Any]:
+    """Return the records of the pairs with their entities."""
+    rows = np.unique([(i, offset + j) for i, j in pairs])
+    return Table(both.take(rows.tolist()), {"entity": Column("entity", entity[rows])})

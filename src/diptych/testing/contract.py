@@ -145,7 +145,7 @@ def check_system(
         except Exception as error:  # a promise may break in any way
             broken[name] = error
     if broken:
-        lines = [f"{name}: {_said(error)}" for name, error in broken.items()]
+        lines = [f"{name}: {_message(error)}" for name, error in broken.items()]
         count = f"{len(broken)} of {len(wanted)} promises"
         raise ContractBroken("\n  ".join([f"{system.__name__} breaks {count}.", *lines])) from next(
             iter(broken.values())
@@ -153,7 +153,7 @@ def check_system(
     return tuple(name for name, _ in wanted)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) if isinstance(error, ContractBroken) else f"{type(error).__name__}: {error}"
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from diptych.core import DiptychError, Row, Run, Stream, Trainee, UnreadableItem, UsageError
+from diptych.core.errors import SkippedRow
 from diptych.data.skipped import SkippedOnce
 
 LANES = 8
@@ -208,7 +209,7 @@ class _LaneViews(IterableDataset[Any]):
                     yield k, ENDED, None, []
                     continue
                 views: list[Any] = []
-                broken: list[dict[str, str]] = []
+                broken: list[SkippedRow] = []
                 for mark, position, item in items[k]:
                     view = self._view(f"{position}{self._draw(k, mark[0])}", position, item, broken)
                     views += [] if view is None else [view]
@@ -227,7 +228,7 @@ class _LaneViews(IterableDataset[Any]):
         items, number = self._lane(0, self.marks[0]), 0
         while len(batch := list(islice(items, self.size))) == self.size:
             if number % workers == mine:
-                broken: list[dict[str, str]] = []
+                broken: list[SkippedRow] = []
                 views = [self._view(str(position), position, item, broken) for _, position, item in batch[share]]
                 good = [v for v in views if v is not None]
                 if good:  # a copy takes the place of what cannot be read, so that all processes have as many
@@ -235,7 +236,7 @@ class _LaneViews(IterableDataset[Any]):
                     yield 0, batch[-1][0], self.trainee.collate(whole), broken
             number += 1
 
-    def _view(self, key: str, position: int, item: Any, broken: list[dict[str, str]]) -> Mapping[str, Any] | None:
+    def _view(self, key: str, position: int, item: Any, broken: list[SkippedRow]) -> Mapping[str, Any] | None:
         try:
             if isinstance(item, UnreadableItem):
                 raise item

@@ -111,9 +111,9 @@ class Answer(Generic[T]):
         """Return the answer in one word or sentence."""
         return self.line(item)
 
-    def row(self, item: T) -> dict[str, Any]:
+    def row(self, item: T) -> Mapping[str, Any]:
         """Return plain data of one item."""
-        facts: dict[str, Any] = item.as_dict()  # type: ignore[attr-defined]
+        facts: Mapping[str, Any] = item.as_dict()  # type: ignore[attr-defined]
         return facts
 
     def columns(self, items: Sequence[T]) -> Mapping[str, Sequence[Any]]:
@@ -135,7 +135,7 @@ class Answer(Generic[T]):
         """Return the items in the order in which the command prints them."""
         return items
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """Return plain data of the whole answer, beside the rows; called when all items were read."""
         return {}
 

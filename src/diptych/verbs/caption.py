@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
@@ -147,7 +147,7 @@ class Caption(Verb):
             source=source, remember=remember,
         )  # fmt: skip
         metrics = _measured(result, photos, human, model, by, run)
-        about = {
+        about: CaptionRequest = {
             "metrics": metrics, "judge": None if by is None else by.spec.name, "method": system.card.slug,
             "variant": self.variant, "settings": self.given_settings(), "user": self.user,
             "backbone": model.spec.name, "seed": self.seed,
@@ -176,12 +176,34 @@ def _measured(
     return metrics if by is None else metrics | judge_against(readable, best, references, model, by, run)
 
 
+class CaptionRequest(TypedDict):
+    """Settings of a run, and its metrics."""
+
+    metrics: dict[str, float]
+    judge: str | None
+    method: str
+    variant: str
+    settings: dict[str, Any]
+    user: str | None
+    backbone: str
+    seed: int
+
+
+class CaptionFacts(CaptionRequest):
+    """Captions of all pictures."""
+
+    fit: dict[str, Any] | None
+    cut_sentences: int
+
+
 class Sentences(Answer["Captions"]):
     """Captions of photos, the best of each first."""
 
     done = "captioned"
 
-    def __init__(self, result: Captioned, about: dict[str, Any], photos: Samples[Any], rate: float | None) -> None:
+    def __init__(
+        self, result: Captioned, about: CaptionRequest, photos: Samples[Any], rate: float | None = None
+    ) -> None:
         super().__init__(iter(result.of_photos()), photos)
         self.result, self.about, self.photos, self.rate = result, about, photos, rate
         self.failed += result.failed
@@ -205,7 +227,7 @@ class Sentences(Answer["Captions"]):
         photo: Image.Image = self.photos[item.position]
         return photo
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> CaptionFacts:
         """Return when a sentence fits, what was measured and what was asked."""
         fit = None if self.result.fit is None else asdict(self.result.fit)
         return {"fit": fit, "cut_sentences": self.result.cut, **self.about}

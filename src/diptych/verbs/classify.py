@@ -9,28 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
-from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
-from diptych.verbs.answer import Answer, speed
-from diptych.verbs.declare import RUN, Verb, argument, method, settings
+from diptych.verbs.declare import LOCAL, RUN, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from diptych.core import Classifier, Run
     from diptych.data.modalities import Modality
     from diptych.data.words.contexts import Contexts
-    from diptych.tasks.classified import Classified, Prediction
+    from diptych.tasks.classified import Classified
     from diptych.tasks.classify_samples import Source
     from diptych.tasks.model import Predictor
     from diptych.tasks.space_classifier import SpaceClassifier
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
+    from diptych.verbs.predictions import Labels
 
-LOCAL = ("command", "python")
 REPORTS = (".csv", ".json", ".html")
 
 
@@ -76,9 +72,8 @@ class Classify(Verb):
         reads=has("factors"), faces=LOCAL,
     )  # fmt: skip
     frames: int | None = argument(
-        "Frames sampled from each clip; each folder of pictures then counts as one clip.",
-        default=None, range=at_least(1),
-        faces=LOCAL,
+        "Frames sampled from each clip; each folder of pictures then counts as one clip.", default=None,
+        range=at_least(1), faces=LOCAL,
     )  # fmt: skip
     regions: str | Path | None = argument(
         "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.TABLE, None
@@ -98,9 +93,8 @@ class Classify(Verb):
     )  # fmt: skip
     sets: float | None = argument(
         "With an exported classifier: sets of classes that contain the true one for this share of photos, such as 0.9.",
-        default=None,
-        flag="--coverage",
-    )
+        default=None, flag="--coverage",
+    )  # fmt: skip
     per_class: bool = argument(
         "Let these sets have their coverage within each class too, where it has enough photos.", default=False
     )
@@ -188,18 +182,14 @@ class Classify(Verb):
 
     def run(self, context: Context) -> Labels:
         """Open what is classified, then ask for the model, and answer."""
-        given = getattr(context, "given", None)
-        if (space := _space_in(given)) is not given:
-            return self._in_space(space)._run(context)
-        return self._run(context)
+        from diptych.verbs.predictions import Labels
 
-    def _run(self, context: Context) -> Labels:
-        source = self._open(context)
-        if self.is_fitted():
-            result, run = self._by_fitted(source, context)
-        else:
-            result, run = self._by_names(source, context)
-        return Labels(self, result, source, run)
+        given = getattr(context, "given", None)
+        space = _space_in(given)
+        verb = self if space is given else self._in_space(space)
+        source = verb._open(context)
+        result, run = verb._by_fitted(source, context) if verb.is_fitted() else verb._by_names(source, context)
+        return Labels(verb, result, source, run)
 
     def _in_space(self, space: SpaceClassifier) -> Classify:
         """Return the same question to a fitted space that stands in the place of the model.
@@ -242,13 +232,12 @@ class Classify(Verb):
         from diptych.tasks.space_classifier import SpaceClassifier, classify_samples
 
         shown: dict[str, Any] = {"top": self.top, "threshold": self.threshold}
-        promises: dict[str, Any] = {
-            "sets": self.sets, "per_class": self.per_class, "unknown_rate": self.unknown_rate, "reasons": self.reasons,
-        }  # fmt: skip
+        promised = ("sets", "per_class", "unknown_rate", "reasons")
+        promises: dict[str, Any] = {name: getattr(self, name) for name in promised}
         ready = context.named("classifier", self.served) if self.served else self.classifier
         if isinstance(space := _space_in(ready), SpaceClassifier):
             by = source.run(getattr(ready, "run", None) or context.run())
-            return classify_samples(source.samples, space, by, top=self.top, threshold=self.threshold), by
+            return classify_samples(source.samples, space, by, **shown), by
         if isinstance(ready, Predictor):
             by = source.run(ready.run)
             return answer(source.samples, ready, by, name=self.served, **shown, **promises), by
@@ -274,8 +263,7 @@ class Classify(Verb):
         from diptych.core import Evidence
         from diptych.tasks.classify_samples import by_names
 
-        run = source.run(context.run())
-        backbone = context.model()
+        run, backbone = source.run(context.run()), context.model()
         result = by_names(
             source, named, backbone, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
             threshold=self.threshold, reasons=self.reasons,
@@ -310,123 +298,3 @@ class Classify(Verb):
 def _space_in(given: Any) -> Any:
     """Return the fitted space with its classes that a model is; anything else as it is."""
     return getattr(getattr(given, "loaded", None), "classifier", given)
-
-
-class Labels(Answer["Prediction"]):
-    """The classes of each photo, the most likely first."""
-
-    rows_key = "predictions"
-
-    def __init__(self, asked: Classify, result: Classified, source: Source, run: Run | None = None) -> None:
-        super().__init__(iter(result.predictions), source.samples)
-        self.asked, self.result, self.source, self.by = asked, result, source, run
-        self.failed += result.failed
-
-    def title(self, items: Sequence[Prediction]) -> str:
-        """Return how many photos were classified, and by what."""
-        what = "photo" if self.source.kind is None else self.source.kind.one
-        return f"{number_of(len(items), what)}: {self.result.method} with {self.result.backbone}"
-
-    def names(self) -> list[str]:
-        """Return the names of all that could be read."""
-        return [p.name for p in self.result.predictions]
-
-    def label(self, item: Prediction) -> str:
-        """Return the most likely class."""
-        return item.label
-
-    def line(self, item: Prediction) -> str:
-        """Return the classes with their probabilities, and the set."""
-        shown = "  ".join(f"{one_line(label)} {100 * value:.0f}%" for label, value in item.top)
-        shown = shown or "(none above the threshold)"
-        if item.unknown:
-            shown = f"unknown ({shown})"
-        return shown if item.inside is None else f"{shown}  | one of: {', '.join(item.inside)}"
-
-    def printed(self, item: Prediction, name: str) -> str:
-        """Return the line, and a line for each reason."""
-        reasons = [f"{'':<{len(name)}}    {weight:+.3g}  {text}" for text, weight in item.reasons or ()]
-        return "\n".join([super().printed(item, name), *reasons])
-
-    def columns(self, items: Sequence[Prediction]) -> dict[str, list[Any]]:
-        """Return the most likely class and its probability."""
-        return {"label": [p.label for p in items], "probability": [p.probability for p in items]}
-
-    def classes(self) -> tuple[str, ...]:
-        """Return the names of all classes."""
-        return () if self.result.table is None else tuple(self.result.classes.names)
-
-    def truth(self, items: Sequence[Prediction]) -> tuple[str, ...]:
-        """Return the class of each photo by its folder or table; () where the names that were asked are others."""
-        from diptych.data.words.classnames import tidy
-
-        source, names = self.source, set(self.result.classes.names)
-        if not source.truth:
-            return ()
-        of_name = {source.samples.name(i): label for i, label in enumerate(source.truth)}
-        true = tuple(of_name.get(item.name, "") for item in items)
-        true = tuple(label if label in names else tidy(label) for label in true)
-        return true if names.issuperset(true) else ()
-
-    def probabilities(self) -> Any:
-        """Return the probabilities of all classes."""
-        return self.result.table
-
-    def picture(self, item: Prediction) -> Image.Image | None:
-        """Return the photo."""
-        from PIL import Image
-
-        samples = self.source.samples
-        place = next((i for i in range(len(samples)) if samples.name(i) == item.name), None)
-        picture = None if place is None else samples[place]
-        return picture if isinstance(picture, Image.Image) else None
-
-    def facts(self) -> dict[str, Any]:
-        """Return what answered, with which names, and how long it took."""
-        facts = self.result.as_dict()
-        return {**{k: v for k, v in facts.items() if k not in ("predictions", "skipped")}, **self._settings()}
-
-    def _settings(self) -> dict[str, Any]:
-        settings: Any = self.asked.settings
-        return {"settings": {name: str(value) for name, value in settings.items()}} if settings else {"settings": {}}
-
-    def remarks(self, items: Sequence[Prediction]) -> list[str]:
-        """Return that names are numbers or not English, that one leaves no choice, and which pictures are specks."""
-        from diptych.data.images import SMALL, specks
-        from diptych.data.words.classnames import numbers_for_names
-        from diptych.data.words.english import not_english
-
-        remarks, names = [], self.result.classes.names
-        if not self.asked.is_fitted() and (numbers := numbers_for_names(names)):
-            remarks.append(numbers)
-        if self.asked.names is not None and (foreign := not_english(names, self.result.backbone)):
-            remarks.append(foreign)
-        if len(names) == 1 and self.result.score == "softmax":
-            remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")
-        files = paths_of(self.asked.photos) is not None
-        if small := specks(p.name for p in self.result.predictions) if files else []:
-            remarks.append(
-                f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing."
-            )
-        return remarks
-
-    def ends(self) -> list[str]:
-        """Return the speed."""
-        result = self.result
-        if self.by is None:
-            return []
-        return [speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title)]
-
-    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
-        """Write a table, a page with the photos, or the plain data."""
-        from diptych.data.files import write_whole
-
-        if path.suffix == ".csv":
-            write_whole(path, self.result.as_csv(), overwrite=overwrite)
-        elif path.suffix == ".html":
-            from diptych.tasks.pages import photo_page
-
-            write_whole(path, photo_page.html(self.result, self.source.samples), overwrite=overwrite)
-        else:
-            super().report(path, data, overwrite=overwrite)
-        return []

@@ -115,13 +115,10 @@ def served(kind: str) -> Any:
     return argument(help, default="", faces=("http",))
 
 
-def settings() -> Any:
+def settings(example: str = "epochs=100") -> Any:
     """Return the field of the system's own settings."""
-    return argument(
-        "Settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems "
-        "SLUG' lists them.",
-        kinds.SETTINGS, None, flag="--set",
-    )  # fmt: skip
+    help = f"Settings of the system by name, such as {example}; 'published' takes those of the authors."
+    return argument(f"{help} 'diptych systems SLUG' lists them.", kinds.SETTINGS, None, flag="--set")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +184,7 @@ class Verb:
         return PLAIN_TYPES[text] if text in PLAIN_TYPES else str | None
 
     @classmethod
-    def made(cls, face: Face, **values: Any) -> Self:
+    def parsed(cls, face: Face, **values: Any) -> Self:
         """Return the verb of what a face was given; each value is read by its kind.
 
         Raises:

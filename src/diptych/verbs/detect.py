@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from diptych.core import DataError, UsageError
 from diptych.core.ranges import between
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from diptych.core import Detector, Samples, Table
-    from diptych.tasks.detect import Detected, Detections
+    from diptych.tasks.detect import Detected, Detections, Ready
     from diptych.verbs.context import Context
 
 
@@ -108,7 +108,7 @@ class Detect(Verb):
     def run(self, context: Context) -> Anomalies:
         """Score the photos."""
         from diptych.core import Kit
-        from diptych.tasks.detect import Ready, check_rate, detections, fit
+        from diptych.tasks.detect import Ready, detections, fit
 
         table, classes = open_photos(self.photos, context.keys)
         there = self.is_kept()
@@ -138,9 +138,24 @@ class Detect(Verb):
                 )
             )
             if there and self.rate is not None:
-                check_rate(ready, self.rate, self.fitted)
-        facts = {"backbone": model.spec.name, "method": self.detector or system.card.slug}
-        return Anomalies(self, detections(ready, table.items, run), facts, table, classes, good)
+                _check_rate(ready, self.rate, self.fitted)
+        slug = self.detector or system.card.slug
+        return Anomalies(self, detections(ready, table.items, run), model.spec.name, slug, table, classes, good)
+
+
+class DetectFacts(TypedDict):
+    """Anomaly scores of all pictures; those above the threshold are flagged."""
+
+    backbone: str
+    method: str
+    object: str | None
+    false_alarm_rate: float | None
+    seed: int
+    settings: dict[str, Any]
+    labelled: NotRequired[dict[str, Any]]
+    threshold: float | None
+    normal: dict[str, Any]
+    map_span: Sequence[float]
 
 
 class Anomalies(Answer["Detected"]):
@@ -150,17 +165,17 @@ class Anomalies(Answer["Detected"]):
     done = "scored, higher is more anomalous"
 
     def __init__(
-        self, asked: Detect, result: Detections, about: dict[str, Any], photos: Table[Any], classes: Sequence[str],
-        normal: Samples[Any] | None,
+        self, asked: Detect, result: Detections, backbone: str, slug: str, photos: Table[Any],
+        classes: Sequence[str] = (), normal: Samples[Any] | None = None,
     ) -> None:  # fmt: skip
         from diptych.tasks.detect_errors import labelled_errors
         from diptych.tasks.label_maps.segmented import stems
 
-        super().__init__(iter(result.found), photos.items)
-        self.asked, self.result, self.about, self.slug = asked, result, about, about["method"]
+        super().__init__(iter(result.results), photos.items)
+        self.asked, self.result, self.backbone, self.slug = asked, result, backbone, slug
         self.failed += result.failed
         self.span = result.span()
-        names = [d.name for d in result.found]
+        names = [d.name for d in result.results]
         self.stems = dict(zip(names, stems(names), strict=True))
         kinds = () if normal is None else {Path(normal.name(i)).parent.name for i in range(len(normal))}
         self.errors = labelled_errors(result, photos, classes, kinds)
@@ -182,14 +197,16 @@ class Anomalies(Answer["Detected"]):
         """Return the photo under its heat map."""
         return item.shown(self.span)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> DetectFacts:
         """Return what was asked, the threshold, the normal photos, and the errors where labels are known."""
-        question = {
-            **self.about, "object": self.asked.thing, "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed,
-            "settings": self.asked.given_settings(),
+        facts: DetectFacts = {
+            "backbone": self.backbone, "method": self.slug, "object": self.asked.thing,
+            "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed, "settings": self.asked.given_settings(),
+            "threshold": self.result.threshold, "normal": self.result.about_normal(), "map_span": self.span,
         }  # fmt: skip
-        labelled = {} if self.errors is None else {"labelled": self.errors}
-        return {**question, **labelled, **self.result.facts()}
+        if self.errors is not None:
+            facts["labelled"] = self.errors
+        return facts
 
     def remarks(self, items: Sequence[Detected]) -> list[str]:
         """Return what the labels say, what the rate is worth, and when it does not hold."""
@@ -206,7 +223,7 @@ class Anomalies(Answer["Detected"]):
 
     def ends(self) -> list[str]:
         """Return what the scores mean where no photo is flagged."""
-        if self.result.by.rate is not None or not self.result.found:
+        if self.result.by.rate is not None or not self.result.results:
             return []
         how = "sets" if self.asked.normal is not None else "with photos in --normal sets"
         return [f"Higher is more anomalous, and nothing is flagged: --false-alarm-rate 0.1 {how} a threshold."]
@@ -221,10 +238,21 @@ class Anomalies(Answer["Detected"]):
         from diptych.data.files import write_json
 
         write_json(folder / "detect.json", data, overwrite=overwrite)
-        maps = sum(d.map is not None for d in self.result.found)
+        maps = sum(d.map is not None for d in self.result.results)
         if maps:
             return [f"{number_of(maps, 'heat map')} and detect.json in {folder}"]
         return [f"detect.json in {folder}; {self.slug} judges whole photos and has no maps"]
+
+
+def _check_rate(ready: Ready, rate: float, folder: object) -> None:
+    """Refuse a rate of false alarms that a detector of a folder was not kept with.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if ready.rate != rate:
+        there = "without {rate}" if ready.rate is None else f"with {{rate}} {ready.rate:g}"
+        raise UsageError(f"{folder} was kept {there}, not {rate:g}: leave {{rate}} out, or give another {{fitted}}.")
 
 
 def _normal(value: object, context: Context) -> Samples[Any]:

@@ -6,23 +6,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import UsageError
 from diptych.core.errors import install, need_extra
 from diptych.core.ranges import at_least
-from diptych.core.wording import number_of
 from diptych.verbs import kinds
-from diptych.verbs.answer import Answer
-from diptych.verbs.declare import RUN, Verb, argument
+from diptych.verbs.declare import LOCAL, RUN, Verb, argument
+from diptych.verbs.index_report import IndexReport
+from diptych.verbs.photos import clip_frames
 
 if TYPE_CHECKING:
     from diptych.core import Backbone
-    from diptych.search_index.ann import Approximate
-    from diptych.search_index.rows import Modality
-    from diptych.tasks.search.index import Indexed
     from diptych.verbs.context import Context
 
 REGIONS = "+regions"
@@ -51,32 +48,27 @@ class IndexPhotos(Verb):
 
     photos: Any = argument(
         "Photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves.",
-        kinds.Kind(list[str]), None, word=True, positional=True, faces=("command", "python"),
+        kinds.Kind(list[str]), None, word=True, positional=True, faces=LOCAL,
     )  # fmt: skip
     remove: str | Sequence[str] = argument(
-        'Delete entries: a path, or a pattern such as "*/holiday/*".', kinds.TEXTS, (), faces=("command", "python")
+        'Delete entries: a path, or a pattern such as "*/holiday/*".', kinds.TEXTS, (), faces=LOCAL
     )
-    prune: bool = argument(
-        "Delete entries below PHOTOS that are no longer there.", default=False, faces=("command", "python")
-    )
+    prune: bool = argument("Delete entries below PHOTOS that are no longer there.", default=False, faces=LOCAL)
     ann: bool = argument(
-        "Build the approximate index now, whatever the size (extra: index).", default=False,
-        faces=("command", "python"),
-    )  # fmt: skip
+        "Build the approximate index now, whatever the size (extra: index).", default=False, faces=LOCAL
+    )
     cut: str | None = argument(
         "Mark right answers, so that a search can stop behind them: captions, a column, or a .csv file.", default=None,
-        faces=("command", "python"),
+        faces=LOCAL,
     )  # fmt: skip
     export: Any = argument(
         "Copy the index to NAME.lance (extra: lance) or NAME.parquet, for other tools.", kinds.FILE, None
     )
-    image: str | None = argument(
-        "Column of a table with the picture's path.", default=None, faces=("command", "python")
-    )
-    caption: str | None = argument("Column of a table with the caption.", default=None, faces=("command", "python"))
+    image: str | None = argument("Column of a table with the picture's path.", default=None, faces=LOCAL)
+    caption: str | None = argument("Column of a table with the caption.", default=None, faces=LOCAL)
     frames: int | None = argument(
         "These are clips: frames sampled from each (videos: 8).", default=None, range=at_least(1),
-        faces=("command", "python"),
+        faces=LOCAL,
     )  # fmt: skip
     regions: Any = argument(
         "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.FILE, None
@@ -115,7 +107,7 @@ class IndexPhotos(Verb):
             if name in given:
                 raise UsageError(f"No photos are given, so {{{name}}} has no effect: leave it out.")
 
-    def run(self, context: Context) -> Taken:
+    def run(self, context: Context) -> IndexReport:
         """Take the photos in, and do what else is asked for."""
         from diptych.data.files import database_address, named
 
@@ -142,17 +134,17 @@ class IndexPhotos(Verb):
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def _run(self, context: Context, photos: list[str], out: Path) -> Taken:
+    def _run(self, context: Context, photos: list[str], out: Path) -> IndexReport:
         from diptych.search_index.opening import index_at
         from diptych.tasks.search.cut import mark
         from diptych.tasks.search.export import export
         from diptych.tasks.search.index import remove
 
-        taken = Taken(out)
+        taken = IndexReport(out)
         if self.remove:
             taken.result = remove(out, self.remove)
         if photos or self.ann:
-            clips = self._frames(photos)
+            clips = clip_frames(photos, self.frames)
             if clips and (self.image or self.caption):
                 raise UsageError("{image} and {caption} name columns of a table, and these are clips: leave them out.")
             if self.regions is not None and (clips or self.image or self.caption or self.prune):
@@ -174,16 +166,7 @@ class IndexPhotos(Verb):
         taken.with_graphs = self.ann or bool(taken.built)
         return taken
 
-    def _frames(self, photos: list[str]) -> int | None:
-        """Return how many frames of each clip are looked at: as asked, 8 for videos, None for photos."""
-        from diptych.data.format import FRAMES
-        from diptych.data.formats.item_folders import holds_clips
-
-        if not photos or self.frames is not None or photos[0].startswith("demo:"):
-            return self.frames
-        return FRAMES if holds_clips(photos[0]) else None
-
-    def _add(self, context: Context, photos: list[str], clips: int | None, taken: Taken) -> None:
+    def _add(self, context: Context, photos: list[str], clips: int | None, taken: IndexReport) -> None:
         """Take records in, build the approximate index where it is due, and say how good it is."""
         from diptych.data.files import database_address
         from diptych.data.load import open_data, open_records
@@ -221,7 +204,7 @@ class IndexPhotos(Verb):
             raise UsageError(
                 "Stored vectors are indexed a source at a time, without {prune} and photos: leave these out."
             )
-        if stored and not stored[0].made:
+        if stored and not stored[0].provenance:
             taken.advice.append(
                 f"Nothing says which backbone made these vectors: words are compared by {context.backbone}."
             )
@@ -254,66 +237,6 @@ class IndexPhotos(Verb):
                 f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search."
             )
         taken.result = result or taken.result
-
-
-class Taken(Answer[Any]):
-    """An index, and what was done to it."""
-
-    listed = False
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(iter(()))
-        self.folder = folder
-        self.result: Indexed | None = None
-        self.built: Mapping[Modality, Approximate] = {}
-        self.marked: Mapping[str, Any] = {}
-        self.context: Context | None = None
-        self.with_graphs = False
-        self.advice, self.lines = list[str](), list[str]()
-
-    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return what was added and removed, marked and built."""
-        from diptych.data.files import named
-
-        facts = {"index": named(self.folder)} if self.result is None else self.result.as_dict()
-        facts |= {"cut": self.marked} if self.marked else {}
-        facts |= {"approximate": {m: asdict(graph) for m, graph in self.built.items()}} if self.with_graphs else {}
-        return {**facts, "remarks": list(remarks)}
-
-    def remarks(self, items: Sequence[Any]) -> list[str]:
-        """Return what a user should know of the index."""
-        return self.advice
-
-    def notes(self) -> list[str]:
-        """Return how good the approximate index is, and what was copied."""
-        return self.lines
-
-    def summary(self, out: Path | None) -> list[str]:
-        """Return what was added and removed, and what the marks allow."""
-        from diptych.data.files import named
-
-        lines = []
-        if self.result is not None:
-            r = self.result
-            lines.append(
-                f"{number_of(r.entries, 'entry', 'entries')} in {named(self.folder)}: {r.added} added, {r.unchanged} "
-                f"unchanged, {r.removed} removed"
-            )
-        if marked := self.marked:
-            lines.append(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
-            for level, cut in marked["cuts"].items():
-                shown = cut if isinstance(cut, str) else promise(cut["share"], cut["interval"])
-                lines.append(f"  --at-least {level}: {shown}")
-            if "to_mark" in marked:
-                lines.append(
-                    f"{marked['asked']} answers tell most: fill in 'right' of {marked['to_mark']}, and give it to --cut"
-                )
-        return lines
-
-
-def promise(share: float, interval: Sequence[float]) -> str:
-    """Say which share of answers is expected to be right."""
-    return f"{share:.2f} of the answers are expected to be right, {interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def made_with(facts: Mapping[str, Any]) -> tuple[str, str, bool]:

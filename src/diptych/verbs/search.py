@@ -15,7 +15,8 @@ from diptych.core.wording import from_here, one_line
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import Verb, argument
-from diptych.verbs.index import promise, space_of
+from diptych.verbs.index import space_of
+from diptych.verbs.index_report import promise
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -124,10 +125,10 @@ class Answers(Answer["Found"]):
     rows_key = "results"
 
     def __init__(self, answer: ask.Answer, page: Path | None = None, unfinished: str = "") -> None:
-        super().__init__(iter(answer.found))
+        super().__init__(iter(answer.results))
         self.answer, self.page, self.unfinished = answer, page, unfinished
         shares = () if answer.cut is None else answer.cut.shares
-        self._shares = {f.entry.name: share for f, share in zip(answer.found, shares, strict=False)}
+        self._shares = {f.entry.name: share for f, share in zip(answer.results, shares, strict=False)}
 
     def title(self, items: Sequence[Found]) -> str:
         """Return how many entries there are."""
@@ -188,7 +189,7 @@ class Answers(Answer["Found"]):
                 f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; {{exact}} looks at all "
                 f"{answer.entries:,}"
             )
-        return lines if answer.found else [*lines, answer.nothing]
+        return lines if answer.results else [*lines, answer.nothing]
 
     def notes(self) -> list[str]:
         """Return where the page is."""

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core import MissingHook, Run, UnreadableItem, UsageError
+from diptych.core import MissingHook, UsageError
 from diptych.core.ranges import between
-from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.answer import Answer, speed
 from diptych.verbs.declare import RUN, Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
-    from diptych.core import Backbone, ClassNames, Evidence, Kit, Segmenter, Table
+    from diptych.core import Backbone, Evidence, Kit, Segmenter, Table
     from diptych.data.keys import FileKeys
-    from diptych.tasks.label_maps.pixel_risk import Promise
-    from diptych.tasks.label_maps.question import Question
-    from diptych.tasks.label_maps.segmented import Coco, Segmented
     from diptych.verbs.context import Context
+    from diptych.verbs.label_maps import LabelMaps
     from diptych.verbs.names import NamesLike, TemplatesLike
 
 MAPS = "lite:2026-11"
@@ -169,6 +162,7 @@ class Segment(Verb):
         from diptych.tasks.label_maps.question import question
         from diptych.tasks.label_maps.segmented import COCO, endings, stems
         from diptych.tasks.segment import segmented, teach
+        from diptych.verbs.label_maps import LabelMaps
         from diptych.verbs.names import names_of
 
         known, keys = keeping.served(self, context, "segmenter"), context.keys
@@ -257,106 +251,3 @@ def usual(backbone: Backbone) -> str:
     except MissingHook:
         return "segment cells"
     return "segment"
-
-
-class LabelMaps(Answer["Segmented"]):
-    """The label map of each photo, made one by one."""
-
-    done = "segmented"
-
-    def __init__(self, asked: Segment, slug: str, named: ClassNames, question: Question, table: Any) -> None:
-        super().__init__(iter(()), table.items)
-        self.asked, self.slug, self.named, self.question, self.table = asked, slug, named, question, table
-        self.boxes = table.columns.get("boxes") if asked.regions is not None else None
-        self.counted = any(question.classes.things) or self.boxes is not None
-        self.backbone, self.seconds, self.count = "", 0.0, 0
-        self.processor = Run()
-        self._coco: Coco | None = None
-        self.promise: Promise | None = None
-
-    def start(self, items: Iterator[Segmented | UnreadableItem]) -> None:
-        """Take the label maps, which are made while they are read."""
-        self._items = self._timed(items)
-
-    def _timed(self, items: Iterator[Segmented | UnreadableItem]) -> Iterator[Segmented | UnreadableItem]:
-        from diptych.tasks.label_maps.segmented import in_boxes
-
-        begin = time.monotonic()
-        for i, item in enumerate(items):
-            if not isinstance(item, UnreadableItem):
-                self.count += 1
-                if self.boxes is not None:
-                    phrases = self.table.columns["phrases"].values[i]
-                    item = in_boxes(item, self.boxes.values[i].corners, phrases)
-            yield item
-            self.seconds = time.monotonic() - begin
-
-    def label(self, item: Segmented) -> str:
-        """Return the class that covers most of the photo."""
-        return next((item.classes[k] for k in item.areas()), "")
-
-    def line(self, item: Segmented) -> str:
-        """Return the areas, largest first, the unknown rest and the number of things."""
-        from diptych.tasks.label_maps.segmented import percent
-
-        areas = [f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items()]
-        unknown = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
-        things = [number_of(sum(s["thing"] for s in item.segments()), "thing")] if self.counted else []
-        return "  ".join((*areas, *unknown, *things))
-
-    def columns(self, items: Sequence[Segmented]) -> dict[str, list[Any]]:
-        """Return the share of each class."""
-        areas = [{s.classes[k]: share for k, share in s.areas().items()} for s in items]
-        return {c: [a.get(c, 0.0) for a in areas] for c in self.question.classes.names}
-
-    def facts(self) -> dict[str, Any]:
-        """Return what was asked, and the speed."""
-        return {
-            "backbone": self.backbone, "method": self.slug, "settings": self.asked.given_settings(),
-            "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
-            "threshold": self.asked.threshold,
-            "unknown": self.asked.unknown if self.promise is None else self.promise.threshold,
-            **({} if self.promise is None else {"promise": dataclasses.asdict(self.promise)}),
-            "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
-            "classnames": self.named.names, "templates": self.named.templates,
-        }  # fmt: skip
-
-    def remarks(self, items: Sequence[Segmented]) -> list[str]:
-        """Return what is promised, that names are not English, and that one name leaves no choice."""
-        from diptych.data.words.classnames import numbers_for_names
-        from diptych.data.words.english import not_english
-
-        promised = [] if self.promise is None else [self.promise.sentence()]
-        numbers = numbers_for_names(self.named.names)
-        if self.asked.names is not None and (foreign := not_english(self.named.names, self.backbone)):
-            promised.append(foreign)
-        if len(self.question.classes) > 1:
-            return [*promised, *([numbers] if numbers else [])]
-        return ["With one name nothing else can be chosen: add names, or {background} with what else may be there."]
-
-    def write(self, item: Segmented, folder: Path, *, overwrite: bool) -> dict[str, Any]:
-        """Write overlay, label map and areas, and the maps of counted things."""
-        from diptych.tasks.label_maps.segmented import Coco, stems
-
-        if self._coco is None:
-            classes = self.question.classes
-            self._coco = Coco(classes.names, (True,) * len(classes) if self.boxes is not None else classes.things)
-            self._stems = dict(zip(self.names(), stems(self.names()), strict=True))
-        stem = self._stems[item.name]
-        paths = item.write(folder, stem, overwrite=overwrite)
-        if self.counted:
-            self._coco.add(stem, item)
-        return {"overlay": str(paths[0]), "label_map": str(paths[1])}
-
-    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
-        """Write COCO's files of the run."""
-        if self._coco is not None and self.counted:
-            self._coco.write(folder, overwrite=overwrite)
-        fast = [speed(self.count, self.seconds, self.processor, self.backbone)] if self.count else []
-        return [*fast, f"{number_of(self.count, 'overlay')}, label maps and areas in {folder}"]
-
-    def inline(self, item: Segmented) -> dict[str, Any]:
-        """Return the label map as PNG in base64."""
-        from diptych.tasks.pages.overlay import label_png
-
-        return {"mask": base64.b64encode(label_png(item.labels, item.colours())).decode()} if self.asked.inline else {}

@@ -9,7 +9,7 @@ from torch import Tensor
 from diptych.backbones.diffusion.patch_denoiser import (
     DenoiserLayout,
     PatchDenoiser,
-    found,
+    denoised,
     noise_in,
     step_waves,
     wanted,
@@ -117,7 +117,7 @@ def test_what_the_network_says_is_picture_and_noise() -> None:
     a = torch.tensor([0.9999, 0.9, 0.5, 0.1, 4e-5])[:, None, None, None]
     z = a.sqrt() * x + (1 - a).sqrt() * eps
     f = wanted(x, z, a)
-    torch.testing.assert_close(found(f, z, a), x, rtol=0, atol=1e-4)
+    torch.testing.assert_close(denoised(f, z, a), x, rtol=0, atol=1e-4)
     torch.testing.assert_close(noise_in(f, z, a), eps, rtol=0, atol=2e-3)
     torch.testing.assert_close(f[4], x[4], rtol=0, atol=2e-3)  # under much noise: the picture
     torch.testing.assert_close(f[0], -0.15 * eps[0], rtol=0, atol=0.1)  # under little: the noise

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.backbones.diffusion.patch_denoiser import found
+from diptych.backbones.diffusion.patch_denoiser import denoised
 from diptych.backbones.diffusion.small import SmallDiffusion, TextTokens, alphas_cumprod
 from diptych.core import Backbone, Condition, MissingHook, TextDiffusion
 from tests.support.diffusion import random_diffusion
@@ -57,7 +57,7 @@ def test_noise_follows_from_what_the_network_says(vit: Backbone) -> None:
     a = diffusion.alphas_cumprod[t].float()[:, None, None, None]
     said = diffusion.net(z, t, c.tokens, c.mask)
     picture = (z - (1 - a).sqrt() * eps) / a.sqrt()
-    torch.testing.assert_close(picture, found(said, z, a), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(picture, denoised(said, z, a), rtol=1e-3, atol=1e-3)
 
 
 def test_gradients_reach_the_condition_and_not_the_weights(vit: Backbone) -> None:

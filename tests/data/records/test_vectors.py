@@ -43,7 +43,7 @@ def test_a_folder_of_clip_retrieval_gives_vectors_captions_and_facts(tmp_path: P
     images = stored(records.take([4, 0]))
     np.testing.assert_array_equal(images.take("image", [4, 0]), VECTORS[[4, 0]])
     np.testing.assert_array_equal(images.take("text", [3]), -VECTORS[[3]])
-    assert (images.dim, images.made) == (4, {})
+    assert (images.dim, images.provenance) == (4, {})
     assert images.name(2).endswith("img_emb_1.npy[0]")
     with pytest.raises(DataError, match="holds vectors and no pictures"):
         records[0]
@@ -77,7 +77,7 @@ def test_parquet_of_ids_gives_the_same_vectors_and_its_other_columns(tmp_path: P
 def test_facts_of_encode_are_kept(tmp_path: Path) -> None:
     root = written(tmp_path / "emb")
     (root / "encode.json").write_text(json.dumps({"fingerprint": "f"}))
-    assert stored(open_records(root, vectors=True)).made == {"fingerprint": "f"}
+    assert stored(open_records(root, vectors=True)).provenance == {"fingerprint": "f"}
 
 
 def test_what_is_no_whole_set_of_pictures_is_refused(tmp_path: Path) -> None:

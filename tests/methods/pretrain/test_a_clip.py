@@ -14,7 +14,7 @@ from diptych.backbones.towers.edits import keep_patches
 from diptych.core import Clock, Evidence, Kit, MissingHook, UsageError
 from diptych.methods.pretrain.a_clip import ACLIP, AttentiveTrainee
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.nn.dense.attention_maps import carried, cls_attention, kept
+from diptych.nn.dense.attention_maps import carried, cls_attention, kept_patches
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import train_space
@@ -72,7 +72,7 @@ def test_the_terms_against_the_paper_step_by_step() -> None:
         text = normalize(t.space.text.encode(batch["text"]), dim=-1)
         h = []
         for v in range(2):
-            keep = kept(carried(attention, batch["boxes"][:, v], (2, 2)), 0.5, 1)
+            keep = kept_patches(carried(attention, batch["boxes"][:, v], (2, 2)), 0.5, 1)
             assert keep.shape == (10, 3)
             s = tower.start(
                 batch["crops"][:, v], edit=lambda g, i, s, k=keep: keep_patches(s, k) if g == "positioned" else s

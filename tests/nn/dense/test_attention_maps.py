@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diptych.backbones.towers.kernels import recording_attention
-from diptych.nn.dense.attention_maps import carried, cls_attention, kept
+from diptych.nn.dense.attention_maps import carried, cls_attention, kept_patches
 from tests.support.towers import case
 
 CLS = ["open_clip CLIP image", "timm ViT, registers, qk-norm, LayerScale", "timm EVA-02, RoPE, SwiGLU", "HF CLIP image"]
@@ -47,7 +47,7 @@ def test_a_crop_reads_the_map_at_the_middle_of_its_cells() -> None:
 )
 def test_blocks_that_stay_are_the_best_ones(grid: tuple[int, int], block: int, drop: float) -> None:
     scores = torch.rand(3, *grid, generator=torch.Generator().manual_seed(0))
-    keep = kept(scores, drop, block)
+    keep = kept_patches(scores, drop, block)
     n = grid[0] // block * (grid[1] // block)
     for row, chosen in zip(scores, keep.tolist(), strict=True):
         blocks = {
@@ -63,5 +63,5 @@ def test_blocks_that_stay_are_the_best_ones(grid: tuple[int, int], block: int, d
 
 
 def test_nothing_dropped_keeps_all_and_a_half_keeps_the_papers_hundred() -> None:
-    assert kept(torch.zeros(2, 4, 4), 0.0, 2).tolist() == [list(range(16))] * 2
-    assert kept(torch.rand(1, 14, 14), 0.5, 2).shape == (1, 100)
+    assert kept_patches(torch.zeros(2, 4, 4), 0.0, 2).tolist() == [list(range(16))] * 2
+    assert kept_patches(torch.rand(1, 14, 14), 0.5, 2).shape == (1, 100)

@@ -34,7 +34,7 @@ def asked(folder: Path, level: float | None, *terms: Term) -> object:
 def test_without_marks_a_cut_is_refused_and_a_search_is_not(folder: Path) -> None:
     with pytest.raises(DataError, match="No answers of text queries"):
         asked(folder, 0.8)
-    assert len(asked(folder, None).found) == 60  # type: ignore[attr-defined]
+    assert len(asked(folder, None).results) == 60  # type: ignore[attr-defined]
 
 
 def test_five_classes_are_too_few_queries(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) ->
     for i in range(24):
         colour = list(COLOURS)[i % 5]
         query = f"{colour}, {'please ' * i}".strip()
-        found = search(folder, [Term(query)], ColourBackbone(), Run(), k=30).found
+        found = search(folder, [Term(query)], ColourBackbone(), Run(), k=30).results
         rows += [f'"{query}",{f.entry.name},{int(f.entry.facts["kind"] == colour)}' for f in found]
     table = tmp_path / "marks.csv"
     table.write_text("\n".join(rows))
@@ -114,9 +114,9 @@ def test_other_tables_are_refused(folder: Path, tmp_path: Path, text: str, words
 def test_what_is_not_there_has_no_answer_and_that_is_a_result(folder: Path, tmp_path: Path) -> None:
     """Words that are no colours are grey: as near to pale pictures as to bright ones, and far from both."""
     plain = asked(folder, None, Term("a lighthouse"))
-    assert len(plain.found) == 60  # type: ignore[attr-defined]
+    assert len(plain.results) == 60  # type: ignore[attr-defined]
     answer = asked(folder, 0.9, Term("a lighthouse"))
-    assert answer.found == ()  # type: ignore[attr-defined]
+    assert answer.results == ()  # type: ignore[attr-defined]
     shown = answer.as_dict()  # type: ignore[attr-defined]
     assert (shown["results"], shown["nothing_here"]) == ([], True)
     assert answer.nothing == "Nothing here looks like that: no answer lies above the cut at 0.9."  # type: ignore[attr-defined]
@@ -127,7 +127,7 @@ def test_what_is_not_there_has_no_answer_and_that_is_a_result(folder: Path, tmp_
 def test_answers_below_the_depth_that_is_marked_are_left_out(folder: Path) -> None:
     answer = search(folder, [Term("red")], ColourBackbone(), Run(), k=60, at_least=0.9)
     assert answer.cut is not None
-    assert len(answer.found) <= answer.cut.cut.depth == 30  # of 30 marked answers to each query
+    assert len(answer.results) <= answer.cut.cut.depth == 30  # of 30 marked answers to each query
 
 
 def test_marks_of_an_earlier_version_are_taken_again_with_their_scores(folder: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(24):
         colour = list(COLOURS)[i % 5]
         query = f"{colour}{' please' * i}"
-        names = [f.entry.name for f in search(base / "index", [Term(query)], ColourBackbone(), Run(), k=30).found]
+        names = [f.entry.name for f in search(base / "index", [Term(query)], ColourBackbone(), Run(), k=30).results]
         rows += [f"{query},{name},{int(kinds[Path(name).name] == colour)}" for name in names]
     (base / "marks.csv").write_text("\n".join(rows))
     mark(base / "index", str(base / "marks.csv"), ColourBackbone(), Run())
@@ -53,7 +53,7 @@ def test_one_answer_each_of_queries_that_nobody_marked_and_that_have_one_above_t
     assert len({r.query for r in rows}) == len(rows) == 5
     assert not {"red", "a lighthouse"} & {r.query for r in rows}  # one is marked, the other has no answer
     for row in rows:
-        found = search(folder / "index", [Term(row.query)], ColourBackbone(), Run(), k=20).found
+        found = search(folder / "index", [Term(row.query)], ColourBackbone(), Run(), k=20).results
         above = [f.entry.name for f in found if f.score >= floor]
         assert row.path in above
         assert row.stands_for == len(above)

@@ -46,10 +46,10 @@ def test_a_system_itself_and_an_open_data_set_are_refused() -> None:
 
 
 def test_settings_without_a_system_that_is_fitted_are_refused() -> None:
-    verb = BoardDetect.made("python", data="plate", fitted="kept", settings={"gaussian": {"k": 3}})
+    verb = BoardDetect.parsed("python", data="plate", fitted="kept", settings={"gaussian": {"k": 3}})
     with pytest.raises(UsageError, match="so settings has no effect"):
         verb.checked({"data", "fitted", "settings"})
-    BoardDetect.made("python", data="plate", fitted="kept", methods="gaussian").checked({"data", "fitted", "methods"})
+    BoardDetect.parsed("python", data="plate", fitted="kept", methods="gaussian").checked({"data", "fitted", "methods"})
 
 
 def test_an_argument_of_another_verb_keeps_its_help_and_flag() -> None:

@@ -58,7 +58,7 @@ def test_photos_beside_labels_are_one_data_set() -> None:
 
 def test_settings_of_python_are_read_back_from_their_text() -> None:
     given = {"tip-adapter": {"search": (5.0, 2.0)}, "gda": {"alpha": None}}
-    verb = BoardClassify.made("python", data="d", settings=given)
+    verb = BoardClassify.parsed("python", data="d", settings=given)
     assert verb.plan().settings == ("tip-adapter.search=5.0,2.0", "gda.alpha=none")
     row = set_rows({"gda": {"alpha": None}}, "gda", "")
     assert row == "[alpha=none]"
@@ -66,11 +66,13 @@ def test_settings_of_python_are_read_back_from_their_text() -> None:
 
 
 def test_the_plan_of_a_command() -> None:
-    verb = BoardClassify.made("command", data=["d"], shots="1,2", seeds="3", settings=["gda.alpha=0.5"], methods="gda")
+    verb = BoardClassify.parsed(
+        "command", data=["d"], shots="1,2", seeds="3", settings=["gda.alpha=0.5"], methods="gda"
+    )
     plan = verb.plan()
     assert (plan.methods, plan.shots, plan.seeds, plan.settings) == (("gda",), (1, 2), (3,), ("gda.alpha=0.5",))
     with pytest.raises(UsageError, match="'most' is no rule for val"):
-        BoardClassify.made("python", data="d", val="most").plan()
+        BoardClassify.parsed("python", data="d", val="most").plan()
 
 
 def test_skipped_photos_are_named(tmp_path: Path) -> None:

@@ -33,34 +33,34 @@ def test_the_help_names_every_curator() -> None:
 
 
 def test_arguments_are_settings_and_others_are_by_name() -> None:
-    asked = CurateApply.made("python", source="p.csv", method="semdedup", prefer="easy", settings={"eps": 0.1})
+    asked = CurateApply.parsed("python", source="p.csv", method="semdedup", prefer="easy", settings={"eps": 0.1})
     assert asked.system() == SemDeDup(keep="easy", eps=0.1)
-    assert CurateApply.made("command", source="p.txt", t="inf").system().t == float("inf")
+    assert CurateApply.parsed("command", source="p.txt", t="inf").system().t == float("inf")
 
 
 def test_a_system_keeps_the_settings_that_it_brings() -> None:
-    asked = CuratePlan.made("python", sources="p.csv", method=SemDeDup(mirror=True))
+    asked = CuratePlan.parsed("python", sources="p.csv", method=SemDeDup(mirror=True))
     assert asked.system() == SemDeDup(mirror=True)
 
 
 def test_a_pool_is_files(tmp_path: Path) -> None:
-    assert CuratePlan.made("python", sources=[tmp_path, "b.csv"]).sources == (str(tmp_path), "b.csv")
+    assert CuratePlan.parsed("python", sources=[tmp_path, "b.csv"]).sources == (str(tmp_path), "b.csv")
     with pytest.raises(UsageError, match=r"this is a dict: give a path, such as that of a table \(\.csv\)"):
-        CuratePlan.made("python", sources={"a": 1})
+        CuratePlan.parsed("python", sources={"a": 1})
     with pytest.raises(UsageError, match="this is a list"):
-        CurateApply.made("python", source=["a.csv"])
+        CurateApply.parsed("python", source=["a.csv"])
 
 
 def test_a_wrong_word_is_named() -> None:
     with pytest.raises(UsageError, match="prefer must be one of 'hard', 'easy', 'random', got 'x'"):
-        CurateApply.made("python", source="p.csv", method="semdedup", prefer="x").checked(["prefer"])
+        CurateApply.parsed("python", source="p.csv", method="semdedup", prefer="x").checked(["prefer"])
 
 
 def test_a_file_is_a_path_or_what_wrote_it(tmp_path: Path) -> None:
-    assert CuratePlan.made("python", sources="p.csv", head=tmp_path, merge=["a", tmp_path]).merge == (
+    assert CuratePlan.parsed("python", sources="p.csv", head=tmp_path, merge=["a", tmp_path]).merge == (
         Path("a"),
         tmp_path,
     )
-    assert CuratePlan.made("python", sources="p.csv", head=None).head == ""
+    assert CuratePlan.parsed("python", sources="p.csv", head=None).head == ""
     with pytest.raises(UsageError, match="head: A file is named by its path, not by a int"):
-        CuratePlan.made("python", sources="p.csv", head=3)
+        CuratePlan.parsed("python", sources="p.csv", head=3)

@@ -78,7 +78,7 @@ def test_sources_are_weighted_shard_by_shard(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="1 numbers, and there are 2 sources"):
         Pretrain(data=spec, stream=True, held_out=3, weights=(2,)).opened(None)
     with pytest.raises(UsageError, match="Numbers with commas between are needed"):
-        Pretrain.made("command", data=spec, weights="2,x")
+        Pretrain.parsed("command", data=spec, weights="2,x")
 
 
 def test_options_of_a_stream_are_refused_for_a_table(tmp_path: Path) -> None:

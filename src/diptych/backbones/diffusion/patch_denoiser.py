@@ -15,7 +15,7 @@ What the network says, f, becomes a picture and the noise so:
     x'  = k z / sqrt(a_t) + sqrt(1 - k) f
     eps = (z / sqrt(a_t) - x') / s_t
 
-x: the picture, in [-1, 1];  x': what is found of it;  eps: the noise
+x: the picture, in [-1, 1];  x': its estimate without noise;  eps: the noise
 a_t: share of signal at step t;  s_t: noise over signal
 k: how much of what is seen is kept; where noise is stronger than d, f is the picture itself, where it is weaker, f is
 the noise times -d
@@ -85,14 +85,14 @@ def share_kept(a: Tensor) -> Tensor:
     return KEPT**2 / ((1 - a) / a + KEPT**2)
 
 
-def found(f: Tensor, z: Tensor, a: Tensor) -> Tensor:
+def denoised(f: Tensor, z: Tensor, a: Tensor) -> Tensor:
     """Return x', the picture: what the network says of noisy pictures z at shares of signal a, of one size."""
     k = share_kept(a)
     return k * z / a.sqrt() + (1 - k).sqrt() * f
 
 
 def wanted(x: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    """Return the f from which ``found`` gives x."""
+    """Return the f from which ``denoised`` gives x."""
     k = share_kept(a)
     return (x - k * z / a.sqrt()) / (1 - k).sqrt()
 

@@ -53,14 +53,14 @@ class PointGrid:
         height, width = seen.size
         at = (torch.arange(self.points) + 0.5) / self.points
         points = torch.stack(torch.meshgrid(at * width, at * height, indexing="xy"), dim=-1).reshape(-1, 1, 2)
-        answers = [self._kept(self.masks.ask(seen, Prompts(points=p), several=True)) for p in torch.split(points, 16)]
+        answers = [self._stable(self.masks.ask(seen, Prompts(points=p), several=True)) for p in torch.split(points, 16)]
         masks, iou = torch.cat([m for m, _ in answers]), torch.cat([i for _, i in answers])
         if len(masks):
             separate = nms(masks_to_boxes(masks), iou, self.overlap)
             masks, iou = masks[separate], iou[separate]
         return Proposals(masks.float(), iou.clamp(0, 1), seen.size)
 
-    def _kept(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
+    def _stable(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
         logits, iou = prompted.logits.flatten(0, 1), prompted.iou.flatten()
         inner, outer = (logits > 1).flatten(1).sum(1), (logits > -1).flatten(1).sum(1)
         sure = (iou >= self.iou) & (inner >= self.stability * outer) & ((logits > 0).flatten(1).any(1))

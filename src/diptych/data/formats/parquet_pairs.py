@@ -167,7 +167,7 @@ class ParquetStream(ShardStream[ParquetPair]):
         if all(cells[c] is None for c in texts):
             return UnreadableItem(name, "has no text")
         try:
-            title, columns = self._said(name, texts, cells)
+            title, columns = self._caption_and_columns(name, texts, cells)
             cell = text_of(cell) if named else cell
         except DataError as error:
             return UnreadableItem(name, _reason(error, name))
@@ -186,7 +186,9 @@ class ParquetStream(ShardStream[ParquetPair]):
         except DataError:
             return UnreadableItem(name, "leads outside the table's folder")
 
-    def _said(self, name: str, texts: Sequence[str], cells: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def _caption_and_columns(
+        self, name: str, texts: Sequence[str], cells: Mapping[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
         """Return the first caption of a row, and its columns for a training; {} where it has one caption alone."""
         if len(cells) <= 2 and len(texts) == 1 and not isinstance(cells[texts[0]], list):
             return text_of(cells[texts[0]]), {}

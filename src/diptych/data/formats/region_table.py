@@ -78,13 +78,13 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
         marks = cells.get("iscrowd")
         return [] if marks is None else [text_of(marks[i]) in ("1", "True", "true") for i in numbers]
 
-    splits = {name: _told(table, rows, of) for name, table in data.splits.items()}
+    splits = {name: _with_boxes(table, rows, of) for name, table in data.splits.items()}
     if not any(len(v.corners) for table in splits.values() for v in table.columns["boxes"].values):
         raise DataError(f"No row of {path} is of a picture of {data.name}: check the paths in its column {at}.")
     return replace(data, splits=splits)
 
 
-def _told(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[Any]:
+def _with_boxes(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[Any]:
     pictures = [_place(Path(), table.items.name(i)) for i in range(len(table))]
     pairs = [of(picture, rows.get(picture, [])) for picture in pictures]
     columns = {

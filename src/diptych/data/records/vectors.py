@@ -36,12 +36,12 @@ class StoredVectors:
     Args:
         vectors: "image" -> (N, D) vectors, and "text" -> those of their captions, where they are stored too.
         source: where they lie, for users.
-        made: facts of the run of ``encode`` that made them; empty where another program did.
+        provenance: facts of the run of ``encode`` that wrote them; empty where another program did.
     """
 
     vectors: Mapping[str, VectorFiles] = field(repr=False)
     source: str
-    made: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.vectors["image"])

@@ -109,10 +109,10 @@ def nouns(caption: str, wordnet: WordNet, tagger: Tagger = "wordnet") -> tuple[s
         open_ = [tag.startswith("NN") for _, tag in _tag()(words)]
     else:
         open_ = [w not in _NOT and len(w) > 2 for w in words]
-    return tuple(dict.fromkeys(_found(words, open_, wordnet)))
+    return tuple(dict.fromkeys(_things(words, open_, wordnet)))
 
 
-def _found(words: Sequence[str], open_: Sequence[bool], wordnet: WordNet) -> Iterator[str]:
+def _things(words: Sequence[str], open_: Sequence[bool], wordnet: WordNet) -> Iterator[str]:
     i = 0
     while i < len(words):
         for n in range(min(LONGEST, len(words) - i), 0, -1):

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from diptych import catalog
 from diptych.core import (
     Backbone,
     ClassNames,
     Column,
     DataError,
+    Detector,
     Evidence,
     FittedDetector,
     Kit,
@@ -26,6 +28,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.settings import with_settings
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.evaluation.anomaly_ranking import Ranking, rank
@@ -37,8 +40,8 @@ from diptych.metrics.auroc_intervals import auroc_difference, auroc_gain, auroc_
 from diptych.metrics.detection import alarm_rates
 from diptych.metrics.interval import Interval
 from diptych.metrics.presentation import error_rates
-from diptych.tasks.detect import Ready, detector, held_threshold, kept_aside, takes_thing
-from diptych.tasks.stretches import Stretches, stretches
+from diptych.tasks.calibration_split import Stretches, calibration_split, held_threshold, stretches
+from diptych.tasks.detect import Ready
 
 HALVES = "auroc_of_halves"
 """The part of a measuring in which a random half of the normal photos is called anomalous."""
@@ -106,7 +109,7 @@ class AnomalyBench:
         normal = train.take(np.flatnonzero(train.labels() == 0).tolist())
         bench = cls(data, normal, test, (*broken, *failed), backbone, run, seeds, **more)
         if bench.rate is not None:
-            kept_aside(normal.items, bench.rate, run)  # says what is wrong before anything runs
+            calibration_split(normal.items, bench.rate, run)  # says what is wrong before anything runs
         return bench
 
     @cached_property
@@ -147,7 +150,7 @@ class AnomalyBench:
             fit_on: Samples[Any] = self.normal.items
             aside: Subset[Any] | None = None
             if self.rate:
-                fit_on, aside = kept_aside(self.normal.items, self.rate, run, self.frames)
+                fit_on, aside = calibration_split(self.normal.items, self.rate, run, self.frames)
             normal: Table[Any] = Table(fit_on, {"label": Column("label", np.zeros(len(fit_on), dtype=np.int64))})
             given = Evidence(train=normal, auxiliary=self.auxiliary)
             chosen, _, evidence = applied(arm.spoil, method, ClassNames((self.thing,)), given, run)
@@ -209,6 +212,21 @@ class AnomalyBench:
         image_ap = float(np.mean([row.metrics["image_ap"] for row in rows]))
         half = Measured(np.stack([_stacked(row) for row in rows]), {"image_ap": image_ap}, result.seeds)
         return replace(result, parts={HALVES: half})
+
+
+def detector(slug: str, variant: str, thing: str) -> Detector:
+    """Return a system of the catalog, told what the photos show where it asks for that.
+
+    Raises:
+        UsageError: the system is no detector.
+    """
+    system = catalog.find(slug, Detector)
+    return with_settings(catalog.row(system, variant), {"thing": thing} if takes_thing(system) else {})
+
+
+def takes_thing(system: type[Detector]) -> bool:
+    """Whether a detector is told what the photos show."""
+    return "thing" in getattr(system, "__dataclass_fields__", {})
 
 
 def _stacked(ranking: Ranking) -> Floats:

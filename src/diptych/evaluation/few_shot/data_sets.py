@@ -88,13 +88,13 @@ class Fits:
         desk: with the data that systems are fitted on.
         job: system, shots and seed.
         new: names of the new classes, for systems that read them while they learn; None: there are none.
-        made: whether as ``transferable`` says -> the fit, or what stopped it.
+        fits: whether as ``transferable`` says -> the fit, or what stopped it.
     """
 
     desk: Desk
     job: Job
     new: ClassNames | None = None
-    made: dict[bool, FittedClassifier | Exception] = field(default_factory=dict)
+    fits: dict[bool, FittedClassifier | Exception] = field(default_factory=dict)
 
     def key(self, place: Place) -> str:
         """Return what names the result of a place: all that decides it and is not in the name of the run's file."""
@@ -140,14 +140,14 @@ class Fits:
 
     def _fitted(self, moved: bool) -> FittedClassifier:
         """Return the fit to the desk's own classes, as ``transferable`` says if it is moved."""
-        if moved not in self.made:
+        if moved not in self.fits:
             try:
                 job = replace(self.job, method=self.job.method.transferable()) if moved else self.job
                 evidence = self._evidence(self.desk, self.new if self._reads("other_classes") else None)
-                self.made[moved] = self.desk.fit(job, evidence, self._run)
+                self.fits[moved] = self.desk.fit(job, evidence, self._run)
             except Exception as error:
-                self.made[moved] = error
-        fit = self.made[moved]
+                self.fits[moved] = error
+        fit = self.fits[moved]
         if isinstance(fit, Exception):
             raise fit
         return fit

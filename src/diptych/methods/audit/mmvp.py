@@ -133,7 +133,7 @@ class MMVP(Auditor):
             yield self._mined(name, subject, *data.one(), run)
         for about, probe in data.of("pairs").items():
             if _stated(probe):
-                yield from self._asked(name, backbone, about, probe, run)
+                yield from self._findings(name, backbone, about, probe, run)
 
     def _mined(self, name: str, subject: Subject, key: str, probe: Probe, run: Run) -> Finding:
         order = np.random.default_rng(run.integer("mined")).permutation(len(probe.table))[: self.most]
@@ -176,7 +176,7 @@ class MMVP(Auditor):
         different = different if self.different is None else self.different
         return blind_pairs(first, second, similar, different, self.neighbours)
 
-    def _asked(self, name: str, backbone: Backbone, about: str, probe: Probe, run: Run) -> Iterator[Finding]:
+    def _findings(self, name: str, backbone: Backbone, about: str, probe: Probe, run: Run) -> Iterator[Finding]:
         pairs = pairs_of(probe.table)
         if len(pairs) < FEW:
             reason = f"{len(pairs)} pairs are too few: give {FEW} at least."

@@ -57,7 +57,7 @@ from diptych.features.heads import text_head
 from diptych.features.released_tensors import check_released
 from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
-from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms
+from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, movable, terms
 from diptych.nn.style_space import drawn, photo_side, pictures_of, relevance, seen, seen_pooled
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
@@ -101,7 +101,7 @@ class DeltaEdit(Editor):
 
         >>> relevance = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
         >>> source, target = torch.tensor([0.0, 1.0]), torch.tensor([0.6, 0.8])
-        >>> kept(relevance, target - source, beta=0.3).tolist()
+        >>> movable(relevance, target - source, beta=0.3).tolist()
         [True, False, False]
         >>> round(direction(source, target).norm().item(), 4)
         1.0
@@ -316,7 +316,7 @@ class FittedDeltaEdit(FittedEditor):
         s = styles.s.to(run.device)
         full = mapper(s, i, change.to(run.device).expand(len(s), -1)).cpu()
         threshold = self.method.beta if beta is None else beta
-        added = torch.where(kept(self.relevance, d, threshold), strength * full, 0.0)
+        added = torch.where(movable(self.relevance, d, threshold), strength * full, 0.0)
         return Edited(before, drawn(self.generator, replace(styles, s=styles.s + added), run), added)
 
     def _styles(self, ask: EditAsk) -> tuple[Styles, Tensor | None]:

@@ -57,7 +57,7 @@ from diptych.core.train import everything
 from diptych.data.pixels import normalise
 from diptych.nn.contrastive import contrastive
 from diptych.nn.crop_views import CoveredCrops, recolour
-from diptych.nn.dense.attention_maps import carried, cls_attention, kept
+from diptych.nn.dense.attention_maps import carried, cls_attention, kept_patches
 from diptych.nn.teacher import Teacher, cosine_momentum
 from diptych.nn.view_losses import ViewHeads
 from diptych.train.distributed import gather
@@ -171,7 +171,7 @@ class AttentiveTrainee(PairTrainee):
 
     def _pooled(self, pixels: Tensor, scores: Tensor) -> Tensor:
         """(2 B, 3, S, S) and (2 B, h, w) to (2 B, C)."""
-        keep = kept(scores, self.recipe.drop, self.block)
+        keep = kept_patches(scores, self.recipe.drop, self.block)
 
         def drop(stage: Stage, i: int, s: State) -> State:
             return keep_patches(s, keep) if stage == "positioned" and keep.shape[1] < scores[0].numel() else s
@@ -214,7 +214,7 @@ class ACLIP(Recipe):
     Example:
         Of 14 x 14 patches, 25 of 49 blocks stay, which are 100 patches:
 
-        >>> kept(torch.rand(1, 14, 14), drop=ACLIP().drop, block=2).shape
+        >>> kept_patches(torch.rand(1, 14, 14), drop=ACLIP().drop, block=2).shape
         torch.Size([1, 100])
     """
 

@@ -164,10 +164,10 @@ class QualityCaptions(Recipe):
         space = kit.need(Backbone)
         rows = training_rows(evidence, "quality-captions")
         taught = self._taught(kit, stored=OF_IMAGE in rows.columns)
-        train = self._told(rows, kit)
+        train = self._with_teachers(rows, kit)
         if self.keep < 1 or self.least > 0:
             train = self._chosen(train, scored(_scorer(kit, space), train, run))
-        val = None if evidence.val is None else self._told(evidence.val, kit)
+        val = None if evidence.val is None else self._with_teachers(evidence.val, kit)
         yield Stage(_Mixing(space, self.views, self.share, taught, run, learns), data=train, val=val)
 
     def of_stream(self, kit: Kit, run: Run, learns: Learns = everything) -> Trainee:
@@ -198,7 +198,7 @@ class QualityCaptions(Recipe):
             raise UsageError("Sizes of teachers are those of stored vectors: give rows with these, or no sizes.")
         return Taught(self.distil, kit.need(Backbone, "teacher"))
 
-    def _told(self, table: Table[Any], kit: Kit) -> Table[Any]:
+    def _with_teachers(self, table: Table[Any], kit: Kit) -> Table[Any]:
         """Return the table with the columns "captions" and "synthetic", as far as they are read, their weights, and the
         teachers' vectors.
         """

@@ -255,7 +255,7 @@ class SAMCLIP(Segmenter):
         if self.joint:
             phases = ("clip", "sam") if self.weight > 0 else ("clip",)
             if self.weight > 0:
-                lesson = joined({"clip": lesson, "sam": self._asked(masks, others, run)})
+                lesson = joined({"clip": lesson, "sam": self._prompted(masks, others, run)})
             settings = self._settings(self.rate, self.epochs, lesson)
             train_parameters(_Merging(student, masks, self, phases, slow=True), lesson, settings, run, ())
         head = text_head(backbone, classes.prompts(), run)
@@ -273,7 +273,7 @@ class SAMCLIP(Segmenter):
             batch = min(self.batch, clips // self.shares[0] * sum(self.shares))
         return Fit(rate, batch, epochs=epochs, schedule=Schedule(warmup=2), decay=0.1, betas=(0.9, 0.999))
 
-    def _asked(self, masks: SamMasks, photos: Samples[Any], run: Run) -> Table[Any]:
+    def _prompted(self, masks: SamMasks, photos: Samples[Any], run: Run) -> Table[Any]:
         """Return photos with prompts and SAM's answers, fixed for the training."""
         rows = []
         with run.track("ask SAM", len(photos)) as bar:

@@ -49,7 +49,7 @@ def carried(attention: Tensor, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
     return out[:, 0]
 
 
-def kept(scores: Tensor, drop: float, block: int) -> Tensor:
+def kept_patches(scores: Tensor, drop: float, block: int) -> Tensor:
     """Return the (B, t) positions of the patches that stay, in ascending order.
 
     Args:
@@ -60,7 +60,7 @@ def kept(scores: Tensor, drop: float, block: int) -> Tensor:
     Source: Yang et al. 2022, section 3.2; the number of blocks as in the released code.
 
     Example:
-        >>> kept(torch.tensor([[[0.1, 0.4], [0.3, 0.2]]]), drop=0.5, block=1).tolist()
+        >>> kept_patches(torch.tensor([[[0.1, 0.4], [0.3, 0.2]]]), drop=0.5, block=1).tolist()
         [[1, 2, 3]]
     """
     means = F.avg_pool2d(scores[:, None], block)[:, 0]

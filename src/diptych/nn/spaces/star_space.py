@@ -237,37 +237,13 @@ class LabelNet(nn.Module):
         return out
 
 
-@dataclass(frozen=True, eq=False)
-class TunedEncoder:
-    """Embeds stars by the tower of a net that was tuned on labels, before its head.
-
-    Args:
-        net: in eval mode.
-        fingerprint: of its weights and input settings.
-    """
-
-    net: LabelNet
-    fingerprint: str
-    size: int | None = None
-
-    @property
-    def modality(self) -> str:
-        """That of the tower."""
-        return self.net.encoder.modality
-
-    @property
-    def dim(self) -> int:
-        """Width D of the tower's output."""
-        return self.net.head.in_features
-
-    def inputs(self, items: Sequence[Star], size: int | None = None) -> Inputs:
-        """Return the tower's inputs of B stars."""
-        return self.net.encoder.inputs(items)
+class TunedStarEncoder(StarEncoder):
+    """Embeds stars by a tower that was tuned on labels: its output before the head, of width C."""
 
     def encode(self, x: Inputs, /) -> Tensor:
-        """Return the (B, D) outputs of the tower, not normalised."""
+        """Return the (B, C) outputs of the tower, not normalised."""
         assert isinstance(x, Tensor)
-        return self.net.encoder.features(x)
+        return self.features(x)
 
 
 class TunedStars(LabelledTower):
@@ -282,7 +258,9 @@ class TunedStars(LabelledTower):
         self.base, self.net = base, net
         labelled = net.encoder.modality
         weights = hash_of((*_settings(base.inputs), labelled), net.state_dict())
-        encoder = TunedEncoder(net, f"curves-{weights[:16]}")
+        encoder = TunedStarEncoder(
+            labelled, net.head.in_features, net.encoder.module, net.encoder.arrays, f"curves-{weights[:16]}"
+        )
         spec = replace(base.spec, name=f"{base.spec.name}+labels", weights=weights, dim=encoder.dim)
         super().__init__(spec, encoder, labelled)
 

@@ -59,7 +59,7 @@ class Finding:
     def __init__(self, search: Search) -> None:
         self.search = search
 
-    async def asked(self, request: Any, index: ServedIndex, state: State) -> Asked:
+    async def read_query(self, request: Any, index: ServedIndex, state: State) -> Asked:
         """Return the vectors of a query: words, the picture of the address, and an entry to look for more of.
 
         Raises:
@@ -84,13 +84,13 @@ class Finding:
         values = np.stack(rows)
         return Asked(tuple(terms), values, combined(values, [t.weight for t in terms]))
 
-    async def found(self, request: Any, state: State) -> Found:
+    async def answers(self, request: Any, state: State) -> Found:
         """Return what a page shows."""
         index = self.search.index(state.index)
         if state.empty:
             return await self.search.service.thread(_nothing, index, state)
-        asked = await self.asked(request, index, state)
-        return await self.search.service.thread(_found, index, asked, state)
+        asked = await self.read_query(request, index, state)
+        return await self.search.service.thread(_answers, index, asked, state)
 
     async def head(self, request: Any, state: State) -> dict[str, bytes]:
         """Return the model folder of the head that is fitted to the marks of a query: name -> content.
@@ -99,12 +99,12 @@ class Finding:
             Refusal: nothing is asked, or the query has no right or no wrong mark.
         """
         index = self.search.index(state.index)
-        asked = await self.asked(request, index, state)
+        asked = await self.read_query(request, index, state)
         return await self.search.service.thread(_model, index, asked, state)
 
     async def chosen(self, request: Any, state: State, numbers: Sequence[int]) -> Found:
         """Return the answers with these numbers, as far down as the page goes, without a cut."""
-        whole = await self.found(request, replace(state, at_least=0.0, skip=0, top=MOST))
+        whole = await self.answers(request, replace(state, at_least=0.0, skip=0, top=MOST))
         return whole.chosen(numbers)
 
     async def mark(self, request: Any, state: State, numbers: Sequence[int], right: bool | None) -> tuple[int, int]:
@@ -114,7 +114,7 @@ class Finding:
             Refusal: no such entry.
         """
         index = self.search.index(state.index)
-        asked = await self.asked(request, index, state)
+        asked = await self.read_query(request, index, state)
         marks = await self.search.service.thread(_marks, index, asked, state, numbers, right)
         await self.search.service.thread(add_marks, index.folder, marks)
         return await self.search.service.thread(_counts, index, asked, state)
@@ -143,11 +143,11 @@ def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
         return entries[number].name, np.asarray(opened.vectors("image")[slot])
 
 
-def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
+def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
     with index_at(index.folder) as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
-        own = _own(marks, asked, key)
+        own = _marks_of_people(marks, asked, key)
         head = marked_head(opened, own) if state.head else None
         query = asked.query if head is None else head.direction
         remark = BOTH if state.head and head is None else ""
@@ -168,18 +168,18 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
             remark, answer = str(error), ask_index(None)
         words = [term.value for term in asked.terms if not term.is_picture]
         remark = " ".join(filter(None, (remark, not_english(words, index.backbone))))
-        names = [f.entry.name for f in answer.found]
+        names = [f.entry.name for f in answer.results]
         numbers = opened.numbers(names)
         slots = opened.slots([numbers[name] for name in names])
         shares: Sequence[float | None] = [None] * len(names)
         try:
             known = calibration(opened, kind_of(asked.terms), weights).marks
-            right = known.probabilities(np.array([f.score for f in answer.found]))
+            right = known.probabilities(np.array([f.score for f in answer.results]))
             shares = [share if rank < known.depth else None for rank, share in enumerate(right.tolist())]
             slider = Slider(highest(known))
         except DataError as error:
             slider = Slider(reason=str(error))
-        rows = list(zip(answer.found, slots, shares, strict=True))[state.skip :]
+        rows = list(zip(answer.results, slots, shares, strict=True))[state.skip :]
         good = sum(bool(r) for r in own.values())
         return Found(
             tuple(
@@ -191,14 +191,14 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
         )  # fmt: skip
 
 
-def _own(marks: Sequence[Mark], asked: Asked, key: str) -> dict[str, bool | None]:
+def _marks_of_people(marks: Sequence[Mark], asked: Asked, key: str) -> dict[str, bool | None]:
     """Return name of an entry -> what people said of it as an answer to this query."""
     return {m.path: m.right for m in marks if m.source == PEOPLE and m.query == asked.text and m.weights == key}
 
 
 def _model(index: ServedIndex, asked: Asked, state: State) -> dict[str, bytes]:
     with index_at(index.folder) as opened:
-        own = _own(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+        own = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
         head = marked_head(opened, own)
         if head is None:
             raise Refusal(400, BOTH)
@@ -232,7 +232,7 @@ def _tile(
 
 def _counts(index: ServedIndex, asked: Asked, state: State) -> tuple[int, int]:
     with index_at(index.folder) as opened:
-        own = _own(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+        own = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
     good = sum(bool(right) for right in own.values())
     return good, len(own) - good
 

@@ -80,7 +80,7 @@ class Page:
         except Refusal as refusal:
             return self.html(State(), Found(), refusal.message, refusal.status)
         try:
-            return self.html(state, await self.finding.found(request, state))
+            return self.html(state, await self.finding.answers(request, state))
         except (Refusal, DiptychError) as failure:
             shown = failure if isinstance(failure, Refusal) else of_error(failure)
             return self.html(state, Found(), shown.message, shown.status)
@@ -99,7 +99,7 @@ class Page:
             embedded = await self.service.embed(request, model, [Input("image", data, "The picture")])
         except (Refusal, DiptychError) as failure:
             shown = failure if isinstance(failure, Refusal) else of_error(failure)
-            return self.html(state, await self.finding.found(request, state), shown.message, shown.status)
+            return self.html(state, await self.finding.answers(request, state), shown.message, shown.status)
         return RedirectResponse(state.address(picture=packed(embedded.vectors[0]), like=None), 303)
 
     async def mark(self, request: Request) -> Response:
@@ -119,7 +119,7 @@ class Page:
             if script:
                 raise
             shown = of_error(error)
-            return self.html(state, await self.finding.found(request, state), shown.message, shown.status)
+            return self.html(state, await self.finding.answers(request, state), shown.message, shown.status)
         if script:
             return JSONResponse({"right": right, "wrong": wrong})
         return RedirectResponse(state.address() + f"#e{numbers[0]}", 303)
@@ -135,7 +135,7 @@ class Page:
         if chosen := entry_numbers(given.getlist("entry")):
             answers = await self.finding.chosen(request, state, chosen)
         else:
-            answers = await self.finding.found(request, state)
+            answers = await self.finding.answers(request, state)
         if answers.answer is None:
             raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
         return answers, answers.answer

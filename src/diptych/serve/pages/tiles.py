@@ -94,6 +94,6 @@ class Found:
         tiles = tuple(tile for tile in self.tiles if tile.number in numbers)
         names = {tile.path for tile in tiles}
         answer = self.answer and replace(
-            self.answer, found=tuple(f for f in self.answer.found if f.entry.name in names), cut=None
+            self.answer, results=tuple(f for f in self.answer.results if f.entry.name in names), cut=None
         )
         return replace(self, tiles=tiles, answer=answer)

@@ -185,7 +185,7 @@ class LabelStudio:
         for control in controls_of(str(config)):
             if control.kind != "choices":
                 continue
-            shots = self._shots.made((_number(project.get("id", "")), control.name, control.values), Shots)
+            shots = self._shots.get_or_make((_number(project.get("id", "")), control.name, control.values), Shots)
             shots.rows.pop(number, None)
             labels = chosen(annotation.get("result"), control)
             if action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED") or len(labels) != 1:

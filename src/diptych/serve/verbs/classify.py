@@ -25,6 +25,7 @@ from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.model import Predictor
 from diptych.tasks.space_classifier import SpaceClassifier
 from diptych.verbs import classify
+from diptych.verbs.predictions import Labels
 
 
 class Classify(Declared):
@@ -96,4 +97,4 @@ class Classify(Declared):
             return None
         classes = class_names(asked.names, asked.templates)
         result = await self.zero_shot(request, model, inputs, classes, asked.top, asked.threshold)
-        return self.plain(classify.Labels(asked, result, Source(InMemory(()))))
+        return self.plain(Labels(asked, result, Source(InMemory(()))))

@@ -56,7 +56,7 @@ class Regions:
         self, model: ServedModel, method: Segmenter, asked: Question, pictures: list[Image.Image]
     ) -> list[Segmented]:
         key = (model.name, method.card.slug, asked.asked.names, asked.asked.templates, asked.asked.words)
-        fitted = self._segmenters.made(
+        fitted = self._segmenters.get_or_make(
             key, lambda: method.fit(Kit.of(model.model), asked.asked, Evidence(), model.calls)
         )
         samples = InMemory(pictures, [f"images {i}" for i in range(len(pictures))])

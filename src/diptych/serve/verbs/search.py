@@ -144,7 +144,7 @@ class Search:
         try:
             index = self.index(given.index)
             sent = {name: getattr(given, name) for name in given.model_fields_set}
-            checked = Declaration.made("http", folder=index.folder, **sent).checked(sent)
+            checked = Declaration.parsed("http", folder=index.folder, **sent).checked(sent)
             if checked.top > MOST:
                 raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {checked.top}.")
             parts = parts_of(given.query)
@@ -157,7 +157,7 @@ class Search:
                 )
             )  # fmt: skip
             answers = Answers(answer)
-            return answers.data([], [UsageError(line).spelled(spell) for line in answers.remarks(answer.found)])
+            return answers.data([], [UsageError(line).spelled(spell) for line in answers.remarks(answer.results)])
         except DiptychError as error:
             error.args = (error.spelled(spell), *error.args[1:])
             raise

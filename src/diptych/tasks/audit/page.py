@@ -36,12 +36,12 @@ def _row(row: AuditedPair, items: Samples[Any], strongest: float) -> str:
     picture = thumbnail(items, row.index, 160)
     return (
         f'<tr><td><img src="{picture}" alt=""></td><td>{_words(row, strongest)}<br><small>{escape(row.name)}<br>'
-        f"{'' if row.right_share is None else _told(row)}F-CLIPScore {row.score:+.2e}, "
+        f"{'' if row.right_share is None else _right_share(row)}F-CLIPScore {row.score:+.2e}, "
         f"cosine {row.cosine:.3f}</small></td></tr>"
     )
 
 
-def _told(row: AuditedPair) -> str:
+def _right_share(row: AuditedPair) -> str:
     mark = "stands out: " if row.stands_out else ""
     return f"{mark}{100 * (row.right_share or 0):.1f} % of right captions fit as badly; "
 

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,39 @@ from diptych.tasks.pages.overlay import Colour, label_png, overlay, palette, png
 
 BACKGROUND = "background"
 GREY: Colour = (128, 128, 128)
+
+
+class AreaRow(TypedDict):
+    """Share of a picture that a label has."""
+
+    label: str
+    value: int
+    area: float
+    confidence: NotRequired[float]
+
+
+class SegmentRow(TypedDict):
+    """A segment of a panoptic map; its box is left, top, width and height in pixels."""
+
+    id: int
+    label: str
+    value: int
+    thing: bool
+    score: float
+    area: int
+    bbox: list[float]
+
+
+class RegionsRow(TypedDict):
+    """Shares of labels, and the label map as PNG in base64."""
+
+    path: str
+    width: int
+    height: int
+    areas: list[AreaRow]
+    unknown: NotRequired[float]
+    segments: NotRequired[list[SegmentRow]]
+    mask: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -64,20 +97,22 @@ class Segmented:
         """Return the share of the photo whose pixels are unknown."""
         return float((self.labels == self.void).mean())
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RegionsRow:
         """Return plain data for JSON."""
         areas = []
         for k, share in self.areas().items():
-            row: dict[str, Any] = {"label": self.classes[k], "value": k, "area": round(share, 6)}
+            row: AreaRow = {"label": self.classes[k], "value": k, "area": round(share, 6)}
             if self.confidence is not None:
                 row["confidence"] = round(float(self.confidence[self.labels == k].mean()), 4)
             areas.append(row)
-        facts = {"path": self.name, "width": self.image.width, "height": self.image.height, "areas": areas}
+        facts: RegionsRow = {"path": self.name, "width": self.image.width, "height": self.image.height, "areas": areas}
         if self.unknown():
             facts["unknown"] = round(self.unknown(), 6)
-        return facts if self.panoptic is None else {**facts, "segments": self.segments()}
+        if self.panoptic is not None:
+            facts["segments"] = self.segments()
+        return facts
 
-    def segments(self) -> list[dict[str, Any]]:
+    def segments(self) -> list[SegmentRow]:
         """Return the segments of the panoptic map as plain data, with pixel boxes of left, top, width, height."""
         return [
             {

@@ -21,7 +21,7 @@ def html(answer: Answer) -> str:
         for t in answer.terms
     )
     title = asked.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else asked
-    lead = f"{len(answer.found)} of {answer.entries:,} entries, {answer.backbone}, " + (
+    lead = f"{len(answer.results)} of {answer.entries:,} entries, {answer.backbone}, " + (
         "exact search."
         if answer.recall is None
         else f"approximate search, measured recall@10 {min(answer.recall.values()):.2f}."
@@ -42,10 +42,10 @@ def html(answer: Answer) -> str:
         )
     if answer.where:
         parts.append(f'<p class="note">Only entries with {escape(" and ".join(answer.where))}.</p>')
-    if not answer.found:
+    if not answer.results:
         parts.append('<p class="warn">' + escape(answer.nothing) + "</p>")
     parts.append('<section><div class="photos">')
-    for f in answer.found:
+    for f in answer.results:
         picture = _thumbnail(f.entry.name)
         name = Path(f.entry.name.rpartition("!")[2]).name
         facts = " · ".join(f"{k} {v}" for k, v in f.entry.facts.items() if str(v) and k != "folder")[:200]

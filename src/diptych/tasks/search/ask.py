@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
@@ -24,8 +24,44 @@ from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import CutAnswers, calibration
+from diptych.tasks.search.marks import CutAnswerRow, CutAnswers, calibration
 from diptych.tasks.search.term import Term, kind_of
+
+
+class EntryRow(TypedDict):
+    """An entry of an index; "right" is the probability that it is right, where the answers were cut."""
+
+    path: str
+    score: float
+    caption: str
+    metadata: dict[str, Any]
+    right: NotRequired[float]
+
+
+class QueryPartRow(TypedDict):
+    """A part of a query."""
+
+    value: str
+    weight: float
+    kind: Literal["image", "text"]
+
+
+_Recall = TypedDict("_Recall", {"recall@10": dict[str, float] | None})
+
+
+class SearchFacts(_Recall):
+    """Entries, the nearest first; where they were cut, whether nothing in the index looks like the query."""
+
+    results: list[EntryRow]
+    query: list[QueryPartRow]
+    weights: dict[str, float]
+    where: list[str]
+    index: str
+    entries: int
+    backbone: str
+    exact: bool
+    cut: NotRequired[CutAnswerRow]
+    nothing_here: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -33,7 +69,7 @@ class Answer:
     """What was found.
 
     Args:
-        found: best first.
+        results: best first.
         weights: what counted how much: pictures, captions.
         where: conditions, as they were given.
         entries: how many the index holds.
@@ -42,7 +78,7 @@ class Answer:
         cut: how the answers were cut; None: they were not.
     """
 
-    found: tuple[Found, ...]
+    results: tuple[Found, ...]
     terms: tuple[Term, ...]
     weights: Mapping[Modality, float]
     where: tuple[str, ...]
@@ -52,38 +88,36 @@ class Answer:
     recall: Mapping[str, float] | None = None
     cut: CutAnswers | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SearchFacts:
         """Return plain data for JSON."""
-        shown = [
-            {
-                "path": f.entry.name,
-                "score": round(f.score, 6),
-                "caption": f.entry.caption,
-                "metadata": dict(f.entry.facts),
-            }
-            for f in self.found
+        results = [
+            EntryRow(path=f.entry.name, score=round(f.score, 6), caption=f.entry.caption, metadata=dict(f.entry.facts))
+            for f in self.results
         ]
-        if self.cut is not None:
-            shown = [{**row, "right": round(p, 4)} for row, p in zip(shown, self.cut.shares, strict=True)]
-        return {
-            "results": shown,
+        facts: SearchFacts = {
+            "results": results,
             "query": [
-                {"value": t.value, "weight": t.weight, "kind": "image" if t.is_picture else "text"} for t in self.terms
+                QueryPartRow(value=t.value, weight=t.weight, kind="image" if t.is_picture else "text")
+                for t in self.terms
             ],
-            "weights": dict(self.weights),
+            "weights": {str(modality): weight for modality, weight in self.weights.items()},
             "where": list(self.where),
             "index": self.index,
             "entries": self.entries,
             "backbone": self.backbone,
             "exact": self.recall is None,
             "recall@10": None if self.recall is None else dict(self.recall),
-            **({} if self.cut is None else {"cut": self.cut.as_dict(), "nothing_here": self.cut.nothing}),
         }
+        if self.cut is not None:
+            for row, p in zip(results, self.cut.shares, strict=True):
+                row["right"] = round(p, 4)
+            facts |= {"cut": self.cut.as_dict(), "nothing_here": self.cut.nothing}
+        return facts
 
     @property
     def nothing(self) -> str:
         """Why there are no answers, in a sentence; "" where there are some."""
-        if self.found:
+        if self.results:
             return ""
         if self.cut is None or not self.cut.nothing:
             return "Nothing meets the conditions."

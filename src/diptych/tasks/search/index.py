@@ -257,12 +257,14 @@ def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
     """Raise UsageError where the stored vectors are of another backbone, precision, decode or width."""
     runner = run.engine.runner(backbone.image, run) if run.engine else None
     settings = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
-    if stored.made and stored.made.get("fingerprint") != backbone.fingerprint:
-        name = dict(stored.made.get("spec", {})).get("name")
+    if stored.provenance and stored.provenance.get("fingerprint") != backbone.fingerprint:
+        name = dict(stored.provenance.get("spec", {})).get("name")
         raise UsageError(f"{stored.source} was encoded with {name}, and this is {backbone.spec.name}: give its model.")
     for fact, value in settings.items():
-        if stored.made.get(fact, value) != value:
-            raise UsageError(f"{stored.source} was encoded with {fact} {stored.made[fact]}, not {value}: request it.")
+        if stored.provenance.get(fact, value) != value:
+            raise UsageError(
+                f"{stored.source} was encoded with {fact} {stored.provenance[fact]}, not {value}: request it."
+            )
     if stored.dim != backbone.image.dim:
         raise UsageError(
             f"{stored.source} holds vectors of {stored.dim} numbers, and {backbone.spec.name} makes "

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypedDict, cast
 
 import numpy as np
 
@@ -95,6 +95,24 @@ class Calibrated:
     source: str
 
 
+class CutAnswerRow(TypedDict):
+    """The cut: the wanted share of right answers, the expected one with its 95 % interval, the marks behind it, the
+    depth below which nothing is stated, and the share of absent words that have an answer.
+    """
+
+    level: float
+    threshold: float
+    share: float
+    above: int
+    marks: int
+    queries: int
+    depth: int
+    absent: float | None
+    words: int
+    interval: list[float]
+    source: str
+
+
 @dataclass(frozen=True)
 class CutAnswers:
     """How answers were cut.
@@ -117,10 +135,11 @@ class CutAnswers:
             return ""
         return f"Of {self.cut.words} words for absent things {100 * self.cut.absent:.0f} % have an answer."
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> CutAnswerRow:
         """Return plain data for JSON."""
         facts = {name: value for name, value in asdict(self.cut).items() if name not in ("low", "high")}
-        return {**facts, "interval": [self.cut.low, self.cut.high], "source": self.source}
+        facts |= {"interval": [self.cut.low, self.cut.high], "source": self.source}
+        return cast("CutAnswerRow", facts)
 
 
 def weights_key(weights: Mapping[Modality, float]) -> str:

@@ -47,10 +47,10 @@ class Opened:
     """Opened data sets.
 
     Args:
-        own: the user's; ``shifts``, ``others``, ``cues``: name -> further data.
+        data: the user's; ``shifts``, ``others``, ``cues``: name -> further data.
     """
 
-    own: LabelledData
+    data: LabelledData
     shifts: Mapping[str, LabelledData]
     others: Mapping[str, LabelledData]
     cues: Mapping[str, LabelledData]
@@ -59,8 +59,8 @@ class Opened:
         """Return the tables with the items that a backbone can read, and what was left out."""
         from diptych.tasks.audit.data import gathered
 
-        spoken = class_names(names, self.own)[0].names if self.own.classes else ()
-        return gathered(self.own, spoken, backbone, run, shifts=self.shifts, others=self.others, cues=self.cues)
+        spoken = class_names(names, self.data)[0].names if self.data.classes else ()
+        return gathered(self.data, spoken, backbone, run, shifts=self.shifts, others=self.others, cues=self.cues)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Compared(Audit):
 
     def noted(self, opened: Opened) -> list[str]:
         """Return a remark where class names are numbers."""
-        return class_names(self.names, opened.own)[1] if opened.own.classes else []
+        return class_names(self.names, opened.data)[1] if opened.data.classes else []
 
     def run(self, context: Context) -> Answer[Any]:
         """Audit the models."""
@@ -111,7 +111,7 @@ class Compared(Audit):
         models = self.models(context, self.against)
         data, failed = opened.gathered(self.names, models[0], context.run())
         findings, facts = audit_models(system, models, data, context.run()), {"audit": system.card.slug}
-        return Compares(self, findings, failed, self.noted(opened), data=opened.own.name, **facts, seed=self.seed)
+        return Compares(self, findings, failed, self.noted(opened), data=opened.data.name, **facts, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,11 +76,11 @@ class AuditReport(Tabled):
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in models}
         result = report(
             with_measured(subjects, self.measured) if self.measured else subjects, data, context.run(), only=self.only,
-            title=f"{opened.own.name}: audit of {models[0].spec.name}", bounds=bounds, failed=failed,
+            title=f"{opened.data.name}: audit of {models[0].spec.name}", bounds=bounds, failed=failed,
             settings=self.given_settings(),
         )  # fmt: skip
         if not any(f.testable for f in result.all()) and result.blame is None:
-            raise DataError(f"Nothing could be tested on {opened.own.name}: {' '.join(result.lacking.values())}")
+            raise DataError(f"Nothing could be tested on {opened.data.name}: {' '.join(result.lacking.values())}")
         return Reported(self, result, self.noted(opened))
 
 

@@ -64,7 +64,7 @@ class BoardAudit(Tabled):
         base = context.model()
         run, only = context.run(), kinds.words(self.only)
         tables, failed = opened.gathered(self.names, base, run)
-        bench = AuditBench(opened.own.name, tables, base, run, only, failed)
+        bench = AuditBench(opened.data.name, tables, base, run, only, failed)
         refuse_other(context, "audit", bench.facts)
         names: tuple[str, ...] = kinds.TEXTS.read(self.against)
         board = audit_board(bench, names, context.model, budget=self.budget, keep=context.out, command=context.command)

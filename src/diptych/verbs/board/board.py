@@ -104,15 +104,6 @@ def fitted_folders() -> Any:
     return argument(FITTED, FOLDERS, ())
 
 
-def refuse_idle_settings(folders: Sequence[Path], methods: object, given: frozenset[str]) -> None:
-    """Refuse settings of systems where only those of folders are measured."""
-    if folders and not methods and "settings" in given:
-        raise UsageError(
-            "Only systems of folders are measured, which keep their settings, so {settings} has no effect: leave it "
-            "out."
-        )
-
-
 def classes_of(
     names: NamesLike, classes: Sequence[str], templates: TemplatesLike = None
 ) -> tuple[ClassNames, list[str]]:
@@ -133,7 +124,29 @@ def refuse_other(context: Context, verb: str, facts: Mapping[str, Any] | None = 
 
 
 @dataclass(frozen=True, kw_only=True)
-class SystemsBoard(Verb):
+class BoardVerb(Verb):
+    """A board: it keeps its rows in the folder that it writes, and may measure systems of folders as they are."""
+
+    without_out: ClassVar[str] = "None: no row is kept."
+    python_out: ClassVar[Any] = "name"
+    trains: ClassVar[bool] = False
+    offers: ClassVar[tuple[str, ...]] = OFFERS
+
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse settings of systems where only those of folders are measured."""
+        if self.folders() and not getattr(self, "methods", ()) and "settings" in given:
+            raise UsageError(
+                "Only systems of folders are measured, which keep their settings, so {settings} has no effect: leave "
+                "it out."
+            )
+
+    def folders(self) -> tuple[Path, ...]:
+        """Return the folders of fitted systems."""
+        return _folders(getattr(self, "fitted", ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemsBoard(BoardVerb):
     """Measure every fitting system of a verb on one data set. A subclass opens the data, ``bench``.
 
     ``systems_of`` is the verb of the systems, and ``every`` says whether all rows of all cards are run where no methods
@@ -145,19 +158,11 @@ class SystemsBoard(Verb):
     every: ClassVar[bool] = False
     item: ClassVar[str] = "BoardRow"
     out_help: ClassVar[str] = "Folder for rows and board."
-    without_out: ClassVar[str] = "None: no row is kept."
-    python_out: ClassVar[Any] = "name"
-    trains: ClassVar[bool] = False
-    offers: ClassVar[tuple[str, ...]] = OFFERS
 
     methods: str | Sequence[str] | None = argument(METHODS, SLUGS, ())
     settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = argument(SETTING, ROW_SETTINGS, (), flag="--set")
     seeds: int | Sequence[int] = argument("Seeds of draws and trainings.", whole_numbers("seeds", "1,2,3"), (1, 2, 3))
     budget: float | None = argument(BUDGET, default=None)
-
-    def check_given(self, given: frozenset[str]) -> None:
-        """Refuse settings where nothing is fitted."""
-        refuse_idle_settings(self._folders(), self.methods, given)
 
     @property
     def draws(self) -> tuple[int, ...]:
@@ -186,7 +191,7 @@ class SystemsBoard(Verb):
         if "engine" in self.run_options:  # towers that are trained or looked into run in torch, and so does their start
             context = context.like({}, engine="torch")
         refuse_other(context, self.systems_of)
-        folders, settings = self._folders(), _by_system(self.settings)
+        folders, settings = self.folders(), _by_system(self.settings)
         abouts = stated_of(self.systems_of, folders)
         methods = tuple(self.methods or ()) or (() if folders else None)
         arms = arms_of(self.systems_of, methods, every=self.every, without=self.without(), settings=settings)
@@ -198,9 +203,6 @@ class SystemsBoard(Verb):
             arms += loaded_arms(cast("Reader", bench), folders, abouts)
         board = verb_board(self.systems_of, bench, arms, budget=self.budget, keep=context.out, command=context.command)
         return BoardRows(board, context.out, notes)
-
-    def _folders(self) -> tuple[Path, ...]:
-        return _folders(getattr(self, "fitted", ()))
 
 
 @dataclass(frozen=True)

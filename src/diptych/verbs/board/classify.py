@@ -12,26 +12,22 @@ from diptych.core import DataError, UsageError
 from diptych.core.settings import as_text
 from diptych.verbs import kinds
 from diptych.verbs.board.board import (
-    FOLDERS,
     NAMES,
-    OFFERS,
     ROW_SETTINGS,
     SETTING,
     SLUGS,
     TEMPLATES,
+    BoardVerb,
     Loader,
     classes_of,
     fitted_folders,
-    refuse_idle_settings,
     whole_numbers,
 )
 from diptych.verbs.board.classifiers import Classifiers
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.declare import argument
 from diptych.verbs.kinds import Kind
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from diptych.core import ClassNames
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
@@ -62,7 +58,7 @@ BASE = "zero-shot"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardClassify(Verb):
+class BoardClassify(BoardVerb):
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
 
     name: ClassVar[str] = "board classify"
@@ -73,10 +69,6 @@ class BoardClassify(Verb):
     item: ClassVar[str] = "Row"
     out: ClassVar[str] = "out/board"
     out_help: ClassVar[str] = "Folder for rows, board.json, board.csv and report.html."
-    without_out: ClassVar[str] = "None: no row is kept."
-    python_out: ClassVar[Any] = "name"
-    trains: ClassVar[bool] = False
-    offers: ClassVar[tuple[str, ...]] = OFFERS
 
     data: Any = argument(
         "A folder with train and test, a table, or demo:clothes; several are compared.",
@@ -119,23 +111,15 @@ class BoardClassify(Verb):
             raise UsageError(
                 "{names}, {texts}, {unlabelled} and {fitted} belong to one data set: give one, or leave them out."
             )
-
         if self.export == "best" and self.val == "none":
             raise UsageError("The best system is chosen on val: name a system for {export}, or leave {val} out.")
-
-    def check_given(self, given: frozenset[str]) -> None:
-        """Refuse settings where nothing is fitted."""
-        refuse_idle_settings(self._folders(), self.methods, given)
-
-    def _folders(self) -> tuple[Path, ...]:
-        return tuple(FOLDERS.read(self.fitted))
 
     def plan(self) -> Plan:
         """Return what is run, with its limits."""
         from diptych.evaluation.few_shot.plan import Plan
 
         shots, seeds = (whole_numbers(n, "1,4,16").read(getattr(self, n)) for n in ("shots", "seeds"))
-        slugs = tuple(self.methods or ()) or ((BASE,) if self._folders() else None)
+        slugs = tuple(self.methods or ()) or ((BASE,) if self.folders() else None)
         rule: Any = self.val
         return Plan(slugs, shots, seeds, rule, self.budget, self.timeout, _settings(self.settings))
 
@@ -154,7 +138,7 @@ class BoardClassify(Verb):
         photos = Unlabelled.open(os.fspath(self.unlabelled), context.keys) if self.unlabelled else None
         paths = [os.fspath(d) if isinstance(d, (str, os.PathLike)) else "" for d in given]
         sources = [path or data.name for path, data in zip(paths, sets, strict=True)]
-        earlier, folders = None, self._folders()
+        earlier, folders = None, self.folders()
         if len(sets) == 1 and not folders:  # the key of a board says nothing of folders
             earlier = EarlierBoard(self, context, plan, sets[0], names[0], pool, photos, sources[0])
         if earlier is not None and (before := earlier.before()) is not None:
@@ -175,12 +159,12 @@ class BoardClassify(Verb):
 
     def _stated(self) -> list[About]:
         """Return what the folders of fitted classifiers say of their content."""
-        if not self._folders():
+        if not self.folders():
             return []
         from diptych.evaluation.boards.choice import stated_of
         from diptych.evaluation.few_shot.loaded import stated
 
-        return stated_of("classify", self._folders(), stated)
+        return stated_of("classify", self.folders(), stated)
 
     def _measured(
         self, context: Context, loader: Loader, plan: Plan, sets: Sequence[LabelledData], names: Sequence[ClassNames],

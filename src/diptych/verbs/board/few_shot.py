@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.verbs.answer import Answer, Shown
-from diptych.verbs.board.board import OFFERS, the_same, whole_numbers
+from diptych.verbs.board.board import BoardVerb, the_same, whole_numbers
 from diptych.verbs.board.classifiers import tables_of
 from diptych.verbs.board.classify import BoardClassify, opened_data, pool_of
 from diptych.verbs.board.measured import INTERRUPTED
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.declare import argument
 from diptych.verbs.kinds import Kind
 from diptych.verbs.train.fitting import several
 
@@ -28,7 +28,7 @@ DATA_SETS = Kind(list[str] | None, None, several)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardFewShot(Verb):
+class BoardFewShot(BoardVerb):
     """Measure shots 1 to 16, base to new classes, other data sets and shifted test sets, with three seeds."""
 
     name: ClassVar[str] = "board few-shot"
@@ -36,11 +36,9 @@ class BoardFewShot(Verb):
     out: ClassVar[str] = "out/few-shot"
     out_help: ClassVar[str] = "Results folder; the same command goes on from it."
     python_out: ClassVar[Any] = "must"
-    trains: ClassVar[bool] = False
     examples: ClassVar[tuple[str, ...]] = (
         "board few-shot clothes/ --methods zero-shot,gda", "board few-shot birds/ --cross flowers/ --shifted sketches/",
     )  # fmt: skip
-    offers: ClassVar[tuple[str, ...]] = OFFERS
 
     data: Any = argument(
         "A folder with train and test, a table, or demo:clothes.", Kind(str), flag="DATA", positional=True

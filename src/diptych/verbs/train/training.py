@@ -15,7 +15,7 @@ from diptych.core.errors import need_extra
 from diptych.core.ranges import at_least, between, one_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, Shown
-from diptych.verbs.declare import argument, method, plain_system
+from diptych.verbs.declare import argument, method, plain_system, settings
 from diptych.verbs.reads import has
 from diptych.verbs.train.fitting import Fitting
 
@@ -66,11 +66,7 @@ class Training(Fitting):
     resume: bool = argument(
         "Resume a training that was stopped; a finished one with these settings is returned.", default=False
     )
-    settings: Mapping[str, Any] | Sequence[str] | None = argument(
-        "Settings of the system by name, such as temperature=0.07; 'published' takes those of the authors. 'diptych "
-        "systems SLUG' lists them.",
-        kinds.SETTINGS, None, flag="--set",
-    )  # fmt: skip
+    settings: Mapping[str, Any] | Sequence[str] | None = settings("temperature=0.07")
     workers: int = argument(
         "Processes that load and augment, 0 for none. Scripts with workers keep their calls below ``if __name__ == "
         '"__main__":`` where the system starts processes anew.',
@@ -80,7 +76,6 @@ class Training(Fitting):
         "All settings of the loop as a ``diptych.train.schedule.Fit``, in place of the arguments of the loop.",
         default=None, faces=("python",),
     )  # fmt: skip
-
     steps: int | None = _loop("Steps of the training, in place of epochs.", None, range=at_least(1))
     accumulate: int = _loop(
         "Batches in one step. Pair losses take negatives from all of them, in the memory of one (GradCache).", 1,
@@ -101,9 +96,7 @@ class Training(Fitting):
     patience: int | None = _loop(
         "Early stopping: epochs without a lower loss on the split val.", None, range=at_least(1)
     )
-    unlock: int = _loop(
-        "Where one tower learns: last layers of the other one that learn too.", 0, range=at_least(0)
-    )  # fmt: skip
+    unlock: int = _loop("Where one tower learns: last layers of the other one that learn too.", 0, range=at_least(0))
     layer_decay: float = _loop("Layer-wise decay: factor on the rate for each layer nearer to a tower's input.", 1.0)
     patch_dropout: float = _loop("Share of the patches that a ViT leaves out in each step.", 0.0)
     crop: float | None = _loop(
@@ -219,7 +212,12 @@ class Training(Fitting):
         if self.fit is not None:
             return self.fit
         kind: Any = self.schedule
-        floor = self.floor if self.min_lr is None else self._share_of(rate, self.min_lr)
+        if self.min_lr is not None and self.min_lr > rate:
+            raise UsageError(
+                f"{{min_lr}} {self.min_lr:g} is above the learning rate {rate:g}, at which the schedule starts: give a "
+                f"smaller one, or a larger {{lr}}."
+            )
+        floor = self.floor if self.min_lr is None else self.min_lr / rate if rate else 0.0
         return fit_of(
             rate, self.train_batch, self.epochs, self.decay,
             steps=self.steps, cached=embeddings_alone(system), accumulate=self.accumulate,
@@ -229,15 +227,6 @@ class Training(Fitting):
             skip_bad_steps=self.skip_bad_steps, log_every=self.log_every, log=self.log, shard=self.shard,
             shard_blocks=self.shard_blocks, compile=self.compile,
         )  # fmt: skip
-
-    def _share_of(self, rate: float, least: float) -> float:
-        """Return the least rate as a share of the learning rate, as ``Schedule`` has it."""
-        if least > rate:
-            raise UsageError(
-                f"{{min_lr}} {least:g} is above the learning rate {rate:g}, at which the schedule starts: give a "
-                f"smaller one, or a larger {{lr}}."
-            )
-        return least / rate if rate else 0.0
 
     def opened(self, keys: FileKeys | None) -> tuple[LabelledData, Streamed | None]:
         """Return the data, and the stream that is trained on where they are read as one.

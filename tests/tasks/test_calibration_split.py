@@ -11,8 +11,8 @@ from PIL import Image
 from diptych.core import Anomaly, Card, DataError, Detector, Evidence, FittedDetector, Kit, Needs, Run, Samples
 from diptych.data.memory import InMemory
 from diptych.methods.detect.gaussian import Gaussian
-from diptych.tasks.detect import detect, kept_aside
-from diptych.tasks.stretches import stretches
+from diptych.tasks.calibration_split import calibration_split, stretches
+from diptych.tasks.detect import detect
 from tests.support.backbone import SmallBackbone
 
 
@@ -61,14 +61,14 @@ def test_whole_stretches_are_kept_aside_without_near_duplicates_among_the_learnt
     photos = film(30, 4, 0)
     frames = stretches(photos)
     assert frames is not None
-    learnt, aside = kept_aside(photos, 0.1, Run(), frames)
+    learnt, aside = calibration_split(photos, 0.1, Run(), frames)
     assert len(aside) >= 40
     assert not set(frames.groups[list(learnt.indices)]) & set(frames.groups[list(aside.indices)])
     one = film(1, 40, 0)
     walked = stretches(one)
     if walked is not None:
         with pytest.raises(DataError, match="neighbouring frames"):
-            kept_aside(one, 0.5, Run(), type(walked)(np.zeros(40, np.int64), walked.near))
+            calibration_split(one, 0.5, Run(), type(walked)(np.zeros(40, np.int64), walked.near))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def test_later_scenes_keep_the_rate_by_stretches_and_not_by_frames(monkeypatch: 
 
     def alarms() -> float:
         found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
-        return float(np.mean([bool(d.flagged) for d in found.found]))
+        return float(np.mean([bool(d.flagged) for d in found.results]))
 
     found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
     assert found.by.held

@@ -1,4 +1,4 @@
-"""Whether photos are neighbouring frames, and the stretches into which such frames fall.
+"""Normal photos that are kept aside to hold a rate of false alarms: one by one, or by whole stretches of frames.
 
 Frames of a film, or photos of one thing taken in a row, are no independent photos: a frame that is kept aside has its
 near-duplicate among those that were learnt from, scores low, and makes a threshold that later frames exceed too often.
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core import Samples
+from diptych.core import DataError, Run, Samples, Subset, UsageError
+from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
 
 SIDE = 16
 """Side of the grey pictures that are compared."""
@@ -77,6 +78,76 @@ def stretches(photos: Samples[Any]) -> Stretches | None:
         length += 1
     near = tuple((order[i], order[i + 1]) for i in np.flatnonzero(linked))
     return Stretches(groups, near)
+
+
+def calibration_split(
+    normal: Samples[Any], rate: float, run: Run, frames: Stretches | None = None
+) -> tuple[Subset[Any], Subset[Any]]:
+    """Part normal photos at random into those to learn from and those on which a rate is held.
+
+    Args:
+        normal: N normal photos.
+        rate: false alarms a normal photo, in (0, 1).
+        run: its seed draws.
+        frames: stretches of neighbouring frames, which are kept aside whole; their near-duplicates in other stretches
+            are then left out. None: photos are drawn one by one.
+
+    Raises:
+        UsageError: a rate outside (0, 1).
+        DataError: they are too few.
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
+    count, least = len(normal), math.ceil(round(1 / rate - 1, 9))
+    aside = max(least, count // 3)
+    if count - aside < 2:
+        raise DataError(
+            f"{count} normal photos are too few to learn from and to hold a false-alarm rate of {rate:g}: give at "
+            f"least {least + 2}, or a higher rate."
+        )
+    order = np.random.default_rng(run.integer("normal photos aside")).permutation(count).tolist()
+    if frames is None:
+        return Subset(normal, tuple(sorted(order[aside:]))), Subset(normal, tuple(sorted(order[:aside])))
+    drawn = list(dict.fromkeys(frames.groups[order].tolist()))  # stretches, in the order of the permutation
+    sizes = np.bincount(frames.groups)
+    stop = int(np.searchsorted(np.cumsum(sizes[drawn]), aside)) + 1
+    stop = max(stop, min(least, len(drawn) // 2))  # the rate is held over stretches
+    held = set(np.flatnonzero(np.isin(frames.groups, drawn[:stop])).tolist())
+    beside = {position for pair in frames.near if len(held & set(pair)) == 1 for position in pair}
+    learnt = sorted(set(range(count)) - held - beside)
+    if len(learnt) < 2:
+        raise DataError(
+            f"{count} normal photos are neighbouring frames of {frames.count} stretches, and too few are left to learn "
+            f"from: give photos of more days, or a higher rate."
+        )
+    return Subset(normal, tuple(learnt)), Subset(normal, tuple(sorted(held)))
+
+
+def held_threshold(
+    clean: NDArray[np.float64], aside: Subset[Any], frames: Stretches | None, rate: float
+) -> tuple[float, int | None, bool]:
+    """Return the threshold of photos kept aside, the number of their stretches, and whether these hold the rate.
+
+    Where stretches are too few, the threshold is the highest score kept aside, the most cautious one that the photos
+    give.
+
+    Args:
+        clean: scores of the photos kept aside.
+        aside: of ``calibration_split``.
+        frames: what it was given.
+        rate: false alarms a normal photo, in (0, 1).
+
+    Raises:
+        DataError: photos that are no frames are too few for the rate.
+    """
+    if frames is None:
+        return false_alarm_threshold(clean, rate), None, True
+    groups = frames.groups[list(aside.indices)]
+    count = len(np.unique(groups))
+    try:
+        return grouped_false_alarm_threshold(clean, groups, rate), count, True
+    except DataError:
+        return float(clean.max()), count, False
 
 
 def _near(small: NDArray[np.float32]) -> float:

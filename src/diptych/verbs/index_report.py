@@ -1,0 +1,77 @@
+"""What ``index`` answers: what was added to an index and removed, what its marks allow, and how good its search is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.core.wording import number_of
+from diptych.verbs.answer import Answer
+
+if TYPE_CHECKING:
+    from diptych.search_index.ann import Approximate
+    from diptych.search_index.rows import Modality
+    from diptych.tasks.search.index import Indexed
+    from diptych.verbs.context import Context
+
+
+class IndexReport(Answer[Any]):
+    """An index, and what was done to it."""
+
+    listed = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(iter(()))
+        self.folder = folder
+        self.result: Indexed | None = None
+        self.built: Mapping[Modality, Approximate] = {}
+        self.marked: Mapping[str, Any] = {}
+        self.context: Context | None = None
+        self.with_graphs = False
+        self.advice, self.lines = list[str](), list[str]()
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return what was added and removed, marked and built."""
+        from diptych.data.files import named
+
+        facts = {"index": named(self.folder)} if self.result is None else self.result.as_dict()
+        facts |= {"cut": self.marked} if self.marked else {}
+        facts |= {"approximate": {m: asdict(graph) for m, graph in self.built.items()}} if self.with_graphs else {}
+        return {**facts, "remarks": list(remarks)}
+
+    def remarks(self, items: Sequence[Any]) -> list[str]:
+        """Return what a user should know of the index."""
+        return self.advice
+
+    def notes(self) -> list[str]:
+        """Return how good the approximate index is, and what was copied."""
+        return self.lines
+
+    def summary(self, out: Path | None) -> list[str]:
+        """Return what was added and removed, and what the marks allow."""
+        from diptych.data.files import named
+
+        lines = []
+        if self.result is not None:
+            r = self.result
+            lines.append(
+                f"{number_of(r.entries, 'entry', 'entries')} in {named(self.folder)}: {r.added} added, {r.unchanged} "
+                f"unchanged, {r.removed} removed"
+            )
+        if marked := self.marked:
+            lines.append(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
+            for level, cut in marked["cuts"].items():
+                shown = cut if isinstance(cut, str) else promise(cut["share"], cut["interval"])
+                lines.append(f"  --at-least {level}: {shown}")
+            if "to_mark" in marked:
+                lines.append(
+                    f"{marked['asked']} answers tell most: fill in 'right' of {marked['to_mark']}, and give it to --cut"
+                )
+        return lines
+
+
+def promise(share: float, interval: Sequence[float]) -> str:
+    """Say which share of answers is expected to be right."""
+    return f"{share:.2f} of the answers are expected to be right, {interval[0]:.2f} to {interval[1]:.2f}"

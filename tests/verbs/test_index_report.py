@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from diptych.verbs.index_report import IndexReport, promise
+
+
+def test_a_report_without_photos_names_the_index_alone() -> None:
+    report = IndexReport(Path("photo-index"))
+    assert report.data([], ["a remark"]) == {"index": "photo-index", "remarks": ["a remark"]}
+    assert report.summary(None) == []
+
+
+def test_marks_are_in_the_data_and_each_level_in_the_summary() -> None:
+    report = IndexReport(Path("photo-index"))
+    report.result = SimpleNamespace(entries=1, added=1, unchanged=0, removed=0, as_dict=dict)  # type: ignore[assignment]
+    cuts = {"0.8": {"share": 0.81, "interval": (0.7, 0.9)}, "0.9": "too few marks"}
+    report.marked = {"marks": 200, "queries": 20, "source": "captions", "cuts": cuts}
+    assert report.data([], [])["cut"] == report.marked
+    first, marks, low, high = report.summary(None)
+    assert first == "1 entry in photo-index: 1 added, 0 unchanged, 0 removed"
+    assert marks == "200 answers of 20 queries marked by captions"
+    assert low == f"  --at-least 0.8: {promise(0.81, (0.7, 0.9))}"
+    assert high == "  --at-least 0.9: too few marks"

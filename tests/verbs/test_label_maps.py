@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import diptych
+from diptych.api.model import Model
+from diptych.core import Run
+from tests.support.dense_colours import DenseColours, halves
+
+MODEL = Model(DenseColours(), Run())
+
+
+def test_one_name_leaves_no_choice_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="add names, or background= with"):
+        assert np.unique(diptych.segment([halves("red", "blue", 60, 40)], ["red"], MODEL)[0].labels).tolist() == [0]
+
+
+def test_rows_columns_and_lines_give_the_same_shares() -> None:
+    result = diptych.segment([halves("red", "blue", 60, 40, 0.75)], ["red", "green", "blue"], MODEL)
+    areas = {area["label"]: area["area"] for area in result.as_dict()["photos"][0]["areas"]}
+    assert set(areas) == {"red", "blue"}
+    assert {name: values[0] for name, values in result.columns.items()} == pytest.approx({"green": 0.0, **areas})
+    assert result.labels[0] == "red" == result.lines[0].split()[0]
