@@ -119,6 +119,7 @@ class Classified:
         encoded: photos that went through the image tower; the others came from the cache.
         promises: "model", "temperature", "sets" and "unknown_rate" where an exported model spoke; {} else.
         table: (N, K) probabilities of all classes, whatever was left out of ``predictions``.
+        languages: that the backbone reads, see ``Spec``.
     """
 
     predictions: tuple[Prediction, ...]
@@ -132,6 +133,7 @@ class Classified:
     encoded: int = 0
     promises: dict[str, Any] = field(default_factory=dict)
     table: NDArray[np.floating[Any]] | None = field(default=None, repr=False, compare=False)
+    languages: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
