@@ -163,6 +163,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
         checked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
+        verb.check_out(out if verb.out else None)
         if verb.report and out is not None:
             checked.check_report(out)
             shared.free(out)

@@ -17,6 +17,7 @@ from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import RUN, Verb, argument
+from diptych.verbs.photos import more_said
 
 if TYPE_CHECKING:
     from diptych.core import Backbone
@@ -134,7 +135,12 @@ class IndexPhotos(Verb):
         if self.ann:
             need_extra("index", "Approximate search")
         if out is not None:
-            return self._run(context, photos, out)
+            try:
+                return self._run(context, photos, out)
+            except UsageError as error:
+                if len(photos) < 2 or os.path.exists(photos[-1]):
+                    raise
+                raise more_said(error, "the folder of the index is named by {out}") from None
         folder = Path(tempfile.mkdtemp(prefix="diptych-index-"))
         try:
             return self._run(context, photos, folder)
