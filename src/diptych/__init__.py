@@ -186,7 +186,7 @@ def _remedy(name: str) -> str:
         return f": use {near[0]}"
     from diptych import systems
 
-    return f": use diptych.systems.{name}" if name in dir(systems) else ""
+    return f": use diptych.systems.{name}" if name in dir(systems) else ": dir(diptych) lists what it has"
 
 
 def __dir__() -> list[str]:

@@ -148,7 +148,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.to_onnx": (lambda: diptych.to_onnx, r"use export\(model, out\)"),
     "model.export('folder')": (lambda: model().export("folder"), r"use diptych\.export\(model, out\)"),
     "model.save('folder')": (lambda: model().save("folder"), r"use diptych\.export\(model, out\)"),
-    "diptych.export(model)": (lambda: diptych.export(model()), "missing a required argument: 'out'"),
+    "diptych.export(model)": (lambda: diptych.export(model()), "diptych.export is missing a required argument: 'out'"),
     "diptych.export(model, out, to='tflite')": (
         lambda: diptych.export(model(), "made", to="tflite"), "takes onnx, openvino, int8, not 'tflite'",
     ),
@@ -184,6 +184,11 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.systems.GDA(beta=1)": (lambda: diptych.systems.GDA(beta=1), "no parameter 'beta'; its parameters are"),
     "diptych.systems.GDA().set_params(alpha=1)": (lambda: diptych.systems.GDA().set_params, "SystemClassifier"),
     "clf.fit(X, y), X of vectors": (lambda: diptych.systems.GDA().fit(np.zeros((2, 4)), [0, 1]), "EmbeddingClassifier"),
+    "diptych.classify(f, names, prompt=)": (
+        lambda: diptych.classify("photos", ["red"], prompt="a {}"), "takes no prompt=: did you mean templates=",
+    ),
+    "diptych.generate(prompt=)": (lambda: diptych.generate(prompt="a bus"), "takes no prompt=: did you mean texts="),
+    "diptych.find_duplicates": (lambda: diptych.find_duplicates, r"'find_duplicates': dir\(diptych\) lists"),
     "diptych.Model('lite')": (lambda: diptych.Model("lite"), r"A model is loaded, as in diptych\.load\('lite'\)"),
     "diptych.encode(folder).numpy()": (
         lambda: diptych.encode("photos", model=model()).numpy(), "Embeddings are an array of NumPy with names",

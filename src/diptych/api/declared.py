@@ -168,7 +168,11 @@ def function(
 
     def run(*args: Any, **kwargs: Any) -> Any:
         refuse_more_by_position(f"diptych.{run.__qualname__}", signature.parameters, args)
-        given = signature.bind(*args, **in_our_names(verb, signature, kwargs)).arguments
+        named = in_our_names(verb, signature, kwargs)
+        try:
+            given = signature.bind(*args, **named).arguments
+        except TypeError as error:
+            raise TypeError(f"diptych.{run.__qualname__} is {error}.") from None
         refuse_model_as_out(signature, args, given)
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():

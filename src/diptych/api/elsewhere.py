@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from diptych.core.wording import first_of
+
 P = ParamSpec("P")
 R = TypeVar("R")
 ELSEWHERE = {
@@ -120,8 +122,8 @@ def refuse_more_by_position(function: str, known: Mapping[str, inspect.Parameter
     if len(given) > len(places) and not any(p.kind == inspect.Parameter.VAR_POSITIONAL for p in known.values()):
         by_name = [f"{n}=" for n, p in known.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
         raise TypeError(
-            f"{function} takes {', '.join(places)} by position: write the name before {given[len(places)]!r}, "
-            f"{' or '.join(by_name)}."
+            f"{function} takes {', '.join(places)} by position: write the name before {given[len(places)]!r}, one of "
+            f"{first_of(by_name, 6)}."
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 from diptych.api import keeping
 from diptych.api.model import Model, ModelLike, model_of
 from diptych.api.predictors import AnomalyPredictor, CaptionPredictor, SegmentPredictor
+from diptych.api.spelling import spelled
 from diptych.core import (
     Captioner,
     Card,
@@ -130,6 +131,7 @@ class System(Generic[M]):
 class ClassifierSystem(System[Classifier]):
     """A system of ``classify``."""
 
+    @spelled()
     def fit(
         self,
         model: ModelLike = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from diptych.api.spelling import spelled
 from diptych.core import MissingExtra, UnreadableItem, UsageError
-from diptych.core.wording import lacks, renamed, short_names
+from diptych.core.wording import aligned, lacks, renamed, short_names
 from diptych.data.files import plain, write_json
 from diptych.tasks.pages.photo_page import address
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
 """Rows that are printed, and that are shown with their pictures in a notebook."""
+WIDEST = 60
+"""Columns of the longest name behind which lines are aligned."""
 ELSEWHERE = {
     **dict.fromkeys(("to_csv", "to_df", "to_dataframe", "to_frame", "head"), "to_pandas()"),
     **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
@@ -96,9 +98,8 @@ class Results(Sequence[T], Generic[T]):
             raise lacks(self, name, ELSEWHERE)
 
     def __repr__(self) -> str:
-        shown = short_names(self.item_names)
-        width = max(map(len, shown), default=0)
-        rows = [f"{name:<{width}}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
+        shown = aligned(short_names(self.item_names), WIDEST)
+        rows = [f"{name}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
         more = [f"... and {len(rows) - PRINTED:,} more"] if len(rows) > PRINTED else []
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
         return "\n".join([self.title, *rows[:PRINTED], *more, *skipped, *self.remarks])

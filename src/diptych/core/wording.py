@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import takewhile
 from types import MappingProxyType
+from unicodedata import combining, east_asian_width
 
 
 def number_of(count: int, one: str, many: str = "") -> str:
@@ -96,6 +97,18 @@ def short_names(names: Sequence[str]) -> list[str]:
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
     start = 0 if shared == [""] else len(shared)  # the root alone: absolute paths stay absolute
     return [one_line("/".join(path_parts[start:])) for path_parts in parts]
+
+
+def aligned(names: Sequence[str], widest: int) -> list[str]:
+    """Return names filled up with blanks to the same number of a terminal's columns; unchanged where one is wider.
+
+    Example:
+        >>> aligned(["cat.jpg", "旅行.jpg"], 60), aligned(["cat.jpg", "a"], 3)
+        (['cat.jpg ', '旅行.jpg'], ['cat.jpg', 'a'])
+    """
+    widths = [sum(1 + (east_asian_width(c) in "WF") for c in name if not combining(c)) for name in names]
+    width = max(widths, default=0)
+    return [n + " " * (width - w) if width <= widest else n for n, w in zip(names, widths, strict=True)]
 
 
 def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:

@@ -114,6 +114,7 @@ def run(app: Any, settings: Settings, report: Callable[[str], None] = LOG.info) 
         server.run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("diptych has stopped.") from None
+    report("diptych has stopped.")
 
 
 def refuse_taken(settings: Settings) -> None:
