@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diptych
+from diptych.core import MissingEvidence
 from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.sklearn import EmbeddingClassifier, ImageEmbedder, SystemClassifier
 
@@ -96,3 +97,17 @@ def test_the_parameters_of_a_system_can_be_searched(tmp_path: Any, monkeypatch: 
     assert search.predict(photos).tolist() == labels
     assert search.predict_proba(photos).shape == (12, 2)
     assert estimator.system.get_params() == {"C": 1.0}
+
+
+def test_a_system_that_reads_texts_or_unlabelled_photos_can_be_searched(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path))
+    photos, labels = coloured()
+    model = diptych.load("tiny", engine="torch")
+    texts = {name: [f"a {name} thing", f"something {name}"] for name in set(labels)}
+    for system, more in ((diptych.systems.Description(), {"texts": texts}), (diptych.systems.TransCLIP(gamma=1.0), {})):
+        estimator = SystemClassifier(system, model, unlabelled=photos, **more)
+        assert GridSearchCV(estimator, {"seed": [0]}, cv=2).fit(photos, labels).predict(photos).shape == (12,)
+    with pytest.raises(MissingEvidence, match="unlabelled= is missing: give some"):
+        SystemClassifier(diptych.systems.TransCLIP(), model).fit(photos, labels)

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diptych import sklearn as sklearn
     from diptych import systems as systems
     from diptych.api.checking import check
     from diptych.api.derived import (
@@ -157,18 +158,20 @@ _ELSEWHERE = {
 """Name that other libraries have -> what to use here."""
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # names stay checked
 
-    if name in ("systems", "sklearn"):
-        return import_module(f"diptych.{name}")
-    if name not in __all__:
-        raise AttributeError(
-            f"module 'diptych' has no attribute {name!r}{_remedy(name)}", name=name, obj=sys.modules[__name__]
-        )
-    value = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in ("systems", "sklearn"):
+            return import_module(f"diptych.{name}")
+        if name not in __all__:
+            raise AttributeError(
+                f"module 'diptych' has no attribute {name!r}{_remedy(name)}", name=name, obj=sys.modules[__name__]
+            )
+        value = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
+        globals()[name] = value
+        return value
 
 
 def _remedy(name: str) -> str:
@@ -183,7 +186,7 @@ def _remedy(name: str) -> str:
         return f": use {near[0]}"
     from diptych import systems
 
-    return f": use diptych.systems.{name}" if name in dir(systems) else ""
+    return f": use diptych.systems.{name}" if name in dir(systems) else ": dir(diptych) lists what it has"
 
 
 def __dir__() -> list[str]:

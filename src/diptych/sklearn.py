@@ -186,6 +186,8 @@ class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names: of the K classes, for systems that read them, in the order of the labels where these are positions; None
             takes the labels, which are words.
         templates: prompts with "{}"; None: the ensemble of seven.
+        texts: descriptions by class name, for systems that read them; the name of a pool that ships, or a file.
+        unlabelled: photos without labels, for systems that learn from them.
         seed: of draws and trainings.
 
     Example:
@@ -206,12 +208,16 @@ class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         names: Any = None,
         templates: Any = None,
+        texts: Any = None,
+        unlabelled: Any = None,
         seed: int = 0,
     ) -> None:
         self.system = system
         self.model = model
         self.names = names
         self.templates = templates
+        self.texts = texts
+        self.unlabelled = unlabelled
         self.seed = seed
 
     def set_params(self, **params: Any) -> Self:
@@ -228,7 +234,10 @@ class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError, DataError, MissingEvidence: as ``fit`` of the system does.
         """
-        self.predictor_ = self.system.fit(self.model, X, y, names=self.names, templates=self.templates, seed=self.seed)
+        self.predictor_ = self.system.fit(
+            self.model, X, y, names=self.names, templates=self.templates, texts=self.texts, unlabelled=self.unlabelled,
+            seed=self.seed,
+        )  # fmt: skip
         self.classes_ = self.predictor_.classes_
         return self
 

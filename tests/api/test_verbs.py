@@ -11,7 +11,7 @@ from PIL import Image
 
 import diptych
 from diptych.api.model import Model
-from diptych.core import ClassNames, DataError, MissingHook, UsageError
+from diptych.core import ClassNames, DataError, DiptychError, MissingHook, UsageError
 from diptych.data.load import open_data
 from diptych.tasks.classify import classify as classify_task
 from tests.support.colours import COLOURS, ColourBackbone
@@ -87,6 +87,9 @@ def test_what_cannot_be_a_method_is_named(colours: Path, model: Model) -> None:
 
 def test_one_text_is_no_list_of_letters(model: Model) -> None:
     assert diptych.encode(texts="red", model=model).names == ("red",)
+    for words in ("a red cat", ["a red cat", "a blue dog"]):
+        with pytest.raises(DiptychError, match=r"words go to texts=\.$"):
+            diptych.encode(words, model=model)
 
 
 def test_one_sentence_is_no_file(model: Model) -> None:

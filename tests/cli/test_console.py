@@ -30,9 +30,12 @@ def test_facts_have_no_heading(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_names_are_as_long_as_tells_them_apart_and_one_line_each() -> None:
+def test_names_are_without_the_folders_that_all_share_and_one_line_each() -> None:
     names = ["a/cat/1.jpg", "b/cat/1.jpg", "b/dog/1.jpg", "b/dog/2.jpg", "2\n3.jpg"]
-    assert short_names(names) == ["a/cat/1.jpg", "b/cat/1.jpg", "dog/1.jpg", "2.jpg", "2\\n3.jpg"]
+    assert short_names(names) == ["a/cat/1.jpg", "b/cat/1.jpg", "b/dog/1.jpg", "b/dog/2.jpg", "2\\n3.jpg"]
+    assert short_names(names[1:4]) == ["cat/1.jpg", "dog/1.jpg", "dog/2.jpg"]
+    assert short_names(["/a/b/1.jpg"]) == ["1.jpg"]
+    assert short_names(["/a/1.jpg", "/b/1.jpg"]) == ["/a/1.jpg", "/b/1.jpg"]
     assert short_names(["x/1.jpg", "x/1.jpg", "1.jpg"]) == ["x/1.jpg", "x/1.jpg", "1.jpg"]
     assert short_names([]) == []
     assert one_line("a\x1b[31m\tb\r") == "a\\x1b[31m\\tb\\r"

@@ -142,6 +142,7 @@ def test_version_and_unknown_verbs(diptych: Cli) -> None:
     assert diptych("--version").out == f"diptych {__version__}\n"
     assert diptych("cook").code == 2
     assert "Usage" in diptych("--help").out
+    assert diptych() == diptych("--help"), "a first look shows the commands"
 
 
 @cache

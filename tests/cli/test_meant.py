@@ -27,14 +27,22 @@ Cli = Callable[..., Any]
         (["classify", "x", "--labels", "a"], "'diptych classify' has no --labels: did you mean --names?"),
         (["classify", "x", "--nam=a"], "'diptych classify' has no --nam: did you mean --names?"),
         (["classify", "--input", "x"], "'diptych classify' has no --input: type the photos without a flag, right"),
+        (["search", "--image", "x"], "'diptych search' has no --image: type the index and query without a flag, right"),
+        (["search", "i", "--text", "x"], "'diptych search' has no --text: type it as in 'diptych search photo-index"),
         (["classify", "x", "-q"], "'diptych classify' has no -q: progress goes to stderr, which '2>/dev/null' leaves"),
         (
             ["board", "classify", "--wibble"],
-            "'diptych board classify' has no --wibble: 'diptych board classify --help'",
+            "'diptych board classify' has no --wibble: type it as in 'diptych board classify",
         ),
         (["classify", "x", "--top", "two"], "'diptych classify --top': input should be a valid integer"),
         (["search", "/", "dog", "-k", "x"], "'diptych search --top': input should be a valid integer"),
         (["classify", "x", "--top"], "'diptych classify --top' needs a value behind it."),
+        (["--foo"], "'diptych' has no --foo: flags of a command stand behind it, and 'diptych --help' lists commands."),
+        (["--debug"], "Missing command: 'diptych --help' shows how it is called."),
+        (["--versoin"], "'diptych' has no --versoin: did you mean --version?"),
+        (["board", "--foo"], "'diptych board' has no --foo: flags of a command stand behind it, and 'diptych board"),
+        (["--debug=1", "systems"], "Option '--debug' does not take a value: 'diptych --help' shows how it is called."),
+        (["classify", "x", "--json=1"], "Option '--json' does not take a value: 'diptych classify --help' shows how"),
     ],
 )
 def test_the_command_or_flag_that_is_meant_is_named(diptych: Cli, words: list[str], sentence: str) -> None:

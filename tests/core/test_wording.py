@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from diptych.core import ClassNames
-from diptych.core.wording import lacks, number_of, renamed
+from diptych.core.wording import aligned, from_here, lacks, number_of, renamed
 
 
 @pytest.mark.parametrize(
@@ -11,6 +14,23 @@ from diptych.core.wording import lacks, number_of, renamed
 )
 def test_one_is_singular(count: int, said: str) -> None:
     assert number_of(count, "picture has", "pictures have") == said
+
+
+def test_names_fill_the_same_columns_of_a_terminal() -> None:
+    """A Japanese letter takes two columns, and a combining mark none."""
+    assert aligned(["旅行.jpg", "Ko\u0308ln.jpg", "a.jpg"], 60) == ["旅行.jpg", "Ko\u0308ln.jpg", "a.jpg   "]
+    assert aligned(["a" * 61, "b"], 60) == ["a" * 61, "b"]
+
+
+def test_a_path_beside_the_working_directory_is_relative_where_that_is_shorter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert from_here(str(tmp_path / "photos" / "cat.jpg")) == os.path.join("..", "photos", "cat.jpg")
+    assert from_here(str(tmp_path / "work" / "cat.jpg")) == "cat.jpg"
+    assert from_here(str(tmp_path / "work" / "-r.jpg")) == os.path.join(".", "-r.jpg")
+    assert from_here("/cat.jpg") == "/cat.jpg"
 
 
 class _Broken:

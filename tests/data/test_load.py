@@ -28,7 +28,7 @@ def test_what_cannot_be_opened_is_named_with_its_remedy(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for spec, error, said in (
         ([str(one), str(one.parent)], UsageError, "one is a folder, and one of 2: give one folder alone, or photos."),
-        ([str(one.parent), "dog"], UsageError, "or photos; dog is no file: class names go to"),
+        ([str(one), "cat", "dog"], UsageError, "There is no file cat: class names go to names, file names with"),
         ("http://example.com/cat.jpg", UsageError, "an address of the web, which is not fetched"),
         ("photos/*.jpg", UsageError, r"no file photos/\*\.jpg: patterns are not expanded"),
         (tmp_path / "pipe", DataError, "is a pipe or a device"),

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.model_selection import GridSearchCV
 
 import diptych as package
 from diptych.api.model import model_of
 from diptych.core.errors import DiptychError
+from diptych.tasks.label_maps.segmented import Segmented
 from tests.support.colours import ColourBackbone
 
 diptych: Any = package
@@ -61,6 +63,8 @@ def results() -> Any:
 def fitted() -> Any:
     return diptych.systems.LinearProbe(C=1.0).fit(model(), photos(), labels())
 
+
+SEGMENTED: Any = Segmented("a.png", Image.new("RGB", (2, 2)), np.zeros((2, 2), np.uint8), ("red", "blue"))
 
 WORKS: dict[str, Callable[[], Any]] = {
     "diptych.load('ViT-B-32')": lambda: diptych.load("ViT-B-32"),
@@ -114,6 +118,9 @@ WORKS: dict[str, Callable[[], Any]] = {
     "len(plan.apply(out))": lambda: len(diptych.curate(pool()).apply("kept")),
     "plan.apply(out).to_pandas()": lambda: diptych.curate(pool()).apply("kept").to_pandas(),
     "diptych.open_data(folder)": lambda: diptych.open_data("photos"),
+    "model.similarity(embeddings, embeddings)": lambda: model().similarity(
+        model().encode_image("photos"), diptych.encode(texts=["red", "blue"], model=model())
+    ),
 }
 """What is typed -> the same, run."""
 LEADS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -141,7 +148,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.to_onnx": (lambda: diptych.to_onnx, r"use export\(model, out\)"),
     "model.export('folder')": (lambda: model().export("folder"), r"use diptych\.export\(model, out\)"),
     "model.save('folder')": (lambda: model().save("folder"), r"use diptych\.export\(model, out\)"),
-    "diptych.export(model)": (lambda: diptych.export(model()), "missing a required argument: 'out'"),
+    "diptych.export(model)": (lambda: diptych.export(model()), "diptych.export is missing a required argument: 'out'"),
     "diptych.export(model, out, to='tflite')": (
         lambda: diptych.export(model(), "made", to="tflite"), "takes onnx, openvino, int8, not 'tflite'",
     ),
@@ -177,6 +184,42 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.systems.GDA(beta=1)": (lambda: diptych.systems.GDA(beta=1), "no parameter 'beta'; its parameters are"),
     "diptych.systems.GDA().set_params(alpha=1)": (lambda: diptych.systems.GDA().set_params, "SystemClassifier"),
     "clf.fit(X, y), X of vectors": (lambda: diptych.systems.GDA().fit(np.zeros((2, 4)), [0, 1]), "EmbeddingClassifier"),
+    "diptych.classify(f, names, prompt=)": (
+        lambda: diptych.classify("photos", ["red"], prompt="a {}"), "takes no prompt=: did you mean templates=",
+    ),
+    "diptych.generate(prompt=)": (lambda: diptych.generate(prompt="a bus"), "takes no prompt=: did you mean texts="),
+    "diptych.find_duplicates": (lambda: diptych.find_duplicates, r"'find_duplicates': dir\(diptych\) lists"),
+    "diptych.Model('lite')": (lambda: diptych.Model("lite"), r"A model is loaded, as in diptych\.load\('lite'\)"),
+    "diptych.encode(folder).numpy()": (
+        lambda: diptych.encode("photos", model=model()).numpy(), "Embeddings are an array of NumPy with names",
+    ),
+    "diptych.encode('a dog')": (lambda: diptych.encode("a dog"), r"no file or folder a dog: .*; words go to texts=\."),
+    "diptych.encode(folder, 'vectors.npy')": (
+        lambda: diptych.encode("photos", "vectors.npy", model()), r"out= is a folder of several files, .*without \.npy",
+    ),
+    "diptych.classify(f, 'cat', model, 'zero-shot')": (
+        lambda: diptych.classify("photos", "red", model(), "zero-shot"),
+        "diptych.classify takes photos, names, model by position: write the name before 'zero-shot', templates= or",
+    ),
+    "diptych.classify(f, classifier='ViT-B-32')": (
+        lambda: diptych.classify("photos", classifier="ViT-B-32"), "ViT-B-32 the name of a model: give it as backbone=",
+    ),
+    "diptych.open_data(folder, split='test')": (
+        lambda: diptych.open_data("photos", split="test"), r"takes no split=: take one of what is returned: open_data",
+    ),
+    "diptych.open_data(folder, 'test')": (
+        lambda: diptych.open_data("photos", "test"), r"open_data takes data by position: write the name before 'test'",
+    ),
+    "diptych.open_data(folder, root=)": (lambda: diptych.open_data(root="photos"), "did you mean data="),
+    "results[0].mask": (lambda: SEGMENTED.mask, "A Segmented has no 'mask': use labels"),
+    "clf.fit(folder)": (lambda: diptych.systems.GDA().fit("photos"), r"comes before the photos, as in fit\('lite', "),
+    "GridSearchCV(system, {...}).fit(X, y)": (
+        lambda: GridSearchCV(diptych.systems.GDA(), {"alpha": [1.0]}, cv=2).fit(photos(), labels()),
+        r"or in scikit-learn diptych\.sklearn\.SystemClassifier\(GDA",
+    ),
+    "diptych.systems.GDA().score(X, y)": (
+        lambda: diptych.systems.GDA().score(photos(), labels()), r"no score until it is fitted: use GDA\(\.\.\.\)\.fit",
+    ),
     "diptych.list_systems('clasify')": (lambda: diptych.list_systems("clasify"), "the verbs are audit"),
     "diptych.classify(f, names, method='tip')": (
         lambda: diptych.classify("photos", ["red"], model(), method="tip"), "the nearest names are",

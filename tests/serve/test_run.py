@@ -175,3 +175,35 @@ def quick_server() -> Iterator[int]:
     finally:
         server.should_exit = server.force_exit = True
         thread.join(10)
+
+
+def test_ctrl_c_says_what_is_waited_for_and_that_the_server_has_stopped(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = CODE.replace("Content((model,))), settings)", "Content((model,))), settings, print)")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code, str(port), str(tmp_path / "go")],
+        env=dict(os.environ), cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        for _ in range(600):
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.05)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(request_of("red"))
+            assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200  # so the earlier request is read
+            process.send_signal(signal.SIGINT)
+            line = process.stdout.readline()
+            (tmp_path / "go").touch()
+            assert client.recv(2**16).split()[1] == b"200"
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert line == "diptych stops when 1 open request has an answer; Ctrl-C again does not wait.\n"
+    assert errors.rstrip().endswith("KeyboardInterrupt: diptych has stopped.")

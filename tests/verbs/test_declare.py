@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -9,6 +10,8 @@ from diptych.core import UsageError
 from diptych.core.ranges import between
 from diptych.verbs import kinds
 from diptych.verbs.declare import Verb, argument, method, settings
+from diptych.verbs.encode import Encode
+from diptych.verbs.link import LinkTables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +55,13 @@ def test_the_system_has_its_settings() -> None:
     assert Sort(photos=["p"], method=FeatureMemory(side=40)).system() == FeatureMemory(side=40)
     with pytest.raises(UsageError, match="is a class, not a system"):
         Sort(photos=["p"], method=FeatureMemory).system()
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "vectors.parquet", "bus.png", "table.CSV"])
+def test_a_folder_is_not_named_as_a_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"out is a folder of several files, .*without {Path(name).suffix}\.$"):
+        Encode.check_out(tmp_path / name)
+    (tmp_path / name).mkdir()
+    for folder in (None, tmp_path / name, tmp_path / "my.index", tmp_path / "v1.0"):
+        Encode.check_out(folder)
+    LinkTables.check_out(tmp_path / "links.csv")

@@ -15,10 +15,11 @@ from diptych.core.wording import renamed
 from diptych.verbs.declare import Verb
 
 ELSEWHERE = {
-    **dict.fromkeys(("classes", "labels", "candidate_labels", "class_names", "prompts"), "names"),
+    **dict.fromkeys(("classes", "labels", "candidate_labels", "class_names"), "names"),
+    **dict.fromkeys(("prompt", "prompts", "template"), "templates texts"),
     **dict.fromkeys(("top_k", "topk", "k", "n", "n_results"), "top"),
     **dict.fromkeys(("images", "image", "files", "paths"), "photos"),
-    **dict.fromkeys(("prompt", "text", "captions"), "texts"),
+    **dict.fromkeys(("text", "captions"), "texts"),
     **dict.fromkeys(("batch_size",), "train_batch"),
     **dict.fromkeys(("learning_rate",), "lr"),
     **dict.fromkeys(("eta_min", "lr_min", "lr_end", "lr_cooldown_end"), "min_lr"),
@@ -26,7 +27,7 @@ ELSEWHERE = {
     **dict.fromkeys(("output", "output_dir", "save_to"), "out"),
     **dict.fromkeys(("backbone", "model_name", "clip"), "model"),
 }
-"""Name that others have -> ours, where a function has that."""
+"""Name that others have -> ours, the first that a function has."""
 OF_MODELS = ("device", "precision", "engine", "cache", "progress")
 """What ``diptych.load`` takes."""
 BY_THE_RUN = ("batch", "batch_size", "workers", "num_workers")
@@ -76,7 +77,7 @@ def _function(verb: type[Verb]) -> str:
 def _unknown(verb: type[Verb], known: list[str], name: str) -> str:
     function = _function(verb)
     meant = ELSEWHERE.get(name, "")
-    near = [meant] if meant in known else get_close_matches(name, known, n=1, cutoff=0.6)
+    near = [n for n in meant.split() if n in known] or get_close_matches(name, known, n=1, cutoff=0.6)
     if not near and name in OF_MODELS and "model" in known:
         return f"{function} takes no {name}=: load the model with it, model=diptych.load(NAME, {name}=...)."
     if not near and name in BY_THE_RUN:

@@ -54,8 +54,10 @@ class Written:
         head = type(self).__name__ + (f" in {self.path}" if self.path is not None else "")
         return "\n".join([head, *(f"{n:<{width}}  {v}" for n, v in self._cells), *skipped, *self.remarks])
 
-    def __getattr__(self, name: str) -> Any:
-        raise lacks(self, name, ELSEWHERE)
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, ELSEWHERE)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what was done as plain data."""

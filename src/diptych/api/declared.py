@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from diptych.api.argument_names import in_our_names, refuse_model_as_out
+from diptych.api.elsewhere import refuse_more_by_position
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.api.spelling import spell, spelled, warn
@@ -166,12 +167,18 @@ def function(
     signature = signature_of(verb)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **in_our_names(verb, signature, kwargs)).arguments
+        refuse_more_by_position(f"diptych.{run.__qualname__}", signature.parameters, args)
+        named = in_our_names(verb, signature, kwargs)
+        try:
+            given = signature.bind(*args, **named).arguments
+        except TypeError as error:
+            raise TypeError(f"diptych.{run.__qualname__} is {error}.") from None
         refuse_model_as_out(signature, args, given)
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):
                 raise UsageError(f"{{out}} is a path, not a {type(out).__name__}: a model is given by {{model}}.")
+            verb.check_out(None if out is None else Path(out))
             checked = verb.parsed("python", **given).checked(given)
             given_model = model if isinstance(model, Model) else None
             cache = (

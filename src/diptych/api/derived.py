@@ -50,10 +50,9 @@ def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -
     if not isinstance(encoded, Embedded):
         encoded = read_embedded(encoded.out, encoded)
     names, *more = encoded.columns
-    return Embeddings(
-        encoded.values, tuple(encoded.columns[names]), {name: encoded.columns[name] for name in more}, results.data,
-        results.failed, out, results.remarks,
-    )  # fmt: skip
+    columns = {name: encoded.columns[name] for name in more}
+    attributes = {"failed": results.failed, "out": out, "remarks": results.remarks, "_facts": results.data}
+    return Embeddings.of(encoded.values, {"names": tuple(encoded.columns[names]), "columns": columns, **attributes})
 
 
 def _index(answer: IndexReport, results: Results[Any], context: CallContext) -> PhotoIndex:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from typing import ParamSpec, TypeVar
+
+from diptych.core.wording import first_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,6 +69,17 @@ OF_ENCODE = {
 }
 """Argument of other libraries' encoders -> what to write for ``encode_image`` and ``encode_text``."""
 
+OF_DATA = {
+    **dict.fromkeys(("split", "splits", "subset", "train"), "take one of what is returned: open_data(data)['test']."),
+    **dict.fromkeys(("path", "folder", "root", "name", "data_dir", "data_files", "source"), "data="),
+    **dict.fromkeys(("transform", "transforms", "preprocess"), "leave it out: a model prepares photos itself."),
+    **dict.fromkeys(("streaming", "download", "shuffle", "batch_size", "num_workers", "cache_dir"), "leave it out."),
+    **dict.fromkeys(("image_column", "img_key", "image_key"), "image="),
+    **dict.fromkeys(("caption", "captions", "caption_column", "caption_key"), "text="),
+    **dict.fromkeys(("labels", "target", "label_column", "class_column"), "label="),
+}
+"""Argument of other libraries' readers of data -> what to write for ``open_data``."""
+
 
 def answers_for(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function answer arguments that it does not have with what to write; its signature stays as it is.
@@ -91,11 +104,27 @@ def answers_for(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, R]], Call
             unknown = next((name for name in given if name not in known), None)
             if unknown is not None:
                 raise TypeError(f"{function.__qualname__} takes no {unknown}=: {_instead(unknown, known, elsewhere)}")
+            refuse_more_by_position(function.__qualname__, known, args)
             return function(*args, **given)
 
         return call
 
     return answering
+
+
+def refuse_more_by_position(function: str, known: Mapping[str, inspect.Parameter], given: Sequence[object]) -> None:
+    """Refuse more arguments by position than a function takes.
+
+    Raises:
+        TypeError: there are more; it names those that are written with their names.
+    """
+    places = [n for n, p in known.items() if p.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    if len(given) > len(places) and not any(p.kind == inspect.Parameter.VAR_POSITIONAL for p in known.values()):
+        by_name = [f"{n}=" for n, p in known.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
+        raise TypeError(
+            f"{function} takes {', '.join(places)} by position: write the name before {given[len(places)]!r}, one of "
+            f"{first_of(by_name, 6)}."
+        )
 
 
 def _instead(name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> str:

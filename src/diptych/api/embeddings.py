@@ -1,10 +1,10 @@
-"""What ``diptych.encode`` returns: unit vectors with the names of their items."""
+"""What ``diptych.encode`` returns: an array of unit vectors with the names of their items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     import pandas
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Embeddings:
-    """Unit vectors of photos, regions or texts, in the order of what was given; what cannot be read is left out.
+class Embeddings(np.ndarray[Any, np.dtype[np.float32]]):
+    """An (N, D) float32 array of unit vectors of photos, regions or texts, in the order of what was given; what cannot
+    be read is left out. What is computed from it is an array without the attributes.
 
-    Args:
-        vectors: (N, D) float32, each of length 1.
-        names: the path, or the text, of each.
+    Attributes:
+        names: the path, or the text, of each; () of a part of the array.
         columns: name -> N values that are known of each beside its name, such as its class folder.
-        data: what was done, as the command line prints with --json.
         failed: what could not be read, and why.
         out: folder that was written; None: nothing was.
         remarks: what a user should know, one sentence each.
@@ -33,44 +31,56 @@ class Embeddings:
     Example:
         >>> import diptych
         >>> colours = diptych.encode(texts=["red", "blue"], model=diptych.load("tiny", engine="torch"))
-        >>> colours.vectors.shape, colours.names
-        ((2, 128), ('red', 'blue'))
+        >>> colours.shape, colours.names, (colours @ colours.T).shape
+        ((2, 128), ('red', 'blue'), (2, 2))
     """
 
-    vectors: NDArray[np.float32]
-    names: tuple[str, ...]
-    columns: Mapping[str, Sequence[Any]]
-    data: Mapping[str, Any]
+    names: tuple[str, ...] = ()
+    columns: Mapping[str, Sequence[Any]] = MappingProxyType({})
     failed: tuple[UnreadableItem, ...] = ()
     out: Path | None = None
     remarks: tuple[str, ...] = ()
+    _facts: Mapping[str, Any] = MappingProxyType({})
 
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        return iter(self.vectors)
-
-    def __getitem__(self, index: Any) -> NDArray[np.float32]:
-        rows: NDArray[np.float32] = self.vectors[index]
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], attributes: Mapping[str, Any]) -> Embeddings:
+        """Return (N, D) vectors with attributes; ``_facts`` is what was done, as the command prints it with --json."""
+        rows = vectors.view(cls)
+        rows.__dict__.update(attributes)
         return rows
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.vectors, dtype=dtype, copy=True) if copy else np.asarray(self.vectors, dtype=dtype)
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __reduce__(self) -> Any:
+        return Embeddings.of, (self.vectors, self.__dict__)
 
     def __repr__(self) -> str:
+        if not self.names:
+            return repr(self.vectors)
         where = "" if self.out is None else f" in {self.out}"
         skipped = f", {len(self.failed)} skipped: {self.failed[0]}" if self.failed else ""
         return f"{number_of(len(self), 'vector')} of {self.dim} numbers{where}{skipped}"
 
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            sentence = f"Embeddings are an array of NumPy with names, columns and to_pandas(), and have no {name!r}."
+            raise AttributeError(sentence, name=name, obj=self)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The same as a plain array."""
+        return np.asarray(self)
+
     @property
     def dim(self) -> int:
         """Width D of the vectors."""
-        return int(self.vectors.shape[1])
+        return int(self.shape[-1])
 
     def as_dict(self) -> dict[str, Any]:
         """Return what was done as plain data; the vectors are not among it."""
-        return dict(self.data)
+        return dict(self._facts)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table with a row for each vector: its name, what is known of it, and the vector as "embedding".

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 from diptych.api import keeping
 from diptych.api.model import Model, ModelLike, model_of
 from diptych.api.predictors import AnomalyPredictor, CaptionPredictor, SegmentPredictor
+from diptych.api.spelling import spelled
 from diptych.core import (
     Captioner,
     Card,
@@ -42,7 +43,7 @@ from diptych.tasks.segment import TEACHER, teach
 from diptych.verbs.names import NamesLike, TextsLike, captions_of, names_of, texts_of
 
 M = TypeVar("M", bound=Method)
-FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "detect", "caption", "classes_")
+FITTED = ("predict", "predict_proba", "explain", "save", "segment", "detect", "caption", "classes_")
 """What is asked of a system that was fitted, and is there on what ``fit`` returns."""
 
 
@@ -72,6 +73,18 @@ class System(Generic[M]):
 
     def __repr__(self) -> str:
         return repr(self.method)
+
+    if not TYPE_CHECKING:  # what is fitted has it
+
+        def score(self, *given: object) -> NoReturn:
+            """Refuse, with what takes its place; scikit-learn's searches look for it."""
+            kind = type(self).__name__
+            raise TypeError(
+                f"{kind!r} has no score until it is fitted: use {kind}(...).fit(...).score(photos), or in scikit-learn "
+                f"diptych.sklearn.SystemClassifier({kind}(...), model)."
+            )
+
+        __sklearn_tags__ = score
 
     def __getattr__(self, name: str) -> Any:
         if name == "set_params":
@@ -118,6 +131,7 @@ class System(Generic[M]):
 class ClassifierSystem(System[Classifier]):
     """A system of ``classify``."""
 
+    @spelled()
     def fit(
         self,
         model: ModelLike = None,
@@ -162,6 +176,9 @@ class ClassifierSystem(System[Classifier]):
         """
         if labels is None and names is None:
             _refuse_names(train)
+        paths = train is None and "train" in self.card.needs.evidence and isinstance(model, (str, Path))
+        if paths and Path(str(model)).exists():
+            raise UsageError(f"The model comes before the photos, as in fit('lite', {str(model)!r}).")
         opened, run = _begun(self.method, model, seed)
         names = list(names) if isinstance(names, Iterator) else names
         file = names is None or isinstance(names, Path) or (isinstance(names, str) and Path(names).suffix)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.api.elsewhere import ELSEWHERE, OF_ENCODE, OF_LOAD, answers_for
+from diptych.api.embeddings import Embeddings
 from diptych.api.encoded import EncodedRows, OnError, Output, as_tensor, check_options, encoded_rows
 from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
 from diptych.core.wording import lacks, renamed
@@ -51,14 +52,18 @@ class Model(Backbone):
         (2, 128)
     """
 
-    def __init__(self, loaded: Backbone, run: Run) -> None:
-        self.loaded, self.run = loaded, run
+    def __init__(self, loaded: Backbone, run: Run | None = None) -> None:
+        if not isinstance(loaded, Backbone):
+            raise UsageError(f"A model is loaded, as in diptych.load({loaded!r}).")
+        self.loaded, self.run = loaded, Run() if run is None else run
 
     def __repr__(self) -> str:
         return f"Model({self.spec.name!r}, {self.spec.dim} dimensions, {self.image.size} px, {self.run.device})"
 
-    def __getattr__(self, name: str) -> Any:
-        raise lacks(self, name, ELSEWHERE)
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, ELSEWHERE)
 
     def __call__(self, *given: object, **more: object) -> NoReturn:
         """Refuse what other libraries offer here."""
@@ -222,9 +227,12 @@ class Model(Backbone):
         items = Texts(listed(texts))
         return self._encoded(self.text, items, normalize, batch_size, progress, "raise", output, device)
 
-    def similarity(self, images: object, texts: str | Sequence[str]) -> Vectors:
-        """Return the (N, M) cosines of N photos and M texts."""
-        return np.asarray(self.encode_image(images)) @ np.asarray(self.encode_text(texts)).T
+    def similarity(self, images: object, texts: str | Sequence[str] | Vectors) -> Vectors:
+        """Return the (N, M) cosines of N photos and M texts, or of their embeddings, as this model returned them."""
+        rows = images if isinstance(images, (EncodedRows, Embeddings)) else self.encode_image(images)
+        columns = texts if isinstance(texts, np.ndarray) else self.encode_text(texts)
+        cosines: Vectors = unit_rows(np.asarray(rows)) @ unit_rows(np.asarray(columns)).T
+        return cosines
 
     def preprocess(self, image: object) -> Tensor:
         """Return the (3, S, S) normalised pixels of one photo, as open_clip's transform does.

@@ -54,8 +54,10 @@ class PhotoIndex:
     def __len__(self) -> int:
         return self.entries
 
-    def __getattr__(self, name: str) -> Any:
-        raise lacks(self, name, {"query": "search(query)", "to_pandas": "search(query).to_pandas()"})
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, {"query": "search(query)", "to_pandas": "search(query).to_pandas()"})
 
     @property
     def entries(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diptych.core import UsageError
 from diptych.core.errors import need_extra
+from diptych.core.wording import short_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +104,8 @@ def _pictures(results: Any) -> Figure:
     figure, axes = _figure(3 * columns, 3 * rows, rows, columns)
     for ax in axes.flat:
         ax.axis("off")
+    names = short_names(results.item_names)
     for ax, (i, picture) in zip(axes.flat, shown, strict=False):
         ax.imshow(picture)
-        ax.set_title(f"{Path(results.item_names[i]).name}\n{results.lines[i][:40]}", fontsize=8)
+        ax.set_title(f"{names[i]}\n{results.lines[i][:40]}", fontsize=8)
     return figure  # type: ignore[no-any-return]

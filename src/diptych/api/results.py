@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from diptych.api.spelling import spelled
 from diptych.core import MissingExtra, UnreadableItem, UsageError
-from diptych.core.wording import lacks, renamed
+from diptych.core.wording import aligned, lacks, renamed, short_names
 from diptych.data.files import plain, write_json
 from diptych.tasks.pages.photo_page import address
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
 """Rows that are printed, and that are shown with their pictures in a notebook."""
+WIDEST = 60
+"""Columns of the longest name behind which lines are aligned."""
 ELSEWHERE = {
     **dict.fromkeys(("to_csv", "to_df", "to_dataframe", "to_frame", "head"), "to_pandas()"),
     **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
     **dict.fromkeys(("df", "dataframe", "values"), "to_pandas()"),
-    **dict.fromkeys(("top1", "top", "predicted", "classes_"), "labels"),
+    **dict.fromkeys(("top1", "top", "predicted", "predictions", "classes_"), "labels"),
     **dict.fromkeys(("show", "display"), "plot(), or picture(i)"),
     **dict.fromkeys(("save", "write"), "out= of the verb, or to_json() and to_pandas()"),
-    **dict.fromkeys(
-        ("predictions", "probabilities", "scores"), "[item.probability for item in results], or to_pandas()"
-    ),
+    **dict.fromkeys(("probabilities", "probs", "scores"), "[item.probability for item in results], or to_pandas()"),
 }
 """Name that other libraries have -> what to use here."""
 
@@ -98,10 +98,8 @@ class Results(Sequence[T], Generic[T]):
             raise lacks(self, name, ELSEWHERE)
 
     def __repr__(self) -> str:
-        short = [Path(name).name for name in self.item_names]
-        shown = short if len(set(short)) == len(short) else self.item_names
-        width = max(map(len, shown), default=0)
-        rows = [f"{name:<{width}}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
+        shown = aligned(short_names(self.item_names), WIDEST)
+        rows = [f"{name}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
         more = [f"... and {len(rows) - PRINTED:,} more"] if len(rows) > PRINTED else []
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
         return "\n".join([self.title, *rows[:PRINTED], *more, *skipped, *self.remarks])
@@ -219,14 +217,10 @@ class Results(Sequence[T], Generic[T]):
     def _repr_html_(self) -> str:
         """Return the first results with small pictures, for notebooks; everything is inside, nothing is loaded."""
         cards = []
-        for i in range(min(len(self), PICTURED)):
+        for i, name in enumerate(map(escape, short_names(self.item_names)[:PICTURED])):
             source = self._address(i)
-            image = (
-                f'<img src="{source}" alt="{escape(Path(self.item_names[i]).name)}" style="max-width:160px">'
-                if source
-                else ""
-            )
-            caption = f"<b>{escape(Path(self.item_names[i]).name)}</b><br>{escape(self.lines[i])}"
+            image = f'<img src="{source}" alt="{name}" style="max-width:160px">' if source else ""
+            caption = f"<b>{name}</b><br>{escape(self.lines[i])}"
             cards.append(f'<figure style="margin:0;max-width:180px">{image}<figcaption>{caption}</figcaption></figure>')
         more = f"<p>... and {len(self) - PICTURED:,} more</p>" if len(self) > PICTURED else ""
         skipped = "".join(f"<p>skipped: {escape(str(e))}</p>" for e in self.failed[:PRINTED])

@@ -48,9 +48,11 @@ class FittedSpace(Model):
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
         return "\n".join([head, *self._lines, *skipped, *self.remarks])
 
-    def __getattr__(self, name: str) -> Any:
-        named = dict.fromkeys(("predict", "classify"), "diptych.classify(samples, model=space)")
-        raise lacks(self, name, {**ELSEWHERE, **named})
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            named = dict.fromkeys(("predict", "classify"), "diptych.classify(samples, model=space)")
+            raise lacks(self, name, {**ELSEWHERE, **named})
 
     @property
     def classes(self) -> tuple[str, ...]:

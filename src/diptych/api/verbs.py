@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from diptych.api.elsewhere import OF_DATA, answers_for
 from diptych.data.format import Need
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data as open_path
@@ -12,6 +13,7 @@ from diptych.data.samples import as_data
 PathLike = str | os.PathLike[str]
 
 
+@answers_for(OF_DATA)
 def open_data(
     data: object, *, image: str = "", text: str = "", label: str = "", group: str = "", need: Need = "any"
 ) -> LabelledData:

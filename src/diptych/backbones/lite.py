@@ -201,6 +201,6 @@ def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VI
     module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, SCALES[name])
     spec = Spec(
         name, "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", stated, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
-        "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
+        "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0", languages=("en",),
     )  # fmt: skip
     return Lite(module, spec, open_tokens(folder), seen, truncate=truncate, texts=texts)

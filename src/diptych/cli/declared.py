@@ -27,6 +27,7 @@ from diptych.cli.console import (
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import refuse_unread, typed
 from diptych.core import UsageError
+from diptych.core.wording import aligned
 from diptych.verbs.context import Once
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
@@ -163,6 +164,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
         checked = verb.parsed("command", **values).checked([name for name in typed.get() if name in names])
+        verb.check_out(out if verb.out else None)
         if verb.report and out is not None:
             checked.check_report(out)
             shared.free(out)
@@ -273,9 +275,7 @@ def _answer(
     if answer.unseen:
         return answer
     every = list(answer.names())
-    shown = dict(zip(every, short_names(every), strict=True))
-    width = max(map(len, shown.values()), default=0)
-    width = width if width <= WIDEST else 0
+    shown = dict(zip(every, aligned(short_names(every), WIDEST), strict=True))
     items, rows = [], []
     with answer:
         for item in answer:
@@ -285,7 +285,7 @@ def _answer(
             rows.append(row)
             items.append(item if answer.ranked else None)
             if answer.listed and not shared.json and not answer.ranked:
-                _line(answer, item, shown, width)
+                _line(answer, item, shown)
     remarks = [_spelled(line, type(asked)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
     ends = answer.ends()
@@ -296,7 +296,7 @@ def _answer(
     if shared.json:
         show_json(data)
     for item in answer.order(items) if answer.ranked and not shared.json else ():
-        _line(answer, item, shown, width)
+        _line(answer, item, shown)
     for line in [] if shared.json else answer.summary(context.out):
         show(line)
     show_parts([] if shared.json else answer.tables())
@@ -310,9 +310,9 @@ def _answer(
     return answer
 
 
-def _line(answer: Answer[Any], item: Any, shown: Mapping[str, str], width: int) -> None:
+def _line(answer: Answer[Any], item: Any, shown: Mapping[str, str]) -> None:
     name = answer.name(item)
-    show(answer.printed(item, f"{shown.get(name) or one_line(name):<{width}}").rstrip())
+    show(answer.printed(item, shown.get(name) or one_line(name)).rstrip())
 
 
 def _spelled(line: str, verb: type[Verb]) -> str:

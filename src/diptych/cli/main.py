@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -165,34 +165,44 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
     try:
         return parse(ctx, args)
     except Exception as error:  # by their names: newer versions of typer have click's exceptions of their own
-        raise _with_an_example(command, ctx, error) from None
+        raise _as_sentence(command, ctx, error) from None
 
 
-def _with_an_example(command: Any, ctx: Any, error: Exception) -> Exception:
+def _as_sentence(command: Any, ctx: Any, error: Exception) -> Exception:
     """Return an error of typer as one sentence: with the flag that is meant, or with an example of the command where a
-    word is missing or too many; others as they are.
+    word is missing or too many. What is no error, such as the help of a command without words, stays as it is.
     """
-    name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
-    if type(error).__name__ == "NoSuchOption" and name:
-        return meant.flag_meant(name, command, str(getattr(error, "option_name", "")))
+    name = f"diptych{ctx.command_path.removeprefix(ctx.find_root().command_path)}"
     examples = re.findall(r"\$ (diptych .+)", command.help or "")
     kind, parameter = type(error).__name__, getattr(error, "param", None)
-    if not examples or not name:
-        return error
-    if kind == "MissingParameter" and getattr(parameter, "param_type_name", "") == "argument":
+    if kind == "NoSuchOption":
+        return meant.flag_meant(name, command, str(getattr(error, "option_name", "")))
+    if kind == "MissingParameter" and getattr(parameter, "param_type_name", "") == "argument" and examples:
         needed = [p.metavar or p.name for p in command.params if p.param_type_name == "argument" and p.required]
         needed = [word.strip("{}").lower() for word in needed]
-        return UsageError(f"'diptych {name}' needs {' and '.join(needed)}, such as '{examples[0]}'.")
+        return UsageError(f"'{name}' needs {' and '.join(needed)}, such as '{examples[0]}'.")
     if kind == "BadOptionUsage" and "requires an argument" in str(getattr(error, "message", "")):
-        return UsageError(f"'diptych {name} {getattr(error, 'option_name', '')}' needs a value behind it.")
+        return UsageError(f"'{name} {getattr(error, 'option_name', '')}' needs a value behind it.")
     if kind == "BadParameter" and parameter is not None:
         spelled = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar or parameter.name
         message = str(getattr(error, "message", "")).rstrip(".")
-        return UsageError(f"'diptych {name} {spelled}': {message[:1].lower()}{message[1:]}.")
+        return UsageError(f"'{name} {spelled}': {message[:1].lower()}{message[1:]}.")
     extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", str(getattr(error, "message", "")))
-    if extra is not None:
-        return UsageError(f"'diptych {name}' has no place for {extra[1]!r}: type it as in '{examples[-1]}'.")
-    return error
+    if extra is not None and examples:
+        return UsageError(f"'{name}' has no place for {extra[1]!r}: type it as in '{examples[-1]}'.")
+    if kind == "NoArgsIsHelpError" or not hasattr(error, "format_message"):
+        return error
+    message = error.format_message().rstrip(".")
+    return UsageError(f"{message}: '{name} --help' shows how it is called.")
+
+
+def _end_in_a_sentence(command: Any, ctx: Any, error: Exception) -> NoReturn:
+    """End with an error of typer as one sentence; raise what is no error, such as an exit."""
+    sentence = _as_sentence(command, ctx, error)
+    if not isinstance(sentence, UsageError):
+        raise error
+    say(str(sentence))
+    raise typer.Exit(UsageError.exit_code) from None
 
 
 def _first_sentence(command: Any) -> str:
@@ -245,6 +255,13 @@ class Verbs(TyperGroup):
             raise meant.command_meant(args, self.commands)
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse what stands before the command; without any word the help is shown."""
+        try:
+            return super().parse_args(ctx, args or ["--help"])
+        except Exception as error:
+            _end_in_a_sentence(self, ctx, error)
+
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Return what a shell offers after ``diptych``: flags, or commands without importing ours."""
         if incomplete.startswith("-"):
@@ -292,7 +309,9 @@ class Verbs(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except Exception as error:
-            if ctx.params.get("debug") or hasattr(error, "exit_code") or isinstance(error, typer.Abort):
+            if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
+                _end_in_a_sentence(self, ctx, error)
+            if ctx.params.get("debug"):
                 raise
             if (
                 isinstance(error, OSError) and error.strerror
@@ -311,7 +330,6 @@ class Verbs(TyperGroup):
 
 app = typer.Typer(
     cls=Verbs,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -326,7 +344,7 @@ def _version(requested: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, options.option("--debug", help="Show tracebacks.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -157,22 +158,26 @@ def flag_meant(name: str, command: Any, typed: str) -> UsageError:
     """Return the error for a flag that a command does not have: one sentence with what to type.
 
     Args:
-        name: the command, such as "board classify".
+        name: the command, such as "diptych board classify".
         command: with the parameters that it has.
         typed: the flag, such as "--labels".
     """
     flags = sorted({o for p in command.params if p.param_type_name == "option" for o in p.opts if o.startswith("--")})
     word = typed.lstrip("-").partition("=")[0].lower().replace("_", "-")
-    begin, listing = f"'diptych {name}' has no {typed}:", f"'diptych {name} --help' lists what it has."
+    begin, listing = f"'{name}' has no {typed}:", f"'{name} --help' lists what it has."
+    if hasattr(command, "commands"):
+        listing = f"flags of a command stand behind it, and '{name} --help' lists commands."
+    elif example := re.search(r"\$ (diptych .+)", command.help or ""):
+        listing = f"type it as in '{example[1]}', or see '{name} --help'."
     if word in ANSWERED:
         return UsageError(f"{begin} {ANSWERED[word]}")
     ours = next((f"--{flag}" for flag in FLAGS.get(word, ()) if f"--{flag}" in flags), "")
     places = [p for p in command.params if p.param_type_name == "argument"]
     if not ours and places and word in FLAGS and not FLAGS[word]:
-        metavar = (places[0].metavar or places[0].name).strip("{}").lower()
-        return UsageError(f"{begin} type the {metavar} without a flag, right behind 'diptych {name}'.")
-    if not ours and (near := get_close_matches(f"--{word}", flags, n=1, cutoff=0.75)):
-        ours = near[0]
+        words = " and ".join((place.metavar or place.name).strip("{}").lower() for place in places)
+        return UsageError(f"{begin} type the {words} without a flag, right behind '{name}'.")
+    if not ours and (near := get_close_matches(word, [flag[2:] for flag in flags], n=1, cutoff=0.75)):
+        ours = f"--{near[0]}"
     return UsageError(f"{begin} did you mean {ours}?" if ours else f"{begin} {listing}")
 
 

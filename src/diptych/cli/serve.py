@@ -133,7 +133,7 @@ def serve(
         log_requests()
     where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     say(f"diptych serves {where} (Ctrl-C stops it).")
-    run(app, settings)
+    run(app, settings, say)
 
 
 def _settings(address: Address, bounds: Bounds, offered: Offered, shared: RunOptions) -> Settings:

@@ -66,6 +66,7 @@ class Spec:
         score: "softmax" or "sigmoid".
         licence: of the weights, as stated by their source; "" if unknown.
         changes: changes of the architecture since, in order.
+        languages: ISO 639-1 codes of all languages that the text encoder learnt, such as "en"; () if unknown.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Spec:
     score: Literal["softmax", "sigmoid"] = "softmax"
     licence: str = ""
     changes: tuple[Change, ...] = ()
+    languages: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -97,7 +99,8 @@ class Spec:
         given = facts["pixels"]
         pixels = PixelRecipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
         changes = tuple(Change(c["kind"], c["settings"]) for c in facts.get("changes", ()))
-        return cls(**{**facts, "pixels": pixels, "changes": changes})
+        languages = tuple(facts.get("languages", ()))
+        return cls(**{**facts, "pixels": pixels, "changes": changes, "languages": languages})
 
 
 EARLIER: Mapping[str, tuple[str, str]] = MappingProxyType({"6aa0b9a39ec2ff42": ("lite", "lite:2026-11")})

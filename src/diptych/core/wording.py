@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import takewhile
 from types import MappingProxyType
+from unicodedata import combining, east_asian_width
 
 
 def number_of(count: int, one: str, many: str = "") -> str:
@@ -63,46 +65,50 @@ def one_line(text: str) -> str:
 
 
 def from_here(path: str) -> str:
-    """Return an absolute path as one opens it from the working directory: relative where it lies below it.
+    """Return an absolute path as one opens it from the working directory: relative where that is shorter.
 
     Example:
         >>> import os
         >>> from_here(os.path.join(os.getcwd(), "photos", "a cat.jpg")) == os.path.join("photos", "a cat.jpg")
         True
-        >>> from_here("/elsewhere/a.jpg"), from_here("a.jpg")
-        ('/elsewhere/a.jpg', 'a.jpg')
+        >>> from_here("/a.jpg"), from_here("a.jpg")
+        ('/a.jpg', 'a.jpg')
     """
-    try:
-        below = os.path.join(os.getcwd(), "")
-    except OSError:  # it was removed
+    if not os.path.isabs(path):
         return path
-    rest = path[len(below) :] if path.startswith(below) else ""
-    if not rest:
+    try:
+        rest = os.path.relpath(path)
+    except (OSError, ValueError):  # the working directory was removed, or is on another drive
+        return path
+    if len(rest) >= len(path):
         return path
     return os.path.join(".", rest) if rest.startswith("-") else rest  # no flag, where it is pasted
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Return the end of each path, with as many folders as tell it from all others, on one line.
+    """Return each path without the folders that all of them share, on one line.
 
     Example:
         >>> short_names(["a/cat/1.jpg", "a/dog/1.jpg", "a/dog/2.jpg"])
-        ['cat/1.jpg', 'dog/1.jpg', '2.jpg']
+        ['cat/1.jpg', 'dog/1.jpg', 'dog/2.jpg']
     """
     parts = [name.replace("\\", "/").split("/") for name in names]
-    taken = [1] * len(parts)
-    while True:
-        ends = ["/".join(path_parts[-n:]) for path_parts, n in zip(parts, taken, strict=True)]
-        whole: dict[str, set[str]] = {}
-        for end, name in zip(ends, names, strict=True):
-            whole.setdefault(end, set()).add(name)
-        longer = [
-            n + (len(whole[end]) > 1 and n < len(path_parts))
-            for end, path_parts, n in zip(ends, parts, taken, strict=True)
-        ]
-        if longer == taken:
-            return [one_line(end) for end in ends]
-        taken = longer
+    levels = zip(*(path_parts[:-1] for path_parts in parts), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    start = 0 if shared == [""] else len(shared)  # the root alone: absolute paths stay absolute
+    return [one_line("/".join(path_parts[start:])) for path_parts in parts]
+
+
+def aligned(names: Sequence[str], widest: int) -> list[str]:
+    """Return names filled up with blanks to the same number of a terminal's columns; unchanged where one is wider.
+
+    Example:
+        >>> aligned(["cat.jpg", "旅行.jpg"], 60), aligned(["cat.jpg", "a"], 3)
+        (['cat.jpg ', '旅行.jpg'], ['cat.jpg', 'a'])
+    """
+    widths = [sum(1 + (east_asian_width(c) in "WF") for c in name if not combining(c)) for name in names]
+    width = max(widths, default=0)
+    return [n + " " * (width - w) if width <= widest else n for n, w in zip(names, widths, strict=True)]
 
 
 def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:

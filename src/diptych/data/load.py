@@ -119,16 +119,10 @@ def _several(paths: Sequence[Path], request: Request) -> LabelledData:
     if request.need in ("clips", "clouds"):
         if missing := [p for p in paths if not p.exists()]:
             raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
+    elif word := next((p for p in paths if not p.suffix and not p.exists()), None):
+        raise UsageError(f"There is no file {word}: class names go to {{names}}, file names with spaces into quotes.")
     elif folder := next((p for p in paths if p.is_dir()), None):
-        spaced = next(
-            (
-                f"; {p} is no file: class names go to {{names}}, file names with spaces into quotes"
-                for p in paths
-                if not p.exists()
-            ),
-            "",
-        )
-        raise UsageError(f"{folder} is a folder, and one of {len(paths)}: give one folder alone, or photos{spaced}.")
+        raise UsageError(f"{folder} is a folder, and one of {len(paths)}: give one folder alone, or photos.")
     names = [str(p) for p in paths]
     items: Samples[Any] = ImageFiles(names, request.keys)
     if request.need in ("clips", "clouds"):

@@ -230,7 +230,8 @@ class DatasetPictures:
 
 def _one_split(x: LabelledData | Mapping[Any, Any], keys: FileKeys | None) -> Samples[Any]:
     if len(x) != 1:
-        raise DataError(f"These data have the splits {', '.join(map(str, x))}: give one of them, such as data['test'].")
+        splits, first = ", ".join(map(str, x)), next(iter(x))
+        raise DataError(f"These data have the splits {splits}: give one of them, such as open_data(data)[{first!r}].")
     return as_samples(x[next(iter(x))], keys)
 
 

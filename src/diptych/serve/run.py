@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -12,6 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from diptych.core import UsageError
+from diptych.core.wording import number_of
+from diptych.serve.guard import LOG
 from diptych.serve.settings import Settings
 
 GRACE = 30
@@ -78,17 +81,40 @@ def _cancelled(timer: Any) -> Any:
     return None
 
 
-def run(app: Any, settings: Settings) -> None:
+class ReportingServer(uvicorn.Server):  # type: ignore[misc]
+    """A server that reports when it stops, and what it waits for."""
+
+    report: Callable[[str], None]
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Take no more connections, and answer what was accepted."""
+        count = len(self.server_state.tasks)
+        waited = number_of(count, "open request has", "open requests have")
+        self.report(
+            f"diptych stops when {waited} an answer; Ctrl-C again does not wait." if count else "diptych stops."
+        )
+        await super().shutdown(sockets)
+
+
+def run(app: Any, settings: Settings, report: Callable[[str], None] = LOG.info) -> None:
     """Listen until SIGTERM or Ctrl-C; then take no more connections, and answer what was accepted.
 
     Args:
         app: of ``assembly.server``.
         settings: address and bounds.
+        report: takes a sentence when it stops.
 
     Raises:
         SystemExit: the address cannot be listened on.
+        KeyboardInterrupt: it was stopped by Ctrl-C.
     """
-    uvicorn.Server(configured(app, settings)).run()
+    server = ReportingServer(configured(app, settings))
+    server.report = report
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("diptych has stopped.") from None
+    report("diptych has stopped.")
 
 
 def refuse_taken(settings: Settings) -> None:

@@ -154,6 +154,7 @@ class Classified:
         encoded: photos that went through the image tower; the others came from the cache.
         promises: those of an exported model; {} where another one answered.
         table: (N, K) probabilities of all classes, whatever was left out of ``predictions``.
+        languages: that the backbone reads, see ``Spec``.
     """
 
     predictions: tuple[Prediction, ...]
@@ -167,6 +168,7 @@ class Classified:
     encoded: int = 0
     promises: Promises = field(default_factory=Promises)
     table: NDArray[np.floating[Any]] | None = field(default=None, repr=False, compare=False)
+    languages: tuple[str, ...] = ()
 
     def as_csv(self) -> str:
         """Return one line per photo and rank: path, rank, label, probability."""

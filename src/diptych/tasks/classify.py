@@ -145,7 +145,7 @@ def answered(
     predictions = tuple(replace(p, reasons=r) for p, r in zip(listed, why, strict=True))
     return Classified(
         predictions, failed, named, backbone.spec.name, method, score, threshold, {"fit": fit, **seconds},
-        encoded, table=shown,
+        encoded, table=shown, languages=backbone.spec.languages,
     )  # fmt: skip
 
 

@@ -90,5 +90,5 @@ def classify(
     spec = backbone.spec
     return Classified(
         predictions, embedded.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded,
-        table=shown,
+        table=shown, languages=spec.languages,
     )  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from diptych.backbones.names import reads_as_name
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
@@ -137,6 +139,12 @@ class Classify(Verb):
             )
         if isinstance(self.names, str) and not self.names.strip():
             raise UsageError('{names} is empty: give "cat, dog, ...", a file with one name per line, or leave it out.')
+        folder = os.fspath(self.classifier) if isinstance(self.classifier, (str, os.PathLike)) else ""
+        if reads_as_name(folder) and not os.path.exists(folder):
+            raise UsageError(
+                f"{{classifier}} is the folder of a fitted classifier, and {folder} the name of a model: give it as "
+                f"{{backbone}}."
+            )
         other = self.method != DEFAULTS["classify"] or self.settings
         if self.is_fitted() and (self.names or self.templates or self.texts is not None or other):
             raise UsageError(

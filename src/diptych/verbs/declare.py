@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from importlib import import_module
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -38,6 +39,9 @@ LIGHT: Mapping[str, Any] = {"backbone": "tiny", "engine": "torch", "workers": 1}
 """The run of verbs whose small systems were trained with ``tiny``."""
 SLOW_RUN = ("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
 """Options of a run of these verbs."""
+
+ARRAYS = (".npy", ".npz", ".parquet", ".pt", ".pth", ".safetensors", ".onnx")
+"""Endings of files of arrays and tables that have no media type."""
 
 PLAIN_TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (str, int, float, bool)},
@@ -170,6 +174,21 @@ class Verb:
         """Return the output that one process alone may write at a time, and that is not locked by the work itself."""
         shared = cls.side_by_side and out is not None and database_address(out) is not None
         return None if cls.learns_in_steps or shared else out
+
+    @classmethod
+    def check_out(cls, out: Path | None) -> None:
+        """Refuse the name of a file where a folder is written.
+
+        Raises:
+            UsageError: it ends as files of tables, pictures or arrays do, and no such folder is there.
+        """
+        if out is None or cls.out_is_file or cls.report or out.is_dir():
+            return
+        if out.suffix.lower() in ARRAYS or guess_type(out.name)[0] is not None:
+            raise UsageError(
+                f"{{out}} is a folder of several files, and {out} has the name of a file: give {{out}} without "
+                f"{out.suffix}."
+            )
 
     @classmethod
     def arguments(cls, face: Face | None = None) -> dict[str, Argument]:

@@ -13,6 +13,7 @@ from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
 from diptych.verbs.declare import RUN, Verb, argument
+from diptych.verbs.photos import paths_of, with_remedy
 
 if TYPE_CHECKING:
     from diptych.data.labelled import LabelledData
@@ -63,6 +64,15 @@ class Encode(Verb):
 
     def run(self, context: Context) -> Encoding:
         """Embed, and write where there is a folder to write."""
+        try:
+            return self._run(context)
+        except (UsageError, DataError) as error:
+            paths = paths_of(self.photos)
+            if paths is None or any(map(os.path.exists, paths)):
+                raise
+            raise with_remedy(error, "words go to {texts}") from None
+
+    def _run(self, context: Context) -> Encoding:
         from diptych.data.addresses import published
         from diptych.data.files import address_of
         from diptych.tasks.encode import write
@@ -109,7 +119,7 @@ class Encode(Verb):
             if given is not None and (wrong := [t for t in given if not isinstance(t, str)]):
                 raise UsageError(f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are.")
             return None if given is None else Texts(tuple(given))
-        lines = tuple(line for line in read_text(self.texts, "texts").splitlines() if line.strip())
+        lines = tuple(line for line in read_text(self.texts, "texts, one per line").splitlines() if line.strip())
         if not lines:
             raise DataError(f"{self.texts} holds no text: give one per line.")
         return Texts(lines)

@@ -16,7 +16,7 @@ from diptych.core.ranges import at_least
 from diptych.verbs import kinds
 from diptych.verbs.declare import LOCAL, RUN, Verb, argument
 from diptych.verbs.index_report import IndexReport
-from diptych.verbs.photos import clip_frames
+from diptych.verbs.photos import clip_frames, with_remedy
 
 if TYPE_CHECKING:
     from diptych.core import Backbone
@@ -126,7 +126,12 @@ class IndexPhotos(Verb):
         if self.ann:
             need_extra("index", "Approximate search")
         if out is not None:
-            return self._run(context, photos, out)
+            try:
+                return self._run(context, photos, out)
+            except UsageError as error:
+                if len(photos) < 2 or os.path.exists(photos[-1]):
+                    raise
+                raise with_remedy(error, "the folder of the index is named by {out}") from None
         folder = Path(tempfile.mkdtemp(prefix="diptych-index-"))
         try:
             return self._run(context, photos, folder)

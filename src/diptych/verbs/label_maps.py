@@ -47,7 +47,7 @@ class LabelMaps(Answer["Segmented"]):
         self.boxes = table.columns.get("boxes") if asked.regions is not None else None
         self.counted = any(question.classes.things) or self.boxes is not None
         self.backbone, self.seconds, self.count = "", 0.0, 0
-        self.processor = Run()
+        self.processor, self.languages = Run(), tuple[str, ...]()
         self._coco: Coco | None = None
         self.promise: Promise | None = None
 
@@ -106,7 +106,7 @@ class LabelMaps(Answer["Segmented"]):
 
         promised = [] if self.promise is None else [self.promise.sentence()]
         numbers = numbers_for_names(self.named.names)
-        if self.asked.names is not None and (foreign := not_english(self.named.names, self.backbone)):
+        if self.asked.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
             promised.append(foreign)
         if len(self.question.classes) > 1:
             return [*promised, *([numbers] if numbers else [])]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import DataError, UsageError
-from diptych.core.wording import number_of
+from diptych.core.wording import from_here, number_of
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
@@ -152,7 +152,7 @@ class Links(Answer["Link"]):
 
     def line(self, item: Link) -> str:
         """Return the match, and the score."""
-        return f"{self.label(item)}  {item.score:.4f}"
+        return f"{from_here(self.label(item))}  {item.score:.4f}"
 
     def row(self, item: Link) -> dict[str, Any]:
         """Return both names, and the score."""

@@ -10,7 +10,7 @@ from diptych.core import UsageError
 from diptych.verbs.kinds import numbers
 
 if TYPE_CHECKING:
-    from diptych.core import Samples, Table
+    from diptych.core import DiptychError, Samples, Table
     from diptych.data.format import Need
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
@@ -25,6 +25,11 @@ def paths_of(value: object) -> list[str] | None:
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
         return list(value)
     return None
+
+
+def with_remedy(error: DiptychError, remedy: str) -> DiptychError:
+    """Return an error with a further remedy at the end of its sentence."""
+    return type(error)(f"{error.args[0].rstrip('.')}; {remedy}.")
 
 
 def clip_frames(photos: object, frames: int | None) -> int | None:

@@ -122,7 +122,9 @@ class Labels(Answer["Prediction"]):
         remarks, names = [], self.result.classes.names
         if not self.asked.is_fitted() and (numbers := numbers_for_names(names)):
             remarks.append(numbers)
-        if self.asked.names is not None and (foreign := not_english(names, self.result.backbone)):
+        if self.asked.names is not None and (
+            foreign := not_english(names, self.result.backbone, self.result.languages)
+        ):
             remarks.append(foreign)
         if len(names) == 1 and self.result.score == "softmax":
             remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")

@@ -104,7 +104,7 @@ class Search(Verb):
             from diptych.tasks.pages.search_page import html
 
             write_whole(self.html, html(answer), overwrite=context.overwrite)
-        return Answers(answer, self.html, unfinished(folder))
+        return Answers(answer, self.html, unfinished(folder), space.spec.languages)
 
     def _index(self) -> tuple[Path, Any]:
         """Return the folder and the query, also where they were given the other way round."""
@@ -124,9 +124,11 @@ class Answers(Answer["Found"]):
 
     rows_key = "results"
 
-    def __init__(self, answer: ask.Answer, page: Path | None = None, unfinished: str = "") -> None:
+    def __init__(
+        self, answer: ask.Answer, page: Path | None = None, unfinished: str = "", languages: Sequence[str] = ()
+    ) -> None:
         super().__init__(iter(answer.results))
-        self.answer, self.page, self.unfinished = answer, page, unfinished
+        self.answer, self.page, self.unfinished, self.languages = answer, page, unfinished, languages
         shares = () if answer.cut is None else answer.cut.shares
         self._shares = {f.entry.name: share for f, share in zip(answer.results, shares, strict=False)}
 
@@ -176,7 +178,7 @@ class Answers(Answer["Found"]):
 
         answer, lines = self.answer, [self.unfinished] if self.unfinished else list[str]()
         words = [term.value for term in answer.terms if not term.is_picture and term.sample is None]
-        if foreign := not_english(words, answer.backbone):
+        if foreign := not_english(words, answer.backbone, self.languages):
             lines.append(foreign)
         if answer.cut is not None:
             cut = answer.cut.cut

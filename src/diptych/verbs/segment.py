@@ -221,7 +221,7 @@ class Segment(Verb):
             replace(self, method=system), context, lambda: taught()[0], fit, key, known, **facts
         )
         fitted = of_classes(of_names, query.asked, run, system.card.slug)
-        answer.backbone, answer.processor = model.spec.name, run
+        answer.backbone, answer.languages, answer.processor = model.spec.name, model.spec.languages, run
         if calibration is not None:
             from diptych.tasks.label_maps.pixel_risk import promise
 

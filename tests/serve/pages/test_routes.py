@@ -9,6 +9,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -340,7 +341,8 @@ def test_the_page_says_that_words_are_not_english_and_an_error_counts_no_picture
     page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _ = page
-    monkeypatch.setattr("diptych.data.words.english.READS_ENGLISH", "colours")
+    english = replace(ColourBackbone().spec, languages=("en",))
+    monkeypatch.setattr(ColourBackbone, "spec", property(lambda self: english))
     assert "colours reads only English, and grüne Wiese has no English noun" in client.get("/?q=grüne Wiese").text
     assert "reads English" not in client.get("/?q=a red meadow").text
     assert "90 pictures in mine" in client.get("/").text

@@ -141,13 +141,16 @@ def _place(name: str, folder: Path) -> Path:
 
 
 def _stamp(name: str) -> Mapping[str, Any] | None:
-    """Return versions, and path -> [size, mtime in ns] of all files behind a name; None where they are not known."""
+    """Return versions, fields of a spec, and path -> [size, mtime in ns] of a name's files; None where these are not
+    known.
+    """
     try:
         files = _files(name)
         states = {str(f): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
     except (OSError, DiptychError):
         return None
-    return {"diptych": version("diptych"), "torch": torch_version(), "files": states} if states else None
+    versions = {"diptych": version("diptych"), "torch": torch_version(), "spec": [*Spec.__dataclass_fields__]}
+    return {**versions, "files": states} if states else None
 
 
 def _files(name: str) -> list[Path]:

@@ -9,8 +9,6 @@ from importlib.resources import files
 from diptych.core.wording import first_of
 from diptych.data.words.nouns import IRREGULAR
 
-READS_ENGLISH = "lite"
-"""Family of backbones whose text encoder learnt from English only; we know it of our own alone."""
 LEAST = 3
 """Letters of the shortest word that is looked up: shorter ones exist in many languages."""
 _ENDINGS = (("ies", "y"), ("men", "man"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
@@ -33,22 +31,22 @@ def without_english(texts: Iterable[str]) -> list[str]:
     return [t for t, in_text in words.items() if in_text and not any(known & {*_forms(word)} for word in in_text)]
 
 
-def not_english(texts: Sequence[str], backbone: str) -> str:
+def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -> str:
     """Return a remark where most texts have no English noun and the backbone reads only English; "" else.
 
     Args:
         texts: class names, or words of a query.
         backbone: its name.
+        languages: that it reads, see ``Spec``.
 
     Example:
-        >>> print(not_english(["Hund", "Katze", "Auto"], "lite"))
+        >>> print(not_english(["Hund", "Katze", "Auto"], "lite", ["en"]))
         lite reads only English, and Hund and Katze have no English noun: if they are in another language, its answers
         are no better than chance, so translate them, or take a multilingual backbone.
-        >>> not_english(["dog", "Katze"], "lite")
+        >>> not_english(["dog", "Katze"], "lite", ["en"])
         ''
     """
-    name = backbone.partition(":")[0]
-    if name != READS_ENGLISH or not texts:
+    if tuple(languages) != ("en",) or not texts:
         return ""
     foreign = without_english(texts)
     if 2 * len(foreign) <= len(texts):
@@ -57,8 +55,8 @@ def not_english(texts: Sequence[str], backbone: str) -> str:
     one = len(foreign) == 1
     have, them = ("has no English noun: if it is", "it") if one else ("have no English noun: if they are", "them")
     return (
-        f"{name} reads only English, and {named} {have} in another language, its answers are no better than chance, so "
-        f"translate {them}, or take a multilingual backbone."
+        f"{backbone} reads only English, and {named} {have} in another language, its answers are no better than "
+        f"chance, so translate {them}, or take a multilingual backbone."
     )
 
 

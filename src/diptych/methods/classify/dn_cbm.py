@@ -116,9 +116,7 @@ class DNCBM(Classifier):
         """
         backbone = kit.need(Backbone)
         if evidence.unlabelled is None or len(evidence.unlabelled) == 0:
-            raise MissingEvidence(
-                "DN-CBM finds concepts in images, and evidence.unlabelled is missing or empty: give some."
-            )
+            raise MissingEvidence("DN-CBM finds concepts in images, and {unlabelled} is missing or empty: give some.")
         train, labels = shots(evidence, classes)
         val = held_out(evidence, classes, choosing="probe") if self.probe is None else None
 

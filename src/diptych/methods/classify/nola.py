@@ -169,7 +169,7 @@ class NoLA(Classifier):
         backbone = kit.need(Backbone)
         if evidence.unlabelled is None or len(evidence.unlabelled) == 0:
             raise MissingEvidence(
-                "NoLA learns from images without labels, and evidence.unlabelled is missing or empty: give some."
+                "NoLA learns from images without labels, and {unlabelled} is missing or empty: give some."
             )
         images = evidence.unlabelled
         tuned = None

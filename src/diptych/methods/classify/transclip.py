@@ -162,9 +162,7 @@ class TransCLIP(Classifier):
         """
         backbone = kit.need(Backbone)
         if evidence.unlabelled is None or not len(evidence.unlabelled):
-            raise MissingEvidence(
-                "TransCLIP classifies photos together, and evidence.unlabelled is missing: give some."
-            )
+            raise MissingEvidence("TransCLIP classifies photos together, and {unlabelled} is missing: give some.")
         few = shots(evidence, classes) if evidence.train is not None else None
         val = held_out(evidence, classes, choosing="gamma") if few and self.gamma is None else None
         head = text_head(backbone, classes.prompts(), run)

@@ -133,7 +133,7 @@ class CLIPDINOiser(Segmenter):
         check_patches(backbone)
         if evidence.unlabelled is None:
             raise MissingEvidence(
-                "CLIP-DINOiser learns from photos without labels, and evidence.unlabelled is missing: give some."
+                "CLIP-DINOiser learns from photos without labels, and {unlabelled} is missing: give some."
             )
         if len(evidence.unlabelled) < 2:
             raise DataError(

@@ -235,9 +235,7 @@ class SAMCLIP(Segmenter):
         """
         backbone, masks = kit.need(Backbone), sam_of(kit)
         if evidence.unlabelled is None:
-            raise MissingEvidence(
-                "SAM-CLIP learns from photos without labels, and evidence.unlabelled is missing: give some."
-            )
+            raise MissingEvidence("SAM-CLIP learns from photos without labels, and {unlabelled} is missing: give some.")
         photos = _least(evidence.unlabelled, self.photos)
         if len(photos) < self.shares[0]:
             raise MissingEvidence(

@@ -167,7 +167,8 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
                 raise
             remark, answer = str(error), ask_index(None)
         words = [term.value for term in asked.terms if not term.is_picture]
-        remark = " ".join(filter(None, (remark, not_english(words, index.backbone))))
+        foreign = not_english(words, index.backbone, index.model.model.spec.languages)
+        remark = " ".join(filter(None, (remark, foreign)))
         names = [f.entry.name for f in answer.results]
         numbers = opened.numbers(names)
         slots = opened.slots([numbers[name] for name in names])

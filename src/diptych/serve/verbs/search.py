@@ -156,7 +156,7 @@ class Search:
                     at_least=checked.at_least,
                 )
             )  # fmt: skip
-            answers = Answers(answer)
+            answers = Answers(answer, languages=index.model.model.spec.languages)
             return answers.data([], [UsageError(line).spelled(spell) for line in answers.remarks(answer.results)])
         except DiptychError as error:
             error.args = (error.spelled(spell), *error.args[1:])

@@ -9,13 +9,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.void import Labels, as_map, void_of
+from diptych.core.wording import lacks
 from diptych.data.files import write_json, write_whole
 from diptych.data.formats.panoptic import rgb_of
 from diptych.data.formats.rle import to_runs
@@ -79,6 +80,11 @@ class Segmented:
     classes: tuple[str, ...]
     confidence: NDArray[np.float32] | None = None
     panoptic: Panoptic | None = None
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, {"mask": "labels", "masks": "labels == k", "overlay": "shown()", "save": "shown()"})
 
     @property
     def void(self) -> int:

@@ -6,10 +6,10 @@ import base64
 import io
 from collections.abc import Iterator
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import Samples, UnreadableItem
+from diptych.core.wording import short_names
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.pages.page import CLOSING, opening
 
@@ -59,8 +59,8 @@ def cards(classified: Classified, photos: Samples[Any] | None) -> Iterator[str]:
     """Yield a card for each photo: the picture, bars, and reasons."""
     places = {photos.name(i): i for i in range(len(photos))} if photos is not None else {}
     yield '<div class="photos">'
-    for p in classified.predictions[:SHOWN]:
-        name = Path(p.name).name
+    names = short_names([p.name for p in classified.predictions])
+    for name, p in zip(names[:SHOWN], classified.predictions, strict=False):
         source = thumbnail(photos, places[p.name], 420) if photos is not None and p.name in places else ""
         first = p.top[0][0] if p.top else "none"
         yield '<figure class="card">'
