@@ -230,8 +230,13 @@ def _files() -> dict[str, Path]:
     Raises:
         UsageError: two files have the same stem.
     """
+    return _files_in(tuple(diptych.methods.__path__))
+
+
+@cache
+def _files_in(folders: tuple[str, ...]) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(path for folder in diptych.methods.__path__ for path in Path(folder).glob("*/[!_]*.py")):
+    for path in sorted(path for folder in folders for path in Path(folder).glob("*/[!_]*.py")):
         slug = path.stem.replace("_", "-")
         if slug in files:
             raise UsageError(

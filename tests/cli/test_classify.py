@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from diptych.backbones.engines.engine import Engines
+from diptych.cli import options
 from diptych.core import MissingEvidence
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
 from tests.support.image_files import bomb, empty, not_a_picture, truncated
@@ -32,6 +34,17 @@ def test_a_folder_of_photos(diptych: Cli, photos: Path) -> None:
     assert "lite on cpu, fp32: 5 images in" in got.err
     assert "images/s" in got.err
     assert "all from the cache" in diptych("classify", photos, "--names", NAMES).err
+
+
+def test_few_photos_wait_for_no_times_of_runtimes(diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few: list[bool] = []
+    init = Engines.__init__
+    monkeypatch.setattr(Engines, "__init__", lambda *given: few.append(given[-1]) or init(*given))
+    for limit in (5, 4):
+        monkeypatch.setattr(options, "FEW", limit)
+        few.clear()
+        assert diptych("classify", photos, "--names", NAMES).code == 0
+        assert {*few} == {limit == 5}
 
 
 def test_json_is_all_that_stands_on_stdout(diptych: Cli, photos: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from diptych.core import DataError, Run, UnreadableItem, UsageError
 from diptych.core.blocks import Block
@@ -110,6 +111,20 @@ def test_on_disk_it_is_what_it_is_in_memory(keep: Keep, monkeypatch: pytest.Monk
     monkeypatch.setattr("diptych.data.sorted_runs.BYTES", 2048)
     assert len(own.rows().batches) > 5
     assert scores(own, 7, keep, "either", 20, 3) == pytest.approx(found, abs=1e-6)
+
+
+def test_products_of_small_cells_have_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = set[int]()
+
+    def counted(*given: Any) -> np.ndarray:
+        libraries = ThreadpoolController().info()
+        counts.update(library["num_threads"] for library in libraries if library["user_api"] == "blas")
+        return np.zeros(len(given[0]), dtype=np.float32)
+
+    monkeypatch.setattr(module, "_nearest_before", counted)
+    with threadpool_limits(2):
+        scores(drawn(50), 2, "hard", "vector", 10, 0)
+    assert counts == {1}
 
 
 def test_plans_of_parts_merge_to_that_of_the_whole_in_any_order(tmp_path: Path) -> None:

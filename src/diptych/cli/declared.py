@@ -105,6 +105,10 @@ class CommandContext(Once):
         default = self.backbone == self.usual and "backbone" not in typed.get()
         return self.model(name if default else self.backbone)
 
+    def expect(self, items: int) -> None:
+        """Say how many items are encoded at most."""
+        self.opened.items = items
+
     def light_run(self) -> Run:
         """Return the run of what needs no encoder; no torch is loaded for it."""
         return self.opened.light

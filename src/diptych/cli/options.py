@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
 
+FEW = 64
+"""Items up to which a run does not repay timing the runtimes of an encoder (ours)."""
 NO_FLAG = "DIPTYCH_DATA"
 """The folder in which data sets are looked up: the one environment name that is no flag's, so ``--data`` has none."""
 
@@ -203,10 +206,15 @@ class AutoOptions(RunOptions):
 
 
 class Opened:
-    """An open run. Each part is made on first use: content keys load no torch, the run does."""
+    """An open run. Each part is made on first use: content keys load no torch, the run does.
+
+    Attributes:
+        items: number of items that are encoded at most, where a verb says so before the run is made.
+    """
 
     def __init__(self, options: RunOptions, seed: int = 0, out: Path | None = None) -> None:
         self.options, self.seed, self.out = options, seed, out
+        self.items: float = math.inf
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -282,7 +290,7 @@ class Opened:
             device=device, precision=options.precision, engine=options.engine, cache=self.folder,
             seed=self.seed, out=self.out,
             draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar,
-            report=self._once if options.verbose else lambda line: None, remark=self._once,
+            report=self._once if options.verbose else lambda line: None, remark=self._once, few=self.items <= FEW,
         )  # fmt: skip
 
     def backbone(self, name: str = "", *, spaces: bool = False) -> Backbone:

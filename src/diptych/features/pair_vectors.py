@@ -36,6 +36,7 @@ from diptych.features.picture_facts import picture_facts
 from diptych.features.picture_hash import Bits, bits_apart
 from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
+from diptych.nn.one_thread import one_thread
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]
@@ -250,7 +251,8 @@ def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule
     by_cell, scored = RunWriter(inside), RunWriter(Layout({"id": ("u8", 0), "score": ("f4", 0)}, ("id",)))
     means = _means(rows, views, cells)
     for part in rows.merged():
-        cell, typical = _cells(part["vector"].reshape(len(part["id"]), views, -1)[:, 0], means)
+        with one_thread(4 * BLOCK * means.size):
+            cell, typical = _cells(part["vector"].reshape(len(part["id"]), views, -1)[:, 0], means)
         if keep == "random":
             first = np.array([uniform(seed, i) for i in part["id"].tolist()])
         else:
@@ -261,7 +263,8 @@ def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule
         part = members.between(number, number + 1)
         z = part["vector"].reshape(len(part["id"]), views, -1).astype(np.float32)
         unit_rows(z, z)
-        scored.add({"id": part["id"], "score": _nearest_before(z, part["hash"], rule, bits)})
+        with one_thread(BLOCK * z.size):
+            scored.add({"id": part["id"], "score": _nearest_before(z, part["hash"], rule, bits)})
     return scored.finished()
 
 
@@ -300,7 +303,9 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
             break
     if not held:
         return np.zeros((0, 0), dtype=np.float32)
-    sample = unit_rows(np.concatenate(parts).astype(np.float32))
+    sample = np.concatenate(parts, dtype=np.float32)
+    parts.clear()  # the sample is the largest array of a plan
+    unit_rows(sample, sample)
     first = _distinct(sample, count)
     if len(first) == 1:
         means = sample.mean(axis=0, keepdims=True)
@@ -309,8 +314,9 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
             from sklearn.cluster import KMeans
 
         # k-means++ reads the whole sample once for each cell: of 200 cells it takes far longer than all steps
-        fitted = KMeans(len(first), init=sample[first], n_init=1, max_iter=STEPS, random_state=0).fit(sample)
-        means = fitted.cluster_centers_
+        means = KMeans(len(first), init=sample[first], n_init=1, max_iter=STEPS, random_state=0, copy_x=False)
+        with one_thread(sample.size * len(first)):
+            means = means.fit(sample).cluster_centers_
     return unit_rows(means.astype(np.float32))
 
 

@@ -26,6 +26,7 @@ from diptych.data.files import write_whole
 from diptych.features.picture_facts import picture_facts
 from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
+from diptych.nn.one_thread import one_thread
 
 PENDING = 8192
 """Items that wait until they are merged into a sample."""
@@ -109,8 +110,9 @@ class Clusters:
 
     def nearest(self, vectors: Floats) -> NDArray[np.int64]:
         """Return the clusters of (N, D) embeddings, (N,); of equally near means the first."""
-        z = (_unit(vectors) - self.centre) @ self.basis.T
-        gaps = (self.means**2).sum(1) - 2 * z @ self.means.T
+        with one_thread(len(vectors) * max(self.basis.size, self.means.size)):
+            z = (_unit(vectors) - self.centre) @ self.basis.T
+            gaps = (self.means**2).sum(1) - 2 * z @ self.means.T
         return np.asarray(gaps.argmin(axis=1), dtype=np.int64)
 
 
@@ -163,9 +165,11 @@ class PictureSample(Clustered):
         if not len(self.names):
             raise DataError("The plan has no picture with a caption: plan over pairs whose pictures can be read.")
         unit = _unit(self.vectors)
-        pca = PCA(min(self.components, *unit.shape), svd_solver="full").fit(unit)
-        distinct = len(np.unique(unit, axis=0))
-        means = KMeans(min(self.clusters, distinct), n_init=1, random_state=0).fit(pca.transform(unit))
+        clusters = min(self.clusters, len(np.unique(unit, axis=0)))
+        with one_thread(unit.size * unit.shape[1]):
+            pca = PCA(min(self.components, *unit.shape), svd_solver="full").fit(unit)
+        with one_thread(len(unit) * clusters * pca.n_components_):
+            means = KMeans(clusters, n_init=1, random_state=0).fit(pca.transform(unit))
         return Clusters(pca.mean_, pca.components_, means.cluster_centers_)
 
     @cached_property

@@ -28,7 +28,7 @@ from diptych.store.places import Numbers
 MARKED = 60.0
 """Seconds after which a space is marked again as in use, so that ``cache prune`` leaves it alone."""
 
-TOGETHER = 16
+TOGETHER = 32
 """Blocks whose numbers are noted in one file."""
 
 
@@ -85,11 +85,11 @@ class PoolVectors:
         space = self._space(self._stored, encoder, run)
         values, known = self._stored.get(space, keys)
         if known.all():
-            if source and not failed:
-                self._stored.place(space, source, keys)
             result = self._cached(encoder, values, len({*keys}), run, start)
         else:
             result = embed_arrays(encoder, _Keyed(items, readable, keys), run, vectors=self._stored)
+        if source and not failed and not result.failed:
+            self._stored.place(space, source, keys)
         run.tally["failed"] += len(failed)
         return _with(result, readable, failed) if failed else result
 

@@ -88,7 +88,7 @@ class ScoreCounts(Plan):
     def cells(self, scores: Scores) -> NDArray[np.int64]:
         """Return the cells of (N,) scores, (N,) in [0, BINS); of a NaN 0."""
         places = (scores - self.low) / (self.high - self.low) * BINS
-        return np.nan_to_num(places, nan=0.0).clip(0, BINS - 1).astype(np.int64)
+        return np.fmin(np.fmax(places, 0), BINS - 1).astype(np.int64)
 
     def cell(self, score: float) -> int:
         """Return the cell of a score, in [0, BINS)."""

@@ -77,6 +77,7 @@ def make_run(
     progress: Callable[[str, int | None], Progress] = silent,
     report: Callable[[str], None] = lambda line: None,
     remark: Callable[[str], None] | None = None,
+    few: bool = False,
 ) -> Run:
     """Return the run that plain values describe.
 
@@ -93,6 +94,7 @@ def make_run(
         draft: decode large JPEG photos at a fraction of their size.
         report: called with a line on what runs each encoder.
         remark: called with those lines that a user should see in any case, see ``Engines``; None: ``report``.
+        few: the run encodes few items, see ``Engines``.
 
     Raises:
         UsageError: an unknown precision or engine, or int8 on a device or engine that cannot run it.
@@ -100,7 +102,7 @@ def make_run(
     """
     from diptych.backbones.engines.engine import Engines
 
-    chosen = precision_named(precision)
+    chosen, folder = precision_named(precision), (cache or cache_folder()) / ENGINES
     if chosen == "int8" and (device != "cpu" or engine not in ("auto", "openvino")):
         raise UsageError(
             "int8 runs on the CPU in OpenVINO: use {device} cpu and {engine} auto where there is one, or "
@@ -117,7 +119,7 @@ def make_run(
         workers=workers,
         progress=progress,
         decode="draft" if draft else "exact",
-        engine=None if engine == "torch" else Engines((cache or cache_folder()) / ENGINES, engine, report, remark),
+        engine=None if engine == "torch" else Engines(folder, engine, report, remark, few),
     )
 
 

@@ -261,6 +261,7 @@ class Classify(Verb):
 
         named = names_of(self.names, () if self.names is not None else source.classes, self.templates)
         texts = texts_of(self.texts)
+        context.expect(len(source.samples))
         known = context.recalled() if source.kind is None else None
         if known is not None and source.boxes is None and self.is_plain():
             from diptych.tasks.fast_engine import answer

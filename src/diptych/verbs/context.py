@@ -66,6 +66,9 @@ class Context(Protocol):
             spaces: whether it may be a fitted space.
         """
 
+    def expect(self, items: int) -> None:
+        """Say, before the model is asked for, how many items this verb encodes at most."""
+
     def light_run(self) -> Run:
         """Return the run of what needs no model, without loading one."""
 
@@ -130,6 +133,9 @@ class Once:
 
     def free_file(self, path: Path, argument: str) -> None:
         """Do nothing: no files are written."""
+
+    def expect(self, items: int) -> None:
+        """Do nothing: the model may encode more for others."""
 
     def light_run(self) -> Run:
         """Return a run on the CPU."""

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -493,6 +494,40 @@ def test_the_fastest_runs_a_near_tie_goes_to_the_first_and_the_verdict_lasts(
     assert chosen("c", "openvino").facts == {"engine": "openvino"}
     speeds["onnxruntime", "fp32"] = 0.9
     assert chosen("d") is None
+
+
+def test_few_items_run_untimed_and_as_before_when_another_run_has_timed_all(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, speeds: Speeds
+) -> None:
+    pytest.importorskip("openvino")
+    speeds |= {("onnxruntime", "fp32"): 0.5, ("openvino", "fp32"): 2.2}
+    said: list[str] = []
+    few = partial(Engines, tmp_path, "auto", said.append, few=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "measured_speeds", None)
+        runner = few().runner(small, Run())
+        assert runner is not None
+        assert runner.facts == {"engine": "onnxruntime"}
+        assert parity.Reference(small).compared(runner).least > runners.EXACT
+        patch.setattr(export, "make", None)
+        assert few().torchless(small, Run())
+    assert said[0] == "image encoder: preparing a runtime, once for this machine"
+    assert "not timed yet" in said[-1]
+    assert list(tmp_path.glob("*-openvino-*")) == []
+    assert not Engines(tmp_path).decided(small, Run())
+    assert not few().decided(small, Run(precision="bf16"))
+    assert Engines(tmp_path).runner(small, Run()).facts == {"engine": "openvino"}
+    assert few().runner(small, Run()).facts == {"engine": "onnxruntime"}
+    assert "0.5 x torch" in said[-1]
+
+
+def test_few_items_run_in_what_is_fastest_where_the_first_runtime_is_refused(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, speeds: Speeds
+) -> None:
+    pytest.importorskip("openvino")
+    speeds["openvino", "fp32"] = 2.2
+    monkeypatch.setattr(export, "opened", lambda *given: None if given[2] == "onnxruntime" else runners.opened(*given))
+    assert Engines(tmp_path, few=True).runner(small, Run()).facts == {"engine": "openvino"}
 
 
 def test_openvino_gives_torchs_vectors_alone_and_together(tmp_path: Path, small: Small) -> None:

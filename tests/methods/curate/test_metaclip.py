@@ -147,6 +147,20 @@ def test_head_is_thinned_tail_is_kept_and_infinity_keeps_all_that_match(curator:
     assert [v.keep for v in everything.apply(Kit(), plan, corpus(), Run())] == ["IMG" not in t for t in corpus().texts]
 
 
+@pytest.mark.parametrize("t", [60, math.inf])
+def test_of_long_texts_all_words_count(curator: MetaCLIP, t: float) -> None:
+    """Some have their only entry behind the first words, and some a rare one behind a frequent one."""
+    beginnings = ("x " * 90, "a cat and " + "x " * 80, "x" * 200 + " ", "x" * 127 + " cat", "a cat, " * 40)
+    texts = tuple(f"{beginning}{end}" for beginning in beginnings for end in ("an axolotl", *("", "dog") * 20))
+    plan = curator.plan(Kit(), Listed(texts), Run())
+    p = m.entry_probabilities(plan.counts, t)
+    rows, found = (np.array(column) for column in zip(*naive(texts, ENTRIES), strict=True))
+    expected = m.keep_probabilities(rows, found, p, len(texts))
+    assert len({*expected.tolist()} - {0.0, 1.0}) == (0 if math.isinf(t) else 3)
+    scores = [v.score for v in replace(curator, t=t).apply(Kit(), plan, Listed(texts), Run())]
+    assert scores == expected.tolist()
+
+
 def test_verdicts_do_not_depend_on_where_a_run_starts_or_on_threads(curator: MetaCLIP) -> None:
     plan = curator.plan(Kit(), corpus(), Run())
     whole = list(curator.apply(Kit(), plan, corpus(), Run(seed=3, workers=1)))

@@ -53,12 +53,13 @@ def test_a_hash_that_fits_another_word_is_no_match(monkeypatch: pytest.MonkeyPat
     matcher = Matcher(("cat", "twenty-two letters here"))
     matcher.match(["cat"])  # the index is made
 
-    def alike(data: np.ndarray, spaces: np.ndarray) -> np.ndarray:
+    def alike(data: np.ndarray, spaces: np.ndarray, longest: int) -> np.ndarray:
         return np.full(len(spaces) - 1, cat, dtype=np.uint64)
 
-    cat = int(substrings._word_hashes(*substrings._spaced(["cat"]))[0])
+    cat = int(substrings._word_hashes(*substrings._spaced(["cat"]), 3)[0])
     monkeypatch.setattr(substrings, "_word_hashes", alike)
     assert matcher.match(["dog", "cat", "ca", "cats"])[0].tolist() == [1]
+    assert matcher.match(["dog cats cat ca"])[0].tolist() == [0]
 
 
 def test_it_travels_and_threads_share_it() -> None:

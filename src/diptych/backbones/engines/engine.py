@@ -11,7 +11,8 @@ A folder is written under another name and renamed. One process at a time export
 and the others take what it wrote; where no lock can be taken, the first that writes counts.
 A runtime is used only where its vectors keep the bound to torch's float32 vectors on fixed pictures or sentences, each
 alone and all together. Of these, the fastest in a measurement at export runs. Otherwise torch runs, and the reason is
-reported.
+reported. A run of few items does not repay the measurement: the first of ``CANDIDATES`` runs them, if it keeps the
+bound, whatever longer runs measured, so that its answers do not change with them.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ LOWER = {"int8": "bf16", "bf16": "fp32"}
 """Precision -> the next one to use where it does not keep its bound, or is not faster."""
 RUNTIME_OF = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 LOCK = "race.lock"
+Tried = tuple[RuntimeReport, str, str]
+"""The report of a candidate, its runtime and its precision."""
 CLEARLY = 1.05
 """A runtime must be so much faster to be taken before one that is named earlier: near ties do not fall by chance."""
 
@@ -62,6 +65,7 @@ class Engines:
         report: called once for each encoder with a line on its runner and the reason.
         remark: called with what a user should see in any case: that runtimes are prepared, which takes a while, and the
             line of an encoder that runs in another precision than the requested one; None (default): ``report``.
+        few: the run encodes few items.
 
     Raises:
         UsageError: an unknown kind.
@@ -74,12 +78,13 @@ class Engines:
         kind: str = "auto",
         report: Callable[[str], None] = lambda line: None,
         remark: Callable[[str], None] | None = None,
+        few: bool = False,
     ) -> None:
         if kind not in KINDS:
             raise UsageError(f"The engine {kind!r} is unknown: use {', '.join(KINDS)}.")
         if kind == "openvino" and not openvino_version():
             raise MissingExtra("openvino", "openvino", "The engine openvino")
-        self.folder, self.kind, self._report = folder, kind, report
+        self.folder, self.kind, self._report, self._few = folder, kind, report, few
         self._remark = report if remark is None else remark
         self._chosen: dict[tuple[str, str], Runner | None] = {}
         self._served: set[str] | None = None
@@ -118,11 +123,8 @@ class Engines:
 
     def decided(self, encoder: Encoder[Any], run: Run) -> bool:
         """Return whether all files that ``runner`` needs exist; otherwise it needs the encoder's weights too."""
-        return run.device == "cpu" and all(
-            (report := read_report(self._folder(encoder, *c))) is not None and report.settled
-            for p in self._precisions(encoder, run.precision)
-            for c in self._candidates(p)
-        )
+        precisions = self._precisions(encoder, run.precision)
+        return run.device == "cpu" and all(self._known(encoder, p, run) is not None for p in precisions)
 
     def torchless(self, encoder: Encoder[Any], run: Run) -> bool:
         """Say whether an encoder runs here without torch and without its weights being loaded."""
@@ -149,9 +151,9 @@ class Engines:
     def _choose(self, encoder: Encoder[Any], run: Run) -> Runner | None:
         requested = run.precision
         refused: dict[str, list[str]] = {}
-        best: tuple[RuntimeReport, str, str] | None = None
+        best: Tried | None = None
         for precision in self._precisions(encoder, requested):
-            for report, runtime, tried in self._reports(encoder, self._candidates(precision), run):
+            for report, runtime, tried in self._reports(encoder, precision, run):
                 if not report.supported:
                     refused.setdefault(report.reason, []).append(f"{runtime} {tried}")
                 elif best is None or report.speed > CLEARLY * best[0].speed:
@@ -165,15 +167,15 @@ class Engines:
             )
         runner: Runner | None = TorchRunner(encoder) if requested != "fp32" else None
         description, taken = "torch, fp32", "fp32"
-        if best and (insisted or best[0].speed > 1):
+        if best and (insisted or self._hurried(run, *best) or best[0].speed > 1):
             runner, taken = opened(encoder, *best), best[2]
             which = "mean" if best[2] == "int8" else "least"
             whole = best[0].small_photos
             photos = "" if math.isnan(whole) else f", {whole:.1f} x with the decoding of small photos"
-            description = (
-                f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made{photos}, {which} cosine to it "
-                f"{best[0].cosine:.6f}"
+            speed = (
+                f"{best[0].speed:.1f} x torch's fp32 when it was made{photos}" if best[0].settled else "not timed yet"
             )
+            description = f"{runner.name}, {speed}, {which} cosine to torch's fp32 {best[0].cosine:.6f}"
         elif best:
             reasons.append(f"{best[1]} {best[2]} would be slower ({best[0].speed:.1f} x)")
         tell = self._report if taken == next(iter(self._precisions(encoder, requested))) else self._remark
@@ -184,34 +186,55 @@ class Engines:
         version = {"onnxruntime": onnxruntime_version, "openvino": openvino_version, "torch": torch_version}[runtime]()
         return self.folder / f"{encoder.fingerprint}-{runtime}-{plain_version(version)}-{precision}-{processor()}"
 
-    def _reports(
-        self, encoder: Encoder[Any], candidates: Sequence[tuple[str, str]], run: Run
-    ) -> list[tuple[RuntimeReport, str, str]]:
-        """Return the reports of the candidates of one precision; missing ones are exported and timed in one race."""
-        folders = [self._folder(encoder, *c) for c in candidates]
-        reports = [report for report in map(read_report, folders) if report is not None and report.settled]
-        if len(reports) < len(candidates):
-            if encoder.fingerprint not in self._announced:
-                self._announced.add(encoder.fingerprint)
-                self._remark(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
-            with _one_at_a_time(self.folder):
-                reports = _raced(encoder, folders, candidates, run)
-        return [(report, *c) for report, c in zip(reports, candidates, strict=True)]
+    def _known(self, encoder: Encoder[Any], precision: str, run: Run) -> list[Tried] | None:
+        """Return the reports of the candidates of one precision; None where a choice needs some that are missing."""
+        known = list[Tried]()
+        for name, at in self._candidates(precision):
+            report = read_report(self._folder(encoder, name, at))
+            if report is not None and self._hurried(run, report, name, at):
+                return [(report, name, at)]
+            if report is None or not report.settled:
+                return None
+            known.append((report, name, at))
+        return known
+
+    def _hurried(self, run: Run, report: RuntimeReport, *candidate: str) -> bool:
+        """Return whether a candidate runs untimed; one of a lower precision may be slower than torch."""
+        return self._few and run.precision == "fp32" and report.supported and candidate == self._candidates("fp32")[0]
+
+    def _reports(self, encoder: Encoder[Any], precision: str, run: Run) -> list[Tried]:
+        """Return the reports of the candidates of one precision; missing ones are exported, and timed in one race."""
+        known = self._known(encoder, precision, run)
+        if known is not None:
+            return known
+        hurried = self._few and run.precision == "fp32"
+        if encoder.fingerprint not in self._announced:
+            self._announced.add(encoder.fingerprint)
+            what = "a runtime" if hurried else "and timing runtimes"
+            self._remark(f"{encoder.modality} encoder: preparing {what}, once for this machine")
+        with _one_at_a_time(self.folder):
+            candidates = [(self._folder(encoder, *c), *c) for c in self._candidates(precision)]
+            first = _prepared(encoder, candidates[:1], run, timed=False) if hurried else []
+            return first if first and first[0][0].supported else _prepared(encoder, candidates, run)
 
 
-def _raced(
-    encoder: Encoder[Any], folders: Sequence[Path], candidates: Sequence[tuple[str, str]], run: Run
-) -> list[RuntimeReport]:
+def _prepared(
+    encoder: Encoder[Any], candidates: Sequence[tuple[Path, str, str]], run: Run, *, timed: bool = True
+) -> list[Tried]:
     """Return the report of each candidate, from its folder where another process has put it there."""
     from diptych.backbones.engines.export import make, race
     from diptych.backbones.engines.parity import MOST, Reference
 
-    reports, reference = [], Reference(encoder)
-    with run.track(f"time runtimes of the {encoder.modality} encoder", len(candidates) + MOST) as bar:
-        for folder, c in zip(folders, candidates, strict=True):
-            reports.append(read_report(folder) or make(reference, folder, *c))
+    tried, reference = list[Tried](), Reference(encoder)
+    what, steps = ("time runtimes", MOST) if timed else ("prepare a runtime", 0)
+    with run.track(f"{what} of the {encoder.modality} encoder", len(candidates) + steps) as bar:
+        for folder, name, precision in candidates:
+            tried.append((read_report(folder) or make(reference, folder, name, precision), name, precision))
             bar.advance()
-        return race(encoder, [(r, *c) for r, c in zip(reports, candidates, strict=True)], bar.advance)
+        if not timed:
+            return tried
+        reports = race(encoder, tried, bar.advance)
+        return [(report, name, precision) for report, (_, name, precision) in zip(reports, tried, strict=True)]
 
 
 @contextmanager

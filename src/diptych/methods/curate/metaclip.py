@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ from diptych.data.draws import uniform
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts, tail_share, threshold_for
 from diptych.nn.text.substrings import Matcher
+
+T = TypeVar("T")
+HEAD = 128
+"""Characters of a text that are matched first: an entry of p_e = 1 among them decides."""
 
 
 def entry_probabilities(counts: Counts, t: float) -> NDArray[np.float64]:
@@ -54,6 +58,16 @@ def keep_probabilities(
     dropped = np.ones(texts)
     np.multiply.at(dropped, rows, 1 - p[matches])
     return 1 - dropped
+
+
+def _chances(matcher: Matcher, p: NDArray[np.float64], texts: Sequence[str]) -> NDArray[np.float64]:
+    """Return P(keep) of N texts, (N,); of one that its first words keep for sure, no more are read."""
+    heads = [text if len(text) <= HEAD else text[: max(0, text.rfind(" ", 0, HEAD))] for text in texts]
+    chances = keep_probabilities(*matcher.match(heads), p, len(texts))
+    rest = [i for i in np.flatnonzero(chances < 1).tolist() if len(texts[i]) > HEAD]
+    if rest:
+        chances[rest] = keep_probabilities(*matcher.match([texts[i] for i in rest]), p, len(rest))
+    return chances
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ class MetaCLIP(Curator):
         matcher = self.matcher
         counts, texts, matched = np.zeros(len(matcher.entries), dtype=np.uint64), 0, 0
         with run.track("count texts") as bar:
-            for some, rows, matches in _matched(matcher, stream, run.workers):
+            for some, (rows, matches) in _ahead(matcher.match, stream, run.workers):
                 counts += np.bincount(matches, minlength=len(counts)).astype(np.uint64)
                 texts, matched = texts + len(some), matched + int((np.diff(rows, prepend=-1) != 0).sum())
                 bar.advance(len(some))
@@ -143,8 +157,7 @@ class MetaCLIP(Curator):
         if not isinstance(plan, EntryCounts) or plan.entries != matcher.entries:
             raise UsageError("The plan counts other metadata than these: plan and apply with the same entries.")
         p, seed = entry_probabilities(plan.counts, self.threshold(plan)), run.integer("keep")
-        for some, rows, matches in _matched(matcher, stream, run.workers):
-            chances = keep_probabilities(rows, matches, p, len(some))
+        for some, chances in _ahead(partial(_chances, matcher, p), stream, run.workers):
             keep = chances > 0
             for i in np.flatnonzero(keep & (chances < 1)).tolist():
                 keep[i] = uniform(seed, int(some.positions[i])) < chances[i]
@@ -155,17 +168,15 @@ class MetaCLIP(Curator):
         return read_entry_counts(path, "metaclip")
 
 
-def _matched(
-    matcher: Matcher, stream: Stream[Any], workers: int
-) -> Iterator[tuple[Block, NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield blocks with their matches, in order; threads match a few blocks ahead."""
-    waiting: deque[tuple[Block, Future[tuple[NDArray[np.int64], NDArray[np.int64]]]]] = deque()
+def _ahead(work: Callable[[Sequence[str]], T], stream: Stream[Any], workers: int) -> Iterator[tuple[Block, T]]:
+    """Yield blocks with what work returns of their texts, in order; threads do a few blocks ahead."""
+    waiting: deque[tuple[Block, Future[T]]] = deque()
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="match") as pool:
         for block in blocks(stream):
-            waiting.append((block, pool.submit(matcher.match, block.texts())))
+            waiting.append((block, pool.submit(work, block.texts())))
             if len(waiting) > max(1, workers):
                 done, future = waiting.popleft()
-                yield done, *future.result()
+                yield done, future.result()
         while waiting:
             done, future = waiting.popleft()
-            yield done, *future.result()
+            yield done, future.result()

@@ -3,7 +3,7 @@
     w_i = hash of word i;   h_{i,1} = w_i,   h_{i,k+1} = mix(h_{i,k}, w_{i+k})
 
 h_{i,k}: hash of the k words from word i on. It is looked up among the hashes of all beginnings of entries, and only
-where it is one of them are more words taken; what is found is compared byte by byte.
+where it is one of them are more words taken. One occurrence of each entry in each text is then compared byte by byte.
 
 All steps are NumPy's, on a few thousand texts at a time: no object is made for a match, and threads run side by side.
 """
@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 MARKS = ",.;:?!`"
 _SPACED = {ord(c): f" {c} " for c in MARKS} | {ord(c): " " for c in "\t\n\r\0"}
 _BLANKED = bytes.maketrans(b"\t\n\r", b"   ")
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
+_BASE = 0x9E3779B97F4A7C15
 _STEP = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
-PART = 2**17
-"""Characters of texts that are matched at once: their hashes, 8 bytes a character, then fit a processor's cache."""
+PART = 2**19
+"""Characters of texts that are matched at once: their words and hashes then fit a processor's cache."""
 _PAD = 8
 """Bytes behind texts and entries that no match reads as its own."""
+_LOW = np.array([2 ** (8 * count) - 1 for count in range(9)], dtype=np.uint64)
+"""Number of bytes -> mask of the lowest bytes of a number."""
 
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -82,11 +84,25 @@ class Matcher:
         data, spaces = _spaced(texts)
         words, numbers = self._index.find(data, spaces)
         rows = np.cumsum(data[spaces[:-1] + 1] == 0)[words]  # a NUL stands after each text but the last
-        small = len(texts) * len(self.entries) < 2**32  # numbers of 32 bits are sorted twice as fast
-        pairs = np.sort((rows * len(self.entries) + numbers).astype(np.uint32 if small else np.int64))
-        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]].astype(np.int64)
-        rows, entries = np.divmod(pairs, len(self.entries))
-        return rows + first, entries
+        pairs, starts = rows * len(self.entries) + numbers, spaces[words] + 1
+        one = _one_of_each(pairs)
+        if not self._index.verified(data, starts[one], numbers[one]).all():  # another occurrence may be the entry
+            whole = np.flatnonzero(self._index.verified(data, starts, numbers))
+            one = whole[_one_of_each(pairs[whole])]
+        return rows[one] + first, numbers[one]
+
+
+def _one_of_each(values: Ints) -> Ints:
+    """Return a position of each distinct value, by ascending value."""
+    bits, positions = len(values).bit_length() + 1, np.arange(len(values))
+    slots = (values.astype(np.uint64) * _STEP >> np.uint64(64 - bits)).astype(np.int64)
+    last = np.zeros(1 << bits, dtype=np.int64)
+    last[slots] = positions
+    last = last[slots]
+    few = positions[(last == positions) | (values[last] != values)]  # most copies are gone: a sort takes far longer
+    few = few[np.argsort(values[few])]
+    ordered = values[few]
+    return few[np.append(True, ordered[1:] != ordered[:-1])[: len(few)]]
 
 
 def _cuts(texts: Sequence[str]) -> list[int]:
@@ -103,17 +119,18 @@ class _Index:
 
     Args:
         keys: (S,) hashes in open addressing, 0 where there is none; S is a power of 2.
-        entry: (S,) the entry that the beginning is, -1 where it is none.
-        longer: (S,) whether an entry goes on after it.
+        meaning: (S,) 2 e + l of a beginning that is entry e, or e = -1 where it is none; l = 1 where an entry goes on
+            after it, else 0.
         content: bytes of all entries.
         offsets: (M + 1,) where each of them begins.
+        longest: bytes of the longest word of an entry.
     """
 
     keys: Hashes
-    entry: Ints
-    longer: NDArray[np.bool_]
+    meaning: NDArray[np.int32]
     content: Bytes
     offsets: Ints
+    longest: int
 
     @classmethod
     def of(cls, entries: Sequence[str]) -> _Index:
@@ -127,7 +144,8 @@ class _Index:
         between = b" \0 ".join(map(coded.__getitem__, usable.tolist()))
         data = np.frombuffer(b" " + between + b" " + bytes(_PAD), dtype=np.uint8)
         spaces = np.flatnonzero(data == 32)
-        words, lasts = _word_hashes(data, spaces), np.searchsorted(spaces, np.flatnonzero(data[:-_PAD] == 0))
+        longest = int(np.diff(spaces).max()) - 1
+        words, lasts = _word_hashes(data, spaces, longest), np.searchsorted(spaces, np.flatnonzero(data[:-_PAD] == 0))
         begin = np.append(0, lasts)[: len(usable)]
         counts = np.append(lasts - 1, len(words))[: len(usable)] - begin
         levels = list[tuple[Hashes, Ints, NDArray[np.bool_]]]()
@@ -139,29 +157,28 @@ class _Index:
             live = live[on]
             hashes = _joined(hashes[on], words[begin[live] + length])
         columns_of = [np.concatenate(columns) for columns in zip(*levels, strict=True)] if levels else []
-        return cls(
-            *(_addressed(*columns_of) if columns_of else _addressed(*map(np.array, ([], [], [])))), content, offsets
-        )
+        table = _addressed(*columns_of) if columns_of else _addressed(*map(np.array, ([], [], [])))
+        return cls(*table, content, offsets, longest)
 
     def find(self, data: Bytes, spaces: Ints) -> tuple[Ints, Ints]:
-        """Return the words of normalised texts at which entries begin, and which entries they are, (L,) each."""
-        words = _word_hashes(data, spaces)
+        """Return the words of normalised texts at which entries begin by their hashes, and which entries they are, (L,)
+        each.
+        """
+        words = _word_hashes(data, spaces, self.longest)
         first, hashes = np.arange(len(words)), words
         firsts, numbers = list[Ints](), list[Ints]()
         length = 1
         while len(first):
             there, slots = self._slots(hashes)
-            first, entry = first[there], self.entry[slots]
-            whole = np.flatnonzero(entry >= 0)
+            first, meaning = first[there], self.meaning[slots]
+            whole = np.flatnonzero(meaning >= 0)
             firsts.append(first[whole])
-            numbers.append(entry[whole])
-            on = np.flatnonzero(self.longer[slots] & (first + length < len(words)))
+            numbers.append(meaning[whole] >> 1)
+            on = np.flatnonzero((meaning & 1) & (first < len(words) - length))
             first = first[on]
             hashes = _joined(hashes[there[on]], words[first + length])
             length += 1
-        begin, number = np.concatenate(firsts), np.concatenate(numbers)
-        same = self._verified(data, spaces[begin] + 1, number)
-        return begin[same], number[same]
+        return np.concatenate(firsts), np.concatenate(numbers, dtype=np.int64)
 
     def _slots(self, hashes: Hashes) -> tuple[Ints, Ints]:
         """Return the positions of the hashes that are known, and their slots."""
@@ -178,7 +195,7 @@ class _Index:
         there = np.flatnonzero(same)
         return there, slots[there]
 
-    def _verified(self, data: Bytes, starts: Ints, numbers: Ints) -> NDArray[np.bool_]:
+    def verified(self, data: Bytes, starts: Ints, numbers: Ints) -> NDArray[np.bool_]:
         """Return of which matches the bytes are those of the entry; hashes of other words are the same once in
         2^64.
         """
@@ -200,15 +217,14 @@ def _eights(data: Bytes) -> NDArray[np.uint64]:
     return np.ndarray((len(data) - _PAD + 1,), dtype="<u8", buffer=data, strides=(1,))
 
 
-def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[Hashes, Ints, NDArray[np.bool_]]:
-    """Return keys, entries and whether there are longer ones, in open addressing, from those of beginnings."""
+def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[Hashes, NDArray[np.int32]]:
+    """Return keys and meanings in open addressing, from the entries of beginnings and whether there are longer ones."""
     order = np.argsort(hashes, kind="stable")
     unique, first = np.unique(hashes[order].astype(np.uint64), return_index=True)
     bits = max(4, (4 * len(unique)).bit_length())
-    keys, entries = np.zeros(1 << bits, dtype=np.uint64), np.full(1 << bits, -1, dtype=np.int64)
-    goes_on = np.zeros(1 << bits, dtype=bool)
+    keys, meanings = np.zeros(1 << bits, dtype=np.uint64), np.full(1 << bits, -2, dtype=np.int32)
     if not len(unique):
-        return keys, entries, goes_on
+        return keys, meanings
     largest = np.maximum.reduceat(entry[order].astype(np.int64), first)
     more = np.logical_or.reduceat(longer[order].astype(bool), first)
     pending, slots = np.arange(len(unique)), (unique >> np.uint64(64 - bits)).astype(np.int64)
@@ -216,11 +232,11 @@ def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[
         free = np.flatnonzero(keys[slots] == 0)
         taken = free[np.unique(slots[free], return_index=True)[1]]  # of several that want a slot, the first
         at, which = slots[taken], pending[taken]
-        keys[at], entries[at], goes_on[at] = unique[which], largest[which], more[which]
+        keys[at], meanings[at] = unique[which], 2 * largest[which] + more[which]
         rest = np.ones(len(pending), dtype=bool)
         rest[taken] = False
         pending, slots = pending[rest], (slots[rest] + 1) & (len(keys) - 1)
-    return keys, entries, goes_on
+    return keys, meanings
 
 
 @lru_cache(maxsize=1)
@@ -241,15 +257,18 @@ def _spaced(texts: Sequence[str]) -> tuple[Bytes, Ints]:
     return data, np.flatnonzero(data == 32)
 
 
-def _word_hashes(data: Bytes, spaces: Ints) -> Hashes:
-    """Return the hash of what stands between each two neighbouring spaces."""
-    size = 1 << max(16, len(data).bit_length())
-    powers, inverses = _powers(size)
-    sums = np.zeros(len(data) + 1, dtype=np.uint64)
-    np.cumsum(data * powers[: len(data)], out=sums[1:])
-    starts, stops = spaces[:-1] + 1, spaces[1:]
-    hashes = _mixed((sums[stops] - sums[starts]) * inverses[starts] + (stops - starts).astype(np.uint64))
-    hashes[hashes == 0] = 1  # 0 marks an empty slot
+def _word_hashes(data: Bytes, spaces: Ints, longest: int) -> Hashes:
+    """Return the hash of what stands between each two neighbouring spaces; that of more than ``longest`` bytes is 1."""
+    starts, left, eights = spaces[:-1] + 1, np.diff(spaces) - 1, _eights(data)
+    hashes = _mixed(eights[starts] & _LOW[np.minimum(left, 8)])
+    pending, at = np.flatnonzero(left > 8), 8
+    while len(pending) and at < longest:
+        hashes[pending] = _joined(
+            hashes[pending], eights[starts[pending] + at] & _LOW[np.minimum(left[pending] - at, 8)]
+        )
+        at += 8
+        pending = pending[left[pending] > at]
+    hashes[(hashes == 0) | (left > longest)] = 1  # 0 marks an empty slot
     return hashes
 
 
@@ -264,11 +283,3 @@ def _mixed(x: Hashes) -> Hashes:
     x = (x ^ (x >> _SHIFT)) * _STEP
     x = (x ^ (x >> _SHIFT)) * _STEP
     return np.asarray(x ^ (x >> _SHIFT))
-
-
-@lru_cache(maxsize=4)
-def _powers(size: int) -> tuple[Hashes, Hashes]:
-    """Return the powers of the base, and of its inverse, modulo 2^64."""
-    base, inverse = (np.full(size, value, dtype=np.uint64) for value in (_BASE, pow(_BASE, -1, 2**64)))
-    base[0] = inverse[0] = 1
-    return np.cumprod(base), np.cumprod(inverse)
