@@ -52,7 +52,9 @@ def test_texts_are_read_once_and_images_are_those_of_the_base() -> None:
     made = space()
     texts = ["a cat", "a dog", "a cat"]
     x = made.text.inputs(texts)
-    assert list(made.known) == ["a cat", "a dog"]
+    assert len(made.known) == 2
+    assert "a cat" in made.known
+    assert "a dog" in made.known
     torch.testing.assert_close(made.text.encode(x), made.adaptor(made.language.encode(made.language.inputs(texts))))
     pictures = made.image.inputs([Squares(2)[0]])
     assert torch.equal(made.image.encode(pictures), small().image.encode(pictures))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from diptych.core import DiptychError, UsageError
 from diptych.store import space_shards
 from diptych.store.folder import space_id
+from diptych.store.plans import Batch
 from diptych.store.sealed import Damage, seal
 from diptych.store.store import Store
 from tests.support.work import store as store_work
@@ -83,6 +84,26 @@ def test_shards_are_listed_again_where_they_changed_or_a_key_is_new(
     for path in (tmp_path / space / "shards").glob("merged-*"):
         path.unlink()
     assert store.get(space, KEYS)[1].sum() < len(KEYS)
+
+
+@pytest.mark.parametrize("ask", ["get", "known", "finished"])
+def test_what_a_merge_hides_from_one_listing_is_found(
+    ask: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, KEYS, 2)
+    store, space = opened(tmp_path)
+    listing, looks = space_shards.list_shards, list[Path]()
+
+    def hiding(folder: Path) -> dict[str, tuple[int, int, int]]:
+        looks.append(folder)
+        return {} if len(looks) == 1 else listing(folder)
+
+    monkeypatch.setattr(space_shards, "list_shards", hiding)
+    if ask == "finished":
+        assert store.finished(space, Batch("00000000-000000", tuple(KEYS[:2])))
+    else:
+        assert (store.get(space, KEYS)[1] if ask == "get" else store.known(space, KEYS)).all()
+    assert len(looks) == 3
 
 
 def flip(path: Path) -> None:

@@ -190,6 +190,7 @@ def test_ovsegs_tower_and_prompts(vit: Backbone, tmp_path: Path) -> None:
     with torch.no_grad():
         assert gap(encoder.encode({"pixels": x, "mask": whole}), visual(x)) <= 1e-5
     assert torch.equal(fitted.learnt["prompts"], prompts)
+    assert not fitted.method.antialias  # as the authors resize crops
 
 
 def chosen_proposer() -> Any:

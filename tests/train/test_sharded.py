@@ -106,6 +106,10 @@ def process(run: Run, out: Path) -> dict[str, Any]:
     fitted(cut, shard, until=6)
     found["cut"] = sorted(p.name for p in (out / "cut" / "checkpoints").iterdir())
     found["resumed"] = state(fitted(cut, shard, resume=True))
+    far = replace(shard, shard_offload=True)
+    moved = replace(divided, out=out / "offloaded")
+    fitted(moved, far, until=6)
+    found["offloaded"] = state(fitted(moved, far, resume=True))
     half = replace(whole, out=out / "half")
     fitted(half, SHORT, until=6)
     found["whole, then divided"] = state(fitted(half, shard, resume=True))
@@ -115,7 +119,8 @@ def process(run: Run, out: Path) -> dict[str, Any]:
     cached = replace(PAIRS, steps=3, accumulate=2, cached=True, watch_every=2)
     found["pairs"] = [pairs(run, fit) for fit in (cached, replace(cached, shard=True))]
     plain = replace(PAIRS, steps=3, watch_every=2, ema=0.9)
-    ways = (plain, replace(plain, shard=True, shard_blocks=True), replace(cached, shard=True, shard_blocks=True))
+    one_by_one = replace(plain, shard=True, shard_blocks=True)
+    ways = (plain, one_by_one, replace(cached, shard=True, shard_blocks=True), replace(one_by_one, shard_offload=True))
     found["blocks"] = [pairs(run, fit) for fit in ways]
     trainee = PairTrainee(small(init_logit_bias=-10.0), SigLIPLoss(), run)
     found["whole at once"] = most_whole(trainee, Weights(trainee, ways[1], run, Precision(run)))
@@ -130,8 +135,8 @@ def process(run: Run, out: Path) -> dict[str, Any]:
         for tensors in (weights.parameters.values(), moments, weights.ema.values())
     ]
     refused = []
-    one_by_one = replace(shard, shard_blocks=True)
-    tried = ((Toy(run), shard, run), (Plain(run), shard, replace(run, precision="fp16")), (Plain(run), one_by_one, run))
+    in_blocks = replace(shard, shard_blocks=True)
+    tried = ((Toy(run), shard, run), (Plain(run), shard, replace(run, precision="fp16")), (Plain(run), in_blocks, run))
     for trainee, fit, own in tried:
         try:
             Weights(trainee, fit, own, Precision(run))
@@ -161,6 +166,7 @@ def same(a: dict[str, Any], b: dict[str, Any], tolerance: float = 1e-9) -> None:
 def test_a_divided_training_ends_with_the_weights_of_a_whole_one(answers) -> None:
     same(answers["divided"], answers["whole"])
     same(answers["patient, divided"], answers["patient, whole"])
+    same(answers["offloaded"], answers["whole"])
 
 
 def test_pairs_with_cached_batches_are_trained_and_watched_alike(answers) -> None:
@@ -171,8 +177,8 @@ def test_pairs_with_cached_batches_are_trained_and_watched_alike(answers) -> Non
 
 
 def test_blocks_that_are_whole_one_at_a_time_train_alike(answers) -> None:
-    whole, divided, cached = answers["blocks"]
-    for other, reference in ((divided, whole), (cached, answers["pairs"][0])):
+    whole, divided, cached, offloaded = answers["blocks"]
+    for other, reference in ((divided, whole), (cached, answers["pairs"][0]), (offloaded, whole)):
         same(other["state"], reference["state"], 1e-5)
         torch.testing.assert_close(torch.tensor(other["seen"]), torch.tensor(reference["seen"]), rtol=1e-4, atol=1e-5)
         assert other["log"] == pytest.approx(reference["log"], rel=1e-5)
@@ -220,7 +226,8 @@ def test_what_needs_whole_weights_is_refused(answers) -> None:
     assert "Toy changes its weights in several phases or after a step" in first
     assert "train in bf16" in second
     assert "Plain reads inside blocks, which must then be whole: leave out shard_blocks" in third
-    with pytest.raises(UsageError, match="and shard is False: give both"):
-        replace(SHORT, shard_blocks=True)
+    for setting in ("shard_blocks", "shard_offload"):
+        with pytest.raises(UsageError, match=f"{setting} says how weights are divided, and shard is False: give both"):
+            replace(SHORT, **{setting: True})
     with pytest.raises(UsageError, match="start them with torchrun"):
         fitted(Run(), replace(SHORT, shard=True))

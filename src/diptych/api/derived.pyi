@@ -1407,6 +1407,7 @@ def finetune(
     compile: bool = False,
     shard: bool = False,
     shard_blocks: bool = False,
+    shard_offload: bool = False,
     chunk: int | None = None,
     measure_every: int | None = None,
     save_every: int = 50,
@@ -1461,6 +1462,7 @@ def finetune(
         compile: torch.compile for the blocks of towers: faster after a slow start.
         shard: divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).
         shard_blocks: with divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.
+        shard_offload: with divided weights, keep them, their gradients and the optimiser in the memory of the host.
         chunk: rows of the loss's logits in memory at a time, for losses that can. Must be at least 1.
         measure_every: steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
         save_every: steps between checkpoints. Must be at least 1.
@@ -1650,6 +1652,7 @@ def pretrain(
     compile: bool = False,
     shard: bool = False,
     shard_blocks: bool = False,
+    shard_offload: bool = False,
     chunk: int | None = None,
     measure_every: int | None = None,
     save_every: int = 50,
@@ -1717,6 +1720,7 @@ def pretrain(
         compile: torch.compile for the blocks of towers: faster after a slow start.
         shard: divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).
         shard_blocks: with divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.
+        shard_offload: with divided weights, keep them, their gradients and the optimiser in the memory of the host.
         chunk: rows of the loss's logits in memory at a time, for losses that can. Must be at least 1.
         measure_every: steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
         save_every: steps between checkpoints. Must be at least 1.

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.language_text import LanguageText
 from diptych.backbones.spec import state_hash
+from diptych.backbones.text_vectors import TextVectors
 from diptych.core import Around, Backbone, Dense, Inputs, MissingHook, Spec, Tower
 
 _AT_ONCE = 64
@@ -57,13 +58,13 @@ class AdaptedText:
     Args:
         adaptor: maps its vectors to the joint space.
         dim: D.
-        known: text -> (C,) vector, of texts that were read before; shared, and filled.
+        known: (C,) vectors of texts that were read before; shared, and filled.
     """
 
     language: LanguageText
     adaptor: nn.Module
     dim: int
-    known: dict[str, Tensor]
+    known: TextVectors
     modality = "text"
     size = None
 
@@ -79,9 +80,8 @@ class AdaptedText:
         with torch.no_grad():
             for first in range(0, len(new), _AT_ONCE):
                 some = new[first : first + _AT_ONCE]
-                vectors = self.language.encode(self.language.inputs(some)).cpu()
-                self.known.update(zip(some, vectors.clone(), strict=True))
-        return torch.stack([self.known[t] for t in items]) if len(items) else torch.empty(0, self.language.dim)
+                self.known.add(some, self.language.encode(self.language.inputs(some)))
+        return self.known.take(items)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings of (B, C) vectors."""
@@ -107,12 +107,12 @@ class LanguageSpace(Around):
         base: Backbone,
         language: LanguageText,
         adaptor: nn.Module,
-        known: dict[str, Tensor] | None = None,
+        known: TextVectors | None = None,
         name: str = "",
     ) -> None:
         self.name = name
         self.language, self.adaptor = language, adaptor.eval()
-        self.known: dict[str, Tensor] = {} if known is None else known
+        self.known = TextVectors(language.dim) if known is None else known
         text = AdaptedText(language, self.adaptor, base.spec.dim, self.known)
         super().__init__(base, {"image": base.image, "text": text})
         self._module = nn.ModuleDict({"base": base.module(), "adaptor": self.adaptor}).eval()

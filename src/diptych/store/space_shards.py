@@ -65,10 +65,16 @@ class SpaceShards:
                 self._held = False
 
     def index(self) -> Index:
-        """Return the index, extended by new shards; built anew where a block was dropped or a shard written again."""
+        """Return the index, extended by new shards; built anew where a block was dropped or a shard written again.
+
+        Without the lock the folder is listed twice or more: a merge that is under way can hide the merged shard and its
+        parts from one listing.
+        """
+        listings = 1 if self._held else 2
         while True:
             index, present = self._index, list_shards(self._folder)
-            if index.files == present:  # two equal looks: no merge has hidden a shard from the listing
+            listings -= 1
+            if index.files == present and listings <= 0:
                 return index
             if any(present.get(name, stat) != stat for name, stat in index.files.items()):
                 index = Index()

@@ -17,7 +17,7 @@ from diptych.train.schedule import Fit
 
 CHANGES_NOTHING = (
     *("save_every", "keep", "skip_bad_steps", "log_every", "watch_every", "log"),
-    *("shard", "shard_blocks", "compile"),
+    *("shard", "shard_blocks", "shard_offload", "compile"),
 )
 """Settings of a fit that a training may be continued without."""
 LENGTHS = ("epochs", "steps", "seconds")

@@ -111,6 +111,8 @@ class Fit:
         shard: divide the trained weights, their optimiser states and checkpoints over the processes (FSDP2); see
             ``train.sharded``.
         shard_blocks: with ``shard``, have one block of a tower whole at a time, and not all weights during a step.
+        shard_offload: with ``shard``, keep the parts, their gradients and optimiser states in the memory of the host,
+            where the optimiser then runs.
         compile: run the blocks of towers compiled by torch; see ``train.compiled``.
         log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
         watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
@@ -144,6 +146,7 @@ class Fit:
     log: Literal["", "wandb"] = ""
     shard: bool = False
     shard_blocks: bool = False
+    shard_offload: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -152,8 +155,9 @@ class Fit:
                 f"The length of a training must be epochs, steps or seconds, got epochs={self.epochs}, "
                 f"steps={self.steps} and seconds={self.seconds}: give one of the three."
             )
-        if self.shard_blocks and not self.shard:
-            raise UsageError("shard_blocks says how weights are divided, and shard is False: give both, or neither.")
+        for name in ("shard_blocks", "shard_offload"):
+            if getattr(self, name) and not self.shard:
+                raise UsageError(f"{name} says how weights are divided, and shard is False: give both, or neither.")
         if self.steps is not None:
             self.schedule.check_length(self.steps)
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")

@@ -35,14 +35,17 @@ class Sharded:
         run: processes.
         blocks: whether blocks are whole one at a time. The trainee must then call them as modules, as pairs of
             embeddings do; towers that are read token by token are called in other ways.
+        offload: whether the parts, their gradients and optimiser states lie in the memory of the host.
 
     Raises:
         UsageError: the trainee, the precision or the number of processes does not allow it.
     """
 
-    def __init__(self, trainee: Trainee, trained: Sequence[str], run: Run, *, blocks: bool = False) -> None:
+    def __init__(
+        self, trainee: Trainee, trained: Sequence[str], run: Run, *, blocks: bool = False, offload: bool = False
+    ) -> None:
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
         _check(trainee, run, blocks)
         if "ignored_params" not in signature(fully_shard).parameters or not _writes_safetensors():
@@ -55,13 +58,18 @@ class Sharded:
         whole = {p for n, p in named.items() if n not in trained or p.ndim == 0}
         self._hooks = {m: tuple(map(set, _state_hooks(m))) for m in self._module.modules()}
         self._root: Any = _Called(self._module)  # and what fully_shard makes of it
-        mesh = init_device_mesh(torch.device(run.device).type, (run.world.size,))
+        self._device = torch.device(run.device)
+        policy = CPUOffloadPolicy(pin_memory=self._device.type != "cpu") if offload else OffloadPolicy()
+        how: Any = {
+            "mesh": init_device_mesh(self._device.type, (run.world.size,)),
+            "ignored_params": whole, "offload_policy": policy,
+        }  # fmt: skip
         self._blocks = [_Block(m) for m in _outermost(self._module, whole)] if blocks else []
         if blocks and not self._blocks:
             raise UsageError("What is trained has no towers of blocks to divide one by one: leave out {shard_blocks}.")
         for block in self._blocks:
-            fully_shard(block.module, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
-        fully_shard(self._root, mesh=mesh, reshard_after_forward=False, ignored_params=whole)
+            fully_shard(block.module, reshard_after_forward=True, **how)
+        fully_shard(self._root, reshard_after_forward=False, **how)
 
     def __call__(self, function: Callable[..., Any], *given: Any) -> Any:
         """Return function(*given) of whole weights; the backward pass divides them and the gradients again."""
@@ -81,11 +89,12 @@ class Sharded:
             grads: of this process.
             most: largest norm; None does not clip.
         """
-        divided = nn.utils.get_total_norm([self.local(g) for g in grads if isinstance(g, DTensor)]).square()
+        parts = [self.local(g) for g in grads if isinstance(g, DTensor)]
+        divided = nn.utils.get_total_norm(parts).to(self._device).square()
         torch.distributed.all_reduce(divided)
         norm = (divided + nn.utils.get_total_norm([g for g in grads if not isinstance(g, DTensor)]).square()).sqrt()
-        for g in grads if most is not None else ():
-            self.local(g).mul_(((most or 0.0) / (norm + 1e-6)).clamp(max=1.0))
+        for part in map(self.local, grads if most is not None else ()):
+            part.mul_(((most or 0.0) / (norm + 1e-6)).clamp(max=1.0).to(part.device))
         return norm
 
     def write(self, folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -145,7 +154,8 @@ class Sharded:
             like: Any = parameters.get(name.rsplit("/", 1)[-1])
             if isinstance(t, DTensor) or not isinstance(like, DTensor) or like.shape != t.shape:
                 return t
-            return distribute_tensor(t.to(like.device), like.device_mesh, like.placements)
+            whole = t.to(like.device_mesh.device_type)  # where processes exchange tensors, wherever the part lies
+            return distribute_tensor(whole, like.device_mesh, like.placements).to(like.device)
 
         return {stem: {name: placed(name, t) for name, t in named.items()} for stem, named in tensors.items()}
 

@@ -45,7 +45,7 @@ class Weights:
         self.groups = by_phase(trainee.groups(), dict(self.module.named_parameters()), trainee.phases)
         self.names = [n for g in self.all_groups() for n in g.names]
         distributed.equalise(self.module, run.world)
-        self.sharded = _divided(trainee, self.names, run, fit.shard_blocks) if fit.shard else None
+        self.sharded = _divided(trainee, self.names, run, fit) if fit.shard else None
         self.parameters = dict(self.module.named_parameters())
         self.optimizers = {phase: make_optimizer(groups, self.parameters, fit) for phase, groups in self.groups.items()}
         self.trained = {self.parameters[n] for n in self.names}
@@ -113,7 +113,8 @@ class Weights:
         trained = [self.local(self.parameters[n]) for n in self.names] + [self.local(t) for t in self.ema.values()]
         bad = [~t.isfinite().all() for t in trained]
         bad += [b.isnan().any() for b in self.module.buffers() if b.is_floating_point()]
-        return not distributed.most([int(torch.stack(bad).any())], self.run.world)[0]
+        device = torch.device(self.run.device)  # parts of divided weights may lie elsewhere
+        return not distributed.most([int(torch.stack([b.to(device) for b in bad]).any())], self.run.world)[0]
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint: the first process all of it, or each its part of divided weights.
@@ -172,7 +173,7 @@ class Weights:
             self.local(self.followed[name]).copy_(self.local(value))
 
 
-def _divided(trainee: Trainee, names: Sequence[str], run: Run, blocks: bool) -> Sharded:
+def _divided(trainee: Trainee, names: Sequence[str], run: Run, fit: Fit) -> Sharded:
     from diptych.train.sharded import Sharded  # loads the half of torch that few trainings need
 
-    return Sharded(trainee, names, run, blocks=blocks)
+    return Sharded(trainee, names, run, blocks=fit.shard_blocks, offload=fit.shard_offload)

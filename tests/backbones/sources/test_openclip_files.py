@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
 from diptych.backbones.spec import Stated
 from diptych.core import DataError, PixelRecipe, UsageError
-from tests.support.checkpoints import RESNET, gap, openclip_model, vit
+from tests.support.checkpoints import MOBILECLIP, RESNET, gap, openclip_model, vit
 
 TEXTS = ["a photo of a cat", "two dogs in a red barn"]
 State = dict[str, Tensor]
@@ -230,6 +232,109 @@ def test_divas_trainer_holds_more_than_the_clip(tmp_path: Path, small: Any) -> N
     written({**state, "teacher.weight": torch.ones(2)}, path)
     with pytest.raises(DataError, match=r"1 unexpected \(teacher.weight\)"):
         loaded(path, "diva-openai-l14")
+
+
+MIXER: dict[str, tuple[int, ...]] = {
+    "token_mixer.layer_scale": (16, 1, 1), "token_mixer.norm.rbr_skip": (16,), "token_mixer.mixer.rbr_skip": (16,),
+    "token_mixer.mixer.rbr_conv.0.conv.weight": (16, 1, 1, 11), "token_mixer.mixer.rbr_conv.0.bn": (16,),
+    "layer_scale": (16, 1, 1), "convffn.conv.conv.weight": (16, 1, 1, 11), "convffn.conv.bn": (16,),
+    "convffn.fc1.weight": (64, 16, 1, 1), "convffn.fc1.bias": (64,), "convffn.fc2.weight": (16, 64, 1, 1),
+    "convffn.fc2.bias": (16,),
+}  # fmt: skip
+"""The names of a block of convolutions, and of its batch norms, whose four tensors have one shape."""
+IMAGE = {
+    "stem": "patch_embed", "conv_kxk": "rbr_conv", "conv_scale": "rbr_scale", "identity": "rbr_skip",
+    "final_conv": "conv_exp", "large_conv": "lkb_origin", "mlp": "convffn", ".gamma": "",
+}  # fmt: skip
+"""timm's words in the names of an image tower -> the authors'."""
+BLOCK = {
+    "pre_norm_mha.0": "ln_1", "pre_norm_mha.1.qkv_proj": "attn.in_proj", "pre_norm_mha.1.out_proj": "attn.out_proj",
+    "pre_norm_ffn.0": "ln_2", "pre_norm_ffn.1": "mlp.c_fc", "pre_norm_ffn.4": "mlp.c_proj",
+}  # fmt: skip
+
+
+def mobileclip_s0_file() -> tuple[State, Any]:
+    """Return a file with the authors' names, and open_clip's model of its other blocks and its image tower."""
+    model: Any = openclip_model({**MOBILECLIP, "text_cfg": {**MOBILECLIP["text_cfg"], "layers": 4}}, 5).eval()
+    draws = torch.Generator().manual_seed(6)
+    state = {"logit_scale": torch.tensor(3.0)}
+    for name, tensor in model.visual.trunk.state_dict().items():
+        if match := re.match(r"stages\.(\d)\.(blocks|downsample)", name):
+            number = 2 * int(match[1]) - (match[2] == "downsample")
+            name = f"network.{number}{name.removeprefix(match[0])}"
+        for ours, theirs in IMAGE.items():
+            name = name.replace(ours, theirs)
+        if name == "head.fc.weight":
+            name, tensor = "head.proj", tensor.T
+        if name != "head.fc.bias":
+            state[f"image_encoder.model.{name}"] = tensor
+    text = model.text.state_dict()
+    state |= {
+        "text_encoder.embedding_layer.weight": text["token_embedding.weight"],
+        "text_encoder.positional_embedding.pos_embed.pos_embed": text["positional_embedding"][None, None],
+        "text_encoder.projection_layer": text["text_projection"],
+    }
+    for kind in ("weight", "bias"):
+        state[f"text_encoder.final_layer_norm.{kind}"] = text[f"ln_final.{kind}"]
+        for i in range(4):
+            for theirs, ours in BLOCK.items():
+                end = f"_{kind}" if ours == "attn.in_proj" else f".{kind}"
+                tensor = text[f"transformer.resblocks.{i}.{ours}{end}"]
+                state[f"text_encoder.transformer.{i + 1}.{theirs}.{kind}"] = tensor
+    for i in (0, 5):
+        for name, shape in MIXER.items():
+            key = f"text_encoder.transformer.{i}.{name}"
+            if shape == (16,) and not name.endswith("bias"):
+                state |= {f"{key}.{n}": torch.randn(16, generator=draws) for n in ("weight", "bias", "running_mean")}
+                state[f"{key}.running_var"] = 0.5 + torch.rand(16, generator=draws)
+                state[f"{key}.num_batches_tracked"] = torch.tensor(3)
+            else:
+                state[key] = 0.5 * torch.randn(shape, generator=draws)
+    return state, model
+
+
+def mixed_by_convolutions(state: State, i: int, x: Tensor) -> Tensor:
+    """Return (B, T, C) tokens after a block of convolutions, straight from the tensors of the file."""
+    s = {k.removeprefix(f"text_encoder.transformer.{i}."): t for k, t in state.items()}
+
+    def norm(name: str, m: Tensor) -> Tensor:
+        kinds = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(m, *(s[f"{name}.{kind}"] for kind in kinds))
+
+    def conv(name: str, m: Tensor) -> Tensor:
+        return F.conv2d(m, s[f"{name}.weight"], padding=(0, 5), groups=16)
+
+    m = x.transpose(1, 2)[:, :, None]
+    t = "token_mixer"
+    added = norm(f"{t}.mixer.rbr_conv.0.bn", conv(f"{t}.mixer.rbr_conv.0.conv", m)) + norm(f"{t}.mixer.rbr_skip", m)
+    m = m + s[f"{t}.layer_scale"] * (added - norm(f"{t}.norm.rbr_skip", m))
+    h = norm("convffn.conv.bn", conv("convffn.conv.conv", m))
+    h = F.gelu(F.conv2d(h, s["convffn.fc1.weight"], s["convffn.fc1.bias"]))
+    m = m + s["layer_scale"] * F.conv2d(h, s["convffn.fc2.weight"], s["convffn.fc2.bias"])
+    return m[:, :, 0].transpose(1, 2)
+
+
+def test_mobileclips_smallest_text_tower(tmp_path: Path, small: Any, photos: list[Image.Image]) -> None:
+    small(MOBILECLIP)
+    state, model = mobileclip_s0_file()
+    backbone = loaded(written(state, tmp_path / "mobileclip_s0.pt"), "mobileclip-s0", 64)
+    ids, text = open_clip.tokenize(TEXTS), model.text
+    with torch.no_grad():
+        x, z = image_vectors(backbone, photos)
+        assert gap(z, model.visual(x)) <= 1e-5
+        h = mixed_by_convolutions(state, 0, text.token_embedding(ids) + text.positional_embedding)
+        h = text.ln_final(mixed_by_convolutions(state, 5, text.transformer(h)))
+        expected = h[torch.arange(2), ids.argmax(1)] @ text.text_projection
+        assert gap(text_vectors(backbone), expected) <= 1e-5
+        tower = backbone.tower("text")
+        cut = tower.project(tower.pooled(tower.blocks(tower.start(ids))))
+        assert gap(cut, expected) <= 1e-5
+        assert gap(cut, model.encode_text(ids)) > 1e-2  # the blocks of convolutions count
+    save(backbone, tmp_path / "folder")
+    assert torch.equal(text_vectors(load(f"local:{tmp_path / 'folder'}")), text_vectors(backbone))
+    del state["text_encoder.transformer.5.convffn.conv.bn.bias"]
+    with pytest.raises(DataError, match=r"1 missing \(text\.transformer\.resblocks\.5\.mlp_norm\.bias\)"):
+        loaded(written(state, tmp_path / "a.pt"), "mobileclip-s0", 64)
 
 
 def test_pickles_with_options_name_the_way_to_the_tensors(tmp_path: Path, small: Any) -> None:

@@ -48,6 +48,7 @@ def test_fingerprints_follow_what_was_learnt(vit: Backbone) -> None:
     one, same, other = (MaskedEncoder.of(vit, {"prompts": p}) for p in prompts)
     assert one.fingerprint == same.fingerprint != other.fingerprint
     assert one.fingerprint != MaskedEncoder.of(vit, {}).fingerprint
+    assert one.fingerprint != MaskedEncoder.of(vit, {"prompts": prompts[0]}, antialias=False).fingerprint
     hidden = [MaskedCrop(CROPS[0].pixels, torch.arange(30).expand(20, 30) < 15)]
     x = one.inputs(hidden)
     assert torch.equal(one.encode(x), same.encode(x))

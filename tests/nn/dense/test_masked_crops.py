@@ -63,6 +63,16 @@ def test_outside_has_the_mean_colour_and_the_whole_is_a_plain_resize() -> None:
     assert masked_inputs([MaskedCrop(torch.rand(3, 320, 240), speck)], RECIPE, 16)["mask"].any()
 
 
+def test_crops_as_the_authors_resize_them() -> None:
+    pixels, mask = torch.rand(3, 40, 30), torch.rand(40, 30) > 0.5
+    got = masked_inputs([MaskedCrop(pixels, mask)], RECIPE, 16, antialias=False)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (RECIPE.mean, RECIPE.std))
+    expected = torch.nn.functional.interpolate(((pixels - mean) / std * mask)[None], (16, 16), mode="bicubic")
+    torch.testing.assert_close(got["pixels"], expected)
+    rows, columns = ((torch.arange(16) * length / 16).long() for length in (40, 30))
+    assert torch.equal(got["mask"][0], mask[rows[:, None], columns])
+
+
 def test_a_patch_is_kept_with_any_pixel() -> None:
     mask = torch.zeros(2, 8, 12, dtype=torch.bool)
     mask[0, 3, 4] = mask[1, 4, 11] = True

@@ -18,6 +18,7 @@ CHANGES = {
     "experts": "diptych.backbones.changes.experts:mixed",
     "logit-bias": "diptych.backbones.changes.logit_bias:added",
     "region-slots": "diptych.backbones.changes.region_slots:decoded",
+    "text-mixers": "diptych.backbones.changes.text_mixers:added",
     "text-positions": "diptych.backbones.changes.text_positions:longer",
 }
 """Name of a change -> "module:function"; names are written to folders, so none is ever renamed."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from diptych.backbones.towers.cut import Look, Mix, attention_bias, merge_heads, split_heads
+from diptych.backbones.towers.cut import Block, Look, Mix, attention_bias, merge_heads, split_heads
 from diptych.backbones.towers.image import ImagePooling, ImageTower
 from diptych.backbones.towers.pools import AttentionPool, ContrastiveQuery
 from diptych.backbones.towers.region_slots import RegionSlots, SlotPool
@@ -58,25 +58,52 @@ class ResidualBlock:
         return h + self.module.ls_2(self.module.mlp(x))
 
 
-def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
+@dataclass(frozen=True)
+class MixerBlock:
+    """``changes.text_mixers.TextRepMixer``, which mixes tokens by a convolution, and has no attention to replace."""
+
+    module: Any
+
+    def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
+        """Return the convolutional branch."""
+        added: Tensor = self.module.mixed(h)
+        return added
+
+    def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
+        """Return the block's output."""
+        h = h + attended
+        x = self.module.mlp_input(h)
+        if look is not None:
+            look(x)
+        out: Tensor = h + self.module.channel_scale * self.module.mlp(x)
+        return out
+
+
+def residual_blocks(name: str, transformer: Any) -> list[Block]:
     """Return the blocks of an open_clip Transformer.
 
     Raises:
         MissingHook: cosine attention, whose temperature the kernels do not have, or a wrapper (LoRA) of fused
             attention.
     """
-    if not all(isinstance(b.attn, nn.MultiheadAttention) or hasattr(b.attn, "ln_q") for b in transformer.resblocks):
-        wrapper = type(transformer.resblocks[0].attn).__name__
+    attending = attending_blocks(transformer)
+    if not all(isinstance(b.attn, nn.MultiheadAttention) or hasattr(b.attn, "ln_q") for b in attending):
+        wrapper = type(attending[0].attn).__name__
         raise MissingHook(
             f"{name} has adapters ({wrapper}) round its fused attention, which would be lost in the tower: merge them "
             f"first."
         )
-    if any(getattr(b.attn, "logit_scale", None) is not None for b in transformer.resblocks):
+    if any(getattr(b.attn, "logit_scale", None) is not None for b in attending):
         raise MissingHook(
             f"{name} attends by scaled cosines, which kernels cannot replace: use a backbone with dot-product "
             f"attention."
         )
-    return [ResidualBlock(b) for b in transformer.resblocks]
+    return [ResidualBlock(b) if b in attending else MixerBlock(b) for b in transformer.resblocks]
+
+
+def attending_blocks(transformer: Any) -> list[Any]:
+    """Return the blocks of an open_clip Transformer that attend."""
+    return [b for b in transformer.resblocks if hasattr(b, "attn")]
 
 
 def _projected(visual: Any, h: Tensor) -> Tensor:
@@ -169,7 +196,7 @@ class OpenClipTextTower(TextTower):
             name,
             residual_blocks(name, text.transformer),
             width,
-            text.transformer.resblocks[0].attn.num_heads,
+            attending_blocks(text.transformer)[0].attn.num_heads,
             token_norm=text.ln_final,
             pooled_norm=nn.Identity(),
             head=self._head,

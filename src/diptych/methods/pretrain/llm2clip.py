@@ -30,6 +30,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.language_space import Adaptor, LanguageSpace
 from diptych.backbones.language_text import LanguageText
+from diptych.backbones.text_vectors import TextVectors
 from diptych.core import (
     Backbone,
     ClassNames,
@@ -49,7 +50,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, between, check
 from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
-from diptych.features.embed import embed
+from diptych.features.embed import cut, embed
 from diptych.features.frozen import side_names
 from diptych.nn.contrastive import caption_contrast, contrastive
 from diptych.train.adapters import Adapters, adapter_targets
@@ -196,8 +197,10 @@ class LLM2CLIP(Recipe):
         with run.seeded("adaptor"):
             adaptor = Adaptor(language.dim, base.spec.dim, self.blocks)
         texts = dict.fromkeys(t for texts_of in (*captions, *captions_of(evidence.val)) for t in texts_of)
-        vectors = embed(language, Texts(tuple(texts)), run)
-        space = LanguageSpace(base, language, adaptor, dict(zip(texts, vectors, strict=True)))
+        known = TextVectors(language.dim)
+        for part in cut(Texts(tuple(texts))):  # all vectors at once may not fit in memory
+            known.add([part[i] for i in range(len(part))], embed(language, part, run))
+        space = LanguageSpace(base, language, adaptor, known)
         yield _Adapted(space, None, run, learns=_learns(base, learns))
 
     def seen(self, captions: Captions, run: Run) -> Captions:

@@ -110,6 +110,7 @@ class OVSeg(Segmenter):
         photos: captioned photos that are mined, those whose content keys are the least, >= 1 (default ours; the paper
             has 118,000).
         tagger: says which words are nouns, see ``data.words.nouns``.
+        antialias: whether larger crops are smoothed when they are resized (ours); the authors' are not.
         depth: layers of mask prompts, >= 1; at most the tower's blocks.
         rate, prompt_rate: learning rates of the tower and of the prompts, > 0 (the paper's; the released prompts were
             trained at 0.05).
@@ -137,6 +138,7 @@ class OVSeg(Segmenter):
     side: int = 640
     photos: int = 100
     tagger: Tagger = "wordnet"
+    antialias: bool = True
     depth: int = 3
     rate: float = 5e-6
     prompt_rate: float = 2e-2
@@ -197,7 +199,8 @@ class OVSeg(Segmenter):
         lesson = Table(pairs.items, {"noun": Column("label", number.numpy())})
         tune = ("both" if _has_tower(backbone) else "map") if self.tune == "auto" else self.tune
         if tune == "map":
-            z = embed(MaskedEncoder.of(backbone, {}, run.device), pairs.items, replace(run, engine=None))
+            encoder = MaskedEncoder.of(backbone, {}, run.device, antialias=self.antialias)
+            z = embed(encoder, pairs.items, replace(run, engine=None))
             return self._map(backbone, Table(Vectors(z, pairs.items), lesson.columns), t, run)
         learnt = self._tower(backbone, lesson, t, run) if tune in ("both", "full") else {}
         return learnt | self._prompts(backbone, lesson, t, run, learnt) if tune in ("both", "prompts") else learnt
@@ -258,7 +261,7 @@ class OVSeg(Segmenter):
         groups: list[ParamGroup],
         names: tuple[str, ...],
     ) -> dict[str, Tensor]:
-        encoder, scale = MaskedEncoder(module.space, module, ""), module.space.scale()[0].detach()
+        encoder, scale = MaskedEncoder(module.space, module, "", self.antialias), module.space.scale()[0].detach()
         t = t.to(run.device)
 
         def view(row: Any, g: torch.Generator) -> Mapping[str, Any]:
@@ -324,7 +327,7 @@ class FittedOVSeg(FittedSegmenter):
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the masks of each image with their log-probabilities; what no proposal covers is one more."""
         of_tower = {name: t for name, t in self.learnt.items() if name not in ("down", "up")}
-        encoder = MaskedEncoder.of(self.backbone, of_tower, run.device)
+        encoder = MaskedEncoder.of(self.backbone, of_tower, run.device, antialias=self.method.antialias)
         for i in range(len(images)):
             photo = InMemory((images[i],), (images.name(i),), (images.key(i),))
             image = photo[0]

@@ -109,15 +109,19 @@ class MaskedEncoder:
 
     Args:
         backbone: whose pixels and width it has.
+        antialias: how crops are resized, see ``masked_inputs``.
     """
 
     backbone: Backbone
     adapted: MaskAdapted
     fingerprint: str
+    antialias: bool = True
     modality = "image"
 
     @classmethod
-    def of(cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu") -> MaskedEncoder:
+    def of(
+        cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu", *, antialias: bool = True
+    ) -> MaskedEncoder:
         """Return the encoder with learnt parameters, by their names in ``MaskAdapted``; {}: the backbone as it is.
 
         Raises:
@@ -130,10 +134,11 @@ class MaskedEncoder:
         tuned = any(name.startswith("twin.") for name in learnt)
         names = (*(adapted.weights() if tuned else ()), *(("prompts",) if "prompts" in learnt else ()))
         load_tensors(adapted, learnt, names, optional=[n for n, _ in adapted.named_buffers()])
-        digest = hashlib.sha256(f"masked-crops/1/{backbone.image.fingerprint}".encode())
+        plain = "" if antialias else "/not smoothed"
+        digest = hashlib.sha256(f"masked-crops/1/{backbone.image.fingerprint}{plain}".encode())
         for name, value in sorted(learnt.items()):
             digest.update(name.encode() + value.contiguous().numpy().tobytes())
-        return cls(backbone, adapted.to(device).eval(), digest.hexdigest()[:16])
+        return cls(backbone, adapted.to(device).eval(), digest.hexdigest()[:16], antialias)
 
     @property
     def dim(self) -> int:
@@ -147,7 +152,7 @@ class MaskedEncoder:
 
     def inputs(self, items: Sequence[MaskedCrop], size: int | None = None) -> dict[str, Tensor]:
         """Return {"pixels": (B, 3, S, S), "mask": (B, S, S)} of crops."""
-        return masked_inputs(items, self.backbone.spec.pixels, size or self.size or 0)
+        return masked_inputs(items, self.backbone.spec.pixels, size or self.size or 0, antialias=self.antialias)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings, not normalised."""

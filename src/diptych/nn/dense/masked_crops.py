@@ -73,23 +73,30 @@ def cropped(pixels: Tensor, mask: Tensor) -> MaskedCrop:
     return MaskedCrop(pixels[:, top:bottom, left:right], inside)
 
 
-def masked_inputs(crops: Sequence[MaskedCrop], recipe: PixelRecipe, side: int) -> dict[str, Tensor]:
+def masked_inputs(
+    crops: Sequence[MaskedCrop], recipe: PixelRecipe, side: int, *, antialias: bool = True
+) -> dict[str, Tensor]:
     """Return {"pixels": (B, 3, S, S) normalised, 0 outside the masks, "mask": (B, S, S) bool}.
 
-    Bicubic with antialias for pixels; a mask takes the nearest pixel, and all of a mask that would vanish is kept.
+    Pixels are resized bicubically; a mask takes the nearest pixel, and all of a mask that would vanish is kept.
 
     Args:
         crops: B.
         recipe: mean and standard deviation of the tower.
         side: S.
+        antialias: whether larger crops are smoothed. The authors' are not, and their masks take the pixel at the corner
+            of a cell, not at its centre.
 
     Source: Liang et al. 2023 (OVSeg), section 3.2.
     """
     pixels, masks = [], []
     for crop in crops:
         filled = normalise(crop.pixels, recipe) * crop.mask
-        pixels.append(F.interpolate(filled[None], (side, side), mode="bicubic", antialias=True, align_corners=False))
-        mask = F.interpolate(crop.mask[None, None].float(), (side, side), mode="nearest-exact")[:, 0] > 0
+        pixels.append(
+            F.interpolate(filled[None], (side, side), mode="bicubic", antialias=antialias, align_corners=False)
+        )
+        nearest = "nearest-exact" if antialias else "nearest"
+        mask = F.interpolate(crop.mask[None, None].float(), (side, side), mode=nearest)[:, 0] > 0
         masks.append(mask if mask.any() else torch.ones_like(mask))
     return {"pixels": torch.cat(pixels), "mask": torch.cat(masks)}
 

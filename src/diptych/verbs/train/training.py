@@ -115,6 +115,9 @@ class Training(Fitting):
         "With divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.",
         False,
     )
+    shard_offload: bool = _loop(
+        "With divided weights, keep them, their gradients and the optimiser in the memory of the host.", False
+    )
     chunk: int | None = _loop(
         "Rows of the loss's logits in memory at a time, for losses that can.", None, range=at_least(1),
         reads=has("chunk"),
@@ -140,8 +143,9 @@ class Training(Fitting):
             raise UsageError("{compile} and {shard} are not tried together: leave out one of them.")
         if self.recolour and self.crop is None:
             raise UsageError("No {crop} is given, so {recolour} has no effect: leave it out.")
-        if self.shard_blocks and not self.shard:
-            raise UsageError("Weights are whole without {shard}, so {shard_blocks} has no effect: leave it out.")
+        for name in ("shard_blocks", "shard_offload"):
+            if getattr(self, name) and not self.shard:
+                raise UsageError(f"Weights are whole without {{shard}}, so {{{name}}} has no effect: leave it out.")
         if self.min_lr is not None and self.floor:
             raise UsageError("{min_lr} and {floor} both say where the rate ends: leave out one of them.")
         if self.min_lr and self.schedule == "constant" and not self.cooldown:
@@ -225,7 +229,7 @@ class Training(Fitting):
             optimizer=self.optimizer, betas=tuple(self.betas), eps=self.eps, layer_decay=self.layer_decay,
             clip=self.clip or None, ema=self.ema, patience=self.patience, save_every=self.save_every, keep=self.keep,
             skip_bad_steps=self.skip_bad_steps, log_every=self.log_every, log=self.log, shard=self.shard,
-            shard_blocks=self.shard_blocks, compile=self.compile,
+            shard_blocks=self.shard_blocks, shard_offload=self.shard_offload, compile=self.compile,
         )  # fmt: skip
 
     def opened(self, keys: FileKeys | None) -> tuple[LabelledData, Streamed | None]:
