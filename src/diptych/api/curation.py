@@ -73,7 +73,7 @@ class Planned(Written):
 
     def __init__(self, answer: PlanAnswer, results: Results[Any], model: ModelLike, *, temporary: bool) -> None:
         super().__init__(answer.path, answer, results)
-        self._asked, self._model = answer.asked, model
+        self._asked, self._model = answer.verb, model
         if temporary:
             weakref.finalize(self, shutil.rmtree, self.path.parent, ignore_errors=True)
 

@@ -28,9 +28,11 @@ class EncodedRows(ReadRows, np.ndarray[Any, np.dtype[np.float32]]):
     """
 
 
-def encoded_rows(values: NDArray[np.float32], kept: NDArray[np.int64], failed: Sequence[UnreadableItem]) -> EncodedRows:
+def encoded_rows(
+    values: NDArray[np.float32], positions: NDArray[np.int64], failed: Sequence[UnreadableItem]
+) -> EncodedRows:
     """Return (N, D) values with the positions of their rows, and the errors of the others."""
-    return read_rows(values, kept, failed, EncodedRows)
+    return read_rows(values, positions, failed, EncodedRows)
 
 
 def as_tensor(rows: EncodedRows, device: str) -> Tensor:

@@ -216,8 +216,8 @@ def check_system(folder: Path, system: Method) -> About:
     return about
 
 
-def _differences(saved_system: Any, asked: Any) -> list[str]:
-    pairs = [(f.name, getattr(saved_system, f.name), getattr(asked, f.name)) for f in dataclasses.fields(asked)]
+def _differences(saved_system: Any, system: Any) -> list[str]:
+    pairs = [(f.name, getattr(saved_system, f.name), getattr(system, f.name)) for f in dataclasses.fields(system)]
     return [f"its {name} is {before!r}, not {now!r}" for name, before, now in pairs if before != now]
 
 

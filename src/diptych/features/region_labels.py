@@ -111,10 +111,10 @@ class RegionLabels:
         rows, names = self.named([image, *crops], phrases, backbone, run)
         return places[rows], names
 
-    def detected(self, found: Proposals, owner: Tensor, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
+    def detected(self, proposals: Proposals, owner: Tensor, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
         """Return the surest box of each word that a proposer of words found, and these words; ``owner``: (Q,) words."""
-        corners, large = self._boxes(found)
-        scores = found.scores.where(large & (found.scores >= self.sure), -1.0)
+        corners, large = self._boxes(proposals)
+        scores = proposals.scores.where(large & (proposals.scores >= self.sure), -1.0)
         rows, names = list[int](), list[str]()
         for k, word in enumerate(words):
             of_phrase = scores.where(torch.eq(owner, k), -1.0)
@@ -123,25 +123,25 @@ class RegionLabels:
                 names.append(word)
         return corners[rows], tuple(names)
 
-    def places(self, found: Proposals) -> Tensor:
+    def places(self, proposals: Proposals) -> Tensor:
         """Return the (n, 4) boxes of proposals, x0 y0 x1 y1 in pixels of a photo, largest first."""
-        corners, large = self._boxes(found)
+        corners, large = self._boxes(proposals)
         corners = corners[large]
         area = (corners[:, 2:] - corners[:, :2]).prod(1)
         separate: Tensor = nms(corners, area, self.same)[: self.most]
         return corners[separate]
 
-    def _boxes(self, found: Proposals) -> tuple[Tensor, Tensor]:
+    def _boxes(self, proposals: Proposals) -> tuple[Tensor, Tensor]:
         """Return the (Q, 4) boxes of proposals, and (Q,) which of them are large enough."""
-        height, width = found.size
-        if found.boxes is None:
-            masks = found.masks > 0.5
+        height, width = proposals.size
+        if proposals.boxes is None:
+            masks = proposals.masks > 0.5
             there = masks.flatten(1).any(1)
             corners = torch.zeros(len(masks), 4)
             corners[there] = masks_to_boxes(masks[there]) + torch.tensor([0.0, 0.0, 1.0, 1.0])  # the last cell too
             corners = corners / torch.tensor([masks.shape[2], masks.shape[1]] * 2) * torch.tensor([width, height] * 2)
         else:
-            corners = found.boxes
+            corners = proposals.boxes
         sides = corners[:, 2:] - corners[:, :2]
         return corners, (sides.prod(1) >= self.least * width * height) & (sides >= 2).all(1)
 

@@ -250,16 +250,16 @@ def need_inverter(inverter: Inverter | None, name: str) -> None:
         )
 
 
-def pairs_of(ask: EditAsk, found: Edited, run: Run) -> tuple[Pair, ...]:
+def pairs_of(ask: EditAsk, edited: Edited, run: Run) -> tuple[Pair, ...]:
     """Return what was made of a request that has no pictures of the user's own, under names of ours."""
     texts = [] if ask.styles is not None else [text for text in ask.targets for _ in range(ask.count)]
-    return _pairs(names_of(ask, run), found, texts)
+    return _pairs(names_of(ask, run), edited, texts)
 
 
-def _pairs(names: Sequence[str], found: Edited, texts: Sequence[str] = ()) -> tuple[Pair, ...]:
-    count = len(found.after)
-    changes: Sequence[Tensor | None] = [None] * count if found.change is None else list(found.change)
-    before: Sequence[Tensor | None] = list(found.before) or [None] * count
-    facts = found.facts or ({},) * count
-    rows = zip(names, before, found.after, changes, facts, texts or [""] * count, strict=True)
+def _pairs(names: Sequence[str], edited: Edited, texts: Sequence[str] = ()) -> tuple[Pair, ...]:
+    count = len(edited.after)
+    changes: Sequence[Tensor | None] = [None] * count if edited.change is None else list(edited.change)
+    before: Sequence[Tensor | None] = list(edited.before) or [None] * count
+    facts = edited.facts or ({},) * count
+    rows = zip(names, before, edited.after, changes, facts, texts or [""] * count, strict=True)
     return tuple(Pair(*row) for row in rows)

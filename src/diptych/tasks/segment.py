@@ -92,14 +92,14 @@ def segment(
 
 
 def segmented(
-    fitted: FittedSegmenter, photos: Samples[Any], asked: Question, run: Run, *, confidence: bool = False
+    fitted: FittedSegmenter, photos: Samples[Any], question: Question, run: Run, *, confidence: bool = False
 ) -> Iterator[Segmented | UnreadableItem]:
     """Yield the label maps of photos by a fitted segmenter, see ``segment``.
 
     Args:
-        fitted: the segmenter, fitted on ``asked.asked``.
+        fitted: the segmenter, fitted on ``question.asked``.
         photos: N images.
-        asked: how its regions become classes.
+        question: how its regions become classes.
         run: device, cache and progress.
         confidence: whether the results hold the probability of each pixel.
     """
@@ -111,14 +111,14 @@ def segmented(
                 yield error
             else:
                 (regions,) = fitted.regions(photo, run)
-                labels, sure, segments = asked.answer(regions, scored=confidence)
+                labels, sure, segments = question.answer(regions, scored=confidence)
                 yield Segmented(
-                    photo.name(0), photo[0], labels, asked.classes.names, sure if confidence else None, segments
+                    photo.name(0), photo[0], labels, question.classes.names, sure if confidence else None, segments
                 )
             bar.advance()
 
 
-def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question | None = None) -> NDArray[np.int64]:
+def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, question: Question | None = None) -> NDArray[np.int64]:
     """Count a fitted segmenter's pixels, image by image; the sum over images goes into ``metrics.segmentation``.
 
     Args:
@@ -126,7 +126,7 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
         table: N readable images with a "mask" column of (H, W) class positions; pixels that do not count have
             ``core.void.void_of`` the classes.
         run: device and cache.
-        asked: how its regions become the K classes of the masks, without unknown pixels; None: its own classes.
+        question: how its regions become the K classes of the masks, without unknown pixels; None: its own classes.
 
     Returns:
         (N, K, K) int64: row = label, column = prediction; of more than 255 classes their (N, K, 3) totals.
@@ -138,22 +138,22 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
     column = table.columns.get("mask")
     if column is None or column.kind != "mask" or len(table) == 0:
         raise DataError("This table has no masks to compare with: give images with a mask column.")
-    asked = asked or Question.plain(fitted.classes)
-    size = len(asked.classes)
+    question = question or Question.plain(fitted.classes)
+    size = len(question.classes)
     many = size > NARROW
     counted = np.zeros((len(table), size, 3 if many else size), dtype=np.int64)
     with run.track("segment", len(table)) as bar:
         for i, regions in enumerate(fitted.regions(table.items, run)):
             labels = np.asarray(column.values[i])
             need_size(table.items.name(i), labels.shape, regions.size)
-            pixels = confusion(asked.labels(regions)[0], labels, size)
+            pixels = confusion(question.labels(regions)[0], labels, size)
             counted[i] = totals(pixels) if many else pixels
             bar.advance()
     return counted
 
 
 def segment_counts(
-    fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
+    fitted: FittedSegmenter, table: Table[Any], run: Run, question: Question
 ) -> tuple[NDArray[np.float64], list[Matched]]:
     """Count a fitted segmenter's segments and match its things, image by image.
 
@@ -161,7 +161,7 @@ def segment_counts(
         fitted: what to measure.
         table: N readable images with a "panoptic" column of (H, W, 2) class positions and numbers of segments.
         run: device and cache.
-        asked: how its regions become the K classes, with marks of things.
+        question: how its regions become the K classes, with marks of things.
 
     Returns:
         (N, K, 4) float64, whose sum over images goes into ``metrics.panoptic``, and N matches for ``metrics.mask_ap``.
@@ -173,22 +173,22 @@ def segment_counts(
     column = table.columns.get("panoptic")
     if column is None or column.kind != "panoptic" or len(table) == 0:
         raise DataError("This table has no panoptic maps to compare with: give COCO's panoptic annotations.")
-    sums, things = np.zeros((len(table), len(asked.classes), 4)), list[Matched]()
+    sums, things = np.zeros((len(table), len(question.classes), 4)), list[Matched]()
     for i, regions in enumerate(fitted.regions(table.items, run)):
-        truth, answer = np.asarray(column.values[i]), asked.panoptic(regions)
+        truth, answer = np.asarray(column.values[i]), question.panoptic(regions)
         need_size(table.items.name(i), truth.shape[:2], regions.size)
         classes = np.full(len(answer.segments) + 1, VOID)
         for s in answer.segments:
             classes[s.id] = s.label
-        sums[i] = panoptic_counts(np.stack([classes[answer.ids], answer.ids], axis=-1), truth, len(asked.classes))
-        things.append(_matched(regions, truth, asked))
+        sums[i] = panoptic_counts(np.stack([classes[answer.ids], answer.ids], axis=-1), truth, len(question.classes))
+        things.append(_matched(regions, truth, question))
     return sums, things
 
 
-def _matched(regions: Regions, truth: NDArray[np.integer[Any]], asked: Question) -> Matched:
+def _matched(regions: Regions, truth: NDArray[np.integer[Any]], question: Question) -> Matched:
     """Match the things of one image."""
-    marks, size = asked.classes.things or (False,) * len(asked.classes), truth.shape[:2]
-    predicted = instances(regions, marks, asked.groups, asked.rule)
+    marks, size = question.classes.things or (False,) * len(question.classes), truth.shape[:2]
+    predicted = instances(regions, marks, question.groups, question.rule)
     pairs = [(k, n) for k, n in np.unique(truth.reshape(-1, 2), axis=0).tolist() if k != VOID and marks[k]]
     masks = [(truth[..., 0] == k) & (truth[..., 1] == n) for k, n in pairs]
     return matched(
@@ -197,7 +197,7 @@ def _matched(regions: Regions, truth: NDArray[np.integer[Any]], asked: Question)
         [m.label for m in predicted],
         np.stack(masks) if masks else np.zeros((0, *size), dtype=bool),
         [k for k, _ in pairs],
-        len(asked.classes),
+        len(question.classes),
     )
 
 

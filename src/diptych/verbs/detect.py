@@ -165,14 +165,14 @@ class Anomalies(Answer["Detected"]):
     done = "scored, higher is more anomalous"
 
     def __init__(
-        self, asked: Detect, result: Detections, backbone: str, slug: str, photos: Table[Any],
+        self, verb: Detect, result: Detections, backbone: str, slug: str, photos: Table[Any],
         classes: Sequence[str] = (), normal: Samples[Any] | None = None,
     ) -> None:  # fmt: skip
         from diptych.tasks.detect_errors import labelled_errors
         from diptych.tasks.label_maps.segmented import stems
 
         super().__init__(iter(result.results), photos.items)
-        self.asked, self.result, self.backbone, self.slug = asked, result, backbone, slug
+        self.verb, self.result, self.backbone, self.slug = verb, result, backbone, slug
         self.failed += result.failed
         self.span = result.span()
         names = [d.name for d in result.results]
@@ -200,8 +200,8 @@ class Anomalies(Answer["Detected"]):
     def facts(self) -> DetectFacts:
         """Return what was asked, the threshold, the normal photos, and the errors where labels are known."""
         facts: DetectFacts = {
-            "backbone": self.backbone, "method": self.slug, "object": self.asked.thing,
-            "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed, "settings": self.asked.given_settings(),
+            "backbone": self.backbone, "method": self.slug, "object": self.verb.thing,
+            "false_alarm_rate": self.result.by.rate, "seed": self.verb.seed, "settings": self.verb.given_settings(),
             "threshold": self.result.threshold, "normal": self.result.about_normal(), "map_span": self.span,
         }  # fmt: skip
         if self.errors is not None:
@@ -210,7 +210,7 @@ class Anomalies(Answer["Detected"]):
 
     def remarks(self, items: Sequence[Detected]) -> list[str]:
         """Return what the labels say, what the rate is worth, and when it does not hold."""
-        words = self.slug == DEFAULTS["detect words"] and self.asked.thing is None
+        words = self.slug == DEFAULTS["detect words"] and self.verb.thing is None
         return [
             *([] if self.errors is None else [_labelled(self.errors)]),
             *self.result.remarks(),
@@ -225,7 +225,7 @@ class Anomalies(Answer["Detected"]):
         """Return what the scores mean where no photo is flagged."""
         if self.result.by.rate is not None or not self.result.results:
             return []
-        how = "sets" if self.asked.normal is not None else "with photos in --normal sets"
+        how = "sets" if self.verb.normal is not None else "with photos in --normal sets"
         return [f"Higher is more anomalous, and nothing is flagged: --false-alarm-rate 0.1 {how} a threshold."]
 
     def write(self, item: Detected, folder: Path, *, overwrite: bool) -> dict[str, Any]:

@@ -217,14 +217,14 @@ class Edit(Verb):
         return photos
 
 
-def _named(asked: Edit, kit: Kit) -> dict[str, Any]:
+def _named(verb: Edit, kit: Kit) -> dict[str, Any]:
     """Return by name what took part beside the generator."""
-    subject = asked.subject
+    subject = verb.subject
     if subject is not None and not isinstance(subject, (str, os.PathLike)):
         subject = "a picture"
     return {
-        "denoiser": (asked.denoiser or "small") if "diffusion" in kit.parts else None,
-        "segmenter": (asked.segmenter or DEFAULTS["segment"]) if "segmenter" in kit.parts else None,
+        "denoiser": (verb.denoiser or "small") if "diffusion" in kit.parts else None,
+        "segmenter": (verb.segmenter or DEFAULTS["segment"]) if "segmenter" in kit.parts else None,
         "subject": None if subject is None else str(subject),
     }
 

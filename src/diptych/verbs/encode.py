@@ -141,9 +141,9 @@ class Encoding(Answer[Any]):
 
     listed = False
 
-    def __init__(self, asked: Encode, result: Encoded | Embedded, fast: str = "") -> None:
+    def __init__(self, verb: Encode, result: Encoded | Embedded, fast: str = "") -> None:
         super().__init__(iter(()))
-        self.asked, self.result, self.fast = asked, result, fast
+        self.verb, self.result, self.fast = verb, result, fast
         self.failed += result.failed
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:

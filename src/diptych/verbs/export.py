@@ -103,9 +103,9 @@ class Export(Verb):
 class Graphs(Answer["Graph"]):
     """What was written, and how good it is."""
 
-    def __init__(self, asked: Export, result: Exported, out: Path, backbone: str, classes: ClassNames | None) -> None:
+    def __init__(self, verb: Export, result: Exported, out: Path, backbone: str, classes: ClassNames | None) -> None:
         super().__init__(iter(result.graphs(out)))
-        self.asked, self.result, self.out, self.backbone, self.counted = asked, result, out, backbone, classes
+        self.verb, self.result, self.out, self.backbone, self.counted = verb, result, out, backbone, classes
         self.failed += result.skipped
 
     def title(self, items: Sequence[Graph]) -> str:
@@ -145,7 +145,7 @@ class Graphs(Answer["Graph"]):
         """Return that names are numbers, and which encoder has no file, and why."""
         from diptych.data.words.classnames import numbers_for_names
 
-        numbers = "" if self.counted is None or self.asked.names else numbers_for_names(self.counted.names)
+        numbers = "" if self.counted is None or self.verb.names else numbers_for_names(self.counted.names)
         refused = [f"{modality}: not exported ({reason})" for modality, reason in self.result.refused.items()]
         return [*([numbers] if numbers else []), *refused]
 

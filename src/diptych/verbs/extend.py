@@ -224,28 +224,28 @@ class Extension(Answer[Any]):
 
     listed = False
 
-    def __init__(self, asked: Extend, result: Extended, name: str, classes: Sequence[str], run: Run) -> None:
+    def __init__(self, verb: Extend, result: Extended, name: str, classes: Sequence[str], run: Run) -> None:
         super().__init__(iter(()))
-        self.asked, self.result, self.system, self.labels, self.run = asked, result, name, classes, run
+        self.verb, self.result, self.system, self.labels, self.run = verb, result, name, classes, run
         self.failed += result.failed
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
         """Return what was fitted on what, and what it names right."""
-        settings = {name: str(value) for name, value in self.asked.given_settings().items()}
+        settings = {name: str(value) for name, value in self.verb.given_settings().items()}
         return {**self.result.as_dict(), "settings": settings, "remarks": list(remarks)}
 
     def remarks(self, items: Sequence[Any]) -> list[str]:
         """Return that names are numbers, and that nothing was measured."""
         from diptych.data.words.classnames import numbers_for_names
 
-        numbers = "" if self.asked.names else numbers_for_names(self.labels)
+        numbers = "" if self.verb.names else numbers_for_names(self.labels)
         unmeasured = "" if self.result.held else "There is no test or val split, so nothing is measured."
         return [line for line in (numbers, unmeasured) if line]
 
     def summary(self, out: Path | None) -> list[str]:
         """Return what was learnt, what is named right, and how others are named."""
         kind = self.result.classifier.modality
-        folder = self.asked.fitted or out
+        folder = self.verb.fitted or out
         others = (
             []
             if folder is None

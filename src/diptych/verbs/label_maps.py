@@ -41,10 +41,10 @@ class LabelMaps(Answer["Segmented"]):
 
     done = "segmented"
 
-    def __init__(self, asked: Any, slug: str, named: ClassNames, question: Question, table: Any) -> None:
+    def __init__(self, verb: Any, slug: str, named: ClassNames, question: Question, table: Any) -> None:
         super().__init__(iter(()), table.items)
-        self.asked, self.slug, self.named, self.question, self.table = asked, slug, named, question, table
-        self.boxes = table.columns.get("boxes") if asked.regions is not None else None
+        self.verb, self.slug, self.named, self.question, self.table = verb, slug, named, question, table
+        self.boxes = table.columns.get("boxes") if verb.regions is not None else None
         self.counted = any(question.classes.things) or self.boxes is not None
         self.backbone, self.seconds, self.count = "", 0.0, 0
         self.processor, self.languages = Run(), tuple[str, ...]()
@@ -89,9 +89,9 @@ class LabelMaps(Answer["Segmented"]):
     def facts(self) -> SegmentFacts:
         """Return what was asked, and the speed."""
         facts: SegmentFacts = {
-            "backbone": self.backbone, "method": self.slug, "settings": self.asked.given_settings(),
-            "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
-            "threshold": self.asked.threshold, "unknown": self.asked.unknown,
+            "backbone": self.backbone, "method": self.slug, "settings": self.verb.given_settings(),
+            "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.verb.background,
+            "threshold": self.verb.threshold, "unknown": self.verb.unknown,
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
             "classnames": self.named.names, "templates": self.named.templates,
         }  # fmt: skip
@@ -106,7 +106,7 @@ class LabelMaps(Answer["Segmented"]):
 
         promised = [] if self.promise is None else [self.promise.sentence()]
         numbers = numbers_for_names(self.named.names)
-        if self.asked.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
+        if self.verb.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
             promised.append(foreign)
         if len(self.question.classes) > 1:
             return [*promised, *([numbers] if numbers else [])]
@@ -137,4 +137,4 @@ class LabelMaps(Answer["Segmented"]):
         """Return the label map as PNG in base64."""
         from diptych.tasks.pages.overlay import label_png
 
-        return {"mask": base64.b64encode(label_png(item.labels, item.colours())).decode()} if self.asked.inline else {}
+        return {"mask": base64.b64encode(label_png(item.labels, item.colours())).decode()} if self.verb.inline else {}

@@ -133,9 +133,9 @@ class Links(Answer["Link"]):
     item_kind = "record"
     listed = False
 
-    def __init__(self, asked: LinkTables, result: Linked) -> None:
+    def __init__(self, verb: LinkTables, result: Linked) -> None:
         super().__init__(iter(result.links))
-        self.asked, self.result, self.count = asked, result, len(result.left)
+        self.verb, self.result, self.count = verb, result, len(result.left)
         self.failed += result.failed
 
     def title(self, items: Sequence[Link]) -> str:
@@ -182,7 +182,7 @@ class Links(Answer["Link"]):
     def _unread(self) -> list[str]:
         """Return which columns of pictures are not read."""
         lines = []
-        for records, given in ((self.result.left, self.asked.left), (self.result.right, self.asked.right)):
+        for records, given in ((self.result.left, self.verb.left), (self.result.right, self.verb.right)):
             columns = [] if any(place is not None for place in records.places) else _picture_columns(records)
             if columns:
                 words = f"{columns[0]} of {given if isinstance(given, (str, Path)) else 'a table'}"

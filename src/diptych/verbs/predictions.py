@@ -38,9 +38,9 @@ class Labels(Answer["Prediction"]):
 
     rows_key = "predictions"
 
-    def __init__(self, asked: Any, result: Classified, source: Source, run: Run | None = None) -> None:
+    def __init__(self, verb: Any, result: Classified, source: Source, run: Run | None = None) -> None:
         super().__init__(iter(result.predictions), source.samples)
-        self.asked, self.result, self.source, self.by = asked, result, source, run
+        self.verb, self.result, self.source, self.by = verb, result, source, run
         self.failed += result.failed
 
     def title(self, items: Sequence[Prediction]) -> str:
@@ -110,7 +110,7 @@ class Labels(Answer["Prediction"]):
             **result.promises, "classnames": list(result.classes.names), "templates": list(result.classes.templates),
             "template_hash": result.classes.template_hash,
             "seconds": {name: round(value, 4) for name, value in result.seconds.items()},
-            "settings": {name: str(value) for name, value in self.asked.given_settings().items()},
+            "settings": {name: str(value) for name, value in self.verb.given_settings().items()},
         }  # fmt: skip
 
     def remarks(self, items: Sequence[Prediction]) -> list[str]:
@@ -120,15 +120,13 @@ class Labels(Answer["Prediction"]):
         from diptych.data.words.english import not_english
 
         remarks, names = [], self.result.classes.names
-        if not self.asked.is_fitted() and (numbers := numbers_for_names(names)):
+        if not self.verb.is_fitted() and (numbers := numbers_for_names(names)):
             remarks.append(numbers)
-        if self.asked.names is not None and (
-            foreign := not_english(names, self.result.backbone, self.result.languages)
-        ):
+        if self.verb.names is not None and (foreign := not_english(names, self.result.backbone, self.result.languages)):
             remarks.append(foreign)
         if len(names) == 1 and self.result.score == "softmax":
             remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")
-        files = paths_of(self.asked.photos) is not None
+        files = paths_of(self.verb.photos) is not None
         if small := specks(p.name for p in self.result.predictions) if files else []:
             remarks.append(
                 f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing."

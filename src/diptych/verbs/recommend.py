@@ -92,9 +92,9 @@ class Recommended(Answer["Candidate"]):
     right = (1, 2, 3)
     listed = False
 
-    def __init__(self, asked: Recommend, result: Recommendation, data: str, backbone: str, classes: ClassNames) -> None:
+    def __init__(self, verb: Recommend, result: Recommendation, data: str, backbone: str, classes: ClassNames) -> None:
         super().__init__(iter(result.candidates))
-        self.asked, self.result, self.source, self.backbone, self.counted = asked, result, data, backbone, classes
+        self.verb, self.result, self.source, self.backbone, self.counted = verb, result, data, backbone, classes
         self.failed += result.failed
 
     def title(self, items: Sequence[Candidate]) -> str:
@@ -148,7 +148,7 @@ class Recommended(Answer["Candidate"]):
         """Return that names are numbers, what could not be fitted, and which photos were left out."""
         from diptych.data.words.classnames import numbers_for_names
 
-        numbers = "" if self.asked.names else numbers_for_names(self.counted.names)
+        numbers = "" if self.verb.names else numbers_for_names(self.counted.names)
         repeated = self.result.repeated
         twice = f"{repeated} photos are left out, for each shows what another one does." if repeated else ""
         missing = [f"{label} did not run: {reason}" for label, reason in self.result.missing.items()]
@@ -162,7 +162,7 @@ class Recommended(Answer["Candidate"]):
         return {
             "recommended": r.best.system if r.better else r.candidates[0].system, "best": r.best.system,
             "expected_gain": gain, "gain_of_the_second_half_of_the_labels": doubling, "photos": r.photos,
-            "folds": r.folds, "data": self.source, "backbone": self.backbone, "seed": self.asked.seed,
+            "folds": r.folds, "data": self.source, "backbone": self.backbone, "seed": self.verb.seed,
             "missing": dict(r.missing), "advice": self.advice(),
         }  # fmt: skip
 

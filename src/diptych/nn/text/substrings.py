@@ -102,7 +102,8 @@ def _one_of_each(values: Ints) -> Ints:
     few = positions[(last == positions) | (values[last] != values)]  # most copies are gone: a sort takes far longer
     few = few[np.argsort(values[few])]
     ordered = values[few]
-    return few[np.append(True, ordered[1:] != ordered[:-1])[: len(few)]]
+    first: Ints = few[np.append(True, ordered[1:] != ordered[:-1])[: len(few)]]
+    return first
 
 
 def _cuts(texts: Sequence[str]) -> list[int]:

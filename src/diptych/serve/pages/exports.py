@@ -13,19 +13,19 @@ from diptych.serve.pages.tiles import Found
 from diptych.tasks.search.entry_picture import picture_size
 
 
-def as_csv(found: Found) -> str:
+def as_csv(results: Found) -> str:
     """Return a line an answer: path, score, probability that it is right, caption, and what was marked."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["path", "score", "right", "caption", "marked"])
-    for tile in found.tiles:
+    for tile in results.tiles:
         share = "" if tile.right is None else f"{tile.right:.4f}"
         marked = "" if tile.marked is None else int(tile.marked)
         writer.writerow([_cell(tile.path), f"{tile.score:.6f}", share, _cell(tile.caption), marked])
     return text.getvalue()
 
 
-def as_coco(found: Found, query: str) -> dict[str, Any]:
+def as_coco(results: Found, query: str) -> dict[str, Any]:
     """Return answers in the form of COCO's instances, for tools that read it.
 
     The query is the only category. COCO has no labels of whole pictures, so that the box of an annotation is the whole
@@ -33,7 +33,7 @@ def as_coco(found: Found, query: str) -> dict[str, Any]:
     beside COCO's. Pictures that are gone are left out, and counted in ``info``.
     """
     images, annotations, gone = list[dict[str, Any]](), list[dict[str, Any]](), 0
-    for tile in found.tiles:
+    for tile in results.tiles:
         try:
             width, height = picture_size(tile.path)
         except UnreadableItem:

@@ -217,7 +217,7 @@ def _promise(answer: Answer) -> str:
 
 
 def _tile(
-    index: AnyIndex, asked: Asked, number: int, slot: int, found: Answered, share: float | None, marked: bool | None
+    index: AnyIndex, asked: Asked, number: int, slot: int, result: Answered, share: float | None, marked: bool | None
 ) -> Tile:
     reasons: list[tuple[str, float]] = []
     if slot >= 0:
@@ -227,8 +227,8 @@ def _tile(
             (Path(t.value).name if t.is_picture else t.value, float(t.weight * c / norm))
             for t, c in zip(asked.terms, cosines, strict=True)
         ]
-    plain = Tile.of(number, found.entry)
-    return replace(plain, score=found.score, reasons=tuple(reasons), right=share, marked=marked)
+    plain = Tile.of(number, result.entry)
+    return replace(plain, score=result.score, reasons=tuple(reasons), right=share, marked=marked)
 
 
 def _counts(index: ServedIndex, asked: Asked, state: State) -> tuple[int, int]:

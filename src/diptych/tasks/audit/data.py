@@ -15,7 +15,7 @@ from diptych.features.embed import embed_readable
 
 
 def gathered(
-    own: LabelledData,
+    base: LabelledData,
     names: Sequence[str],
     backbone: Backbone,
     run: Run,
@@ -27,7 +27,7 @@ def gathered(
     """Return the tables of an audit, and the items that were left out because a file cannot be read.
 
     Args:
-        own: the user's data. Its split "test" (or "val", or the only one) is in distribution, "train" is training
+        base: the user's data. Its split "test" (or "val", or the only one) is in distribution, "train" is training
             items.
         names: K class names in words, in the order of the classes of ``own``; () where nothing is labelled.
         backbone: items that it can read are kept.
@@ -39,15 +39,15 @@ def gathered(
     Raises:
         DataError: a shift has a class that ``own`` has not, or no item can be read.
     """
-    split = next((s for s in ("test", "val") if s in own.splits), next(iter(own.splits)))
+    split = next((s for s in ("test", "val") if s in base.splits), next(iter(base.splits)))
     classes = ClassNames(tuple(names)) if names else None
-    wanted: list[tuple[str, Role, Table[Any], ClassNames | None]] = [(own.name, "id", own.split(split), classes)]
-    if "train" in own.splits and split != "train":
-        wanted.append((f"{own.name}, train", "train", own.split("train"), classes))
+    wanted: list[tuple[str, Role, Table[Any], ClassNames | None]] = [(base.name, "id", base.split(split), classes)]
+    if "train" in base.splits and split != "train":
+        wanted.append((f"{base.name}, train", "train", base.split("train"), classes))
     for name, data in (shifts or {}).items():
         if classes is None:
-            raise DataError(f"{own.name} has no classes, so {name} cannot be a shift of them: give classes.")
-        wanted.append((name, "shift", *_mapped(name, data, own, classes)))
+            raise DataError(f"{base.name} has no classes, so {name} cannot be a shift of them: give classes.")
+        wanted.append((name, "shift", *_mapped(name, data, base, classes)))
     wanted += [(name, "ood", Table(data.whole().items), None) for name, data in (others or {}).items()]
     for name, data in (cues or {}).items():
         of_cues = {c: tidy(c) for c in data.classes}
@@ -64,12 +64,12 @@ def gathered(
     return AuditData(probes), tuple(failed.values())
 
 
-def _mapped(name: str, data: LabelledData, own: LabelledData, classes: ClassNames) -> tuple[Table[Any], ClassNames]:
+def _mapped(name: str, data: LabelledData, base: LabelledData, classes: ClassNames) -> tuple[Table[Any], ClassNames]:
     """Return the table of a shift with its classes, in their order among those of the own data."""
-    spoken = {tidy(c): n for c, n in zip(own.classes, classes.names, strict=True)} | {n: n for n in classes.names}
+    spoken = {tidy(c): n for c, n in zip(base.classes, classes.names, strict=True)} | {n: n for n in classes.names}
     if unknown := [c for c in data.classes if tidy(c) not in spoken]:
         raise DataError(
-            f"{name} has the class {unknown[0]!r}, which {own.name} has not: a shift has the same classes, or some of "
+            f"{name} has the class {unknown[0]!r}, which {base.name} has not: a shift has the same classes, or some of "
             f"them. Give other things by {{ood}}."
         )
     if not data.classes:

@@ -20,14 +20,14 @@ font-weight: 600 }
 """
 
 
-def html(found: AuditedPairs, items: Samples[Any], title: str) -> str:
+def html(audited: AuditedPairs, items: Samples[Any], title: str) -> str:
     """Return the page."""
-    strongest = max((abs(p.weight) for row in found.rows for p in row.parts), default=1.0) or 1.0
-    rows = "\n".join(_row(row, items, strongest) for row in found.rows[:SHOWN])
-    more = f", {SHOWN} shown" if len(found.rows) > SHOWN else ""
+    strongest = max((abs(p.weight) for row in audited.rows for p in row.parts), default=1.0) or 1.0
+    rows = "\n".join(_row(row, items, strongest) for row in audited.rows[:SHOWN])
+    more = f", {SHOWN} shown" if len(audited.rows) > SHOWN else ""
     return (
-        f"{opening(title, style=STYLE)}<p>{len(found.rows)} pairs, the worst first{more}. Red words speak against the "
-        "photo, green ones for it; framed ones are held for wrong.</p>\n<table "
+        f"{opening(title, style=STYLE)}<p>{len(audited.rows)} pairs, the worst first{more}. Red words speak against "
+        "the photo, green ones for it; framed ones are held for wrong.</p>\n<table "
         f'class="pairs">\n{rows}\n</table>{CLOSING}\n'
     )
 

@@ -188,23 +188,23 @@ class _Page:
         yield from self.suspects(found)
         yield "</section>"
 
-    def suspects(self, found: Blame) -> Iterator[str]:
+    def suspects(self, blame: Blame) -> Iterator[str]:
         """Yield training pictures whose neighbours have another class."""
-        if not found.suspects:
+        if not blame.suspects:
             yield "<p>No label of a training picture is suspected.</p>"
             return
-        more = f", {SUSPECTS} shown" if len(found.suspects) > SUSPECTS and self.images else ""
-        yield f"<h3>{len(found.suspects)} training pictures may have a wrong label{more}</h3>"
+        more = f", {SUSPECTS} shown" if len(blame.suspects) > SUSPECTS and self.images else ""
+        yield f"<h3>{len(blame.suspects)} training pictures may have a wrong label{more}</h3>"
         if self.images:
             yield '<div class="few">'
             yield from (
                 self.picture(b.probe, b.key, f"labelled {b.label}, near {b.suggested}")
-                for b in found.suspects[:SUSPECTS]
+                for b in blame.suspects[:SUSPECTS]
             )
             yield "</div>"
         yield (
-            f'<p class="note">Hard pictures with right labels are among them. Of {found.planted} labels that were '
-            f"changed on purpose in a copy, to see what this search is worth, it finds {found.found}.</p>"
+            f'<p class="note">Hard pictures with right labels are among them. Of {blame.planted} labels that were '
+            f"changed on purpose in a copy, to see what this search is worth, it finds {blame.found}.</p>"
         )
         yield "<p><b>What to do:</b> look at them, mend the labels, and audit again.</p>"
 

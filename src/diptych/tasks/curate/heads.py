@@ -65,9 +65,9 @@ def fit_labelled(
     return fit_head(*fit, *check, **about), tuple(failed)
 
 
-def _held_out(table: Table[Any], kept: NDArray[np.int64], run: Run) -> NDArray[np.bool_]:
+def _held_out(table: Table[Any], positions: NDArray[np.int64], run: Run) -> NDArray[np.bool_]:
     seed = run.integer("held out of a head")
-    return np.array([uniform(seed, table.items.key(i)) < HELD_OUT for i in kept.tolist()], dtype=bool)
+    return np.array([uniform(seed, table.items.key(i)) < HELD_OUT for i in positions.tolist()], dtype=bool)
 
 
 def head_report(head: VectorHead) -> dict[str, Any]:

@@ -123,14 +123,14 @@ def embedded(source: LabelledData | Texts, backbone: Backbone | CachedBackbone, 
     return Embedded(np.concatenate(parts), cells, tuple(failed), seconds, run.tally["encoded"] - before)
 
 
-def read_embedded(out: Path, made: Encoded) -> Embedded:
+def read_embedded(out: Path, encoded: Encoded) -> Embedded:
     """Return the vectors of a folder that ``encode`` has just written; they stay in the file until they are used."""
     import pyarrow.parquet as pq
 
     kind = "img" if (out / "img_emb").is_dir() else "text"
     values = np.load(out / f"{kind}_emb" / f"{kind}_emb_0.npy", mmap_mode="r")
     columns = pq.read_table(out / "metadata" / "metadata_0.parquet").to_pydict()
-    return Embedded(values, columns, made.failed, made.seconds, made.encoded)
+    return Embedded(values, columns, encoded.failed, encoded.seconds, encoded.encoded)
 
 
 def _unreadable(items: Samples[Any], failed: Sequence[UnreadableItem]) -> DataError:

@@ -58,7 +58,7 @@ Photos of another kind are not covered.'
 
 
 def promise(
-    fitted: FittedSegmenter, table: Table[Any], labels: Sequence[str], asked: Question, run: Run, risk: float
+    fitted: FittedSegmenter, table: Table[Any], labels: Sequence[str], question: Question, run: Run, risk: float
 ) -> tuple[Question, Promise]:
     """Choose the probability below which pixels are unknown, by conformal risk control over photos.
 
@@ -66,11 +66,11 @@ def promise(
     background, where it is not named background.
 
     Args:
-        fitted: the segmenter, fitted on ``asked.asked``. It must not have learnt from these photos.
+        fitted: the segmenter, fitted on ``question.asked``. It must not have learnt from these photos.
         table: n readable photos with a "mask" column of (H, W) positions in ``labels``, see ``core.void`` for pixels
             that do not count.
         labels: class names of the masks.
-        asked: how regions become classes; its threshold does not count.
+        question: how regions become classes; its threshold does not count.
         run: device and progress.
         risk: bound, in (0, 1).
 
@@ -87,9 +87,9 @@ def promise(
     if column is None or column.kind != "mask" or len(table) == 0:
         raise DataError("The calibration photos have no label maps: give photos with masks.")
     check_enough(len(table), risk)  # before minutes of segmenting
-    positions = _positions(labels, asked)
-    unknown, void = void_of(len(asked.classes)), void_of(len(labels))
-    certain = replace(asked, threshold=0.0, rest=unknown)  # also refuses cosines
+    positions = _positions(labels, question)
+    unknown, void = void_of(len(question.classes)), void_of(len(labels))
+    certain = replace(question, threshold=0.0, rest=unknown)  # also refuses cosines
     losses = np.zeros((len(table), len(THRESHOLDS)))
     named = np.zeros_like(losses)
     with run.track("calibrate", len(table)) as bar:
@@ -109,13 +109,13 @@ def promise(
         )
     at = int(np.searchsorted(THRESHOLDS, np.float32(threshold)))
     held = Promise(threshold, risk, len(table), float(losses[:, at].mean()), float(named[:, at].mean()))
-    return replace(asked, threshold=threshold, rest=unknown), held
+    return replace(question, threshold=threshold, rest=unknown), held
 
 
-def _positions(labels: Sequence[str], asked: Question) -> NDArray[np.int64]:
+def _positions(labels: Sequence[str], question: Question) -> NDArray[np.int64]:
     """Return, for each class of the masks and one more for all others, its position in the question."""
-    names = {tidy(name).casefold(): k for k, name in enumerate(asked.classes.names)}
-    other = _NO_NAME if asked.background is None else asked.background
+    names = {tidy(name).casefold(): k for k, name in enumerate(question.classes.names)}
+    other = _NO_NAME if question.background is None else question.background
     positions = [names.get(tidy(label).casefold(), other) for label in labels]
     if all(k == other for k in positions):
         some = ", ".join(labels[:5])

@@ -16,11 +16,11 @@ from diptych.tasks.search.entry_picture import picture
 
 def html(answer: Answer) -> str:
     """Return the answers as one page: pictures inside, nothing loaded from anywhere, no script."""
-    asked = " ".join(
+    query = " ".join(
         f"{'−' if t.weight < 0 else '+'} {abs(t.weight):g}:{Path(t.value).name if t.is_picture else t.value}"
         for t in answer.terms
     )
-    title = asked.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else asked
+    title = query.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else query
     lead = f"{len(answer.results)} of {answer.entries:,} entries, {answer.backbone}, " + (
         "exact search."
         if answer.recall is None

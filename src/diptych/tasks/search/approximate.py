@@ -38,11 +38,11 @@ def approximate(
     return built
 
 
-def outgrown(made: Index, always: bool) -> list[Modality]:
+def outgrown(index: Index, always: bool) -> list[Modality]:
     """Return the modalities whose approximate index is missing where it pays, or covers too little."""
     modalities: list[Modality] = []
     for modality in MODALITIES:
-        slots, known = len(made.vectors(modality)), ann.about(made, modality)
+        slots, known = len(index.vectors(modality)), ann.about(index, modality)
         enough = slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
         if slots >= 1000 and (always or not enough):
             modalities.append(modality)

@@ -64,8 +64,8 @@ class Edits(Audited):
     rows_key = "edits"
     done = "ranked"
 
-    def __init__(self, asked: AuditEdits, result: RankedEdits, edits: Table[Any]) -> None:
-        super().__init__(asked, result.rows, result.failed)
+    def __init__(self, verb: AuditEdits, result: RankedEdits, edits: Table[Any]) -> None:
+        super().__init__(verb, result.rows, result.failed)
         self.edits = edits.items
 
     def name(self, item: RankedEdit) -> str:

@@ -109,9 +109,9 @@ class Audited(Answer[Any]):
 
     listed = False
 
-    def __init__(self, asked: Audit, items: Sequence[Any], failed: Sequence[UnreadableItem], **facts: Any) -> None:
+    def __init__(self, verb: Audit, items: Sequence[Any], failed: Sequence[UnreadableItem], **facts: Any) -> None:
         super().__init__(iter(items))
-        self.asked, self.items, self.about = asked, tuple(items), facts
+        self.verb, self.items, self.about = verb, tuple(items), facts
         self.failed += failed
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Audited(Answer[Any]):
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain data, where there are some."""
-        given = self.asked.given_settings()
+        given = self.verb.given_settings()
         return {"settings": given} if given else {}
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
@@ -136,10 +136,10 @@ class Findings(Audited):
     item_kind = "measure"
 
     def __init__(
-        self, asked: Audit, findings: Sequence[Finding], failed: Sequence[UnreadableItem], notes: Sequence[str] = (),
+        self, verb: Audit, findings: Sequence[Finding], failed: Sequence[UnreadableItem], notes: Sequence[str] = (),
         **facts: Any,
     ) -> None:  # fmt: skip
-        super().__init__(asked, findings, failed, **facts)
+        super().__init__(verb, findings, failed, **facts)
         self.subjects, self.noted = tuple(dict.fromkeys(f.subject for f in findings)), list(notes)
 
     def title(self, items: Sequence[Finding]) -> str:

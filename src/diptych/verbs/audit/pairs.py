@@ -110,10 +110,10 @@ class Pairs(Audited):
 
     rows_key = "pairs"
 
-    def __init__(self, asked: AuditPairs, result: AuditedPairs, pairs: Table[Any], tower: str) -> None:
+    def __init__(self, verb: AuditPairs, result: AuditedPairs, pairs: Table[Any], tower: str) -> None:
         facts = {"right_captions": None if result.right is None else result.right.as_dict()}
-        super().__init__(asked, result.rows, result.failed, **facts)
-        self.asked: AuditPairs = asked
+        super().__init__(verb, result.rows, result.failed, **facts)
+        self.verb: AuditPairs = verb
         self.result, self.photos, self.tower = result, pairs.items, tower
 
     def title(self, items: Sequence[AuditedPair]) -> str:
@@ -143,7 +143,7 @@ class Pairs(Audited):
         names = short_names([row.name for row in self.items])
         return [
             f"{self._lead(row)}  {name}\n  {_marked(row.text, row.parts)}"
-            for name, row in zip(names, self.items[: self.asked.top], strict=False)
+            for name, row in zip(names, self.items[: self.verb.top], strict=False)
         ]
 
     def remarks(self, items: Sequence[AuditedPair]) -> list[str]:
@@ -173,7 +173,7 @@ class Pairs(Audited):
         from diptych.data.files import write_whole
         from diptych.tasks.audit.page import html
 
-        name = Path((paths_of(self.asked.photos) or ["pairs"])[0]).name
+        name = Path((paths_of(self.verb.photos) or ["pairs"])[0]).name
         title = f"{name}: captions against photos with {self.tower}"
         write_whole(path, html(self.result, self.photos, title), overwrite=overwrite)
         return []

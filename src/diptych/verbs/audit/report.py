@@ -87,11 +87,11 @@ class AuditReport(Tabled):
 class Reported(Findings):
     """All findings, the worst first, and whether bounds hold."""
 
-    def __init__(self, asked: AuditReport, result: Report, notes: Sequence[str]) -> None:
+    def __init__(self, verb: AuditReport, result: Report, notes: Sequence[str]) -> None:
         from diptych.tasks.audit.report import by_severity
 
-        super().__init__(asked, by_severity(result.all()), result.failed, notes)
-        self.asked: AuditReport = asked
+        super().__init__(verb, by_severity(result.all()), result.failed, notes)
+        self.verb: AuditReport = verb
         self.result, self.exit_code = result, BROKEN if result.broken else 0
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
@@ -148,5 +148,5 @@ class Reported(Findings):
             from diptych.data.files import write_whole
             from diptych.tasks.audit.report_page import html
 
-            write_whole(path, html(self.result, images=self.asked.images), overwrite=overwrite)
+            write_whole(path, html(self.result, images=self.verb.images), overwrite=overwrite)
         return [f"Written to {path}."]

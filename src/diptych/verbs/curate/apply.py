@@ -176,11 +176,11 @@ class Applied(Pass):
 
     right = (1,)
 
-    def __init__(self, asked: CurateApply, path: Path, result: Curated, report: Mapping[str, Any]) -> None:
+    def __init__(self, verb: CurateApply, path: Path, result: Curated, report: Mapping[str, Any]) -> None:
         from diptych.tasks.curate.stream import Skipped
 
         super().__init__(Skipped(result.broken, list(map(dict, result.skipped))))
-        self.asked, self.path, self.result, self._report = asked, path, result, report
+        self.verb, self.path, self.result, self._report = verb, path, result, report
 
     def counts(self) -> dict[str, int]:
         """Return how many pairs were seen, kept and broken, and how many files were written."""
@@ -192,7 +192,7 @@ class Applied(Pass):
 
         return {
             "out": named(self.path), **self.counts(), "skipped": [e.as_dict() for e in self.failed],
-            "settings": self.asked.given_settings(), "remarks": list(remarks),
+            "settings": self.verb.given_settings(), "remarks": list(remarks),
         }  # fmt: skip
 
     def cells(self) -> list[tuple[str, str]]:

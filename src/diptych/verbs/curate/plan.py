@@ -132,10 +132,10 @@ class Planned(Pass):
     """A plan that was written."""
 
     def __init__(
-        self, asked: CuratePlan, path: Path, facts: Mapping[str, Any], skipped: Skipped, *, finished: bool = False
+        self, verb: CuratePlan, path: Path, facts: Mapping[str, Any], skipped: Skipped, *, finished: bool = False
     ) -> None:
         super().__init__(skipped)
-        self.asked, self.path, self.facts_of_plan, self.finished = asked, path, dict(facts), finished
+        self.verb, self.path, self.facts_of_plan, self.finished = verb, path, dict(facts), finished
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
         """Return where the plan lies, and its facts."""
@@ -144,7 +144,7 @@ class Planned(Pass):
         skipped = [e.as_dict() for e in self.failed]
         return {
             "plan": named(self.path), **self.facts_of_plan, "skipped": skipped,
-            "settings": self.asked.given_settings(), "remarks": list(remarks),
+            "settings": self.verb.given_settings(), "remarks": list(remarks),
         }  # fmt: skip
 
     def cells(self) -> list[tuple[str, str]]:
