@@ -291,11 +291,10 @@ def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]
     rows = []
     with run.track("detect", len(photos)) as bar:
         for i, anomaly in enumerate(ready.fitted.detect(photos, run)):
-            score = anomaly.score
-            flagged = None if ready.threshold is None else score > ready.threshold
+            flagged = None if ready.threshold is None else anomaly.score > ready.threshold
             share = None
             if ready.clean is not None:
-                share = float(false_alarm_shares(np.array([score]), ready.clean, ready.groups)[0])
-            rows.append(Detected(photos.name(i), Subset(photos, (i,)), score, flagged, anomaly.map, share))
+                share = float(false_alarm_shares(np.array([anomaly.score]), ready.clean, ready.groups)[0])
+            rows.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(rows)
