@@ -29,6 +29,7 @@ from PIL import Image, ImageOps
 from diptych.core import DataError, Encoder, Plan, Run, UsageError
 from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
+from diptych.core.one_thread import one_thread
 from diptych.data.draws import random_state_kept, uniform
 from diptych.data.memory import InMemory
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
@@ -36,7 +37,6 @@ from diptych.features.picture_facts import picture_facts
 from diptych.features.picture_hash import Bits, bits_apart
 from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
-from diptych.nn.one_thread import one_thread
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from diptych.core import Clustered, DataError, Encoder, Run, UnreadableItem, UsageError
 from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
+from diptych.core.one_thread import one_thread
 from diptych.data.files import write_whole
 from diptych.features.picture_facts import picture_facts
 from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
-from diptych.nn.one_thread import one_thread
 
 PENDING = 8192
 """Items that wait until they are merged into a sample."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from diptych.nn.one_thread import LARGE, one_thread
+from diptych.core.one_thread import LARGE, one_thread
 
 
 def threads() -> list[int]:
