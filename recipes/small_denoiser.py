@@ -191,6 +191,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder of the training")
     parser.add_argument("--net", type=Path, default=SMALL, help="file that is judged")
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--sampled", type=int, default=25, help="steps of sampling where it is judged")
     asked = parser.parse_args(words)
     start, facts = time.perf_counter(), {"seed": 0, "date": now(), "versions": versions()}
     if asked.what == "train":
@@ -212,7 +213,11 @@ def main(words: Sequence[str] | None = None) -> None:
         path = make(asked.out, fit)
         facts |= {"file": path.name, "bytes": path.stat().st_size, "steps": asked.steps}
     else:
-        facts |= {"right": judged(load_small(load("tiny"), asked.net)), "reader": read_rightly()}
+        facts |= {
+            "right": judged(load_small(load("tiny"), asked.net), steps=asked.sampled),
+            "sampled": asked.sampled,
+            "reader": read_rightly(),
+        }
     spent = {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time(), 1)}
     sys.stdout.write(json.dumps({**facts, **spent}, indent=1) + "\n")
 

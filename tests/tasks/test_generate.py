@@ -9,7 +9,7 @@ from PIL import Image
 from diptych.backbones.diffusion.small import SmallDiffusion
 from diptych.core import Run, UsageError
 from diptych.nn.diffusion.ddim import noise, sample
-from diptych.tasks.generate import check_learnt, generate, unlearnt
+from diptych.tasks.generate import check_learnt, generate, unlearnt, usual_steps
 from diptych.tasks.provenance import MADE, origin
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
@@ -55,3 +55,7 @@ def test_bad_requests_are_named(diffusion: SmallDiffusion) -> None:
         generate(["a dog"], diffusion, Run(), steps=1000)
     with pytest.raises(UsageError, match="guidance must be at least 0, got -1"):
         generate(["a dog"], diffusion, Run(), guidance=-1.0)
+
+
+def test_the_small_denoiser_takes_fewer_steps_than_others_unless_they_are_given() -> None:
+    assert (usual_steps("small"), usual_steps("local:sd15")) == (10, 25)

@@ -1485,7 +1485,7 @@ def generate(
     anyway: bool = False,
     negative: str = "",
     count: int = 4,
-    steps: int = 25,
+    steps: int | None = None,
     guidance: float = 3.0,
     scheduler: str | None = None,
     lora: str | Path | None = None,
@@ -1508,7 +1508,7 @@ def generate(
         anyway: accept words that the small denoiser never learnt, although the pictures then show something else.
         negative: what the pictures should not show: "blurred, grey".
         count: pictures made of each text. Must be at least 1.
-        steps: steps of sampling. Must be at least 1.
+        steps: steps of sampling; 10 unless given with the small denoiser, 25 with others. Must be at least 1.
         guidance: guidance scale, how strongly the text counts; 1 is no guidance. Must be at least 0.
         scheduler: ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm; of flow matching euler-flow or heun-flow (default: ddim, or euler-flow).
         lora: FOLDER with a LoRA of the pipeline, in safetensors.

@@ -12,7 +12,15 @@ from diptych.core import EditAsk, Edited, Run, TextDiffusion, UsageError
 from diptych.nn.diffusion.ddim import levels, noise, sample
 from diptych.tasks.edit import Edits, pairs_of
 
-STEPS, GUIDANCE = 25, 3.0
+STEPS, FEW_STEPS, GUIDANCE = 25, 10, 3.0
+"""Steps of a denoiser, and of the small one, whose pictures of 10 and of 25 steps ``recipes.small_denoiser`` reads
+alike.
+"""
+
+
+def usual_steps(denoiser: str) -> int:
+    """Return the steps of sampling of a denoiser, by its name, where none are given."""
+    return FEW_STEPS if denoiser == "small" else STEPS
 
 
 def generate(
