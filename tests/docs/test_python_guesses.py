@@ -218,7 +218,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
         r"or in scikit-learn diptych\.sklearn\.SystemClassifier\(GDA",
     ),
     "diptych.systems.GDA().score(X, y)": (
-        lambda: diptych.systems.GDA().score(photos(), labels()), r"no score until it is fitted: use GDA\(\.\.\.\)\.fit",
+        lambda: diptych.systems.GDA().score(photos(), labels()), r"use what fit returns, GDA\(\.\.\.\)\.fit",
     ),
     "diptych.list_systems('clasify')": (lambda: diptych.list_systems("clasify"), "the verbs are audit"),
     "diptych.classify(f, names, method='tip')": (
