@@ -199,7 +199,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "diptych.classify(f, 'cat', model, 'zero-shot')": (
         lambda: diptych.classify("photos", "red", model(), "zero-shot"),
-        "diptych.classify takes photos, names, model by position: write the name before 'zero-shot', templates= or",
+        "diptych.classify takes photos, names, model by position: write the name before 'zero-shot', one of templates=",
     ),
     "diptych.classify(f, classifier='ViT-B-32')": (
         lambda: diptych.classify("photos", classifier="ViT-B-32"), "ViT-B-32 the name of a model: give it as backbone=",
