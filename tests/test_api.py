@@ -59,7 +59,7 @@ def test_names_load_when_they_are_asked_for() -> None:
     assert sorted(dir(diptych)) == sorted(diptych.__all__)
     with pytest.raises(AttributeError, match=r"no attribute 'clasify': use classify$"):
         _ = diptych.clasify
-    with pytest.raises(AttributeError, match=r"no attribute 'colour'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'colour': dir\(diptych\) lists what it has$"):
         _ = diptych.colour
 
 

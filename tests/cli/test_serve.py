@@ -36,7 +36,7 @@ def test_everything_is_opened_and_then_the_server_runs(tmp_path: Path, monkeypat
 
     seen = {}
 
-    def instead(served: object, settings: object) -> None:
+    def instead(served: object, settings: object, report: object) -> None:
         with TestClient(served, base_url="http://127.0.0.1") as client:  # type: ignore[arg-type]
             seen["models"] = [m["id"] for m in client.get("/v1/models").json()["data"]]
             seen["captions"] = client.post("/v1/caption", json={"images": []}).status_code

@@ -199,7 +199,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "diptych.classify(f, 'cat', model, 'zero-shot')": (
         lambda: diptych.classify("photos", "red", model(), "zero-shot"),
-        "diptych.classify takes photos, names, model by position: write the name before 'zero-shot', templates= or",
+        "diptych.classify takes photos, names, model by position: write the name before 'zero-shot', one of templates=",
     ),
     "diptych.classify(f, classifier='ViT-B-32')": (
         lambda: diptych.classify("photos", classifier="ViT-B-32"), "ViT-B-32 the name of a model: give it as backbone=",
@@ -218,7 +218,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
         r"or in scikit-learn diptych\.sklearn\.SystemClassifier\(GDA",
     ),
     "diptych.systems.GDA().score(X, y)": (
-        lambda: diptych.systems.GDA().score(photos(), labels()), r"no score until it is fitted: use GDA\(\.\.\.\)\.fit",
+        lambda: diptych.systems.GDA().score(photos(), labels()), r"use what fit returns, GDA\(\.\.\.\)\.fit",
     ),
     "diptych.list_systems('clasify')": (lambda: diptych.list_systems("clasify"), "the verbs are audit"),
     "diptych.classify(f, names, method='tip')": (

@@ -80,7 +80,7 @@ class System(Generic[M]):
             """Refuse, with what takes its place; scikit-learn's searches look for it."""
             kind = type(self).__name__
             raise TypeError(
-                f"{kind!r} has no score until it is fitted: use {kind}(...).fit(...).score(photos), or in scikit-learn "
+                f"{kind!r} object has no 'score': use what fit returns, {kind}(...).fit(...).score, or in scikit-learn "
                 f"diptych.sklearn.SystemClassifier({kind}(...), model)."
             )
 
@@ -176,8 +176,8 @@ class ClassifierSystem(System[Classifier]):
         """
         if labels is None and names is None:
             _refuse_names(train)
-        paths = train is None and "train" in self.card.needs.evidence and isinstance(model, (str, Path))
-        if paths and Path(str(model)).exists():
+        photos = train is None and isinstance(model, (str, Path)) and Path(model).exists()
+        if photos and "train" in self.card.needs.evidence:
             raise UsageError(f"The model comes before the photos, as in fit('lite', {str(model)!r}).")
         opened, run = _begun(self.method, model, seed)
         names = list(names) if isinstance(names, Iterator) else names

@@ -229,9 +229,10 @@ class Model(Backbone):
 
     def similarity(self, images: object, texts: str | Sequence[str] | Vectors) -> Vectors:
         """Return the (N, M) cosines of N photos and M texts, or of their embeddings, as this model returned them."""
-        rows = images if isinstance(images, (EncodedRows, Embeddings)) else self.encode_image(images)
-        columns = texts if isinstance(texts, np.ndarray) else self.encode_text(texts)
-        cosines: Vectors = unit_rows(np.asarray(rows)) @ unit_rows(np.asarray(columns)).T
+        encoded = isinstance(images, (EncodedRows, Embeddings))
+        rows = unit_rows(np.asarray(images)) if encoded else np.asarray(self.encode_image(images))
+        columns = unit_rows(texts) if isinstance(texts, np.ndarray) else np.asarray(self.encode_text(texts))
+        cosines: Vectors = rows @ np.asarray(columns).T
         return cosines
 
     def preprocess(self, image: object) -> Tensor:

@@ -180,9 +180,9 @@ class Verb:
         """Refuse the name of a file where a folder is written.
 
         Raises:
-            UsageError: it ends as files of tables, pictures or arrays do, and no such folder is there.
+            UsageError: it ends as files of tables, pictures or arrays do, and is not there yet.
         """
-        if out is None or cls.out_is_file or cls.report or out.is_dir():
+        if out is None or cls.out_is_file or cls.report or out.exists():
             return
         if out.suffix.lower() in ARRAYS or guess_type(out.name)[0] is not None:
             raise UsageError(
