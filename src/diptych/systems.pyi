@@ -735,6 +735,7 @@ class OVSeg(SegmenterSystem):
         side: int = 640,
         photos: int = 100,
         tagger: Literal["nltk", "wordnet"] = "wordnet",
+        antialias: bool = True,
         depth: int = 3,
         rate: float = 5e-06,
         prompt_rate: float = 0.02,
