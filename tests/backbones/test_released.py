@@ -82,7 +82,7 @@ def test_rows_are_split_joined_stacked_and_left_out() -> None:
     [
         ({r"[ab]": "x"}, {"a": (2,), "b": (2,)}, "two tensors for x, a and b"),
         ({r"a": "q|k|v"}, {"a": (4, 2)}, r"a of the shape \(4, 2\), whose rows are no 3 equal parts"),
-        ({r"p(\d)": r"x#\1"}, {"p0": (2,), "p2": (2,)}, "lacks part 1 of x"),
+        ({r"p(\d)": r"x#\1"}, {"p0": (2,), "p2": (2,)}, "lacks part 1 of x, beside p2: it is"),
         ({r"p(\d)": r"x#\1"}, {"p0": (2, 2), "p1": (2, 3)}, r"parts of x of other shapes, \(2, 2\), \(2, 3\)"),
     ],
 )

@@ -189,6 +189,11 @@ def translated(
             else:
                 out[ours] = value
     for ours, pieces in parts.items():
+        if absent := sorted(set(range(max(pieces))) - set(pieces))[:1]:
+            beside = origins[f"{ours}#{max(pieces)}"]
+            raise DataError(
+                f"{source} lacks part {absent[0]} of {ours}, beside {beside}: it is damaged, or no such file."
+            )
         out[ours] = _joined(ours, pieces, ours in by.stack, source)
     for ours in out:
         if any(re.fullmatch(pattern, ours) for pattern in by.squeeze):
@@ -245,9 +250,6 @@ def _begun(name: str, beginnings: Mapping[str, str]) -> str:
 def _joined(ours: str, pieces: Mapping[int, Tensor], stacked: bool, source: object) -> Tensor:
     import torch
 
-    if sorted(pieces) != list(range(len(pieces))):
-        (absent,) = sorted(set(range(max(pieces))) - set(pieces))[:1]
-        raise DataError(f"{source} lacks part {absent} of {ours}: it is damaged, or no such file.")
     ordered = [pieces[i].squeeze() if stacked else pieces[i] for i in range(len(pieces))]
     try:
         return torch.stack(ordered) if stacked else torch.cat(ordered)

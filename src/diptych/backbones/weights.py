@@ -49,10 +49,10 @@ def find_weights(folder: Path) -> Path:
     )
 
 
-def read_state(path: Path, *, allow_pickle: bool = False, opens: str = "") -> dict[str, Tensor]:
+def read_state(path: Path, *, allow_pickle: bool | None = False, opens: str = "") -> dict[str, Tensor]:
     """Read the tensors of a .safetensors or torch file onto the CPU; ``allow_pickle`` runs the pickle or TorchScript
-    archive in a torch file, which must be trusted. ``opens`` is the key of the tensors, "a.b" for one inside another,
-    "" one of ``OUTER``.
+    archive in a torch file, which must be trusted; None: no caller can allow it. ``opens`` is the key of the tensors,
+    "a.b" for one inside another, "" one of ``OUTER``.
 
     Returns:
         Name -> tensor, without the "module." and "_orig_mod." that distributed training and compilation add.
@@ -81,10 +81,8 @@ def read_state(path: Path, *, allow_pickle: bool = False, opens: str = "") -> di
             raise UsageError(f"{path} is a TorchScript archive{_PICKLE}")
         state: object = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
-        more = (
-            f"take them out once, where you trust it, by {tensors_alone(path, opens)}, or pass allow_pickle=True "
-            f"(NAME?allow-pickle)."
-        )
+        more = f"take them out once, where you trust it, by {tensors_alone(path, opens)}"
+        more += "." if allow_pickle is None else ", or pass allow_pickle=True (NAME?allow-pickle)."
         state = _unpickled(path) if allow_pickle else read_apart(path, more)
     return _tensors(state, path, opens)
 

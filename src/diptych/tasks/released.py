@@ -119,7 +119,7 @@ def convert(
     if "MaskProposer" in system.card.needs.parts:
         parts["proposer"] = load_proposer(system.default_proposer)
     parts |= _drawing(one, system, generator, inverter)
-    state, _ = translated(read_state(file, opens=by.opens), by, file)
+    state, _ = translated(read_state(file, allow_pickle=None, opens=by.opens), by, file)
     state |= {name: torch.tensor(value) for name, value in one.adds.items()}
     state |= {name: _beside(one, file, other) for name, other in one.beside.items()}
     fitted = method.from_released(state, Kit(parts), classes, run)
