@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from diptych.core import DataError, DiptychError
 from diptych.data.files import write_whole
 
-BYTES = 16 * 2**20
+BYTES = 8 * 2**20
 """Bytes of rows that are sorted at a time: of a run while it is filled, and of a part while runs are merged. Sorting
 them takes about three times as much.
 """

@@ -295,16 +295,17 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
     random ones (as FAISS begins).
     """
     count = cells or min(MOST_CELLS, max(1, rows.distinct() // CELL))
-    wanted, parts, held = min(SAMPLE, EACH * count), list[NDArray[np.float16]](), 0
+    dim = rows.layout.columns["vector"][1] // views
+    sample, held = np.empty((min(SAMPLE, EACH * count, len(rows)), dim), dtype=np.float32), 0
     for part in rows.merged():
-        parts.append(part["vector"].reshape(len(part["id"]), views, -1)[: wanted - held, 0])
-        held += len(parts[-1])
-        if held == wanted:
+        some = part["vector"].reshape(len(part["id"]), views, dim)[: len(sample) - held, 0]
+        sample[held : held + len(some)] = some
+        held += len(some)
+        if held == len(sample):
             break
+    sample = sample[:held]
     if not held:
-        return np.zeros((0, 0), dtype=np.float32)
-    sample = np.concatenate(parts, dtype=np.float32)
-    parts.clear()  # the sample is the largest array of a plan
+        return sample
     unit_rows(sample, sample)
     first = _distinct(sample, count)
     if len(first) == 1:

@@ -97,3 +97,15 @@ def test_damage_is_named_where_it_is_met(tmp_path: Path) -> None:
     (tmp_path / "0.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="is damaged or cannot be read"):
         next(blocks(stream))
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_row_group_is_not_read_at_once(tmp_path: Path, plain: bool) -> None:
+    """Pools of one row group are common, and may be larger than the memory."""
+    rng, rows = np.random.default_rng(0), 4000
+    table = {"image": [rng.bytes(4096) for _ in range(rows)], "caption": [f"text {i}" for i in range(rows)]}
+    pq.write_table(pa.table(table), tmp_path / "0.parquet", write_batch_size=16, use_dictionary=False)
+    stream, before = open_parquet_pairs(tmp_path), pa.total_allocated_bytes()
+    pictures = ([item.content for item in block.items] for block in stream.blocks()) if plain else iter(stream)
+    assert next(pictures)
+    assert pa.total_allocated_bytes() - before < 2**22

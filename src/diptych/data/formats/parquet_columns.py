@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from diptych.core import DataError
 from diptych.core.blocks import BYTES, ROWS, STEP, Columnar
 
 Pair = Callable[[str, str, bytes], Any]
+IN_STEPS: Mapping[str, Any] = MappingProxyType({"buffer_size": 2**16, "pre_buffer": False})
+"""How pyarrow opens a local file, of which it otherwise reads a row group at once."""
 
 
 class _Reader:
@@ -90,7 +93,7 @@ class PlainFile:
         import pyarrow.parquet as pq
 
         groups = list(range(group, len(self.starts) - 1))
-        with pq.ParquetFile(self.path, buffer_size=2**16) as file:  # else a row group is read at once
+        with pq.ParquetFile(self.path, **IN_STEPS) as file:
             for batch in file.iter_batches(self.size, row_groups=groups, columns=[column]):
                 yield batch.column(0).to_numpy(zero_copy_only=False).tolist()
 

@@ -20,7 +20,7 @@ from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
-from diptych.data.formats.parquet_columns import PlainFile, plain_file
+from diptych.data.formats.parquet_columns import IN_STEPS, PlainFile, plain_file
 from diptych.data.formats.taught import NAMES, taught_columns
 from diptych.data.formats.weighted import CAPTION_WEIGHTS, SYNTHETIC_WEIGHTS, caption_columns, check_shares
 from diptych.data.images import decode_image, open_image
@@ -119,7 +119,11 @@ class ParquetStream(ShardStream[ParquetPair]):
         """
         import pyarrow.parquet as pq
 
-        with _readable(shard), pq.ParquetFile(opened_at(shard) if address_of(shard) else shard) as file:
+        remote = address_of(shard)
+        with (
+            _readable(shard),
+            pq.ParquetFile(opened_at(shard)) if remote else pq.ParquetFile(shard, **IN_STEPS) as file,
+        ):
             image, texts = self._columns(shard, file.schema_arrow)
             beside = self._beside(file.schema_arrow.names) if self.pictures else []
             named = image in set(PATH_COLUMNS) - {"image"}
