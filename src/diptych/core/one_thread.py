@@ -29,6 +29,6 @@ def one_thread(multiplications: int) -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _controller(modules: int) -> Any:
     """Return what knows the libraries that are loaded; to look for them takes longer than a small product."""
-    from threadpoolctl import ThreadpoolController  # which scikit-learn brings
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
