@@ -39,7 +39,7 @@ Cli = Callable[..., Any]
         (["classify", "x", "--top"], "'diptych classify --top' needs a value behind it."),
         (["--foo"], "'diptych' has no --foo: flags of a command stand behind it, and 'diptych --help' lists commands."),
         (["--debug"], "Missing command: 'diptych --help' shows how it is called."),
-        (["--versoin"], "'diptych' has no --versoin: did you mean --version?"),
+        (["--vversion"], "'diptych' has no --vversion: did you mean --version?"),
         (["board", "--foo"], "'diptych board' has no --foo: flags of a command stand behind it, and 'diptych board"),
         (["--debug=1", "systems"], "Option '--debug' does not take a value: 'diptych --help' shows how it is called."),
         (["classify", "x", "--json=1"], "Option '--json' does not take a value: 'diptych classify --help' shows how"),
