@@ -101,12 +101,12 @@ def test_usage_errors_are_one_sentence_and_code_2(diptych: Cli, photo: Path, wor
 def test_prove_finds_its_photos_in_the_folder_of_diptych_data(
     diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    masked_folder(tmp_path / "msrc_small")
+    masked_folder(tmp_path / "msrc_large")
     monkeypatch.setattr(MaskCLIP, "__init__", partialmethod(MaskCLIP.__init__, windows=Windows(40, 40, 20)))
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
     got = diptych("prove", "maskclip")
     assert "mIoU %" in got.out
-    assert "msrc_small" in got.out
+    assert "msrc_large" in got.out
     assert json.loads((tmp_path / "results" / "maskclip.json").read_text())["metric"] == "miou"
 
 

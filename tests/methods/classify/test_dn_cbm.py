@@ -153,5 +153,5 @@ def test_bad_input(kit: Kit, run: Run) -> None:
         {"probe": (0.0, 1.0)},
         {"probe": (1.0, -1.0)},
     )
-    with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):
+    with pytest.raises(MissingEvidence, match=r"unlabelled is missing or empty"):
         QUICK.fit(kit, names, replace(evidence, unlabelled=Pictures(())), run)

@@ -274,7 +274,7 @@ def test_a_class_labels_a_fifth_of_its_share_and_16_images_at_least(
 def test_bad_input(run: Run) -> None:
     names, evidence, _ = task(2)
     refused(NoLA, {"prompts": -1}, {"epochs": -1}, {"batch": 0}, {"views": 0}, {"rate": 0.0})
-    with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):
+    with pytest.raises(MissingEvidence, match=r"unlabelled is missing or empty"):
         HEAD.fit(visual(), names, replace(evidence, unlabelled=Pictures(())), run)
     with pytest.raises(MissingHook, match="small"):
         NoLA().fit(Kit({"main": SmallBackbone()}), names, evidence, run)

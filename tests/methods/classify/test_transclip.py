@@ -197,7 +197,7 @@ def test_bad_input(kit: Kit, run: Run) -> None:
         {"iterations": -1},
         {"temper": 0.0},
     )
-    with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing"):
+    with pytest.raises(MissingEvidence, match=r"unlabelled is missing"):
         TransCLIP().fit(kit, names, replace(evidence, unlabelled=None), run)
     with pytest.raises(MissingEvidence, match=r"Choosing gamma needs evidence\.val"):
         TransCLIP().fit(kit, names, replace(evidence, val=None), run)
