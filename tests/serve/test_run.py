@@ -47,6 +47,16 @@ run(server(settings, Content((model,))), settings)
 """
 
 
+def wait_for(port: int) -> None:
+    """Wait until a server that starts is ready, 30 s at most."""
+    for _ in range(600):
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.05)
+
+
 def request_of(given: Any) -> bytes:
     body = json.dumps({"input": given}).encode()
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
@@ -64,12 +74,7 @@ def test_sigterm_under_load_answers_what_was_accepted_and_ends(tmp_path: Path) -
     )
     clients: list[socket.socket] = []
     try:
-        for _ in range(600):
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.05)
+        wait_for(port)
         for i in range(40):
             client = socket.create_connection(("127.0.0.1", port), timeout=30)
             client.sendall(request_of(f"red {i}"))
@@ -188,12 +193,7 @@ def test_ctrl_c_says_what_is_waited_for_and_that_the_server_has_stopped(tmp_path
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        for _ in range(600):
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.05)
+        wait_for(port)
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             client.sendall(request_of("red"))
             assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200  # so the earlier request is read

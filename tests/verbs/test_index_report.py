@@ -14,7 +14,8 @@ def test_a_report_without_photos_names_the_index_alone() -> None:
 
 def test_marks_are_in_the_data_and_each_level_in_the_summary() -> None:
     report = IndexReport(Path("photo-index"))
-    report.result = SimpleNamespace(entries=1, added=1, unchanged=0, removed=0, as_dict=dict)  # type: ignore[assignment]
+    counts = {"entries": 1, "added": 1, "unchanged": 0, "removed": 0}
+    report.result = SimpleNamespace(**counts, as_dict=dict)  # type: ignore[assignment]
     cuts = {"0.8": {"share": 0.81, "interval": (0.7, 0.9)}, "0.9": "too few marks"}
     report.marked = {"marks": 200, "queries": 20, "source": "captions", "cuts": cuts}
     assert report.data([], [])["cut"] == report.marked

@@ -76,9 +76,9 @@ class Finding:
             terms.append(Term(f"picture {state.picture[:12]}", state.weight or 1.0, photo=True))
             rows.append(vector)
         if state.like is not None:
-            name, own = await self.search.service.thread(_entry_vector, index, state.like)
+            name, vector = await self.search.service.thread(_entry_vector, index, state.like)
             terms.append(Term(name, state.weight or 1.0, photo=True))
-            rows.append(own)
+            rows.append(vector)
         if not rows:
             raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
         values = np.stack(rows)
@@ -147,8 +147,8 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
     with index_at(index.folder) as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
-        own = _marks_of_people(marks, asked, key)
-        head = marked_head(opened, own) if state.head else None
+        rated = _marks_of_people(marks, asked, key)
+        head = marked_head(opened, rated) if state.head else None
         query = asked.query if head is None else head.direction
         remark = BOTH if state.head and head is None else ""
 
@@ -181,13 +181,13 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
         except DataError as error:
             slider = Slider(reason=str(error))
         rows = list(zip(answer.results, slots, shares, strict=True))[state.skip :]
-        good = sum(bool(r) for r in own.values())
+        good = sum(bool(r) for r in rated.values())
         return Found(
             tuple(
-                _tile(opened, asked, numbers[f.entry.name], int(slot), f, share, own.get(f.entry.name))
+                _tile(opened, asked, numbers[f.entry.name], int(slot), f, share, rated.get(f.entry.name))
                 for f, slot, share in rows
             ),
-            answer, remark, "" if answer.cut is None else _promise(answer), (good, len(own) - good), opened.columns(),
+            answer, remark, "" if answer.cut is None else _promise(answer), (good, len(rated) - good), opened.columns(),
             len(opened), facets(opened, state), len(names) == depth < MOST, slider,
         )  # fmt: skip
 
@@ -199,8 +199,8 @@ def _marks_of_people(marks: Sequence[Mark], asked: Asked, key: str) -> dict[str,
 
 def _model(index: ServedIndex, asked: Asked, state: State) -> dict[str, bytes]:
     with index_at(index.folder) as opened:
-        own = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
-        head = marked_head(opened, own)
+        rated = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+        head = marked_head(opened, rated)
         if head is None:
             raise Refusal(400, BOTH)
         return as_model(head, asked.text, index.model, opened)
@@ -233,9 +233,9 @@ def _tile(
 
 def _counts(index: ServedIndex, asked: Asked, state: State) -> tuple[int, int]:
     with index_at(index.folder) as opened:
-        own = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
-    good = sum(bool(right) for right in own.values())
-    return good, len(own) - good
+        rated = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+    good = sum(bool(right) for right in rated.values())
+    return good, len(rated) - good
 
 
 def _marks(index: ServedIndex, asked: Asked, state: State, numbers: Sequence[int], right: bool | None) -> list[Mark]:
