@@ -76,9 +76,9 @@ class Finding:
             terms.append(Term(f"picture {state.picture[:12]}", state.weight or 1.0, photo=True))
             rows.append(vector)
         if state.like is not None:
-            name, vector = await self.search.service.thread(_entry_vector, index, state.like)
+            name, near = await self.search.service.thread(_entry_vector, index, state.like)
             terms.append(Term(name, state.weight or 1.0, photo=True))
-            rows.append(vector)
+            rows.append(near)
         if not rows:
             raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
         values = np.stack(rows)
