@@ -86,6 +86,33 @@ def test_recall_is_stated_on_queries_that_did_not_choose_the_cells(index: Index)
     )
 
 
+def test_a_row_is_no_neighbour_of_itself_when_recall_is_measured(index: Index) -> None:
+    class Itself:
+        """Finds the row that is searched for, and nothing else."""
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[None, np.ndarray]:
+            return None, np.repeat(slots[:, None], k, axis=1)
+
+    values, slots = clustered(3000), np.array([2000, 7, 41])
+    itself = Itself()
+    assert ann._Queries(values, values[slots], 512, slots).shares(itself).tolist() == [0, 0, 0]
+    assert ann._Queries(values, values[slots], 512).shares(itself).tolist() == pytest.approx([0.1, 0.1, 0.1])
+    known = ann.build(index, "image", Run())
+    exact = ann.exact_slots(values, values[::100], 11, 512)[:, 1:]  # a row's nearest vector is its own
+    near = [ann.candidates(index, "image", known, q, 40) for q in values[::100]]
+    assert np.mean([np.isin(row, slots).mean() for row, slots in zip(exact, near, strict=True)]) >= 0.9
+
+
+def test_a_mapped_file_starts_no_threads_that_read_ahead(index: Index) -> None:
+    import faiss
+
+    ann.build(index, "image", Run())
+    mapped = ann._opened(index.path("image").with_suffix(".faiss"))
+    lists = faiss.downcast_InvertedLists(mapped.invlists)  # which lives as long as the index
+    assert isinstance(lists, faiss.OnDiskInvertedLists)
+    assert lists.prefetch_nthread == 0
+
+
 def test_the_file_is_read_once_a_build_by_all_who_open_the_index(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     import faiss
 

@@ -13,6 +13,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ TOP = 10
 _TRAIN = 256 * 2**20  # bytes of vectors for k-means
 _LARGE = 4 * 2**30  # above these bytes, vectors are product codes instead of one byte a number
 _ASKED = 100
+_RECALL = 0.95
 _MAPPED: Mapped[Any] = Mapped()
 
 
@@ -69,8 +71,9 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
         modality: modality of the vectors.
         run: seed and progress.
         queries: (Q, D) unit vectors of typical queries, such as texts, which are farther from images than images are.
-            Half of them choose the number of cells: recall of the exact ten nearest must reach 0.95 on them and on
-            100 vectors of the index. The other half, and 100 other vectors, measure ``held_out``.
+            Half of them choose the number of cells: recall of the exact ten nearest, less its standard error, must
+            reach 0.95 on them and on 100 vectors of the index, of which each is no neighbour of itself. The other half,
+            and 100 other vectors, measure ``held_out``.
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -94,32 +97,22 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
             part = np.asarray(stored[start : start + index.chunk])
             quantised.add(part)
             bar.advance(len(part))
-    drawn = rng.permutation(rng.choice(n, 2 * _ASKED, replace=False))
-    sampled = {"rows": [np.asarray(stored[np.sort(half)]) for half in np.split(drawn, 2)]}
+    drawn = np.split(rng.permutation(rng.choice(n, 2 * _ASKED, replace=False)), 2)
+    sampled = {"rows": [_Queries(stored, np.asarray(stored[half]), index.chunk, half) for half in drawn]}
     if queries is not None and len(queries) > 1:
         unit = np.ascontiguousarray(queries, dtype=np.float32)
-        sampled["texts"] = [unit[::2], unit[1::2]]
+        sampled["texts"] = [_Queries(stored, half, index.chunk) for half in (unit[::2], unit[1::2])]
     choosing, others = ({name: halves[i] for name, halves in sampled.items()} for i in (0, 1))
-
-    def recall(query_sets: Mapping[str, Vectors], truth: Mapping[str, NDArray[np.int64]]) -> dict[str, float]:
-        shares = {}
-        for name, q in query_sets.items():
-            rows = zip(truth[name], quantised.search(q, 4 * TOP)[1], strict=True)
-            shares[name] = float(np.mean([np.isin(nearest, row).mean() for nearest, row in rows]))
-        return shares
-
-    def nearest_of(query_sets: Mapping[str, Vectors]) -> dict[str, NDArray[np.int64]]:
-        return {name: exact_slots(stored, q, TOP, index.chunk) for name, q in query_sets.items()}
-
-    nprobe, truth = 1, nearest_of(choosing)
+    nprobe = 1
     while True:
         quantised.nprobe = nprobe
-        measured = recall(choosing, truth)
-        if min(measured.values()) >= 0.95 or nprobe >= cells:
+        shares = {name: half.shares(quantised) for name, half in choosing.items()}
+        if min(s.mean() - s.std() / len(s) ** 0.5 for s in shares.values()) >= _RECALL or nprobe >= cells:
             break
         nprobe = max(nprobe + 1, nprobe * 5 // 4)
-    held_out = recall(others, nearest_of(others))
-    counts = {name: len(q) for name, q in choosing.items()}
+    measured = {name: float(s.mean()) for name, s in shares.items()}
+    held_out = {name: float(half.shares(quantised).mean()) for name, half in others.items()}
+    counts = {name: len(s) for name, s in shares.items()}
     description = Approximate(n, kind, nprobe, measured, counts, held_out)
     index.index_facts()
     path = index.path(modality)
@@ -156,8 +149,7 @@ def candidates(index: Index, modality: Modality, description: Approximate, query
     faiss = _faiss()
     path = index.path(modality).with_suffix(".faiss")
     try:
-        how = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
-        quantised = _MAPPED.opened(path, None, lambda: faiss.read_index(str(path), how))
+        quantised = _MAPPED.opened(path, None, lambda: _opened(path))
     except (RuntimeError, OSError):
         raise DamagedStore(
             f"{path} is damaged: build it again with 'diptych index --out {shlex.quote(str(index.folder))} --ann'."
@@ -166,6 +158,38 @@ def candidates(index: Index, modality: Modality, description: Approximate, query
         query[None].astype(np.float32), k, params=faiss.SearchParametersIVF(nprobe=description.nprobe)
     )[1][0]
     return np.asarray(slots[slots >= 0], dtype=np.int64)
+
+
+def _opened(path: Path) -> Any:
+    faiss = _faiss()
+    quantised = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+    # else each search starts up to 32 threads that read ahead: seven times the search itself where pages are in memory
+    faiss.downcast_InvertedLists(quantised.invlists).prefetch_nthread = 0
+    return quantised
+
+
+class _Queries:
+    """Queries and the exact ten nearest of each.
+
+    Args:
+        stored: (n, D) vectors.
+        queries: (Q, D) unit vectors.
+        chunk: number of vectors at once.
+        slots: (Q,) slots of the queries themselves, which do not count; None: they are not stored.
+    """
+
+    def __init__(self, stored: Vectors, queries: Vectors, chunk: int, slots: NDArray[np.int64] | None = None) -> None:
+        self._queries = queries
+        self._slots = np.full(len(queries), -1) if slots is None else slots
+        nearest = exact_slots(stored, queries, TOP + 1, chunk)
+        others = nearest != self._slots[:, None]
+        others[others.all(1), -1] = False
+        self._nearest = nearest[others].reshape(-1, TOP)
+
+    def shares(self, quantised: Any) -> NDArray[np.float64]:
+        """Return the (Q,) shares of the ten nearest that are candidates of an approximate search."""
+        rows = zip(self._nearest, quantised.search(self._queries, 4 * TOP)[1], strict=True)
+        return np.array([np.isin(nearest, row).mean() for nearest, row in rows])
 
 
 def exact_slots(stored: Vectors, queries: Vectors, k: int, chunk: int) -> NDArray[np.int64]:
