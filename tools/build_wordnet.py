@@ -1,18 +1,24 @@
-"""Build src/diptych/data/words/wordnet_nouns.parquet from the WordNet 3.0 database files (Debian package wordnet-base).
+"""Build src/diptych/data/words/wordnet_nouns.parquet from the WordNet 3.0 database files (Debian package wordnet-base),
+and english_nouns.txt.gz beside it, the single words among its lemmas.
 
 Usage: python tools/build_wordnet.py [FOLDER with data.noun and index.noun]
 """
 
 from __future__ import annotations
 
+import gzip
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "src/diptych/data/words/wordnet_nouns.parquet"
+WORDS = OUT.with_name("english_nouns.txt.gz")
 LICENCE = ROOT / "src/diptych/assets/LICENSES/WordNet-3.0.txt"
 
 
@@ -55,6 +61,12 @@ def synsets(data: Path, ranks: dict[tuple[str, int], int]) -> list[dict[str, obj
     return rows
 
 
+def single_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lemmas that are one word of letters, in lower case, sorted."""
+    lemmas = {lemma.lower() for row in rows for lemma in row["lemmas"]}
+    return sorted(lemma for lemma in lemmas if re.fullmatch(r"[^\W\d_]+", lemma))
+
+
 def licence(data: Path) -> str:
     """Return the licence text that heads every WordNet file, without its line numbers."""
     head = [line for line in data.read_text(encoding="utf-8").splitlines() if line.startswith("  ")]
@@ -86,6 +98,7 @@ def main(folder: Path) -> None:
         data_page_size=1 << 24,
         write_statistics=False,
     )
+    WORDS.write_bytes(gzip.compress("\n".join(single_words(rows)).encode(), mtime=0))
     LICENCE.parent.mkdir(parents=True, exist_ok=True)
     LICENCE.write_text(licence(folder / "data.noun"), encoding="utf-8")
     sys.stdout.write(f"{OUT.name}: {len(rows)} synsets, {OUT.stat().st_size / 1e6:.2f} MB\n")

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib.resources import files
+
+import pyarrow.parquet as pq
 import pytest
 
-from diptych.data.words.english import not_english, without_english
+from diptych.data.words.english import _nouns, not_english, without_english
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,16 @@ def test_english_names_short_ones_and_numbers_are_not(names: tuple[str, ...]) ->
 
 def test_words_are_looked_up_in_every_case_and_signs_part_them() -> None:
     assert without_english(["HUND", "Golden-Retriever", "kleiner Hund_2", "T-shirt"]) == ["HUND", "kleiner Hund_2"]
+
+
+def test_the_words_are_those_of_wordnets_table() -> None:
+    table = pq.read_table(str(files("diptych") / "data" / "words" / "wordnet_nouns.parquet"), columns=["lemmas"])
+    lemmas = {lemma.lower() for row in table["lemmas"].to_pylist() for lemma in row}
+    every = {*lemmas, "Hund", "hund", "katze", ""}
+    assert _nouns(every) == {lemma for lemma in lemmas if lemma.isalpha()}
+
+
+def test_names_are_looked_up_without_pyarrow() -> None:
+    looks = "import sys; from diptych.data.words.english import not_english; not_english(['Hund'], 'lite', ['en'])"
+    loaded = f"{looks}; print([m for m in ('pyarrow', 'pandas') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"

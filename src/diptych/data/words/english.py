@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -73,14 +74,10 @@ def _forms(word: str) -> list[str]:
 
 
 def _nouns(words: set[str]) -> set[str]:
-    """Return those of the words that WordNet has, without building its index, which takes half a second."""
+    """Return those of the words that WordNet has. They lie in a file of their own: reading WordNet's table and pyarrow
+    for it took a third of the time of a first answer.
+    """
     if not words:
         return set()
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    path = files("diptych") / "data" / "words" / "wordnet_nouns.parquet"
-    lemmas = pq.read_table(str(path), columns=["lemmas"], memory_map=True).column("lemmas").combine_chunks().flatten()
-    lower = pc.utf8_lower(lemmas)
-    return set(lower.filter(pc.is_in(lower, pa.array(sorted(words)))).to_pylist())
+    path = files("diptych") / "data" / "words" / "english_nouns.txt.gz"
+    return words & set(gzip.decompress(path.read_bytes()).decode().splitlines())
