@@ -8,8 +8,10 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,12 +175,15 @@ def model_names(spec: Spec) -> tuple[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers depend on, without importing them."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
     installed = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return installed
 
 

@@ -61,8 +61,7 @@ from diptych.nn.gaussian_discriminant import (
     mean_covariance,
     named_discriminant,
     plain_precision,
-    pooled_scatter,
-    shrunk_precision,
+    shrunk_discriminant,
 )
 from diptych.nn.mixing import first_best, hits
 
@@ -89,12 +88,12 @@ class GDA(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
+        >>> from diptych.nn.gaussian_discriminant import class_means, shrunk_discriminant
         >>> y = torch.arange(60) % 3
         >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
         >>> x = torch.nn.functional.normalize(2 * torch.eye(8)[y] + noise, dim=1)  # three classes round three axes
         >>> means = class_means(x, y, classes=3)
-        >>> weight, bias = discriminant(means, shrunk_precision(pooled_scatter(x, y, means), n=len(x)))
+        >>> weight, bias = shrunk_discriminant(x, y, means)
         >>> predicted = (x.double() @ weight.T + bias).argmax(dim=1)
         >>> weight.shape, float((predicted == y).double().mean()) > 0.9
         (torch.Size([3, 8]), True)
@@ -129,13 +128,12 @@ class GDA(Classifier):
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
         means = class_means(x, y, len(classes))
-        shrunk = not self.base_to_new
-        precision = (
-            shrunk_precision(pooled_scatter(x, y, means), len(x))
-            if shrunk
-            else plain_precision(mean_covariance(x, y, means))
+        exact = (
+            discriminant(means, plain_precision(mean_covariance(x, y, means)))
+            if self.base_to_new
+            else shrunk_discriminant(x, y, means)
         )
-        weight, bias = (t.float() for t in discriminant(means, precision))
+        weight, bias = (t.float() for t in exact)
 
         alphas = ALPHAS if self.alpha is None else (self.alpha,)
         best = 0
