@@ -475,16 +475,12 @@ def public_page() -> str:
             for step in (n for n in node.body if isinstance(n, ast.FunctionDef)):
                 name = f"diptych.{group}" if step.name == "__call__" else f"diptych.{group}.{step.name}"
                 lines += _function(name, step)
-    for name in (n for n in diptych.__all__ if n[0] != "_" and n != "systems" and _place(n) != "api.derived"):
-        path = f"diptych.{_place(name)}.{name}"
-        lines += [f"## diptych.{name}", "", f"::: {path}", "    options:", "      show_root_heading: false", ""]
+    for name in diptych.__all__:
+        place = getattr(getattr(diptych, name), "__module__", "diptych")
+        if place != "diptych":  # the functions of the stub, and names without a page
+            options = ["    options:", "      show_root_heading: false"]
+            lines += [f"## diptych.{name}", "", f"::: {place}.{name}", *options, ""]
     return "\n".join(lines)
-
-
-def _place(name: str) -> str:
-    import diptych
-
-    return diptych._PLACES.get(name, "api.verbs")
 
 
 def _function(name: str, node: ast.FunctionDef) -> list[str]:

@@ -7,111 +7,13 @@ loaded when it is first asked for.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from diptych import sklearn as sklearn
-    from diptych import systems as systems
-    from diptych.api.checking import check
-    from diptych.api.derived import (
-        audit,
-        board,
-        caption,
-        classify,
-        curate,
-        detect,
-        edit,
-        encode,
-        export,
-        extend,
-        finetune,
-        generate,
-        index,
-        link,
-        pretrain,
-        recommend,
-        rewrite,
-        search,
-        segment,
-    )
-    from diptych.api.listing import list_models, list_systems
-    from diptych.api.model import Model, load, load_classifier
-    from diptych.api.results import Results
-    from diptych.api.verbs import open_data
-    from diptych.core import ClassNames, Evidence, Kit, Run
-    from diptych.tasks.model import Predictor
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = [
-    "ClassNames",
-    "Evidence",
-    "Kit",
-    "Model",
-    "Predictor",
-    "Results",
-    "Run",
-    "__version__",
-    "audit",
-    "board",
-    "caption",
-    "check",
-    "classify",
-    "curate",
-    "detect",
-    "edit",
-    "encode",
-    "export",
-    "extend",
-    "finetune",
-    "generate",
-    "index",
-    "link",
-    "list_models",
-    "list_systems",
-    "load",
-    "load_classifier",
-    "open_data",
-    "pretrain",
-    "recommend",
-    "rewrite",
-    "search",
-    "segment",
-    "systems",
-]
-_PLACES = {
-    "ClassNames": "core.data",
-    "Evidence": "core.data",
-    "Kit": "core.kit",
-    "Model": "api.model",
-    "Predictor": "tasks.model",
-    "Results": "api.results",
-    "Run": "core.run",
-    "audit": "api.derived",
-    "board": "api.derived",
-    "caption": "api.derived",
-    "classify": "api.derived",
-    "curate": "api.derived",
-    "detect": "api.derived",
-    "edit": "api.derived",
-    "generate": "api.derived",
-    "recommend": "api.derived",
-    "rewrite": "api.derived",
-    "encode": "api.derived",
-    "export": "api.derived",
-    "extend": "api.derived",
-    "index": "api.derived",
-    "link": "api.derived",
-    "list_models": "api.listing",
-    "list_systems": "api.listing",
-    "search": "api.derived",
-    "segment": "api.derived",
-    "load": "api.model",
-    "load_classifier": "api.model",
-    "check": "api.checking",
-    "finetune": "api.derived",
-    "pretrain": "api.derived",
-}
-"""Name -> module below diptych; the others are verbs."""
+_load, _, _NAMES = lazy_loader.attach_stub(__name__, __file__)
+__all__ = sorted({*_NAMES, "__version__"} - {"sklearn"})
 _COMMANDS = (
     "ablate", "cache", "config", "demo", "doctor",
     "models", "new_system", "prove", "rerun", "serve", "verify",
@@ -158,20 +60,12 @@ _ELSEWHERE = {
 """Name that other libraries have -> what to use here."""
 
 
-if not TYPE_CHECKING:  # names stay checked
-
-    def __getattr__(name: str) -> Any:
-        from importlib import import_module
-
-        if name in ("systems", "sklearn"):
-            return import_module(f"diptych.{name}")
-        if name not in __all__:
-            raise AttributeError(
-                f"module 'diptych' has no attribute {name!r}{_remedy(name)}", name=name, obj=sys.modules[__name__]
-            )
-        value = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
-        globals()[name] = value
-        return value
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return _load(name)
+    raise AttributeError(
+        f"module 'diptych' has no attribute {name!r}{_remedy(name)}", name=name, obj=sys.modules[__name__]
+    )
 
 
 def _remedy(name: str) -> str:
