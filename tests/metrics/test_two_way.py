@@ -33,19 +33,22 @@ def test_where_only_items_or_only_seeds_differ_it_is_students_interval() -> None
         assert ends(ours) == pytest.approx(ends(student))
 
 
-def test_the_error_is_that_of_a_random_effects_model() -> None:
+@pytest.mark.parametrize("moved", [0.1, 1.0])
+def test_the_error_is_that_of_a_random_effects_model(moved: float) -> None:
     """The mean squares of seeds, items and the rest, by plain loops, and a simulation of the variance."""
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(4, 1)) + rng.normal(size=(1, 30)) + rng.normal(size=(4, 30))
+    x = moved * rng.normal(size=(4, 1)) + rng.normal(size=(1, 30)) + rng.normal(size=(4, 30))
     a = 30 * sum((x[r].mean() - x.mean()) ** 2 for r in range(4)) / 3
     b = 4 * sum((x[:, n].mean() - x.mean()) ** 2 for n in range(30)) / 29
     rest = [(x[r, n] - x[r].mean() - x[:, n].mean() + x.mean()) ** 2 for r in range(4) for n in range(30)]
     e = sum(rest) / (3 * 29)
     off, v = spread(x), a + b - e
     assert off.error == pytest.approx(math.sqrt(v / 120))
-    assert off.degrees == pytest.approx(v**2 / (a**2 / 3 + b**2 / 29 + e**2 / 87))
+    assert (a > b) == (moved == 1)
+    freedom = v**2 / (a**2 / 3 + b**2 / 29 + e**2 / 87)
+    assert off.degrees == pytest.approx(min(freedom, 3) if a > b else freedom)
     drawn = [
-        rng.normal(size=(4, 1)) + rng.normal(size=(1, 30)) + rng.normal(size=(4, 30)) for _ in range(3000)
+        moved * rng.normal(size=(4, 1)) + rng.normal(size=(1, 30)) + rng.normal(size=(4, 30)) for _ in range(3000)
     ]  # fmt: skip
     expected = np.var([table.mean() for table in drawn])
     assert np.mean([spread(table).error ** 2 for table in drawn]) == pytest.approx(expected, rel=0.06)

@@ -2,10 +2,11 @@
 
     v  = max(MS_A + MS_B - MS_E, max(MS_A, MS_B, MS_E) / 2),   standard error: sqrt(v / (R N))
     nu = max(v^2 / (MS_A^2 / (R - 1) + MS_B^2 / (N - 1) + MS_E^2 / ((R - 1) (N - 1))),  min(R, N) - 1)
+         and at most R - 1 where MS_A > MS_B
 
 MS_A, MS_B, MS_E: mean squares of seeds, of items, and of what belongs to neither
 v / (R N): where seeds and items are both drawn at random, unbiased for the variance of the mean, apart from the floor
-nu: degrees of freedom (Satterthwaite 1946)
+nu: degrees of freedom (Satterthwaite 1946), with two bounds (ours)
 
 One seed, or seeds that are all alike, leave the variance of the items and N - 1 degrees. From the standard error follow
 
@@ -76,6 +77,8 @@ def spread(values: Floats, degrees: float | None = None) -> Spread:
         v = float(max(squares[0] + squares[1] - squares[2], squares.max() / 2))
         freedom = v**2 / (squares**2 / each).sum() if v > 0 else math.inf
         freedom = max(float(freedom), min(seeds, items) - 1)
+        if squares[0] > squares[1]:  # most of v is a variance that R seeds alone tell
+            freedom = min(freedom, seeds - 1)
     error = math.sqrt(v / values.size)
     if not 0 < error < math.inf:
         return Spread(error, math.inf if error == 0 else 1.0)
