@@ -16,7 +16,7 @@ from diptych.search_index.database import Database
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
-from diptych.search_index.rows import Entry, Found
+from diptych.search_index.rows import Entry, Hit
 from diptych.search_index.where import Condition
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
@@ -69,7 +69,7 @@ def both(database: Database, tmp_path: Path) -> tuple[DatabaseIndex, Index]:
     return made, folder
 
 
-def same(found: list[Found], expected: list[Found]) -> None:
+def same(found: list[Hit], expected: list[Hit]) -> None:
     assert [f.entry for f in found] == [f.entry for f in expected]
     np.testing.assert_allclose([f.score for f in found], [f.score for f in expected], atol=2e-6)
 

@@ -35,7 +35,7 @@ from diptych.evaluation.boards.verb import BoardRow
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.few_shot.protocol import Reach
 from diptych.evaluation.recommendation import Candidate
-from diptych.search_index.rows import Found
+from diptych.search_index.rows import Hit
 from diptych.tasks.audit.edits import RankedEdit
 from diptych.tasks.audit.groups import AuditedPair
 from diptych.tasks.caption import Captions
@@ -1819,7 +1819,7 @@ def search(
     captions: float | None = None,
     exact: bool = False,
     at_least: float | None = None,
-) -> Results[Found]:
+) -> Results[Hit]:
     """Find the entries nearest to words, pictures, or both.
 
     Args:

@@ -119,8 +119,8 @@ class System(Generic[M]):
         return cls._loaded(keeping.load(type_of(cls), folder, model, parts))
 
     @classmethod
-    def _loaded(cls, found: keeping.Loaded) -> Any:
-        return found.fitted
+    def _loaded(cls, loaded: keeping.Loaded) -> Any:
+        return loaded.fitted
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, as scikit-learn's estimators do; ``deep`` changes nothing."""
@@ -269,9 +269,9 @@ class SegmenterSystem(System[Segmenter]):
         )  # fmt: skip
 
     @classmethod
-    def _loaded(cls, found: keeping.Loaded) -> SegmentPredictor:
-        model, teacher = found.model, str(found.about.facts.get("teacher", TEACHER))
-        return SegmentPredictor(found.fitted, model, model.run, cls.card.slug, found.about.system, teacher)
+    def _loaded(cls, loaded: keeping.Loaded) -> SegmentPredictor:
+        model, teacher = loaded.model, str(loaded.about.facts.get("teacher", TEACHER))
+        return SegmentPredictor(loaded.fitted, model, model.run, cls.card.slug, loaded.about.system, teacher)
 
 
 class DetectorSystem(System[Detector]):
@@ -291,9 +291,9 @@ class DetectorSystem(System[Detector]):
             return AnomalyPredictor(fitted, opened, run, self.card.slug, self.method)
 
     @classmethod
-    def _loaded(cls, found: keeping.Loaded) -> AnomalyPredictor:
-        model = found.model
-        return AnomalyPredictor(keeping.detector(found), model, model.run, cls.card.slug, found.about.system)
+    def _loaded(cls, loaded: keeping.Loaded) -> AnomalyPredictor:
+        model = loaded.model
+        return AnomalyPredictor(keeping.detector(loaded), model, model.run, cls.card.slug, loaded.about.system)
 
 
 class CaptionerSystem(System[Captioner]):
@@ -309,8 +309,8 @@ class CaptionerSystem(System[Captioner]):
             return CaptionPredictor(fitted, opened, run, self.method)
 
     @classmethod
-    def _loaded(cls, found: keeping.Loaded) -> CaptionPredictor:
-        return CaptionPredictor(found.fitted, found.model, found.model.run, found.about.system)
+    def _loaded(cls, loaded: keeping.Loaded) -> CaptionPredictor:
+        return CaptionPredictor(loaded.fitted, loaded.model, loaded.model.run, loaded.about.system)
 
 
 class OtherSystem(System[Method]):

@@ -131,6 +131,6 @@ def load_classifier(kind: type[Method], folder: object, model: ModelLike, parts:
     return Predictor(fitted.fitted, None, fitted.model, {"method": kind.card.slug}, fitted.model.run)
 
 
-def detector(found: Loaded) -> Any:
+def detector(loaded: Loaded) -> Any:
     """Return the detector of a folder, without the threshold that it may have been kept with."""
-    return Ready.of(found.fitted).fitted
+    return Ready.of(loaded.fitted).fitted

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diptych.api.model import ModelLike
     from diptych.api.results import Results
     from diptych.core import UnreadableItem
-    from diptych.search_index.rows import Found
+    from diptych.search_index.rows import Hit
 
 
 class PhotoIndex:
@@ -32,7 +32,7 @@ class PhotoIndex:
 
     def __init__(
         self, folder: Path, data: Mapping[str, Any], failed: Sequence[UnreadableItem], remarks: Sequence[str],
-        model: ModelLike, search: Callable[..., Results[Found]], *, temporary: bool,
+        model: ModelLike, search: Callable[..., Results[Hit]], *, temporary: bool,
     ) -> None:  # fmt: skip
         self.folder, self.data, self.failed, self.remarks = folder, data, tuple(failed), tuple(remarks)
         self._model, self._search = model, search
@@ -96,7 +96,7 @@ class PhotoIndex:
         captions: float | None = None,
         exact: bool = False,
         at_least: float | None = None,
-    ) -> Results[Found]:
+    ) -> Results[Hit]:
         """Return the entries nearest to words, pictures, or both; see ``diptych.search``."""
         return self._search(
             self.folder, query, self._model, minus=minus, where=where, top=top, captions=captions, exact=exact,

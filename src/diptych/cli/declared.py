@@ -271,11 +271,9 @@ def _is_positional(verb: type[Verb], name: str) -> bool:
     return (must and a.positional) or a.kind is MANY_PHOTOS
 
 
-def _answer(
-    asked: Verb, context: CommandContext, shared: options.RunOptions, report: Path | None = None
-) -> Answer[Any]:
+def _answer(verb: Verb, context: CommandContext, shared: options.RunOptions, report: Path | None = None) -> Answer[Any]:
     """Run a verb, print and write its answer, and return it."""
-    answer: Answer[Any] = asked.run(context)
+    answer: Answer[Any] = verb.run(context)
     if answer.unseen:
         return answer
     every = list(answer.names())
@@ -290,7 +288,7 @@ def _answer(
             items.append(item if answer.ranked else None)
             if answer.listed and not shared.json and not answer.ranked:
                 _line(answer, item, shown)
-    remarks = [_spelled(line, type(asked)) for line in answer.remarks(items)]
+    remarks = [_spelled(line, type(verb)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
     ends = answer.ends()
     if context.out is not None:

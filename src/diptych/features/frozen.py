@@ -268,6 +268,6 @@ def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
     items: Samples[Any] = Vectors(embed(space.trunks["image"], table.items, run), table.items)
     read = [c.values for c in table.columns.values() if c.kind == "captions"]
     if read:
-        texts = [t for values in read for own in values for t in ([own] if isinstance(own, str) else own)]
+        texts = [t for values in read for text in values for t in ([text] if isinstance(text, str) else text)]
         space.memory.learn(texts, run)
     return Table(items, table.columns)

@@ -103,12 +103,12 @@ def picked(
     order = [(i, ATTRIBUTE) for i in _best((100 * z @ attributes.T).max(1), top)] if len(attributes) else []
     order += [(i, FINDING) for i in _best((100 * z @ findings.T).sum(1), top)] if len(findings) else []
     order += [(i, CLUSTER) for i in spread(z, sampled, batch, seed)]
-    kept: list[tuple[int, str]] = []
+    picked: list[tuple[int, str]] = []
     for i, why in order:
-        before = [j for j, _ in kept]
+        before = [j for j, _ in picked]
         if i not in before and (not before or float((z[before] @ z[i]).max()) <= limit):
-            kept.append((i, why))
-    return kept
+            picked.append((i, why))
+    return picked
 
 
 def spread(z: Floats, sampled: int, batch: int, seed: int) -> list[int]:

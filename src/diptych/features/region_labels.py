@@ -185,16 +185,16 @@ def agreement(labelled: Table[Any], truth: Sequence[Boxes], classes: Sequence[st
     """
     out: dict[str, list[float]] = {"right": [], "iou": [], "present": []}
     for i in range(len(labelled)):
-        found, phrases = (labelled.columns[name].values[i] for name in ("boxes", "phrases"))
-        for box, phrase in zip(found.corners, phrases, strict=True):
+        boxes, phrases = (labelled.columns[name].values[i] for name in ("boxes", "phrases"))
+        for box, phrase in zip(boxes.corners, phrases, strict=True):
             k = next((k for k, name in enumerate(classes) if _ends_in(phrase, name)), None)
             if k is None:
                 continue
-            own = truth[i].corners[truth[i].labels == k]
-            iou = float(box_iou(torch.from_numpy(box[None]), torch.from_numpy(own)).max()) if len(own) else 0.0
+            corners = truth[i].corners[truth[i].labels == k]
+            iou = float(box_iou(torch.from_numpy(box[None]), torch.from_numpy(corners)).max()) if len(corners) else 0.0
             out["right"].append(float(iou >= 0.5))
             out["iou"].append(iou)
-            out["present"].append(float(len(own) > 0))
+            out["present"].append(float(len(corners) > 0))
     return {name: np.array(values) for name, values in out.items()}
 
 

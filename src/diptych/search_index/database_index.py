@@ -19,7 +19,7 @@ from diptych.core import DataError, UsageError
 from diptych.data.files import plain
 from diptych.search_index.database import Database, Row, number_of
 from diptych.search_index.described import Described, Vectors
-from diptych.search_index.rows import MODALITIES, Entry, Found, Modality, bound, dumped
+from diptych.search_index.rows import MODALITIES, Entry, Hit, Modality, bound, dumped
 from diptych.search_index.where import Condition, shell_pattern
 
 FACTS, COLUMNS = "facts", "columns"
@@ -166,7 +166,7 @@ class DatabaseIndex(Described):
 
     def nearest(
         self, query: Vectors, k: int, weights: Mapping[Modality, float], where: Sequence[Condition] = ()
-    ) -> list[Found]:
+    ) -> list[Hit]:
         """Return the k nearest entries, see ``nearest.nearest``.
 
         Of pictures and captions together, the best of each are scored, until no other entry can be better: one that is
@@ -176,7 +176,7 @@ class DatabaseIndex(Described):
         if len(weights) == 1:
             ((m, weight),) = weights.items()
             nearest = self.database.nearest(m, towards[m], k, where)
-            return [Found(row.entry, abs(weight) * score) for score, row in nearest]
+            return [Hit(row.entry, abs(weight) * score) for score, row in nearest]
         depth = 4 * k
         while True:
             rows, bound, more = dict[int, Row](), 0.0, False
@@ -190,7 +190,7 @@ class DatabaseIndex(Described):
                 for number, row in rows.items()
             )[:k]
             if not more or (len(scored) == k and -scored[-1][0] >= bound):
-                return [Found(rows[number].entry, -score) for score, number in scored]
+                return [Hit(rows[number].entry, -score) for score, number in scored]
             depth *= 4
 
     def _rows(self, where: Sequence[Condition] = (), numbers: Sequence[int] | None = None) -> Iterator[Row]:

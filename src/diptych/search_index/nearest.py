@@ -21,7 +21,7 @@ from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
 from diptych.search_index.opening import AnyIndex
-from diptych.search_index.rows import MODALITIES, Found, Modality
+from diptych.search_index.rows import MODALITIES, Hit, Modality
 from diptych.search_index.where import Condition
 
 _Best = list[tuple[float, int]]
@@ -36,7 +36,7 @@ def nearest(
     *,
     where: Sequence[Condition] = (),
     exact: bool | None = None,
-) -> list[Found]:
+) -> list[Hit]:
     """Return the k nearest entries, best first; of equal scores the older entry.
 
     Args:
@@ -74,7 +74,7 @@ def nearest(
                 if where and (not best or any(c.operator == "!=" for c in where)):
                     _check_columns(index, where)
                 entries = index.entries([i for _, i in best])
-            return [Found(entries[i], -score) for score, i in best]
+            return [Hit(entries[i], -score) for score, i in best]
         except DamagedStore:  # another process may have compacted the files
             if attempt == 2:
                 raise

@@ -54,7 +54,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
+class Hit:
     """One result of a search.
 
     Args:

@@ -210,7 +210,7 @@ class Batcher:
 
     def _run(self, jobs: list[Job]) -> None:
         now = time.monotonic()
-        kept = []
+        ready = []
         for job in jobs:
             if not job.future.set_running_or_notify_cancel():
                 self.counts.dropped += 1
@@ -218,28 +218,28 @@ class Batcher:
                 self.counts.dropped += 1
                 job.future.set_exception(TimedOutError(self.timeout))
             else:
-                kept.append(job)
-        if not kept:
+                ready.append(job)
+        if not ready:
             return
-        items = [item for job in kept for item in job.items]
+        items = [item for job in ready for item in job.items]
         try:
-            results = list(kept[0].lane.run(items))
-            assert len(results) == len(items), f"{kept[0].lane.name}: {len(results)} results of {len(items)} inputs"
+            results = list(ready[0].lane.run(items))
+            assert len(results) == len(items), f"{ready[0].lane.name}: {len(results)} results of {len(items)} inputs"
         except Exception as error:
-            if len(kept) == 1:
-                kept[0].future.set_exception(error)
+            if len(ready) == 1:
+                ready[0].future.set_exception(error)
             else:  # one job's inputs must not fail the others
-                for job in kept:
+                for job in ready:
                     self._alone(job)
             return
         start = 0
-        for job in kept:
+        for job in ready:
             job.future.set_result(results[start : start + len(job.items)])
             start += len(job.items)
         seconds = time.monotonic() - now
-        self._count(kept, len(items), seconds)
+        self._count(ready, len(items), seconds)
         if self.ran is not None:
-            self.ran(kept[0].lane.name, len(items), seconds, [now - job.arrived for job in kept])
+            self.ran(ready[0].lane.name, len(items), seconds, [now - job.arrived for job in ready])
 
     def _alone(self, job: Job) -> None:
         try:

@@ -110,8 +110,10 @@ def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: 
         text = "Name or alias of a served model; the first one where none is named."
         body["model"] = (str, Field("", description=text))
     name = f"{verb.__name__}Request"
-    made: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=verb.__doc__, **body)
-    return made
+    model_type: type[BaseModel] = create_model(
+        name, __config__=ConfigDict(extra="forbid"), __doc__=verb.__doc__, **body
+    )
+    return model_type
 
 
 class Declared:
@@ -151,27 +153,27 @@ class Declared:
                 elif isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name], a.most)
             defaults = {name: value for name, value in self._defaults.items() if not sent.get(name)}
-            asked = self.verb.parsed("http", **{**sent, **defaults}).checked(sent)
-            self._allow(asked)
+            verb = self.verb.parsed("http", **{**sent, **defaults}).checked(sent)
+            self._allow(verb)
             model = self.service.model(getattr(given, "model", ""))
-            together = await self.shared(request, asked, inputs.get("photos", []), model)
+            together = await self.shared(request, verb, inputs.get("photos", []), model)
             if together is not None:
                 return together
-            asked = replace(asked, **{name: await self.samples(inputs[name], asked) for name in inputs})
+            verb = replace(verb, **{name: await self.samples(inputs[name], verb) for name in inputs})
             context = RequestContext(model, self._recent, self._named)
-            key = f"{self.verb.name}/{getattr(asked, 'method', None) or ''}"
-            return await self.service.call(request, key, lambda: self.plain(asked.run(context)))
+            key = f"{self.verb.name}/{getattr(verb, 'method', None) or ''}"
+            return await self.service.call(request, key, lambda: self.plain(verb.run(context)))
         except DiptychError as error:
             error.args = (error.spelled(self.spell), *error.args[1:])
             raise
 
     async def shared(
-        self, request: Any, asked: Any, inputs: Sequence[Input], model: ServedModel
+        self, request: Any, verb: Any, inputs: Sequence[Input], model: ServedModel
     ) -> dict[str, Any] | None:
         """Return an answer that shares batches with other requests; None where a verb has none."""
         return None
 
-    async def samples(self, inputs: Sequence[Input], asked: Any) -> Samples[Any]:
+    async def samples(self, inputs: Sequence[Input], verb: Any) -> Samples[Any]:
         """Return the decoded pictures of an argument."""
         return InMemory(await self.service.pictures(inputs), [item.name for item in inputs])
 
@@ -183,11 +185,11 @@ class Declared:
         if not most:
             check_text(value if isinstance(value, str) else " ".join(map(str, value)))
 
-    def _allow(self, asked: Any) -> None:
+    def _allow(self, verb: Any) -> None:
         """Refuse what would let a client train here, or read a file or a hub through a setting."""
-        if not hasattr(asked, "method") or asked.is_fitted():
+        if not hasattr(verb, "method") or verb.is_fitted():
             return
-        card = asked.system().card
+        card = verb.system().card
         learns = card.trains != "nothing" or not {*card.needs.evidence} <= {"texts"}
         if card.needs.evidence and learns and not self.service.settings.training:
             what = "sentences: it is trained" if "texts" in card.needs.evidence else "names: it learns from photos"
@@ -196,7 +198,7 @@ class Declared:
                 f"{card.slug} needs more than {what}, and this server trains nothing (it does where it was started "
                 f"with --allow-training).",
             )
-        if text := next((k for k, v in (getattr(asked, "settings", None) or {}).items() if isinstance(v, str)), ""):
+        if text := next((k for k, v in (getattr(verb, "settings", None) or {}).items() if isinstance(v, str)), ""):
             raise Refusal(400, f"The setting {text!r} is a text, and requests set numbers, true and false alone.")
 
     def plain(self, answer: Answer[Any]) -> dict[str, Any]:

@@ -123,13 +123,13 @@ class Guard:
             raise Refusal(403, f"A page of {origin[:80]} may not change anything here: open the server's own page.")
         if settings.keys and scope["path"] not in OPEN and not settings.admits(_secret(headers)):
             wanted = "send 'Authorization: Bearer KEY', or the key as X-API-Key, or as a browser's password."
-            said, code = "This key is none of the server's", "wrong_key"
+            problem, code = "This key is none of the server's", "wrong_key"
             if not any(headers.get(name) for name in ("authorization", *KEY_HEADERS)):
-                said, code = "A key is needed", "no_key"
+                problem, code = "A key is needed", "no_key"
             elif not _secret(headers):
-                said = "The header Authorization holds no key"
+                problem = "The header Authorization holds no key"
             raise Refusal(
-                401, f"{said}: {wanted}", code, {"WWW-Authenticate": 'Basic realm="diptych", charset="UTF-8"'}
+                401, f"{problem}: {wanted}", code, {"WWW-Authenticate": 'Basic realm="diptych", charset="UTF-8"'}
             )
         full = self._active[client] > settings.capacity or self._active.total() > CLIENTS * settings.capacity
         if full or self._bytes > BODIES * settings.max_bytes:

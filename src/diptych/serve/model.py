@@ -140,8 +140,8 @@ class ServedModel:
         def run(items: list[Prepared]) -> Sequence[Any]:
             values = {item.key: item.value for item in items}
             parts = list(values.values())
-            found = [rows(parts[i : i + self.run.batch]) for i in range(0, len(parts), self.run.batch)]
-            raw = dict(zip(values, np.concatenate(found), strict=True))
+            blocks = [rows(parts[i : i + self.run.batch]) for i in range(0, len(parts), self.run.batch)]
+            raw = dict(zip(values, np.concatenate(blocks), strict=True))
             return [raw[item.key] for item in items]
 
         shared: Sharing = "none"

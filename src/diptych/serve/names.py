@@ -77,10 +77,10 @@ class Heads:
     async def head(self, request: Any, model: ServedModel, classes: ClassNames) -> Tensor:
         """Return the (K, D) unit vectors of class names."""
         key = (model.name, classes.names, classes.templates)
-        found = self._kept.get(key)
-        if found is None:
-            found = await self._service.call(
+        head = self._kept.get(key)
+        if head is None:
+            head = await self._service.call(
                 request, f"{model.name}/head", lambda: text_head(model.model, classes.prompts(), model.calls)
             )
-            self._kept.put(key, found)
-        return found
+            self._kept.put(key, head)
+        return head

@@ -173,4 +173,4 @@ def open_detector(name: str, good: Samples[Any], model: ServedModel) -> Ready:
 def open_captions(path: Path) -> tuple[str, ...]:
     """Return the sentences of a file, each once."""
     pool = read_sentences(path)
-    return tuple(dict.fromkeys(text.value for own in pool.texts.values() for text in own))
+    return tuple(dict.fromkeys(text.value for texts in pool.texts.values() for text in texts))

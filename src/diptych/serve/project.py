@@ -38,8 +38,8 @@ class Project:
         if not folder.is_dir():
             raise UsageError(f"There is no folder {folder}: name that of a project.")
         base = folder.resolve()
-        found = [folder, *(p for depth in range(1, DEPTH + 1) for p in sorted(folder.glob("/".join("*" * depth))))]
-        inside = [p for p in found if p.resolve().is_relative_to(base)]
+        every = [folder, *(p for depth in range(1, DEPTH + 1) for p in sorted(folder.glob("/".join("*" * depth))))]
+        inside = [p for p in every if p.resolve().is_relative_to(base)]
         project = cls(
             tuple(p for p in inside if (p / "index.json").is_file() and (p / "rows.sqlite").is_file()),
             tuple(p for p in inside if (p / ABOUT).is_file()),

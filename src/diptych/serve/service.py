@@ -74,11 +74,11 @@ class Service:
         """
         if not name:
             return self.first
-        found = self.models.get(self.settings.aliases.get(name, name))
-        if found is None:
+        model = self.models.get(self.settings.aliases.get(name, name))
+        if model is None:
             names = ", ".join((*self.models, *self.settings.aliases))
             raise Refusal(404, f"The model {name[:80]!r} is not served: use {names}.", "model_not_found")
-        return found
+        return model
 
     async def embed(
         self, request: Any, model: ServedModel, inputs: Sequence[Input], *, cut: Cut | None = None
@@ -173,8 +173,8 @@ class Service:
         pixels = picture.width * picture.height
         weakref.finalize(picture, self._count, -pixels)
         if self._count(pixels) > most:
-            said = f"Pictures of more than {most:,} pixels would be in memory: send fewer or smaller ones, or wait."
-            raise Refusal(429, said, "busy", {"Retry-After": "1"})
+            busy = f"Pictures of more than {most:,} pixels would be in memory: send fewer or smaller ones, or wait."
+            raise Refusal(429, busy, "busy", {"Retry-After": "1"})
         return picture
 
     def _count(self, pixels: int) -> int:

@@ -220,15 +220,17 @@ def names_of(ask: EditAsk, run: Run) -> list[str]:
     return [f"{slug}-{i + 1}" for slug in slugs for i in range(ask.count)]
 
 
-def check_words(source: str, targets: Sequence[str], *, told: bool = False) -> None:
+def check_words(source: str, targets: Sequence[str], *, with_source: bool = False) -> None:
     """Refuse words that name no change, asked before anything is loaded; ``told``: the editor must be told what is
     there.
 
     Raises:
         UsageError: there is no target, a source is missing, or source and target are the same words.
     """
-    if not targets or not all(t.strip() for t in targets) or (told and not source.strip()):
-        there, source_too = ("what is there and for ", '{source}, such as "a red circle", and ') if told else ("", "")
+    if not targets or not all(t.strip() for t in targets) or (with_source and not source.strip()):
+        there, source_too = (
+            ("what is there and for ", '{source}, such as "a red circle", and ') if with_source else ("", "")
+        )
         raise UsageError(
             f'An edit needs words for {there}what shall be: give {source_too}{{target}}, such as "a blue circle".'
         )

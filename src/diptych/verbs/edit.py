@@ -140,7 +140,7 @@ class Edit(Verb):
                 f"{name} makes pictures from words alone, and changes none: use generate, with "
                 f"{system.card.slug} as {{method}}."
             )
-        check_words(self.source, tuple(self.target), told=system.takes.source)
+        check_words(self.source, tuple(self.target), with_source=system.takes.source)
         system.takes.check_words(self.source, tuple(self.target), name)
         if self.start not in able:
             if self.start == "drawn":

@@ -81,12 +81,12 @@ class Rewrite(Verb):
         from diptych.tasks.evidence import evidence_for
         from diptych.tasks.rewrite import fitted_rewriter, read_prompts, rewrite
 
-        system, prompts, kept = self.system(), read_prompts(self.prompts), self.is_kept()
-        evidence = None if kept else evidence_for(system.card, like=self.like, keys=context.keys)
+        system, prompts, fitted = self.system(), read_prompts(self.prompts), self.is_kept()
+        evidence = None if fitted else evidence_for(system.card, like=self.like, keys=context.keys)
         context = keeping.where(self, context)
         model, run = context.model(), context.run()
         parts: dict[str, Any] = {"main": model}
-        if not kept and _learns_from_pictures(system):
+        if not fitted and _learns_from_pictures(system):
             from diptych.backbones.diffusion.load import check_one_encoder, load_diffusion
 
             check_one_encoder(self.denoiser, system.card.name)

@@ -21,7 +21,7 @@ from diptych.verbs.index_report import promise
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.search_index.rows import Found, Modality
+    from diptych.search_index.rows import Hit, Modality
     from diptych.tasks.search import ask
     from diptych.tasks.search.term import Term
     from diptych.verbs.context import Context
@@ -36,7 +36,7 @@ AWAY = kinds.Kind(list[str] | None, None, lambda value: () if value is None else
 class Search(Verb):
     """Find the entries nearest to words, pictures, or both."""
 
-    item: ClassVar[str] = "Found"
+    item: ClassVar[str] = "Hit"
     examples: ClassVar[tuple[str, ...]] = (
         'search photo-index "a red bicycle"',
         "search photo-index photo.jpg --minus snow --top 20",
@@ -119,7 +119,7 @@ class Search(Verb):
         return Path(parts.pop(there[0])), [os.fspath(self.folder), *parts]
 
 
-class Answers(Answer["Found"]):
+class Answers(Answer["Hit"]):
     """Entries of an index, the nearest first."""
 
     rows_key = "results"
@@ -132,37 +132,37 @@ class Answers(Answer["Found"]):
         shares = () if answer.cut is None else answer.cut.shares
         self._shares = {f.entry.name: share for f, share in zip(answer.results, shares, strict=False)}
 
-    def title(self, items: Sequence[Found]) -> str:
+    def title(self, items: Sequence[Hit]) -> str:
         """Return how many entries there are."""
         return f"{len(items)} of {self.answer.entries:,} entries of {self.answer.index}"
 
-    def name(self, item: Found) -> str:
+    def name(self, item: Hit) -> str:
         """Return the name of the entry."""
         return item.entry.name
 
-    def label(self, item: Found) -> str:
+    def label(self, item: Hit) -> str:
         """Return its caption."""
         return item.entry.caption
 
-    def line(self, item: Found) -> str:
+    def line(self, item: Hit) -> str:
         """Return the score and the caption."""
         return f"{_plain(item.score)}  {item.entry.caption[:60]}".rstrip()
 
-    def printed(self, item: Found, name: str) -> str:
+    def printed(self, item: Hit, name: str) -> str:
         """Return the score, the probability that the answer is right, the path from here and the caption."""
         share = f"{self._shares[item.entry.name]:.2f} right  " if self._shares else ""
         caption = f"  {one_line(' '.join(item.entry.caption[:60].split()))}" if item.entry.caption else ""
         return f"{_plain(item.score)}  {share}{one_line(from_here(item.entry.name))}{caption}"
 
-    def row(self, item: Found) -> dict[str, Any]:
+    def row(self, item: Hit) -> dict[str, Any]:
         """Return nothing: ``data`` has the entries."""
         return {}
 
-    def columns(self, items: Sequence[Found]) -> dict[str, list[Any]]:
+    def columns(self, items: Sequence[Hit]) -> dict[str, list[Any]]:
         """Return scores and captions."""
         return {"score": [f.score for f in items], "caption": [f.entry.caption for f in items]}
 
-    def picture(self, item: Found) -> Image.Image | None:
+    def picture(self, item: Hit) -> Image.Image | None:
         """Return the picture of the entry."""
         from diptych.tasks.search.entry_picture import picture
 
@@ -172,7 +172,7 @@ class Answers(Answer["Found"]):
         """Return the entries, the query, and how they were found."""
         return {**self.answer.as_dict(), "remarks": list(remarks)}
 
-    def remarks(self, items: Sequence[Found]) -> list[str]:
+    def remarks(self, items: Sequence[Hit]) -> list[str]:
         """Return the share of right answers above the cut, how good an approximate search is, and why there is none."""
         from diptych.data.words.english import not_english
 

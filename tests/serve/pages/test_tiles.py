@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from diptych.metrics.cut import Cut
-from diptych.search_index.rows import Entry
-from diptych.search_index.rows import Found as Answered
-from diptych.serve.pages.tiles import Found, Tile
+from diptych.search_index.rows import Entry, Hit
+from diptych.serve.pages.tiles import Contents, Tile
 from diptych.tasks.search.ask import Answer
 from diptych.tasks.search.marks import CutAnswers
 
@@ -22,13 +21,13 @@ def test_chosen_answers_keep_their_order_and_lose_the_cut() -> None:
     entries = [Entry(f"{i}.jpg") for i in range(4)]
     cut = CutAnswers(Cut(0.8, 0.2, 0.8, 0.7, 0.9, 9, 200, 20, 4), "people", (0.9, 0.8, 0.7, 0.6))
     answer = Answer(
-        tuple(Answered(e, 0.9 - i / 10) for i, e in enumerate(entries)), (), {"image": 1.0}, (), 4, "photos", "lite",
+        tuple(Hit(e, 0.9 - i / 10) for i, e in enumerate(entries)), (), {"image": 1.0}, (), 4, "photos", "lite",
         cut=cut,
     )  # fmt: skip
-    found = Found(tuple(Tile.of(10 + i, e) for i, e in enumerate(entries)), answer)
+    found = Contents(tuple(Tile.of(10 + i, e) for i, e in enumerate(entries)), answer)
     chosen = found.chosen([13, 11, 99])
     assert [tile.number for tile in chosen.tiles] == [11, 13]
     assert chosen.answer is not None
     assert [row["path"] for row in chosen.answer.as_dict()["results"]] == ["1.jpg", "3.jpg"]
     assert chosen.answer.cut is None  # its shares are those of all answers
-    assert Found(found.tiles).chosen([11]).answer is None
+    assert Contents(found.tiles).chosen([11]).answer is None

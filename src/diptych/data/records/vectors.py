@@ -124,9 +124,11 @@ def _folder(path: Path, request: Request) -> Records:
     vectors = {"image": cast(VectorFiles, table.items)}
     if (texts := table.columns.get("text_emb")) is not None:
         vectors["text"] = cast(VectorFiles, texts.values)
-    made = read_json(path / "encode.json") if (path / "encode.json").is_file() else {}
+    encoding = read_json(path / "encode.json") if (path / "encode.json").is_file() else {}
     cells = _cells(numbered(path / "metadata", ".parquet"))
-    return _records(cells, request.image or "image_path", StoredVectors(vectors, str(path), made or {}), request.text)
+    return _records(
+        cells, request.image or "image_path", StoredVectors(vectors, str(path), encoding or {}), request.text
+    )
 
 
 def _cells(files: Sequence[Path], wanted: Sequence[str] | None = None) -> dict[str, list[Any]]:

@@ -142,8 +142,8 @@ class CurateBench:
         opened = lru_cache(maxsize=1)(
             self.pool.photos.__getitem__
         )  # the pairs of a photo follow each other, and decoding takes longest
-        told = zip(pairs.photos.tolist(), pairs.captions.tolist(), strict=True)
-        stream = Captions(tuple(PhotoPair(opened, i, self.texts[k]) for i, k in told))
+        captioned = zip(pairs.photos.tolist(), pairs.captions.tolist(), strict=True)
+        stream = Captions(tuple(PhotoPair(opened, i, self.texts[k]) for i, k in captioned))
         kit = Kit({"main": self.backbone})
         plan = change(system.plan(kit, stream, run))
         return np.array([v.keep for v in system.apply(kit, plan, stream, run)])

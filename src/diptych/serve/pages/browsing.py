@@ -16,7 +16,7 @@ from diptych.search_index.rows import Entry
 from diptych.search_index.where import Condition
 from diptych.serve.pages.facets import facets
 from diptych.serve.pages.state import State
-from diptych.serve.pages.tiles import Found, Slider, Tile
+from diptych.serve.pages.tiles import Contents, Slider, Tile
 from diptych.tasks.search.default_cut import DefaultCut
 from diptych.tasks.search.marks import calibration
 
@@ -30,11 +30,11 @@ SPLITS = ("train", "val", "validation", "test")
 HIGHEST = 0.95
 
 
-def browsed(index: AnyIndex, state: State) -> Found:
+def browsed(index: AnyIndex, state: State) -> Contents:
     """Return what a page without a query shows of an open index."""
     rows = spread(index, PHOTOS, [Condition.parse(text) for text in state.conditions()])
     entries = index.entries(rows[:, 0].tolist())
-    return Found(
+    return Contents(
         tuple(Tile.of(number, entry) for number, entry in entries.items()), columns=index.columns(), entries=len(index),
         facets=facets(index, state), slider=slider(index), examples=examples(entries.values()),
     )  # fmt: skip

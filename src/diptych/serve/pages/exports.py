@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.core import UnreadableItem
-from diptych.serve.pages.tiles import Found
+from diptych.serve.pages.tiles import Contents
 from diptych.tasks.search.entry_picture import picture_size
 
 
-def as_csv(results: Found) -> str:
+def as_csv(results: Contents) -> str:
     """Return a line an answer: path, score, probability that it is right, caption, and what was marked."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -25,7 +25,7 @@ def as_csv(results: Found) -> str:
     return text.getvalue()
 
 
-def as_coco(results: Found, query: str) -> dict[str, Any]:
+def as_coco(results: Contents, query: str) -> dict[str, Any]:
     """Return answers in the form of COCO's instances, for tools that read it.
 
     The query is the only category. COCO has no labels of whole pictures, so that the box of an annotation is the whole

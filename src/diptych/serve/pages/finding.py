@@ -16,14 +16,13 @@ from diptych.metrics.cut import STRATA
 from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
 from diptych.search_index.opening import AnyIndex, index_at
-from diptych.search_index.rows import Found as Answered
-from diptych.search_index.rows import Modality
+from diptych.search_index.rows import Hit, Modality
 from diptych.serve.inputs import Input
 from diptych.serve.pages.browsing import browsed, highest
 from diptych.serve.pages.facets import facets
 from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import MOST, State
-from diptych.serve.pages.tiles import Found, Slider, Tile
+from diptych.serve.pages.tiles import Contents, Slider, Tile
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, ask, combined
@@ -35,7 +34,7 @@ BOTH = "Mark a right and a wrong answer first: the head learns from both."
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """The query of a page.
 
     Args:
@@ -59,7 +58,7 @@ class Finding:
     def __init__(self, search: Search) -> None:
         self.search = search
 
-    async def read_query(self, request: Any, index: ServedIndex, state: State) -> Asked:
+    async def read_query(self, request: Any, index: ServedIndex, state: State) -> Question:
         """Return the vectors of a query: words, the picture of the address, and an entry to look for more of.
 
         Raises:
@@ -82,15 +81,15 @@ class Finding:
         if not rows:
             raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
         values = np.stack(rows)
-        return Asked(tuple(terms), values, combined(values, [t.weight for t in terms]))
+        return Question(tuple(terms), values, combined(values, [t.weight for t in terms]))
 
-    async def answers(self, request: Any, state: State) -> Found:
+    async def answers(self, request: Any, state: State) -> Contents:
         """Return what a page shows."""
         index = self.search.index(state.index)
         if state.empty:
             return await self.search.service.thread(_nothing, index, state)
-        asked = await self.read_query(request, index, state)
-        return await self.search.service.thread(_answers, index, asked, state)
+        question = await self.read_query(request, index, state)
+        return await self.search.service.thread(_answers, index, question, state)
 
     async def head(self, request: Any, state: State) -> dict[str, bytes]:
         """Return the model folder of the head that is fitted to the marks of a query: name -> content.
@@ -99,10 +98,10 @@ class Finding:
             Refusal: nothing is asked, or the query has no right or no wrong mark.
         """
         index = self.search.index(state.index)
-        asked = await self.read_query(request, index, state)
-        return await self.search.service.thread(_model, index, asked, state)
+        question = await self.read_query(request, index, state)
+        return await self.search.service.thread(_model, index, question, state)
 
-    async def chosen(self, request: Any, state: State, numbers: Sequence[int]) -> Found:
+    async def chosen(self, request: Any, state: State, numbers: Sequence[int]) -> Contents:
         """Return the answers with these numbers, as far down as the page goes, without a cut."""
         whole = await self.answers(request, replace(state, at_least=0.0, skip=0, top=MOST))
         return whole.chosen(numbers)
@@ -114,10 +113,10 @@ class Finding:
             Refusal: no such entry.
         """
         index = self.search.index(state.index)
-        asked = await self.read_query(request, index, state)
-        marks = await self.search.service.thread(_marks, index, asked, state, numbers, right)
+        question = await self.read_query(request, index, state)
+        marks = await self.search.service.thread(_marks, index, question, state, numbers, right)
         await self.search.service.thread(add_marks, index.folder, marks)
-        return await self.search.service.thread(_counts, index, asked, state)
+        return await self.search.service.thread(_counts, index, question, state)
 
 
 def text_of(terms: Sequence[Term]) -> str:
@@ -129,7 +128,7 @@ def _weights(index: AnyIndex, state: State) -> Mapping[Modality, float]:
     return weights_of(state.captions) or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
 
 
-def _nothing(index: ServedIndex, state: State) -> Found:
+def _nothing(index: ServedIndex, state: State) -> Contents:
     with index_at(index.folder) as opened:
         return browsed(opened, state)
 
@@ -143,20 +142,20 @@ def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
         return entries[number].name, np.asarray(opened.vectors("image")[slot])
 
 
-def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
+def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
     with index_at(index.folder) as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
-        rated = _marks_of_people(marks, asked, key)
+        rated = _marks_of_people(marks, question, key)
         head = marked_head(opened, rated) if state.head else None
-        query = asked.query if head is None else head.direction
+        query = question.query if head is None else head.direction
         remark = BOTH if state.head and head is None else ""
 
         depth = min(state.skip + state.top, MOST)
 
         def ask_index(level: float | None) -> Answer:
             return ask(
-                opened, query, asked.terms, index.backbone, k=depth, weights=weights, where=state.conditions(),
+                opened, query, question.terms, index.backbone, k=depth, weights=weights, where=state.conditions(),
                 at_least=level, cut_depth=MOST,  # one cut for all pages of a search
             )  # fmt: skip
 
@@ -166,7 +165,7 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
             if not state.at_least:
                 raise
             remark, answer = str(error), ask_index(None)
-        words = [term.value for term in asked.terms if not term.is_picture]
+        words = [term.value for term in question.terms if not term.is_picture]
         foreign = not_english(words, index.backbone, index.model.model.spec.languages)
         remark = " ".join(filter(None, (remark, foreign)))
         names = [f.entry.name for f in answer.results]
@@ -174,7 +173,7 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
         slots = opened.slots([numbers[name] for name in names])
         shares: Sequence[float | None] = [None] * len(names)
         try:
-            known = calibration(opened, kind_of(asked.terms), weights).marks
+            known = calibration(opened, kind_of(question.terms), weights).marks
             right = known.probabilities(np.array([f.score for f in answer.results]))
             shares = [share if rank < known.depth else None for rank, share in enumerate(right.tolist())]
             slider = Slider(highest(known))
@@ -182,9 +181,9 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
             slider = Slider(reason=str(error))
         rows = list(zip(answer.results, slots, shares, strict=True))[state.skip :]
         good = sum(bool(r) for r in rated.values())
-        return Found(
+        return Contents(
             tuple(
-                _tile(opened, asked, numbers[f.entry.name], int(slot), f, share, rated.get(f.entry.name))
+                _tile(opened, question, numbers[f.entry.name], int(slot), f, share, rated.get(f.entry.name))
                 for f, slot, share in rows
             ),
             answer, remark, "" if answer.cut is None else _promise(answer), (good, len(rated) - good), opened.columns(),
@@ -192,18 +191,18 @@ def _answers(index: ServedIndex, asked: Asked, state: State) -> Found:
         )  # fmt: skip
 
 
-def _marks_of_people(marks: Sequence[Mark], asked: Asked, key: str) -> dict[str, bool | None]:
+def _marks_of_people(marks: Sequence[Mark], question: Question, key: str) -> dict[str, bool | None]:
     """Return name of an entry -> what people said of it as an answer to this query."""
-    return {m.path: m.right for m in marks if m.source == PEOPLE and m.query == asked.text and m.weights == key}
+    return {m.path: m.right for m in marks if m.source == PEOPLE and m.query == question.text and m.weights == key}
 
 
-def _model(index: ServedIndex, asked: Asked, state: State) -> dict[str, bytes]:
+def _model(index: ServedIndex, question: Question, state: State) -> dict[str, bytes]:
     with index_at(index.folder) as opened:
-        rated = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+        rated = _marks_of_people(read_marks(index.folder), question, weights_key(_weights(opened, state)))
         head = marked_head(opened, rated)
         if head is None:
             raise Refusal(400, BOTH)
-        return as_model(head, asked.text, index.model, opened)
+        return as_model(head, question.text, index.model, opened)
 
 
 def _promise(answer: Answer) -> str:
@@ -217,43 +216,51 @@ def _promise(answer: Answer) -> str:
 
 
 def _tile(
-    index: AnyIndex, asked: Asked, number: int, slot: int, result: Answered, share: float | None, marked: bool | None
+    index: AnyIndex,
+    question: Question,
+    number: int,
+    slot: int,
+    result: Hit,
+    share: float | None,
+    marked: bool | None,
 ) -> Tile:
     reasons: list[tuple[str, float]] = []
     if slot >= 0:
-        norm = float(np.linalg.norm(sum(t.weight * v for t, v in zip(asked.terms, asked.values, strict=True))))
-        cosines = asked.values @ index.vectors("image")[slot]
+        norm = float(np.linalg.norm(sum(t.weight * v for t, v in zip(question.terms, question.values, strict=True))))
+        cosines = question.values @ index.vectors("image")[slot]
         reasons = [
             (Path(t.value).name if t.is_picture else t.value, float(t.weight * c / norm))
-            for t, c in zip(asked.terms, cosines, strict=True)
+            for t, c in zip(question.terms, cosines, strict=True)
         ]
     plain = Tile.of(number, result.entry)
     return replace(plain, score=result.score, reasons=tuple(reasons), right=share, marked=marked)
 
 
-def _counts(index: ServedIndex, asked: Asked, state: State) -> tuple[int, int]:
+def _counts(index: ServedIndex, question: Question, state: State) -> tuple[int, int]:
     with index_at(index.folder) as opened:
-        rated = _marks_of_people(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+        rated = _marks_of_people(read_marks(index.folder), question, weights_key(_weights(opened, state)))
     good = sum(bool(right) for right in rated.values())
     return good, len(rated) - good
 
 
-def _marks(index: ServedIndex, asked: Asked, state: State, numbers: Sequence[int], right: bool | None) -> list[Mark]:
+def _marks(
+    index: ServedIndex, question: Question, state: State, numbers: Sequence[int], right: bool | None
+) -> list[Mark]:
     with index_at(index.folder) as opened:
         entries, slots = opened.entries(numbers), opened.slots(numbers)
         lacking = next((n for n, slot in zip(numbers, slots, strict=True) if n not in entries or slot < 0), None)
         if lacking is not None:
             raise Refusal(404, f"The index {index.name} has no picture {lacking}.", "entry_not_found")
         weights = _weights(opened, state)
-        key, first = weights_key(weights), nearest(opened, asked.query, STRATA[-1], weights)
+        key, first = weights_key(weights), nearest(opened, question.query, STRATA[-1], weights)
         ranks = {f.entry.name: rank for rank, f in enumerate(first, 1)}
         texts = {int(row[1]): int(row[2]) for row in opened.located("image", slots.tolist())}
         marks = []
         for number, slot in zip(numbers, slots.tolist(), strict=True):
-            score = weights.get("image", 0.0) * float(opened.vectors("image")[slot] @ asked.query)
+            score = weights.get("image", 0.0) * float(opened.vectors("image")[slot] @ question.query)
             if texts[slot] >= 0 and weights.get("text"):
-                score += weights["text"] * float(opened.vectors("text")[texts[slot]] @ asked.query)
+                score += weights["text"] * float(opened.vectors("text")[texts[slot]] @ question.query)
             name = entries[number].name
             rank = ranks.get(name, STRATA[-1] + 1)
-            marks.append(Mark(asked.text, kind_of(asked.terms), key, name, score, right, rank=rank))
+            marks.append(Mark(question.text, kind_of(question.terms), key, name, score, right, rank=rank))
         return marks

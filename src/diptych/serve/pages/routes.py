@@ -23,7 +23,7 @@ from diptych.serve.pages.finding import Finding, text_of
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
 from diptych.serve.pages.map import PhotoMap
 from diptych.serve.pages.state import MOST, State, entry_numbers, packed
-from diptych.serve.pages.tiles import Found
+from diptych.serve.pages.tiles import Contents
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Service
 from diptych.serve.verbs.search import Search
@@ -60,12 +60,13 @@ class Page:
         self._map = PhotoMap(search, pages.get_template("map.html"), self._tag)
         self._pictures: dict[int, Recent[bytes]] = {side: Recent(most) for side, most in KEPT.items()}
 
-    def html(self, state: State, found: Found, error: str = "", status: int = 200) -> HTMLResponse:
+    def html(self, state: State, contents: Contents, error: str = "", status: int = 200) -> HTMLResponse:
         """Return a page."""
         names = list(self.search.indexes)
         text = self._template.render(
-            state=state, found=found, error=error, indexes=names, current=state.index or (names[0] if names else ""),
-            version=__version__, backbone=self.search.index(state.index).backbone if names else "",
+            state=state, contents=contents, error=error, indexes=names,
+            current=state.index or (names[0] if names else ""), version=__version__,
+            backbone=self.search.index(state.index).backbone if names else "",
             models=list(self.service.models), reports=list(self.reports), tag=self._tag,
         )  # fmt: skip
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
@@ -73,17 +74,17 @@ class Page:
     async def show(self, request: Request) -> HTMLResponse:
         """Show a search, or what can be asked."""
         if not self.search.indexes:
-            return self.html(State(), Found())
+            return self.html(State(), Contents())
         try:
             state = State.read(request.query_params)
             self.search.index(state.index)
         except Refusal as refusal:
-            return self.html(State(), Found(), refusal.message, refusal.status)
+            return self.html(State(), Contents(), refusal.message, refusal.status)
         try:
             return self.html(state, await self.finding.answers(request, state))
         except (Refusal, DiptychError) as failure:
             shown = failure if isinstance(failure, Refusal) else of_error(failure)
-            return self.html(state, Found(), shown.message, shown.status)
+            return self.html(state, Contents(), shown.message, shown.status)
 
     async def query(self, request: Request) -> Response:
         """Embed a picture that was chosen, and go to the address that holds its vector."""
@@ -124,7 +125,7 @@ class Page:
             return JSONResponse({"right": right, "wrong": wrong})
         return RedirectResponse(state.address() + f"#e{numbers[0]}", 303)
 
-    async def _exported(self, request: Request) -> tuple[Found, Answer]:
+    async def _exported(self, request: Request) -> tuple[Contents, Answer]:
         """Return the answers of an address; those that are chosen, where it names entries.
 
         Raises:

@@ -61,7 +61,7 @@ class Slider:
 
 
 @dataclass(frozen=True)
-class Found:
+class Contents:
     """All that the page of one search shows.
 
     Args:
@@ -89,7 +89,7 @@ class Found:
     slider: Slider = Slider()
     examples: tuple[str, ...] = ()
 
-    def chosen(self, numbers: Collection[int]) -> Found:
+    def chosen(self, numbers: Collection[int]) -> Contents:
         """Return the answers with these numbers alone."""
         tiles = tuple(tile for tile in self.tiles if tile.number in numbers)
         names = {tile.path for tile in tiles}

@@ -79,13 +79,13 @@ class LabelStudio:
             inputs = [await self._picture(task["data"], control, i) for i, task in enumerate(tasks)]
             answers = {"choices": self._choices, "brushlabels": self._brushes, "rectanglelabels": self._rectangles}
             answer = answers[control.kind]
-            for own, more in zip(results, await answer(request, _project(body), control, inputs), strict=True):
-                own += more
+            for result, more in zip(results, await answer(request, _project(body), control, inputs), strict=True):
+                result += more
         version = f"diptych {__version__} {self.service.first.name}"
         return {
             "results": [
-                {"model_version": version, "result": own, "score": min((r["score"] for r in own), default=0.0)}
-                for own in results
+                {"model_version": version, "result": result, "score": min((r["score"] for r in result), default=0.0)}
+                for result in results
             ]
         }
 

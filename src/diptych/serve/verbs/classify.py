@@ -72,9 +72,9 @@ class Classify(Declared):
             raise Refusal(400, "Give either labels or the name of a classifier.")
         return await super().answer(request, given)
 
-    async def samples(self, inputs: Sequence[Input], asked: Any) -> Samples[Any]:
+    async def samples(self, inputs: Sequence[Input], verb: Any) -> Samples[Any]:
         """Return the pictures, or what a fitted space takes in their place."""
-        predictor = self.classifiers.get(asked.served)
+        predictor = self.classifiers.get(verb.served)
         fitted = None if predictor is None else predictor.fitted
         return await self.service.samples(inputs, fitted.modality if isinstance(fitted, SpaceClassifier) else None)
 
@@ -90,11 +90,11 @@ class Classify(Declared):
         return await self.service.call(request, f"classify/{name}", lambda: question.run(context).result)
 
     async def shared(
-        self, request: Any, asked: Any, inputs: Sequence[Input], model: ServedModel
+        self, request: Any, verb: Any, inputs: Sequence[Input], model: ServedModel
     ) -> dict[str, Any] | None:
         """Answer from names by batches that several requests share; None for systems and classifiers."""
-        if asked.served or not asked.is_plain():
+        if verb.served or not verb.is_plain():
             return None
-        classes = class_names(asked.names, asked.templates)
-        result = await self.zero_shot(request, model, inputs, classes, asked.top, asked.threshold)
-        return self.plain(Labels(asked, result, Source(InMemory(()))))
+        classes = class_names(verb.names, verb.templates)
+        result = await self.zero_shot(request, model, inputs, classes, verb.top, verb.threshold)
+        return self.plain(Labels(verb, result, Source(InMemory(()))))

@@ -71,8 +71,8 @@ class _Page:
         wanted = {(e.probe, e.key) for f in self.report.all() for e in f.examples}
         blame = self.report.blame
         if blame is not None:
-            own = self.report.data.one()[0]
-            wanted |= {(own, key) for c in blame.confusions for key in c.pictures}
+            table = self.report.data.one()[0]
+            wanted |= {(table, key) for c in blame.confusions for key in c.pictures}
             wanted |= {(b.probe, b.key) for c in blame.confusions for b in c.blamed}
             wanted |= {(b.probe, b.key) for b in blame.suspects}
         return rows_of(self.report.data, wanted)
@@ -166,26 +166,26 @@ class _Page:
 
     def blamed(self) -> Iterator[str]:
         """Yield confusions with the training pictures behind them, and suspected labels."""
-        found = self.report.blame
-        if found is None:
+        blame = self.report.blame
+        if blame is None:
             return
         yield "<section><h2>Which training pictures are to blame</h2>"
         yield (
             f'<p class="note">Here a picture gets the class that most of its nearest training pictures have, so that '
-            f"each mistake has its causes at hand. Of {found.items} pictures {100 * found.accuracy:.0f} % get the "
-            f"right class in this way, from {found.trained} training pictures.</p>"
+            f"each mistake has its causes at hand. Of {blame.items} pictures {100 * blame.accuracy:.0f} % get the "
+            f"right class in this way, from {blame.trained} training pictures.</p>"
         )
-        own = self.report.data.one()[0]
-        for c in found.confusions:
-            said = f"{c.count} of {c.of} pictures of {c.true} are taken for {c.predicted}."
-            yield f'<article class="finding"><h3>{escape(said)}</h3>'
+        table = self.report.data.one()[0]
+        for c in blame.confusions:
+            title = f"{c.count} of {c.of} pictures of {c.true} are taken for {c.predicted}."
+            yield f'<article class="finding"><h3>{escape(title)}</h3>'
             if self.images:
                 yield '<div class="few">'
-                yield from (self.picture(own, key, f"{c.true}, taken for {c.predicted}") for key in c.pictures)
+                yield from (self.picture(table, key, f"{c.true}, taken for {c.predicted}") for key in c.pictures)
                 yield from (self.picture(b.probe, b.key, _voted(b)) for b in c.blamed)
                 yield "</div>"
             yield "</article>"
-        yield from self.suspects(found)
+        yield from self.suspects(blame)
         yield "</section>"
 
     def suspects(self, blame: Blame) -> Iterator[str]:
@@ -216,8 +216,8 @@ class _Page:
         yield "<section><h2>Measured besides</h2>" + table(heads, left=(0, 1, 4))
         for f in findings:
             yield f'<tr><td class="left">{escape(f.subject)}</td><td class="left wrap">{escape(named(f))}</td>'
-            said = control(f.control, f.unit) if f.control else ""
-            yield f'<td>{number(f)}</td><td>{counted(f)}</td><td class="left wrap">{said}</td></tr>'
+            line = control(f.control, f.unit) if f.control else ""
+            yield f'<td>{number(f)}</td><td>{counted(f)}</td><td class="left wrap">{line}</td></tr>'
         yield TABLE_END
         meant = [m for m in dict.fromkeys(f.measure for f in findings) if m in MEANS]
         yield from (f'<p class="note"><b>{escape(m.replace("_", " "))}:</b> {MEANS[m]}</p>' for m in meant)
@@ -238,14 +238,14 @@ class _Page:
 
 def rows_of(data: AuditData, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Return (table, content key) -> row of the wanted pictures; other tables are not read."""
-    found: dict[tuple[str, str], int] = {}
+    pictures: dict[tuple[str, str], int] = {}
     for name in {probe for probe, _ in wanted} & set(data.probes):
         keys = {key for probe, key in wanted if probe == name}
         items = data.probes[name].table.items
         for i in range(len(items)):
             if (key := items.key(i)) in keys:
-                found.setdefault((name, key), i)
-    return found
+                pictures.setdefault((name, key), i)
+    return pictures
 
 
 def named(f: Finding) -> str:
@@ -270,10 +270,10 @@ def counted(f: Finding) -> str:
 def control(c: Control, unit: str) -> str:
     """Return what the control found, in words."""
     ends = f"[{_amount(c.interval[0], unit)}, {_amount(c.interval[1], unit)}]"
-    said = f"Control, where there is nothing to find ({escape(c.title)}): {_amount(c.value, unit)} {ends}"
+    line = f"Control, where there is nothing to find ({escape(c.title)}): {_amount(c.value, unit)} {ends}"
     if c.held:
-        return f"{said}. It found nothing, as it must."
-    return f"{said}. It found something, so do not rely on this finding."
+        return f"{line}. It found nothing, as it must."
+    return f"{line}. It found something, so do not rely on this finding."
 
 
 def _amount(value: float, unit: str) -> str:

@@ -44,8 +44,8 @@ class FoundRegions:
         writer.writerow(HEAD)
         for i in range(len(self.table)):
             name = escaped(os.path.relpath(self.table.items.name(i), path.parent))
-            own, said = (self.table.columns[column].values[i] for column in ("boxes", "phrases"))
-            rows = zip(own.corners.tolist(), said, strict=True)
+            boxes, phrases = (self.table.columns[column].values[i] for column in ("boxes", "phrases"))
+            rows = zip(boxes.corners.tolist(), phrases, strict=True)
             writer.writerows([name, *(f"{v:.1f}" for v in box), phrase] for box, phrase in rows)
         write_whole(path, text.getvalue(), overwrite=overwrite)
 
@@ -109,11 +109,11 @@ class Quality:
         return {"named": self.named, **stated}
 
 
-def quality(found: FoundRegions, truth: Table[Any], seed: int) -> Quality:
+def quality(regions: FoundRegions, truth: Table[Any], seed: int) -> Quality:
     """Compare regions with true boxes, see ``features.region_labels.agreement``.
 
     Args:
-        found: of photos that are all in ``truth``.
+        regions: of photos that are all in ``truth``.
         truth: photos with "boxes" that have classes, and "phrases" with the classes' names.
         seed: of the intervals.
 
@@ -121,13 +121,15 @@ def quality(found: FoundRegions, truth: Table[Any], seed: int) -> Quality:
         UsageError: true boxes have no class.
     """
     names: dict[int, str] = {}
-    of = {truth.items.name(i): own for i, own in enumerate(truth.columns["boxes"].values)}
-    for own, said in zip(*(truth.columns[n].values for n in ("boxes", "phrases")), strict=True):
-        names |= {int(k): p.removeprefix("an ").removeprefix("a ") for k, p in zip(own.labels, said, strict=True)}
+    of = {truth.items.name(i): true for i, true in enumerate(truth.columns["boxes"].values)}
+    for regions_of, phrases in zip(*(truth.columns[n].values for n in ("boxes", "phrases")), strict=True):
+        names |= {
+            int(k): p.removeprefix("an ").removeprefix("a ") for k, p in zip(regions_of.labels, phrases, strict=True)
+        }
     if -1 in names:
         raise UsageError("The true boxes have phrases and no classes: give a table with a column 'category'.")
     classes = [names[k] for k in sorted(names)]
-    table = found.table
+    table = regions.table
     rows = [agreement(table.take([i]), [of[table.items.name(i)]], classes) for i in range(len(table))]
     owner = np.repeat(np.arange(len(rows)), [len(row["right"]) for row in rows])
     if not len(owner):

@@ -21,7 +21,7 @@ from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.opening import AnyIndex, index_at
-from diptych.search_index.rows import Found, Modality
+from diptych.search_index.rows import Hit, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import CutAnswerRow, CutAnswers, calibration
@@ -78,7 +78,7 @@ class Answer:
         cut: how the answers were cut; None: they were not.
     """
 
-    results: tuple[Found, ...]
+    results: tuple[Hit, ...]
     terms: tuple[Term, ...]
     weights: Mapping[Modality, float]
     where: tuple[str, ...]
@@ -275,15 +275,15 @@ def ask(
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
     fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
     cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
-    found = nearest(index, query, k, chosen, where=conditions, exact=exact)
+    entries = nearest(index, query, k, chosen, where=conditions, exact=exact)
     answers = None
     if fitted is not None and cut is not None:
-        above = [f for f in found[: cut.depth] if f.score >= cut.threshold]
+        above = [f for f in entries[: cut.depth] if f.score >= cut.threshold]
         shares = fitted.marks.probabilities(np.array([f.score for f in above]))
-        answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()), nothing=bool(found) and not above)
-        found = above
+        answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()), nothing=bool(entries) and not above)
+        entries = above
     recall = None
     if isinstance(index, Index) and exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]
         recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if len(known) == len(chosen) else None
-    return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)
+    return Answer(tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)

@@ -146,8 +146,8 @@ def sample_records(path: str, kind: Modality, keys: FileKeys | None = None, fram
     for split, table in data.splits.items():
         labels: list[Any] = table.labels().tolist() if "label" in table.columns else [None] * len(table)
         for i, label in enumerate(labels):
-            own = table.items.name(i)
-            name = f"{base}[{own}]" if kind.rows else os.path.abspath(own)
+            item = table.items.name(i)
+            name = f"{base}[{item}]" if kind.rows else os.path.abspath(item)
             broken = _broken(table.items, i, name) if kind.rows else None  # a file is read when it is embedded
             if broken is not None:
                 failed.append(broken)

@@ -81,7 +81,7 @@ class Measuring:
         few = [_few(other, space, self.run) for other in (self.data, *self.elsewhere)]
         for names in (self.classes, *map(self._names, self.elsewhere)):
             if isinstance(space, Headed) and names is not None:
-                space.memory.learn([prompt for own in names.prompts() for prompt in own], self.run)
+                space.memory.learn([prompt for prompts in names.prompts() for prompt in prompts], self.run)
         return replace(self, data=few[0], elsewhere=few[1:], run=replace(self.run, cache=None))
 
     def refuse_collapse(self, before: Measures, after: Measures, when: str = "") -> None:

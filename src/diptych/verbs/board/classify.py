@@ -145,7 +145,7 @@ class BoardClassify(BoardVerb):
             return self._answer(context, [], [before], notes, unchanged=True)
         loader = Loader(context, folders, self._stated())
         boards = self._measured(context, loader, plan, sets, names, sources, pool, photos)
-        shown = [made.as_dict() for made in boards]
+        shown = [each.as_dict() for each in boards]
         if earlier is not None:
             earlier.keep(shown[0])
         return self._answer(context, boards, shown, notes)
