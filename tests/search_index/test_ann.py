@@ -86,23 +86,6 @@ def test_recall_is_stated_on_queries_that_did_not_choose_the_cells(index: Index)
     )
 
 
-def test_a_row_is_no_neighbour_of_itself_when_recall_is_measured(index: Index) -> None:
-    class Itself:
-        """Finds the row that is searched for, and nothing else."""
-
-        def search(self, queries: np.ndarray, k: int) -> tuple[None, np.ndarray]:
-            return None, np.repeat(slots[:, None], k, axis=1)
-
-    values, slots = clustered(3000), np.array([2000, 7, 41])
-    itself = Itself()
-    assert ann._Queries(values, values[slots], 512, slots).shares(itself).tolist() == [0, 0, 0]
-    assert ann._Queries(values, values[slots], 512).shares(itself).tolist() == pytest.approx([0.1, 0.1, 0.1])
-    known = ann.build(index, "image", Run())
-    exact = ann.exact_slots(values, values[::100], 11, 512)[:, 1:]  # a row's nearest vector is its own
-    near = [ann.candidates(index, "image", known, q, 40) for q in values[::100]]
-    assert np.mean([np.isin(row, slots).mean() for row, slots in zip(exact, near, strict=True)]) >= 0.9
-
-
 def test_a_mapped_file_starts_no_threads_that_read_ahead(index: Index) -> None:
     import faiss
 

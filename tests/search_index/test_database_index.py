@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core import DataError, UsageError
+from diptych.core import DataError, Run, UsageError
 from diptych.search_index.database import Database
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.index import Index
@@ -103,8 +103,49 @@ def test_a_condition_on_a_column_that_no_entry_has_is_refused(both: tuple[Databa
     assert made.columns() == folder.columns()
     with pytest.raises(UsageError, match=r"No entry of .* has 'none': conditions may ask for name, caption, label"):
         nearest(made, np.ones(DIM, np.float32), 3, {"image": 1.0}, where=[Condition.parse("none=1")])
-    with pytest.raises(UsageError, match="is searched exactly"):
+    with pytest.raises(UsageError, match=r"has no approximate index of image: build one with 'diptych index --out"):
         nearest(made, np.ones(DIM, np.float32), 3, {"image": 1.0}, exact=False)
+
+
+def test_approximate_searches_are_measured_and_conditions_stay_exact(database: Database) -> None:
+    rng = np.random.default_rng(1)
+    centres = rng.standard_normal((40, DIM))
+    values = (centres[rng.integers(40, size=1500)] + 0.4 * rng.standard_normal((1500, DIM))).astype(np.float32)
+    made = DatabaseIndex.create(database, FACTS)
+    made.add([Entry(f"{i:04d}", facts={"half": i % 2}) for i in range(1500)], {"image": (np.arange(1500), values)})
+    queries = values[:40] / np.linalg.norm(values[:40], axis=1, keepdims=True)
+    assert made.about("image") is None
+    known = made.approximate("image", Run(), queries=queries)
+    assert DatabaseIndex(database).about("image") == known
+    assert (known.slots, set(known.stated)) == (1500, {"rows", "texts"})
+    assert min(known.stated.values()) >= 0.9
+
+    def names(exact: bool | None, text: str = "") -> list[list[str]]:
+        where = [Condition.parse(text)] if text else []
+        return [[h.entry.name for h in nearest(made, q, 10, {"image": 1.0}, where=where, exact=exact)] for q in queries]
+
+    shares = [len(set(a) & set(b)) / 10 for a, b in zip(names(exact=False), names(exact=True), strict=True)]
+    assert np.mean(shares) >= 0.9
+    assert names(None) == names(exact=True)  # as few are searched exactly
+    assert names(False, "half=1") == names(True, "half=1")
+    made.add([Entry("new", facts={"half": 1})], {"image": (np.array([0]), queries[:1])})
+    assert nearest(made, queries[0], 2, {"image": 1.0}, exact=False)[1].entry.name in ("0000", "new")
+    with pytest.raises(DataError, match="holds 0 text vectors, and an approximate index pays from 1,000 on"):
+        made.approximate("text", Run())
+
+
+def test_an_approximate_search_that_finds_too_little_is_refused(
+    both: tuple[DatabaseIndex, Index], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = both
+    rng = np.random.default_rng(2)
+    values = rng.standard_normal((1200, DIM)).astype(np.float32)
+    made.add([Entry(f"{i:04d}") for i in range(1200)], {"image": (np.arange(1200), values)})
+    exact = made.database.nearest
+    monkeypatch.setattr(made.database, "nearest", lambda *given, effort=None: exact(*given)[: 2 if effort else None])
+    with pytest.raises(DataError, match=r"finds \d+ % of the nearest image vectors, and 90 % are needed"):
+        made.approximate("image", Run())
+    assert made.about("image") is None
 
 
 def test_rows_read_as_those_of_a_folder(both: tuple[DatabaseIndex, Index]) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,43 +24,14 @@ from diptych.data.files import write_whole
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
 from diptych.search_index.mapped import Mapped
+from diptych.search_index.recall import DRAWN, TOP, Approximate, Queries, measured, nearest_of
 from diptych.search_index.rows import Modality
 
 EXACT = 200_000
 """Largest number of entries for exact search (our choice; 20 ms a query of width 512 on one core)."""
-TOP = 10
-"""Number of neighbours in the measured recall."""
 _TRAIN = 256 * 2**20  # bytes of vectors for k-means
 _LARGE = 4 * 2**30  # above these bytes, vectors are product codes instead of one byte a number
-_ASKED = 100
-_RECALL = 0.95
 _MAPPED: Mapped[Any] = Mapped()
-
-
-@dataclass(frozen=True)
-class Approximate:
-    """Description of an approximate index.
-
-    Args:
-        slots: number of covered vectors, the first ones.
-        kind: faiss' name of its structure.
-        nprobe: number of cells that a search reads.
-        recall: kind of query -> share of the exact ten nearest among the candidates, measured at the build.
-        queries: kind of query -> number of queries in the measurement.
-        held_out: kind of query -> the same share for as many other queries, which did not choose ``nprobe``.
-    """
-
-    slots: int
-    kind: str
-    nprobe: int
-    recall: Mapping[str, float]
-    queries: Mapping[str, int]
-    held_out: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def stated(self) -> Mapping[str, float]:
-        """The recall that is stated: on queries that did not choose ``nprobe``; earlier versions measured no others."""
-        return self.held_out or self.recall
 
 
 def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None = None) -> Approximate:
@@ -97,23 +68,19 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
             part = np.asarray(stored[start : start + index.chunk])
             quantised.add(part)
             bar.advance(len(part))
-    drawn = np.split(rng.permutation(rng.choice(n, 2 * _ASKED, replace=False)), 2)
-    sampled = {"rows": [_Queries(stored, np.asarray(stored[half]), index.chunk, half) for half in drawn]}
+    drawn = rng.permutation(rng.choice(n, 2 * DRAWN, replace=False))
+    rows = np.asarray(stored[drawn])
+    sampled = {"rows": Queries.of(rows, exact_slots(stored, rows, TOP + 1, index.chunk), drawn)}
     if queries is not None and len(queries) > 1:
         unit = np.ascontiguousarray(queries, dtype=np.float32)
-        sampled["texts"] = [_Queries(stored, half, index.chunk) for half in (unit[::2], unit[1::2])]
-    choosing, others = ({name: halves[i] for name, halves in sampled.items()} for i in (0, 1))
-    nprobe = 1
-    while True:
+        sampled["texts"] = Queries.of(unit, exact_slots(stored, unit, TOP + 1, index.chunk))
+
+    def search(values: Vectors, nprobe: int) -> NDArray[np.int64]:
         quantised.nprobe = nprobe
-        shares = {name: half.shares(quantised) for name, half in choosing.items()}
-        if min(s.mean() - s.std() / len(s) ** 0.5 for s in shares.values()) >= _RECALL or nprobe >= cells:
-            break
-        nprobe = max(nprobe + 1, nprobe * 5 // 4)
-    measured = {name: float(s.mean()) for name, s in shares.items()}
-    held_out = {name: float(half.shares(quantised).mean()) for name, half in others.items()}
-    counts = {name: len(s) for name, s in shares.items()}
-    description = Approximate(n, kind, nprobe, measured, counts, held_out)
+        slots: NDArray[np.int64] = quantised.search(values, 4 * TOP)[1]
+        return slots
+
+    description = measured(n, kind, sampled, search, _efforts(cells))
     index.index_facts()
     path = index.path(modality)
     write_whole(path.with_suffix(".faiss"), lambda draft: faiss.write_index(quantised, str(draft)), overwrite=True)
@@ -168,42 +135,20 @@ def _opened(path: Path) -> Any:
     return quantised
 
 
-class _Queries:
-    """Queries and the exact ten nearest of each.
-
-    Args:
-        stored: (n, D) vectors.
-        queries: (Q, D) unit vectors.
-        chunk: number of vectors at once.
-        slots: (Q,) slots of the queries themselves, which do not count; None: they are not stored.
-    """
-
-    def __init__(self, stored: Vectors, queries: Vectors, chunk: int, slots: NDArray[np.int64] | None = None) -> None:
-        self._queries = queries
-        self._slots = np.full(len(queries), -1) if slots is None else slots
-        nearest = exact_slots(stored, queries, TOP + 1, chunk)
-        others = nearest != self._slots[:, None]
-        others[others.all(1), -1] = False
-        self._nearest = nearest[others].reshape(-1, TOP)
-
-    def shares(self, quantised: Any) -> NDArray[np.float64]:
-        """Return the (Q,) shares of the ten nearest that are candidates of an approximate search."""
-        rows = zip(self._nearest, quantised.search(self._queries, 4 * TOP)[1], strict=True)
-        return np.array([np.isin(nearest, row).mean() for nearest, row in rows])
+def _efforts(cells: int) -> Iterator[int]:
+    nprobe = 1
+    while nprobe < cells:
+        yield nprobe
+        nprobe = max(nprobe + 1, nprobe * 5 // 4)
+    yield cells
 
 
 def exact_slots(stored: Vectors, queries: Vectors, k: int, chunk: int) -> NDArray[np.int64]:
     """Return the (Q, k) slots of the k nearest of each query among all vectors, ``chunk`` at a time."""
-    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    slots = np.full((len(queries), k), -1, dtype=np.int64)
-    for start in range(0, len(stored), chunk):
-        scores = queries @ np.asarray(stored[start : start + chunk]).T
-        both = np.concatenate([best, scores], axis=1)
-        top = np.argpartition(-both, k - 1, axis=1)[:, :k]
-        numbers = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
-        slots = np.take_along_axis(np.concatenate([slots, numbers], axis=1), top, 1)
-        best = np.take_along_axis(both, top, 1)
-    return np.take_along_axis(slots, np.argsort(-best, axis=1, kind="stable"), 1)
+    starts = range(0, len(stored), chunk)
+    return nearest_of(
+        ((np.arange(s, min(s + chunk, len(stored))), np.asarray(stored[s : s + chunk])) for s in starts), queries, k
+    )
 
 
 def installed() -> bool:

@@ -73,9 +73,21 @@ class Database(Protocol):
         """Return the number of rows that meet conditions and have a vector of a modality."""
 
     def nearest(
-        self, modality: Modality, query: Vectors, k: int, where: Sequence[Condition], vectors: Sequence[Modality] = ()
+        self,
+        modality: Modality,
+        query: Vectors,
+        k: int,
+        where: Sequence[Condition],
+        vectors: Sequence[Modality] = (),
+        effort: int | None = None,
     ) -> list[tuple[float, Row]]:
-        """Return the k rows with the largest inner products with a (D,) query, and these, the largest first; exact."""
+        """Return the k rows with the largest inner products with a (D,) unit query, and these, the largest first.
+
+        With an effort, of the structure that ``approximate`` built, others may be returned; products are exact.
+        """
+
+    def approximate(self, modality: Modality) -> str:
+        """Build the structure for approximate searches of a modality, and return its kind."""
 
     def notes(self, kind: str) -> dict[str, str]:
         """Return key -> text of the notes of a kind; {} also where there is no index."""

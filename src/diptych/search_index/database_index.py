@@ -1,6 +1,7 @@
-"""A search index in a vector database, with what the tasks ask of an index in a folder; all searches are exact.
+"""A search index in a vector database, with what the tasks ask of an index in a folder.
 
-Its slots are the numbers of its rows, and its vectors are fetched by them.
+Its slots are the numbers of its rows, and its vectors are fetched by them. Searches are exact until ``approximate`` has
+built the database's own structure and measured its recall.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DataError, UsageError
+from diptych.core import DataError, Run, UsageError
 from diptych.data.files import plain
+from diptych.search_index import ann
 from diptych.search_index.database import Database, Row, number_of
 from diptych.search_index.described import Described, Vectors
+from diptych.search_index.recall import DRAWN, LEAST, TOP, Approximate, Queries, measured, nearest_of
 from diptych.search_index.rows import MODALITIES, Entry, Hit, Modality, bound, dumped
 from diptych.search_index.where import Condition, shell_pattern
 
-FACTS, COLUMNS = "facts", "columns"
-"""Kinds of notes: what the index was made with, and the names of its metadata."""
+FACTS, COLUMNS, APPROXIMATE = "facts", "columns", "approximate"
+"""Kinds of notes: what the index was made with, the names of its metadata, and what is known of approximate search."""
+EFFORTS = tuple(2**n for n in range(13))
 
 
 class DatabaseIndex(Described):
@@ -160,12 +165,75 @@ class DatabaseIndex(Described):
 
     def blocks(self, modality: Modality) -> Iterator[Vectors]:
         """Yield (n, D) unit vectors of all entries that have one of the modality."""
-        for part in self.database.rows(modality=modality, vectors=(modality,), size=min(self.chunk, 4096)):
-            if part:
-                yield np.stack([row.vectors[modality] for row in part])
+        yield from (vectors for _, vectors in self._numbered(modality))
+
+    def approximate(self, modality: Modality, run: Run, *, queries: Vectors | None = None) -> Approximate:
+        """Build approximate search of a modality, and choose its effort by measured recall, see ``ann.build``.
+
+        Raises:
+            DataError: too few vectors, or no effort finds 90 % of the nearest: searches stay exact.
+        """
+        numbers = np.concatenate([np.zeros(0, np.int64), *(part[:, 0] for part in self.places(modality))])
+        if len(numbers) < 1000:
+            raise DataError(
+                f"{self.folder} holds {len(numbers)} {modality} vectors, and an approximate index pays from 1,000 on: "
+                f"search exactly."
+            )
+        kind = self.database.approximate(modality)
+
+        def search(values: Vectors, effort: int) -> NDArray[np.int64]:
+            hits = [self.database.nearest(modality, value, TOP + 1, (), effort=effort) for value in values]
+            return np.array([([row.number for _, row in rows] + [-1] * TOP)[: TOP + 1] for rows in hits])
+
+        drawn = np.random.default_rng(run.integer("ann")).choice(numbers, 2 * DRAWN, replace=False)
+        rows = self.vectors(modality)[drawn]
+        words = rows[:0] if queries is None or len(queries) < 2 else queries
+        exact = nearest_of(self._numbered(modality), np.concatenate([rows, words]), TOP + 1)
+        sampled = {"rows": Queries.of(rows, exact[: len(rows)], drawn)}
+        if len(words):
+            sampled["texts"] = Queries.of(words, exact[len(rows) :])
+        description = measured(len(numbers), kind, sampled, search, EFFORTS)
+        if (least := min(description.stated.values())) < LEAST:
+            raise DataError(
+                f"Approximate search of {self.folder} finds {100 * least:.0f} % of the nearest {modality} vectors, and "
+                f"{100 * LEAST:.0f} % are needed: searches stay exact."
+            )
+        self.database.write_note(APPROXIMATE, modality, json.dumps(asdict(description)))
+        return description
+
+    def about(self, modality: Modality) -> Approximate | None:
+        """Return what is known of approximate searches of a modality; None where there are none."""
+        note = self.database.notes(APPROXIMATE).get(modality)
+        return None if note is None else Approximate(**json.loads(note))
+
+    def efforts(
+        self, modalities: Collection[Modality], where: Sequence[Condition] = (), exact: bool | None = None
+    ) -> dict[Modality, Approximate]:
+        """Return what is known of the approximate searches that answer a question; {} where it is answered exactly:
+        under conditions, and by default up to ``ann.EXACT`` vectors.
+
+        Raises:
+            UsageError: ``exact`` is False, and a modality has no approximate search.
+        """
+        if where or exact:
+            return {}
+        known = {m: a for m in modalities if (a := self.about(m))}
+        if len(known) < len(modalities):
+            if exact is False:
+                raise UsageError(
+                    f"{self.folder} has no approximate index of {' and '.join(modalities)}: build one with 'diptych "
+                    f"index --out {shlex.quote(str(self.folder))} --ann'."
+                )
+            return {}
+        return known if exact is False or any(a.slots > ann.EXACT for a in known.values()) else {}
 
     def nearest(
-        self, query: Vectors, k: int, weights: Mapping[Modality, float], where: Sequence[Condition] = ()
+        self,
+        query: Vectors,
+        k: int,
+        weights: Mapping[Modality, float],
+        where: Sequence[Condition] = (),
+        exact: bool | None = None,
     ) -> list[Hit]:
         """Return the k nearest entries, see ``nearest.nearest``.
 
@@ -173,15 +241,16 @@ class DatabaseIndex(Described):
         in neither list scores at most the sum of their last scores (Fagin's threshold algorithm).
         """
         towards = {m: query if w > 0 else -query for m, w in weights.items()}
+        efforts = {m: a.nprobe for m, a in self.efforts(weights, where, exact).items()}
         if len(weights) == 1:
             ((m, weight),) = weights.items()
-            nearest = self.database.nearest(m, towards[m], k, where)
+            nearest = self.database.nearest(m, towards[m], k, where, effort=efforts.get(m))
             return [Hit(row.entry, abs(weight) * score) for score, row in nearest]
         depth = 4 * k
         while True:
             rows, bound, more = dict[int, Row](), 0.0, False
             for m, weight in weights.items():
-                best = self.database.nearest(m, towards[m], depth, where, tuple(weights))
+                best = self.database.nearest(m, towards[m], depth, where, tuple(weights), efforts.get(m))
                 rows |= {row.number: row for _, row in best}
                 if len(best) == depth:
                     bound, more = bound + max(0.0, abs(weight) * best[-1][0]), True
@@ -192,6 +261,11 @@ class DatabaseIndex(Described):
             if not more or (len(scored) == k and -scored[-1][0] >= bound):
                 return [Hit(rows[number].entry, -score) for score, number in scored]
             depth *= 4
+
+    def _numbered(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        for part in self.database.rows(modality=modality, vectors=(modality,), size=min(self.chunk, 4096)):
+            if part:
+                yield np.array([row.number for row in part]), np.stack([row.vectors[modality] for row in part])
 
     def _rows(self, where: Sequence[Condition] = (), numbers: Sequence[int] | None = None) -> Iterator[Row]:
         some = None if numbers is None else [int(n) for n in numbers]

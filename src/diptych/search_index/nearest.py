@@ -21,6 +21,7 @@ from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
 from diptych.search_index.opening import AnyIndex
+from diptych.search_index.recall import TOP
 from diptych.search_index.rows import MODALITIES, Hit, Modality
 from diptych.search_index.where import Condition
 
@@ -61,9 +62,7 @@ def nearest(
         )
     chosen = {m: weights[m] for m in modalities}
     if isinstance(index, DatabaseIndex):
-        if exact is False:
-            raise UsageError(f"{index.folder} is searched exactly: it has no approximate index of ours.")
-        nearest = index.nearest(query.astype(np.float32), k, chosen, where)
+        nearest = index.nearest(query.astype(np.float32), k, chosen, where, exact)
         if where and (not nearest or any(c.operator == "!=" for c in where)):
             _check_columns(index, where)
         return nearest
@@ -112,7 +111,7 @@ def _best(
                 f"'diptych index --out {shlex.quote(str(index.folder))} --ann'."
             )
         return _exact(index, query, k, weights, where)
-    fetch = 4 * max(k, ann.TOP)
+    fetch = 4 * max(k, TOP)
     while True:
         best, more = list[tuple[float, int]](), False
         for m, description in descriptions.items():

@@ -132,17 +132,27 @@ class QdrantDatabase:
         return int(self._request("count", "entries", count_filter=_filter(where, modality), exact=True).count)
 
     def nearest(
-        self, modality: Modality, query: Vectors, k: int, where: Sequence[Condition], vectors: Sequence[Modality] = ()
+        self,
+        modality: Modality,
+        query: Vectors,
+        k: int,
+        where: Sequence[Condition],
+        vectors: Sequence[Modality] = (),
+        effort: int | None = None,
     ) -> list[tuple[float, Row]]:
-        """Return the k rows with the largest inner products with a (D,) query, and these; exact."""
+        """Return the nearest rows and their products, see ``Database.nearest``."""
         from qdrant_client import models
 
         points = self._request(
             "query_points", "entries", query=query.tolist(), using=modality, limit=k, with_payload=True,
             query_filter=_filter(where, modality), with_vectors=list(vectors) or False,
-            search_params=models.SearchParams(exact=True),
+            search_params=models.SearchParams(exact=effort is None, hnsw_ef=effort),
         ).points  # fmt: skip
         return sorted(((p.score, _row(p)) for p in points), key=lambda pair: (-pair[0], pair[1].number))
+
+    def approximate(self, modality: Modality) -> str:
+        """Return the kind of the graph that the server keeps by itself, see ``Database.approximate``."""
+        return "HNSW"
 
     def notes(self, kind: str) -> dict[str, str]:
         """Return key -> text of the notes of a kind; {} also where there is no index."""

@@ -109,21 +109,21 @@ class IndexPhotos(Verb):
 
     def run(self, context: Context) -> IndexReport:
         """Take the photos in, and do what else is asked for."""
-        from diptych.data.files import database_address, named
+        from diptych.data.files import database_address
 
         photos, out = self.paths(), context.out
         if photos and getattr(getattr(getattr(context, "given", None), "loaded", None), "folder", "") is None:
             raise UsageError("This space lies in no folder, where a search could find it again: save it, then index.")
         if out is None and not photos:
             raise UsageError("An index that is there has a folder: give {out}.")
-        if out is not None and database_address(out) is not None and (self.ann or self.export is not None):
+        address = None if out is None else database_address(out)
+        if address is not None and self.export is not None:
             raise UsageError(
-                f"{{ann}} and {{export}} are of an index in a folder, and {named(out)} is searched exactly by its "
-                f"database, which other tools open as it is: leave these options out."
+                f"{{export}} is of an index in a folder, and other tools open {address} as it is: leave it out."
             )
         if self.export is not None:
             context.free_file(Path(self.export), "export")
-        if self.ann:
+        if self.ann and address is None:
             need_extra("index", "Approximate search")
         if out is not None:
             try:
@@ -228,14 +228,14 @@ class IndexPhotos(Verb):
                 context.remember(tower)
             if records is not None:
                 result = take_in(records, tower, run, taken.folder, prune=gone)
-            if not database and (self.ann or approximate.installed()):
+            if self.ann or (not database and approximate.installed()):
                 taken.built = build(taken.folder, tower, run, always=self.ann, words=has_words(tower))
             for modality, graph in taken.built.items():
                 recall = ", ".join(
                     f"{value:.3f} on {graph.queries[name]} {name}" for name, value in graph.stated.items()
                 )
                 taken.lines.append(
-                    f"{modality}: {graph.kind}, {graph.nprobe} cells a search, measured recall@10 {recall}"
+                    f"{modality}: {graph.kind}, {graph.nprobe} {graph.unit} a search, measured recall@10 {recall}"
                 )
         if not database and not approximate.installed() and result is not None and result.entries > approximate.EXACT:
             taken.advice.append(

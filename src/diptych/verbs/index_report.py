@@ -11,7 +11,7 @@ from diptych.core.wording import number_of
 from diptych.verbs.answer import Answer
 
 if TYPE_CHECKING:
-    from diptych.search_index.ann import Approximate
+    from diptych.search_index.recall import Approximate
     from diptych.search_index.rows import Modality
     from diptych.tasks.search.index import Indexed
     from diptych.verbs.context import Context

@@ -13,6 +13,8 @@ from diptych.features.unit_rows import unit_rows
 from diptych.search_index import ann
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
+from diptych.search_index.opening import AnyIndex, index_at
+from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import MODALITIES, Modality
 
 GROWN = 0.2
@@ -21,28 +23,34 @@ GROWN = 0.2
 
 def approximate(
     out: Path, backbone: Backbone, run: Run, *, always: bool = False, words: bool = True
-) -> dict[Modality, ann.Approximate]:
+) -> dict[Modality, Approximate]:
     """Build the approximate index where it pays (or ``always``) and is missing or outgrown; recall is measured on rows
     and, in a space with ``words``, on WordNet's nouns as queries.
 
     Raises:
-        MissingExtra: faiss is not installed.
+        MissingExtra: faiss is not installed, for an index in a folder.
+        DataError: the structure of a database finds too few of the nearest.
     """
-    built: dict[Modality, ann.Approximate] = {}
-    with Index(out) as opened:
+    built: dict[Modality, Approximate] = {}
+    with index_at(out) as opened:
         queries: Vectors | None = None
         for modality in outgrown(opened, always):
             if queries is None and words:
                 queries = _nouns(backbone, run)
-            built[modality] = ann.build(opened, modality, run, queries=queries)
+            built[modality] = (
+                ann.build(opened, modality, run, queries=queries)
+                if isinstance(opened, Index)
+                else opened.approximate(modality, run, queries=queries)
+            )
     return built
 
 
-def outgrown(index: Index, always: bool) -> list[Modality]:
+def outgrown(index: AnyIndex, always: bool) -> list[Modality]:
     """Return the modalities whose approximate index is missing where it pays, or covers too little."""
     modalities: list[Modality] = []
     for modality in MODALITIES:
-        slots, known = len(index.vectors(modality)), ann.about(index, modality)
+        slots = len(index.vectors(modality))
+        known = ann.about(index, modality) if isinstance(index, Index) else index.about(modality)
         enough = slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
         if slots >= 1000 and (always or not enough):
             modalities.append(modality)

@@ -17,10 +17,11 @@ from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UsageError
 from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
+from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
-from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.opening import AnyIndex, index_at
+from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import Hit, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
@@ -282,8 +283,11 @@ def ask(
         shares = fitted.marks.probabilities(np.array([f.score for f in above]))
         answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()), nothing=bool(entries) and not above)
         entries = above
-    recall = None
-    if isinstance(index, Index) and exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
+    known: list[Approximate] = []
+    if isinstance(index, DatabaseIndex):
+        known = list(index.efforts(chosen, conditions, exact).values())
+    elif exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]
-        recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if len(known) == len(chosen) else None
+    stated = len(known) == len(chosen)
+    recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if stated else None
     return Answer(tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)
