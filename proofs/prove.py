@@ -25,6 +25,7 @@ from diptych.data.words.templates import ENSEMBLE
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import circumstances
 from proofs import loaded
+from proofs.code import code_of
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def prove(
         "seeds_needed": plan.seeds,
         "val": "full",
         "templates": list(ENSEMBLE),
+        "code": code_of(slug),
         "seconds": round(time.perf_counter() - start, 2),
         **circumstances(backbone, run, command),
         "skipped": [str(e) for e in failed.values()],

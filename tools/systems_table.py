@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from diptych.backbones.released import table as table_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"
+READ = tomllib.loads((ROOT / "results" / "code.toml").read_text(encoding="utf-8"))["read"]
+"""Result -> how the code of its system differs from what was measured."""
 HEAD = """# Systems
 
 {acting}
@@ -97,10 +100,12 @@ def proof(card: dict[str, Any]) -> str:
 
     def linked(plan: Any, result: Any, name: str) -> str:
         words = catalog.reached({"proof": plan, "result": result}, reason=True)
-        return f"[{words}](../results/{name}.json)" if result else words
+        changed = READ.get(name, {}).get("changed", "")
+        older = f"; older than a change of the code: {changed}" if changed else ""
+        return f"[{words}](../results/{name.replace(':', '-')}.json){older}" if result else words
 
     slug, found = card["slug"], card["row_results"]
-    rows = [f"`{row}`: {linked(plan, found[row], f'{slug}-{row}')}" for row, plan in card["row_proofs"].items()]
+    rows = [f"`{row}`: {linked(plan, found[row], f'{slug}:{row}')}" for row, plan in card["row_proofs"].items()]
     return "; ".join([linked(card["proof"], card["result"], slug), *rows])
 
 

@@ -69,6 +69,7 @@ def test_no_pixels_are_nan_and_stacks_keep_their_axes() -> None:
     stack = np.stack([np.zeros((3, 3), np.int64), np.eye(3, dtype=np.int64)])
     np.testing.assert_array_equal(mean_iou(stack), [np.nan, 1.0])
     np.testing.assert_array_equal(pixel_accuracy(stack), [np.nan, 1.0])
+    assert pixel_accuracy(np.diag([1, 0])) == 1, "one pixel is enough"
 
 
 @pytest.mark.parametrize(

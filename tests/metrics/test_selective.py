@@ -69,8 +69,9 @@ def test_the_threshold_is_the_last_before_the_first_failed_test() -> None:
         precision_threshold(scores, ~right, 0.9)
     with pytest.raises(DataError, match="promises"):
         precision_threshold(scores[:20], right[:20], 0.9)
-    with pytest.raises(UsageError, match="Precision must be"):
-        precision_threshold(scores, right, 1.0)
+    for out_of_range in (0.0, 1.0):
+        with pytest.raises(UsageError, match="Precision must be"):
+            precision_threshold(scores, right, out_of_range)
 
 
 GRID = np.linspace(0, 1, 101)

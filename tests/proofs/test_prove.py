@@ -39,6 +39,7 @@ from proofs.classify import (
     swapped_lists,
     swapped_sides,
 )
+from proofs.code import code_of
 from proofs.prove import planned, prove
 from proofs.trial import ROUNDING
 from tests.support.colours import ColourBackbone, colour_folder
@@ -62,6 +63,7 @@ def test_zero_shot_is_shown_on_colours_and_its_control_fails(folder: Path) -> No
     assert control["gain_lower95"] <= 0
     for name in ("claim", "control", "versions", "threads", "seconds", "command", "date", "fingerprint", "machine"):
         assert data[name], name
+    assert data["code"] == code_of("zero-shot")
     assert len(entry["data_hash"]) == 64
 
 

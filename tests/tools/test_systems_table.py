@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diptych import catalog
+from tools import systems_table
 from tools.systems_table import acting, table, verdict
 
 
-def test_the_page_says_what_the_index_says_of_results() -> None:
+def test_the_page_says_what_the_index_says_of_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systems_table, "READ", {"a": {"changed": "The rate."}, "b": {"same": "Names."}})
+
     def entry(slug: str, result: dict[str, Any] | None) -> dict[str, Any]:
         return {**next(c for c in catalog.cards() if c["slug"] == "gda"), "slug": slug, "result": result}
 
@@ -17,7 +22,7 @@ def test_the_page_says_what_the_index_says_of_results() -> None:
         card["proof"] = {**card["proof"], "not_shown": ""}
     cells = [row.split(" | ")[-1].removesuffix(" |") for row in table(entries).splitlines()[2:]]
     assert cells == [
-        "[shown, reduced](../results/a.json)",
+        "[shown, reduced](../results/a.json); older than a change of the code: The rate.",
         "[not shown, 3 seeds](../results/b.json)",
         "not run",
         "[not run again (the result is of another claim or control)](../results/d.json)",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from diptych.backbones.dense import weighted_mean
 from diptych.core import ClassNames, Run
 from diptych.nn.dense.label_maps import dense_map
 from diptych.nn.dense.mask_classes import (
+    _cut_out,
     crop_embeddings,
     fused,
     inside_cells,
@@ -91,6 +93,13 @@ def test_a_crop_holds_its_mask_alone() -> None:
         want = torch.cat([colour - colour.mean(), torch.tensor([0.05])])
         torch.testing.assert_close(got[q], want / want.norm(), atol=1e-2, rtol=0)
     assert torch.isfinite(got).all()  # the last mask is empty
+
+
+def test_the_box_of_a_crop_ends_with_its_mask() -> None:
+    x, mask = torch.rand(3, 9, 9, generator=torch.Generator().manual_seed(0)), torch.zeros(9, 9, dtype=torch.bool)
+    mask[2:6, 3:7] = True
+    part = _cut_out(x, mask, replace(PixelColours().spec.pixels, size=4))
+    torch.testing.assert_close(part, x[:, 2:6, 3:7])
 
 
 @pytest.mark.parametrize("score", ["softmax", "sigmoid"])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from diptych.core import Column, DataError, Proposals, Run, Table
 from diptych.nn.dense.masked_crops import CroppedRegions
-from diptych.nn.dense.mined_pairs import mined, named, pair_loss, surest
+from diptych.nn.dense.mined_pairs import ensemble, mined, named, pair_loss, surest
 from tests.support.dense_colours import halves
 from tests.support.pictures import Pictures
 from tests.support.regions import Colours, Halves
@@ -71,3 +71,10 @@ def test_the_loss_by_loops_leaves_out_equal_nouns() -> None:
             others = [j for j in range(4) if noun[j] != noun[i]] + [i]
             total += float(rows[i, others].logsumexp(0) - rows[i, i]) / 8
     assert float(pair_loss(z, t[noun], torch.tensor(5.0), noun)) == pytest.approx(total, rel=1e-5)
+
+
+def test_the_ensemble_is_a_product_of_powers() -> None:
+    crops, proposer, sure = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.4, 0.6]]), torch.tensor([0.5])
+    p = ensemble(crops.log(), proposer.log(), sure, 0.25).exp()
+    want = [[0.5 * 0.4**0.75 * 0.9**0.25, 0.5 * 0.6**0.75 * 0.1**0.25]]
+    torch.testing.assert_close(p, torch.tensor(want))

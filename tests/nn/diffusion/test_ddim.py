@@ -64,6 +64,7 @@ def test_steps_equal_those_of_diffusers(diffusion: SmallDiffusion) -> None:
     down.set_timesteps(10)
     up.set_timesteps(10)
     assert levels(10, 1000) == tuple(down.timesteps.tolist()) == tuple(reversed(up.timesteps.tolist()))
+    assert levels(1, 1000) == (1,), "the smallest number of steps"
     c = diffusion.encode_text(["a dog"])
     z = noise(diffusion, 1, torch.Generator().manual_seed(0))
 

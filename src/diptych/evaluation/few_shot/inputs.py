@@ -47,7 +47,7 @@ def trains_by_steps(system: type) -> bool:
 @cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the hash of a module's statements, and the modules of ``SHARED`` that it imports."""
-    tree, taken = _Statements().visit(ast.parse(inspect.getsource(import_module(name)))), list[str]()
+    tree, taken = Statements().visit(ast.parse(inspect.getsource(import_module(name)))), list[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(SHARED):
             inside = [f"{node.module}.{alias.name}" for alias in node.names]  # of a package: modules
@@ -56,14 +56,16 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(taken)
 
 
-class _Statements(ast.NodeTransformer):
+class Statements(ast.NodeTransformer):
     """Leaves out what does nothing: docstrings, also those of attributes, and the card in a class body."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """Drop a string that stands alone."""
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if text else node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        """Drop the card."""
         node.body = [line for line in node.body if "card" not in _assigned(line)]
         self.generic_visit(node)
         return node
