@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diptych.backbones.engines.engine import Engines
 from diptych.core import DataError
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.fc_clip import FCCLIP
@@ -54,6 +55,14 @@ def test_one_photo_gives_three_files_and_a_line(diptych: Cli, photo: Path, tmp_p
     assert again.code == 2
     assert "--overwrite" in again.err
     assert diptych("segment", photo, "--names", "red, blue", "--overwrite").code == 0
+
+
+def test_few_photos_wait_for_no_times_of_runtimes(diptych: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few: list[bool] = []
+    init = Engines.__init__
+    monkeypatch.setattr(Engines, "__init__", lambda *given: few.append(given[-1]) or init(*given))
+    assert diptych("segment", photo, "--names", "red, blue").code == 0
+    assert {*few} == {True}
 
 
 def test_background_and_json(diptych: Cli, photo: Path, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ class Search(Verb):
         terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
         name = self.backbone or str(facts.get("backbone", "lite"))
         context = context.like({**facts, "backbone": name}, wholly=True)
+        context.expect(len(terms))
         known = context.recalled() if context.backbone == name else None
         space: Any
         if known is not None and torchless(terms, *known):  # what is remembered is a backbone of photos, no space
