@@ -74,8 +74,8 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
         system.set_params(alpha=1.0)
     with pytest.raises(AttributeError, match="no attribute 'beta'"):
         _ = system.beta
-    for name, error in (("predict", AttributeError), ("score", TypeError)):
-        with pytest.raises(error, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
+    for name in ("predict", "score"):
+        with pytest.raises(AttributeError, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
             getattr(system, name)(test.items)
     with pytest.raises(AttributeError, match="A Predictor has no 'coef_': it has about, backbone, "):
         _ = made.coef_  # type: ignore[attr-defined]

@@ -187,6 +187,8 @@ class Answers(Answer["Found"]):
                 f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
                 f"{cut.queries} queries, marked by {answer.cut.source}). {answer.cut.absent}"
             )
+        if answer.doubt:
+            lines.append(answer.doubt)
         if answer.recall is not None:
             lines.append(
                 f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; {{exact}} looks at all "

@@ -23,11 +23,12 @@ def test_ctrl_c_says_how_many_are_stored(count: int, total: int, said: str) -> N
 def test_ctrl_c_counts_vectors_of_records_that_are_not_in_the_index() -> None:
     tally = Counter(encoded=16)
     said = "1,024 of 5,000 records are in pets, and 7 vectors of the next in the cache; the same command"
-    with pytest.raises(KeyboardInterrupt, match=said), Interruptible(Path("pets"), 5000, tally) as progress:
+    with Interruptible(Path("pets"), 5000, tally) as progress:
         tally["encoded"] += 1024
         progress.advance(1024)
         tally.update(encoded=4, cached=3)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt, match=said):
+        progress.__exit__(KeyboardInterrupt)
 
 
 def test_other_errors_and_none_pass() -> None:
