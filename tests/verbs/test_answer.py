@@ -40,7 +40,7 @@ def test_items_that_cannot_be_read_are_gathered_apart() -> None:
 
 def test_items_of_which_none_can_be_read_are_an_error() -> None:
     answer = Scores(iter([UnreadableItem("b", "cut off"), UnreadableItem("c", "empty file")]))
-    with pytest.raises(DataError, match=r"^None of 2 photos can be read; the first: b: cut off\.$"):
+    with pytest.raises(DataError, match=r"^None of the 2 photos can be read; the first: b: cut off\.$"):
         list(answer)
     assert list(Scores(iter([]))) == []
 

@@ -82,8 +82,8 @@ class Answer(Generic[T]):
                 read = True
                 yield item
         if not read and len(self.failed) > first:
-            what = number_of(len(self.failed) - first, self.rows_key.removesuffix("s"))
-            raise DataError(f"None of {what} can be read; the first: {self.failed[first]}.")
+            what = f"{len(self.failed) - first} {self.rows_key}"
+            raise DataError(f"None of the {what} can be read; the first: {self.failed[first]}.")
 
     def __enter__(self) -> Self:
         """Read the items in a block."""
