@@ -63,6 +63,7 @@ def check(
     try:
         opened = data if isinstance(data, LabelledData) else open_data(data, keys, need="check")
     except DataError as error:
+        assert not isinstance(data, LabelledData)  # what is open raised nothing
         try:
             opened = open_data(data, keys, need="photos")
         except DataError:
