@@ -82,6 +82,9 @@ class Search(Verb):
         with index_at(folder) as index:
             facts = dict(index.facts)
         terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
+        if len(terms) > 1 and all(t.weight == 1 and not t.is_picture and len(t.value.split()) == 1 for t in terms):
+            one = shlex.quote(" ".join(t.value for t in terms))
+            context.say(f"{len(terms)} texts are added up: put the words of one text into quotes, as in {one}.")
         name = self.backbone or str(facts.get("backbone", "lite"))
         context = context.like({**facts, "backbone": name}, wholly=True)
         context.expect(len(terms))
