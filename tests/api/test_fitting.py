@@ -70,12 +70,12 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
     again = pickle.loads(pickle.dumps(made))
     assert made.classes_.tolist() == list(data.classes)
     assert again.score(test.items, test.labels()) == made.score(test)
-    with pytest.raises(AttributeError, match=r"make another GDA\(\.\.\.\)\. In a grid search"):
+    with pytest.raises(AttributeError, match=r"make another GDA\(\.\.\.\)\. In scikit-learn, as in a grid search"):
         system.set_params(alpha=1.0)
     with pytest.raises(AttributeError, match="no attribute 'beta'"):
         _ = system.beta
-    for name, error in (("predict", AttributeError), ("score", TypeError)):
-        with pytest.raises(error, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
+    for name in ("predict", "score"):
+        with pytest.raises(AttributeError, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
             getattr(system, name)(test.items)
     with pytest.raises(AttributeError, match="A Predictor has no 'coef_': it has about, backbone, "):
         _ = made.coef_  # type: ignore[attr-defined]

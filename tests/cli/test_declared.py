@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diptych.backbones.engines.engine import Engines
+from diptych.cli import options
 from diptych.cli.declared import flag_of
 from diptych.cli.main import VERBS, Commands
 from diptych.verbs.audit.steps import AUDIT
@@ -32,6 +35,31 @@ def test_a_wrong_setting_is_named_with_the_flag(diptych: Cli) -> None:
     answer = diptych("detect", "demo:photos", "--normal", "demo:photos", "--set", "side")
     assert answer.code == 2
     assert "--set takes NAME=VALUE" in answer.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("index", "demo:photos", "--out", "photo-index"),
+        ("encode", "demo:photos", "--out", "vectors"),
+        ("search", "photo-index", "red"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_few_items_wait_for_no_times_of_runtimes(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "search":
+        assert diptych("index", "demo:photos", "--out", "photo-index").code == 0
+    few: list[bool] = []
+    init = Engines.__init__
+    monkeypatch.setattr(Engines, "__init__", lambda *given: few.append(given[-1]) or init(*given))
+    for most in (64, 0):
+        monkeypatch.setattr(options, "FEW", most)
+        few.clear()
+        assert diptych(*words, "--overwrite").code == 0
+        assert {*few} == {most > 0}
 
 
 @pytest.mark.parametrize("verb", [v for g in (BOARD, AUDIT, CURATE) for v in g.steps.values()], ids=lambda v: v.name)

@@ -159,11 +159,13 @@ def commands() -> dict[str, Any]:
     return found
 
 
-def test_the_value_that_counts_is_said_where_a_flag_has_several(diptych: Cli) -> None:
-    got = diptych("systems", "--verb", "classify", "--verb=segment", "--json")
-    assert got.err.startswith("--verb takes one value: 'segment' counts, not 'classify'.")
-    assert {s["verb"] for s in got.data} == {"segment"}
-    assert diptych("systems", "--verb", "segment", "--json").err == ""
+def test_several_values_of_a_flag_that_takes_one_are_refused(diptych: Cli) -> None:
+    got = diptych("systems", "--verb", "classify", "--verb=segment")
+    sentence = "--verb takes one value, not 'classify' and 'segment': type it once, a list with commas.\n"
+    assert (got.code, got.err) == (2, sentence)
+    assert diptych("systems", "--verb", "segment", "--verb", "segment", "--json").err == ""
+    got = diptych("classify", "demo:photos", "--names", "cat", "--names", "dog")
+    assert (got.code, got.err.startswith("--names takes one value, not 'cat' and 'dog': ")) == (2, True)
 
 
 def test_every_flag_has_its_environment_name_and_a_help_text() -> None:

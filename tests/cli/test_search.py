@@ -84,3 +84,11 @@ def test_photos_are_named_as_one_opens_them_from_where_one_stands(
     monkeypatch.chdir(photos / "blue")
     away = diptych("search", "../../idx", "red", "--top", "1").out.split("  ", 1)[1].rstrip()
     assert away == "../red/a red one.png"
+
+
+def test_words_without_quotes_are_said_to_be_several_texts(diptych: Cli, photos: Path) -> None:
+    assert diptych("index", photos, "--out", "idx").code == 0
+    said = "3 texts are added up: put the words of one text into quotes, as in 'a red car'.\n"
+    assert said in diptych("search", "idx", "a", "red", "car").err
+    for words in (("a red car",), ("a red car", "green"), ("2:red", "green"), ("red", "--minus", "green")):
+        assert "added up" not in diptych("search", "idx", *words).err

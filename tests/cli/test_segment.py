@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diptych.backbones.engines.engine import Engines
 from diptych.core import DataError
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.fc_clip import FCCLIP
@@ -54,6 +55,34 @@ def test_one_photo_gives_three_files_and_a_line(diptych: Cli, photo: Path, tmp_p
     assert again.code == 2
     assert "--overwrite" in again.err
     assert diptych("segment", photo, "--names", "red, blue", "--overwrite").code == 0
+
+
+def test_ctrl_c_says_how_many_photos_have_their_files(
+    diptych: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("b", "c"):
+        halves("red", "blue", 60, 40).save(photo.parent / f"{name}.png")
+    write, written = LabelMaps.write, []
+
+    def interrupted(self: LabelMaps, item: Any, folder: Path, *, overwrite: bool) -> Any:
+        written.append(item.name)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return write(self, item, folder, overwrite=overwrite)
+
+    monkeypatch.setattr(LabelMaps, "write", interrupted)
+    got = diptych("segment", photo.parent, "--names", "red, blue", "--out", "o")
+    assert got.code == 130
+    assert got.err.endswith("Interrupted: files of 2 of 3 photos are in o; --overwrite begins again.\n")
+    assert len(list((tmp_path / "o").iterdir())) == 6
+
+
+def test_few_photos_wait_for_no_times_of_runtimes(diptych: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few: list[bool] = []
+    init = Engines.__init__
+    monkeypatch.setattr(Engines, "__init__", lambda *given: few.append(given[-1]) or init(*given))
+    assert diptych("segment", photo, "--names", "red, blue").code == 0
+    assert {*few} == {True}
 
 
 def test_background_and_json(diptych: Cli, photo: Path, tmp_path: Path) -> None:

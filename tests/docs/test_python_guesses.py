@@ -213,9 +213,9 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.open_data(folder, root=)": (lambda: diptych.open_data(root="photos"), "did you mean data="),
     "results[0].mask": (lambda: SEGMENTED.mask, "A Segmented has no 'mask': use labels"),
     "clf.fit(folder)": (lambda: diptych.systems.GDA().fit("photos"), r"comes before the photos, as in fit\('lite', "),
-    "GridSearchCV(system, {...}).fit(X, y)": (
-        lambda: GridSearchCV(diptych.systems.GDA(), {"alpha": [1.0]}, cv=2).fit(photos(), labels()),
-        r"or in scikit-learn diptych\.sklearn\.SystemClassifier\(GDA",
+    "GridSearchCV(system, {...}, scoring='accuracy').fit(X, y)": (
+        lambda: GridSearchCV(diptych.systems.GDA(), {"alpha": [1.0]}, scoring="accuracy").fit(photos(), labels()),
+        r"In scikit-learn, as in a grid search, use diptych\.sklearn\.SystemClassifier\(GDA",
     ),
     "diptych.systems.GDA().score(X, y)": (
         lambda: diptych.systems.GDA().score(photos(), labels()), r"use what fit returns, GDA\(\.\.\.\)\.fit",

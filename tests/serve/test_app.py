@@ -32,7 +32,9 @@ def test_the_description_names_every_route_of_programs(client: Any) -> None:
 def test_our_routes_name_a_field_that_they_do_not_know(client: Any, path: str, body: Any, field: str) -> None:
     got = client.post(path, json=body)
     assert (got.status_code, got.json()["error"]["code"]) == (422, "unknown_field")
+    takes = got.json()["detail"].partition(", which takes ")[2].partition(":")[0].split(", ")
     assert f"no field {field!r}" in got.json()["detail"]
+    assert ("." in field) or {"images", "labels", "query", "texts", "thing", "top"} & {*takes}, "it says what it takes"
 
 
 def test_routes_in_the_form_of_others_take_what_their_clients_send(client: Any) -> None:

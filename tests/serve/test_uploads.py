@@ -16,12 +16,31 @@ def test_data_addresses_and_plain_base64_are_read() -> None:
         plain,
         f"data:image/png;base64,{plain}",
         f"data:image/png;charset=x;base64,{plain}",
-        plain[:9] + "\n" + plain[9:],
+        plain[:76] + "\n" + plain[76:],
+        f" DATA:image/png;BASE64,{plain}",
+        f"data:application/octet-stream;base64,{plain}",
+        f"data:;base64,{plain}",
     ):
         assert picture_bytes(text, "a") == data
+        assert is_picture(text)
     assert decoded(data, "a", 10_000).size == (12, 9)
-    assert is_picture(f"data:image/png;base64,{plain}")
-    assert not is_picture("data: the image/png")
+
+
+@pytest.mark.parametrize(
+    ("text", "picture"),
+    [
+        ("https://example.org/a.JPG?size=2", True),
+        ("file:///photos/a.png", True),
+        ("data:image/svg+xml,<svg/>", True),
+        ("https://example.org/a", False),
+        ("https://example.org/a.png is a cat", False),
+        ("data: the image/png", False),
+        ("data:,a cat", False),
+        ("/9j/ is how they begin", False),
+    ],
+)
+def test_addresses_of_pictures_are_no_texts(text: str, picture: bool) -> None:
+    assert is_picture(text) == picture
 
 
 @pytest.mark.parametrize(

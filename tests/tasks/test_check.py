@@ -144,6 +144,19 @@ def test_data_that_do_not_open_are_a_finding(tmp_path: Path) -> None:
     assert "layout" in kinds(empty)
 
 
+def test_photos_beside_folders_are_checked_without_classes(root: Path) -> None:
+    make.photo(root / "test" / "loose.png", 50)
+    make.empty(root / "test" / "empty.png")
+    (root / "test" / "cat" / "twin.png").write_bytes((root / "test" / "cat" / "0.png").read_bytes())
+    report = check(root)
+    assert [(f.kind, f.severity) for f in report.findings] == [
+        ("unreadable", "error"), ("layout", "warning"), ("duplicate", "warning"),
+    ]  # fmt: skip
+    assert "lies beside the class folders of" in report.findings[1].message
+    assert report.findings[2].message == "1 picture occurs more than once."
+    assert (report.classes, report.counts) == ((), {"test": 39})
+
+
 def test_findings_do_not_depend_on_workers(root: Path) -> None:
     make.empty(root / "train/cat/e.png")
     assert check(root, run=Run(workers=1)) == check(root, run=Run(workers=4))

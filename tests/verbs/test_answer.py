@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core import Run, UnreadableItem
+from diptych.core import DataError, Run, UnreadableItem
 from diptych.verbs.answer import Answer, counted, speed
 
 
@@ -36,6 +36,13 @@ def test_items_that_cannot_be_read_are_gathered_apart() -> None:
     assert data["remarks"] == ["Look twice."]
     assert answer.columns(items) == {"score": [1.0, 2.0], "label": ["1", "2"]}
     assert answer.picture(items[0]) is None
+
+
+def test_items_of_which_none_can_be_read_are_an_error() -> None:
+    answer = Scores(iter([UnreadableItem("b", "cut off"), UnreadableItem("c", "empty file")]))
+    with pytest.raises(DataError, match=r"^None of the 2 photos can be read; the first: b: cut off\.$"):
+        list(answer)
+    assert list(Scores(iter([]))) == []
 
 
 def test_speed_is_said_in_words() -> None:

@@ -24,6 +24,8 @@ def test_python_gives_the_rows_of_json_and_what_the_rate_is_worth(model: Model) 
         result = diptych.caption(PHOTOS, SENTENCES, model, rate=0.5)
     data = result.as_dict()
     assert data["remarks"] == list(result.remarks)
+    fitting = sum(row["fits"] for row in data["photos"])
+    assert result.remarks[0].startswith(f"{fitting} of 2 photos have a sentence that fits. A photo that none describes")
     assert [row["captions"] for row in data["photos"]] == [list(item) for item in result]
     assert [row["fits"] for row in data["photos"]] == [item.fits for item in result]
     assert (data["fit"]["rate"], data["method"], data["settings"]) == (0.5, "nearest-caption", {})

@@ -58,6 +58,7 @@ def test_texts_and_regions_are_encoded_in_memory(tmp_path: Path) -> None:
         ({"texts": ["red"], "regions": "b.csv"}, "give photos with regions="),
         ({"photos": "x.png", "parquet": True}, "parquet= is a file beside the others: give out="),
         ({"texts": [1]}, "A text is a str, not int"),
+        ({"texts": ["red", " "]}, r"^texts= holds no words at position 1: leave it out\.$"),
     ],
 )
 def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str) -> None:

@@ -6,7 +6,7 @@ from diptych.core import UsageError
 from diptych.verbs import kinds
 
 
-@pytest.mark.parametrize("given", ["sky, wall", ["sky", "wall"], ("sky ", " wall"), "sky,,wall,"])
+@pytest.mark.parametrize("given", ["sky, wall", ["sky", "wall"], ("sky ", " wall"), "sky,,wall,", "sky\nwall\n"])
 def test_words_mean_the_same_on_every_face(given: object) -> None:
     assert kinds.WORDS.read(given) == ("sky", "wall")
 

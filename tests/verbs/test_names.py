@@ -10,7 +10,14 @@ from diptych.verbs.names import names_of, texts_of
 
 def test_names_come_in_many_forms(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\n")
-    forms = (["cat", "dog"], "cat, dog", {0: "cat", 1: "dog"}, {"cat": 0, "dog": 1}, tmp_path / "names.txt")
+    forms = (
+        ["cat", "dog"],
+        "cat, dog",
+        "cat\ndog\n",
+        {0: "cat", 1: "dog"},
+        {"cat": 0, "dog": 1},
+        tmp_path / "names.txt",
+    )
     assert {names_of(form).names for form in forms} == {("cat", "dog")}
     assert names_of({"cat": ["cat", "kitten"]}).words == (("cat", "kitten"),)
     assert names_of(None, ["sea_horse"]).names == ("sea horse",)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from diptych.api import keeping
 from diptych.api.model import Model, ModelLike, model_of
@@ -43,7 +43,7 @@ from diptych.tasks.segment import TEACHER, teach
 from diptych.verbs.names import NamesLike, TextsLike, captions_of, names_of, texts_of
 
 M = TypeVar("M", bound=Method)
-FITTED = ("predict", "predict_proba", "explain", "save", "segment", "detect", "caption", "classes_")
+FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "detect", "caption", "classes_")
 """What is asked of a system that was fitted, and is there on what ``fit`` returns."""
 
 
@@ -74,23 +74,12 @@ class System(Generic[M]):
     def __repr__(self) -> str:
         return repr(self.method)
 
-    if not TYPE_CHECKING:  # what is fitted has it
-
-        def score(self, *given: object) -> NoReturn:
-            """Refuse, with what takes its place; scikit-learn's searches look for it."""
-            kind = type(self).__name__
-            raise TypeError(
-                f"{kind!r} object has no 'score': use what fit returns, {kind}(...).fit(...).score, or in scikit-learn "
-                f"diptych.sklearn.SystemClassifier({kind}(...), model)."
-            )
-
-        __sklearn_tags__ = score
-
     def __getattr__(self, name: str) -> Any:
-        if name == "set_params":
+        if name in ("set_params", "__sklearn_tags__"):
+            kind = type(self).__name__
             raise AttributeError(
-                f"A system does not change: make another {type(self).__name__}(...). In a grid search use "
-                "diptych.sklearn.SystemClassifier(system), or EmbeddingClassifier on embeddings."
+                f"A system does not change: make another {kind}(...). In scikit-learn, as in a grid search, use "
+                f"diptych.sklearn.SystemClassifier({kind}(...), model), or EmbeddingClassifier on embeddings."
             )
         if name in FITTED and not hasattr(type(self.method), name):
             kind = type(self).__name__

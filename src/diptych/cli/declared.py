@@ -278,16 +278,25 @@ def _answer(verb: Verb, context: CommandContext, shared: options.RunOptions, rep
         return answer
     every = list(answer.names())
     shown = dict(zip(every, aligned(short_names(every), WIDEST), strict=True))
-    items, rows = [], []
-    with answer:
-        for item in answer:
-            row = {**answer.row(item)}
-            if context.out is not None:
-                row |= answer.write(item, context.out, overwrite=shared.overwrite)
-            rows.append(row)
-            items.append(item if answer.ranked else None)
-            if answer.listed and not shared.json and not answer.ranked:
-                _line(answer, item, shown)
+    items, rows, written = [], [], 0
+    try:
+        with answer:
+            for item in answer:
+                row = {**answer.row(item)}
+                if context.out is not None:
+                    files = answer.write(item, context.out, overwrite=shared.overwrite)
+                    row, written = row | files, written + bool(files)
+                rows.append(row)
+                items.append(item if answer.ranked else None)
+                if answer.listed and not shared.json and not answer.ranked:
+                    _line(answer, item, shown)
+    except KeyboardInterrupt as interruption:
+        if not written or interruption.args:
+            raise
+        count = f"{written:,} of {len(every):,}" if every else f"{written:,}"
+        raise KeyboardInterrupt(
+            f"Interrupted: files of {count} {answer.rows_key} are in {context.out}; {{overwrite}} begins again."
+        ) from None
     remarks = [_spelled(line, type(verb)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
     ends = answer.ends()

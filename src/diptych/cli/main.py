@@ -134,8 +134,8 @@ def _add_examples(command: Any, name: str) -> None:
 
 
 def _finish(command: Any) -> None:
-    """Let flags that may be repeated take one value per line from the environment, not one per word, say which value of
-    another flag counts, and let the help break lines where the terminal does, not where the source does.
+    """Let flags that may be repeated take one value per line from the environment, not one per word, refuse several
+    values of another flag, and let the help break lines where the terminal does, not where the source does.
     """
     for inner in getattr(command, "commands", {}).values():
         _finish(inner)
@@ -147,8 +147,8 @@ def _finish(command: Any) -> None:
 
 
 def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any, args: list[str]) -> list[str]:
-    """Parse, also former names of flags, with the defaults of ``diptych.toml``, and say which value counts where a flag
-    that takes one is typed with several.
+    """Parse, also former names of flags, with the defaults of ``diptych.toml``, and refuse several values of a flag
+    that takes one, of which all but the last would be lost.
     """
     if ctx.resilient_parsing:  # a shell asks for completions: a remark would stand in the line that is typed
         return parse(ctx, args)
@@ -161,7 +161,8 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
         after = [(*word.split("=", 1), *typed[i + 1 : i + 2])[:2] for i, word in enumerate(typed)]
         values = [value for name, value in (pair for pair in after if len(pair) > 1) if name in flag.opts]
         if len(set(values)) > 1:
-            say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
+            several = " and ".join(map(repr, values))
+            raise UsageError(f"{flag.opts[0]} takes one value, not {several}: type it once, a list with commas.")
     try:
         return parse(ctx, args)
     except Exception as error:  # by their names: newer versions of typer have click's exceptions of their own

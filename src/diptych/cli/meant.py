@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType({
         "anomaly", "anomalies", "defect", "defects", "detection", "outlier", "outliers", "inspect", "novelty",
     ), "detect"),
     **dict.fromkeys(("describe", "captions", "captioning", "img2txt", "image2text", "image-to-text"), "caption"),
-    **dict.fromkeys(("add", "ingest", "import", "database", "build-index", "faiss"), "index"),
+    **dict.fromkeys(("add", "ingest", "import", "database", "build-index", "photo-index", "faiss"), "index"),
     **dict.fromkeys((
         "find", "query", "retrieve", "retrieval", "lookup", "knn", "nearest", "neighbors", "neighbours",
         "image-search", "reverse-search",

@@ -252,12 +252,13 @@ class ClassNames:
         """Return class names: those that are made already as they are, or a list of names with templates.
 
         Args:
-            names: the names, or one text with commas between them: "cat, dog".
+            names: the names, or one text with commas or line ends between them: "cat, dog".
             templates: of a list of names; () takes the default.
         """
         if isinstance(names, ClassNames):
             return names
-        listed = tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(names)
+        parts = names.replace("\n", ",").split(",") if isinstance(names, str) else names
+        listed = tuple(n.strip() for n in parts if n.strip()) if isinstance(names, str) else tuple(parts)
         return cls(listed, tuple(templates)) if templates else cls(listed)
 
     def __len__(self) -> int:

@@ -65,9 +65,18 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
         return _answer(Refusal(415, f"{sentence}: send the header 'Content-Type: application/json'.", "content_type"))
     place = ".".join(str(p) for p in first["loc"] if isinstance(p, int) or _is_field(p))
     if unknown is not None:
-        message = f"There is no field {place!r} in this request: /openapi.json says what is taken."
+        message = (
+            f"There is no field {place!r} in this request{_fields(request, place)}: /openapi.json says what is taken."
+        )
         return _answer(Refusal(422, message, "unknown_field"))
     return _answer(Refusal(400, f"{place or 'The body'}: {first['msg']}. /openapi.json says what is taken."))
+
+
+def _fields(request: Request, place: str) -> str:
+    """Return the fields of a request's body in a clause; "" for a place within one of them."""
+    given = [parameter.field_info.annotation for parameter in request.scope["route"].dependant.body_params]
+    names = [name for body_type in given for name in getattr(body_type, "model_fields", ())]
+    return f", which takes {', '.join(names)}" if names and "." not in place else ""
 
 
 def _is_field(part: str) -> bool:

@@ -151,7 +151,8 @@ class Service:
         """Raise Refusal where a request has no inputs, or too many; ``most``: fewer than the server is set to."""
         most = min(self.settings.max_inputs, most or self.settings.max_inputs)
         if not 1 <= count <= most:
-            raise Refusal(400, f"A request has 1 to {most} inputs, not {count}: send several.")
+            remedy = "send several" if count else "send one at least"
+            raise Refusal(400, f"A request has 1 to {most} inputs, not {count}: {remedy}.")
 
     async def pictures(self, inputs: Sequence[Input]) -> list[Image.Image]:
         """Return the decoded pictures of a request.

@@ -9,15 +9,23 @@ import re
 from PIL import Image
 
 from diptych.core import UnreadableItem
-from diptych.data.images import decode_image
+from diptych.data.images import SUFFIXES, decode_image
 from diptych.serve.refusals import Refusal
 
-_DATA = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,")
+_DATA = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE)
+_ADDRESS = re.compile(rf"(?:https?|file):\S+?(?:{'|'.join(map(re.escape, SUFFIXES))})(?:[?#]\S*)?", re.IGNORECASE)
+_FIRST = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR)[\w+/=\s]{60}")
+"""How plain base64 of a JPEG, PNG, GIF or WebP file begins."""
 
 
 def is_picture(text: str) -> bool:
-    """Return whether a string is a data URI of a picture."""
-    return text.startswith("data:image/") and _DATA.match(text[:200]) is not None
+    """Return whether a string is meant as a picture: a data URI of one or of any base64, the plain base64 of one, or
+    the address of one, which is then refused.
+    """
+    text = text.strip()
+    if (match := _DATA.match(text[:200])) is not None:
+        return match["base64"] is not None or (match["type"] or "").lower().startswith("image/")
+    return _FIRST.match(text[:100]) is not None or _ADDRESS.fullmatch(text[:4096]) is not None
 
 
 def picture_bytes(text: str, name: str) -> bytes:
@@ -26,9 +34,10 @@ def picture_bytes(text: str, name: str) -> bytes:
     Raises:
         Refusal: it is a URL, or no base64.
     """
+    text = text.strip()
     if text[:8].lower().startswith(("http://", "https://", "file:")):
         raise Refusal(400, f"{name} is a URL, which is not fetched: send the picture itself, as data:image/...;base64.")
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         match = _DATA.match(text[:200])
         if match is None or match["base64"] is None:
             raise Refusal(400, f"{name} is a data URI without base64: send data:image/jpeg;base64,...")

@@ -53,20 +53,28 @@ def check(
         run: workers and progress.
 
     Returns:
-        The report. Data that cannot be opened give a report with one finding of the kind "layout".
+        The report. Data whose classes cannot be told apart are examined as photos without classes, and those that
+        cannot be opened at all give one finding of the kind "layout".
 
     Raises:
         UsageError: there is nothing at this place.
     """
+    layout: list[Finding] = []
     try:
         opened = data if isinstance(data, LabelledData) else open_data(data, keys, need="check")
     except DataError as error:
-        return CheckReport(
-            str(data), (), {},
-            (Finding("layout", "error", str(error), "Change it as the message says and check again."),),
-        )  # fmt: skip
+        assert not isinstance(data, LabelledData)  # what is open raised nothing
+        try:
+            opened = open_data(data, keys, need="photos")
+        except DataError:
+            remedy = "Change it as the message says and check again."
+            return CheckReport(str(data), (), {}, (Finding("layout", "error", str(error), remedy),))
+        remedy = (
+            "Commands that need no classes, such as index, take it as it is; it is checked as photos without classes."
+        )
+        layout.append(Finding("layout", "warning", str(error), remedy))
     items = _look(opened, Run() if run is None else run)
-    remarks = [*_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
+    remarks = [*layout, *_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
     return CheckReport(opened.name, opened.classes, counts, tuple(sorted(remarks, key=lambda f: rank(f.severity))))
@@ -233,7 +241,8 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
             "Decide on one and remove the other.", _paths(labels),
         )  # fmt: skip
     if inside:
-        message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once in a class."
+        where = " in a class" if inside[0][0].label else ""
+        message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once{where}."
         yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", _paths(inside))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from diptych.core import UnreadableItem
+from diptych.core import DataError, UnreadableItem
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -69,12 +69,21 @@ class Answer(Generic[T]):
         self.failed: list[UnreadableItem] = []
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the items that could be read; the others are gathered in ``failed``."""
+        """Yield the items that could be read; the others are gathered in ``failed``.
+
+        Raises:
+            DataError: there are some, and none can be read.
+        """
+        read, first = False, len(self.failed)
         for item in self._items:
             if isinstance(item, UnreadableItem):
                 self.failed.append(item)
             else:
+                read = True
                 yield item
+        if not read and len(self.failed) > first:
+            what = f"{len(self.failed) - first} {self.rows_key}"
+            raise DataError(f"None of the {what} can be read; the first: {self.failed[first]}.")
 
     def __enter__(self) -> Self:
         """Read the items in a block."""

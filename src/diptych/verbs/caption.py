@@ -233,14 +233,14 @@ class Sentences(Answer["Captions"]):
         return {"fit": fit, "cut_sentences": self.result.cut, **self.about}
 
     def remarks(self, items: Sequence[Captions]) -> list[str]:
-        """Return how many photos no sentence fits, what the rate is worth, and which sentences were cut."""
+        """Return how many photos have a sentence that fits, what the rate is worth, and which sentences were cut."""
         lines = []
         if self.result.fit is not None:
-            unfit = self.result.fits.count(False)
+            described = self.result.fits.count(True)
             lines.append(
-                f"{unfit} of {number_of(len(items), 'photo')} {'has' if len(items) == 1 else 'have'} no sentence that "
-                f"fits. A photo that none describes gets one all the same in at most {100 * self.result.fit.rate:g} % "
-                f"of cases, measured on {_measured_on(self.result.fit)}"
+                f"{described} of {number_of(len(items), 'photo has', 'photos have')} a sentence that fits. A photo "
+                f"that none describes gets one all the same in at most {100 * self.result.fit.rate:g} % of cases, "
+                f"measured on {_measured_on(self.result.fit)}"
             )
         elif self.rate is not None:
             lines.append("Nothing says whether the sentences fit: too few photos that ship share no word with them.")

@@ -16,6 +16,7 @@ from diptych.verbs.declare import RUN, Verb, argument
 from diptych.verbs.photos import paths_of, with_remedy
 
 if TYPE_CHECKING:
+    from diptych.core import Run
     from diptych.data.labelled import LabelledData
     from diptych.tasks.encode.write import Embedded, Encoded
     from diptych.verbs.context import Context
@@ -98,18 +99,22 @@ class Encode(Verb):
                 encoded = encode_regions(source, context.model(), run, local, overwrite=context.overwrite)
             return Encoding(self, replace(encoded, out=out))
         if out is None:
-            given = self._photos(context) if texts is None else texts
-            encoder, run = context.encoders("image" if texts is None else "text")
+            given, encoder, run = self._opened(texts, context)
             return Encoding(self, write.embedded(given, encoder, run))
         with published(out) as local:
-            given = self._photos(context) if texts is None else texts
-            encoder, run = context.encoders("image" if texts is None else "text")
+            given, encoder, run = self._opened(texts, context)
             crew = context.crew()
             encoded = write.encode(given, encoder, run, local, overwrite=context.overwrite, crew=crew)
             if self.parquet:
                 write.write_parquet(local)
         fast = speed(encoded.encoded, encoded.seconds, run, context.backbone, "images" if texts is None else "texts")
         return Encoding(self, replace(encoded, out=out), fast)
+
+    def _opened(self, texts: Texts | None, context: Context) -> tuple[Any, Any, Run]:
+        """Return what is encoded, its encoder and the run."""
+        given: Any = self._photos(context) if texts is None else texts
+        context.expect(sum(map(len, given.splits.values())) if texts is None else len(texts))
+        return given, *context.encoders("image" if texts is None else "text")
 
     def _texts(self) -> Texts | None:
         from diptych.data.words.textfiles import read_text
@@ -118,6 +123,8 @@ class Encode(Verb):
             given: Any = (self.texts,) if isinstance(self.texts, str) else self.texts
             if given is not None and (wrong := [t for t in given if not isinstance(t, str)]):
                 raise UsageError(f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are.")
+            if empty := [i for i, t in enumerate(given or ()) if not t.strip()]:
+                raise UsageError(f"{{texts}} holds no words at position {empty[0]}: leave it out.")
             return None if given is None else Texts(tuple(given))
         lines = tuple(line for line in read_text(self.texts, "texts, one per line").splitlines() if line.strip())
         if not lines:

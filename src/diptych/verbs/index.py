@@ -215,6 +215,8 @@ class IndexPhotos(Verb):
             )
         records = joined(parts) if photos else None
         gone = [root(p, self.image) for p in photos] if self.prune else ()
+        if records is not None:
+            context.expect(len(records))
         weightless = samples is None and (boxes is None or boxes.prompter is None)
         known = context.recalled() if records is not None and not self.ann and weightless else None
         result = unchanged(records, *known, taken.folder, prune=gone) if records and known else None

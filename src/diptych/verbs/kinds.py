@@ -34,8 +34,8 @@ class Kind:
 
 
 def words(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the parts of "a, b, c", or of a sequence of texts, trimmed; None is ()."""
-    parts = value.split(",") if isinstance(value, str) else (value or ())
+    """Return the parts of "a, b, c", or of lines, or of a sequence of texts, trimmed; None is ()."""
+    parts = value.replace("\n", ",").split(",") if isinstance(value, str) else (value or ())
     return tuple(part.strip() for part in parts if part.strip())
 
 

@@ -82,8 +82,12 @@ class Search(Verb):
         with index_at(folder) as index:
             facts = dict(index.facts)
         terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
+        if len(terms) > 1 and all(t.weight == 1 and not t.is_picture and len(t.value.split()) == 1 for t in terms):
+            one = shlex.quote(" ".join(t.value for t in terms))
+            context.say(f"{len(terms)} texts are added up: put the words of one text into quotes, as in {one}.")
         name = self.backbone or str(facts.get("backbone", "lite"))
         context = context.like({**facts, "backbone": name}, wholly=True)
+        context.expect(len(terms))
         known = context.recalled() if context.backbone == name else None
         space: Any
         if known is not None and torchless(terms, *known):  # what is remembered is a backbone of photos, no space
@@ -186,6 +190,8 @@ class Answers(Answer["Hit"]):
                 f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
                 f"{cut.queries} queries, marked by {answer.cut.source}). {answer.cut.absent}"
             )
+        if answer.doubt:
+            lines.append(answer.doubt)
         if answer.recall is not None:
             lines.append(
                 f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; {{exact}} looks at all "

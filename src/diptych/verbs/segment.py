@@ -192,6 +192,8 @@ class Segment(Verb):
         marks = stems([table.items.name(i) for i in range(len(table))])
         context.free(*(f"{stem}{end}" for stem in marks for end in ends), *(COCO if answer.counted else ()))
         context = keeping.where(self, context)
+        if all(source is None for source in (self.train, self.unlabelled, self.captioned)):
+            context.expect(len(table))
         model, run = context.model(), context.run()
         if known is None and about is None and self.method is None and not self.settings:
             answer.slug = DEFAULTS[usual(model)]

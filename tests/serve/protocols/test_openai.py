@@ -44,6 +44,20 @@ def test_the_official_client_sends_pictures_as_data_addresses(official: Any, mod
     assert vectors[0] @ vectors[1] > 0.9
 
 
+def test_pictures_in_other_forms_are_not_read_as_texts(client: Any) -> None:
+    def post(given: object) -> Any:
+        return client.post("/v1/embeddings", json={"model": "colours", "input": given}).json()
+
+    plain = base64.b64encode(colour_bytes("red")).decode()
+    part = {"type": "image_url", "image_url": {"url": colour_uri("red")}}
+    expected = post(colour_uri("red"))["data"]
+    for given in (plain, f"data:application/octet-stream;base64,{plain}", part, [part]):
+        assert post(given)["data"] == expected
+    refused = post(["https://example.org/red.png"])["error"]["message"]
+    assert refused.startswith("input 0 is a URL, which is not fetched: send the picture itself")
+    assert "data" in post({"text": "https://example.org/red.png"}), "a text that is meant as one"
+
+
 def test_token_ids_get_an_error_that_names_the_flag(official: Any, openai: Any) -> None:
     for tokens in ([1, 2, 3], [[1, 2], [3]]):
         with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ def test_answers_are_those_of_the_command(client: Any, tmp_path: Path) -> None:
     assert {k: v for k, v in answer.items() if k not in own_times} == {
         k: v for k, v in expected.items() if k not in own_times
     }
+
+
+def test_names_in_a_language_that_the_model_does_not_read_get_a_remark(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = ColourBackbone.spec
+    monkeypatch.setattr(ColourBackbone, "spec", property(lambda self: replace(known.__get__(self), languages=("en",))))
+    (remark,) = post(client, labels=["Katze", "Hund"]).json()["remarks"]
+    assert remark.startswith("colours reads only English, and Katze and Hund have no English noun")
 
 
 def test_a_classifier_gives_sets_and_unknown(client: Any) -> None:

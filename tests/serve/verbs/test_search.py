@@ -28,6 +28,9 @@ def test_words_and_pictures_add_up(client: Any) -> None:
     answer = post(client, [{"image": colour_uri("green")}, {"text": "green", "weight": 0.5}], top=5).json()
     assert all("/green/" in r["path"] for r in answer["results"])
     assert [t["kind"] for t in answer["query"]] == ["image", "text"]
+    alone = post(client, colour_uri("green"), top=5).json()
+    assert [t["kind"] for t in alone["query"]] == ["image"]
+    assert alone["results"] == post(client, [{"image": colour_uri("green")}], top=5).json()["results"]
 
 
 def test_words_may_be_a_list_as_on_the_command_line(client: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +14,8 @@ from diptych.core import DataError, Run, Texts, UsageError
 from diptych.data.files import read_json
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.features.embed import embed
+from diptych.features.embed import embed, embed_slices
+from diptych.tasks.encode import write
 from diptych.tasks.encode.write import encode
 from tests.support.colours import ColourBackbone, colour_folder
 
@@ -55,3 +58,22 @@ def test_broken_photos_leave_no_row(tmp_path: Path) -> None:
         path.write_bytes(b"x")
     with pytest.raises(DataError, match="None of the 4 items"):
         encode(open_data(folder), ColourBackbone(), Run(), tmp_path / "none")
+
+
+def test_ctrl_c_says_how_many_vectors_are_stored_and_the_same_call_goes_on(
+    data: LabelledData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any, **more: Any) -> Iterator[Any]:
+        yield from embed_slices(*given, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "embed_slices", interrupted)
+    said = r"^Interrupted: 90 vectors are in the cache; the same command goes on from there\.$"
+    with pytest.raises(KeyboardInterrupt, match=said):
+        encode(data, ColourBackbone(), Run(cache=tmp_path / "cache"), tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        encode(data, ColourBackbone(), Run(), tmp_path / "out")
+    monkeypatch.undo()
+    run = Run(cache=tmp_path / "cache")
+    assert encode(data, ColourBackbone(), run, tmp_path / "out").items == 90
+    assert run.tally["encoded"] == 0

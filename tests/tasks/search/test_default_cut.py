@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import diptych
 from diptych.core import DataError, UsageError
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Entry
+from diptych.tasks.search.ask import ask
 from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.marks import calibration
+from diptych.tasks.search.term import Term
 
 SHIPPED = json.loads((files("diptych") / "assets" / "lite" / "cut.json").read_text(encoding="utf-8"))["backbones"]
 
@@ -62,3 +65,19 @@ def test_an_index_without_marks_has_it_up_to_the_size_that_was_measured(
         monkeypatch.setattr(Index, "__len__", lambda _: 10**6)
         with pytest.raises(DataError, match="up to 8,904 entries, and this one has 1,000,000: mark answers"):
             calibration(index, "text", {"image": 1.0})
+
+
+def test_a_first_answer_that_is_rather_wrong_is_said_to_be(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "index", facts()) as index:
+        index.add([Entry("a")], {"image": (np.arange(1), np.array([[1.0, 0, 0]], np.float32))})
+
+        def doubt(score: float, *terms: Term, **options: Any) -> str:
+            query = np.array([score, np.sqrt(1 - score**2), 0], np.float32)
+            return ask(index, query, terms, "lite", **options).doubt
+
+        sentence = doubt(0.1, Term("a unicorn", 1.0))
+        assert "has a score of 0.100, and of answers with such a score 5 % were right on other photos" in sentence
+        assert doubt(0.6, Term("a cat", 1.0)) == ""
+        assert doubt(0.1, Term("a photo", 1.0, photo=True)) == "", "measured for words alone"
+        assert doubt(0.1, Term("a", 1.0), Term("b", 1.0)) == doubt(0.1, Term("a", -1.0)) == ""
+        assert doubt(0.1, Term("a unicorn", 1.0), at_least=0.5) == ""

@@ -39,6 +39,7 @@ from diptych.core import (
 )
 from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
+from diptych.core.wording import number_of
 from diptych.features.embed import embed
 from diptych.features.subjects import embeddings
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
@@ -139,7 +140,7 @@ class MMVP(Auditor):
         order = np.random.default_rng(run.integer("mined")).permutation(len(probe.table))[: self.most]
         items = Subset(probe.table.items, tuple(np.sort(order).tolist()))
         if len(items) < FEW:
-            reason = f"{len(items)} pictures are too few: give {FEW} at least."
+            reason = f"{number_of(len(items), 'picture is', 'pictures are')} too few: give {FEW} at least."
             return Finding.not_testable(name, "blind_share", reason, about=key, count=len(items))
         pairs, cosines = self.mine(subject, items, run)
         twins: dict[int, tuple[int, Floats]] = {}
@@ -179,7 +180,7 @@ class MMVP(Auditor):
     def _findings(self, name: str, backbone: Backbone, about: str, probe: Probe, run: Run) -> Iterator[Finding]:
         pairs = pairs_of(probe.table)
         if len(pairs) < FEW:
-            reason = f"{len(pairs)} pairs are too few: give {FEW} at least."
+            reason = f"{number_of(len(pairs), 'pair is', 'pairs are')} too few: give {FEW} at least."
             yield Finding.not_testable(name, "pair_accuracy", reason, about=about, count=len(pairs), counted="pairs")
             return
         pictures = normalize(embed(backbone.image, probe.table.items, run), dim=-1).double().numpy()

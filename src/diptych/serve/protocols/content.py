@@ -26,10 +26,15 @@ def content_of(x: Mapping[str, Any], name: str) -> list[Input]:
         return [Input("text", content)]
     if not isinstance(content, list) or not content:
         raise Refusal(400, f'{name} has no content: give {{"content": [{{"type": "text", "text": "..."}}]}}.')
-    return [_part(part, name) for part in content]
+    return [part_of(part, name) for part in content]
 
 
-def _part(part: Any, name: str) -> Input:
+def part_of(part: Any, name: str) -> Input:
+    """Return a part of a message, {"type": "text", "text": ...} or {"type": "image_url", "image_url": ...}.
+
+    Raises:
+        Refusal: it is neither.
+    """
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str) and part["text"]:
         return Input("text", part["text"])

@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse
 
 from diptych import __version__
 from diptych.serve.inputs import Input
-from diptych.serve.protocols.content import content_of, joined, picture
+from diptych.serve.protocols.content import content_of, joined, part_of, picture
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
 from diptych.serve.uploads import is_picture
@@ -39,13 +39,15 @@ class EmbeddingsRequest:
     """The body of a request for embeddings.
 
     Args:
-        input: a text, a data URI, an object with "text", "image" or "bytes", or a list of these.
+        input: a text, a data URI, an object with "text", "image" or "bytes", a part of a message with "image_url", or
+            a list of these.
         messages: in its place, as vLLM takes them: objects with "content", a text or a list of {"type": "text", "text":
             ...} and {"type": "image_url", "image_url": {"url": "data:..."}}; all of them have one vector, that of the
             sum of the parts' unit vectors.
         model: name or alias of a served model; "" is the first.
         encoding_format: "float" for lists of numbers, "base64" for little-endian float32.
-        modality: "auto" takes data URIs as pictures; "text" and "image" take every string as such.
+        modality: "auto" takes data URIs and the base64 of JPEG, PNG, GIF and WebP files as pictures, and refuses
+            addresses of pictures; "text" and "image" take every string as such.
         dimensions: the width of the model, where it is given; 0: not given.
         user: not read.
     """
@@ -131,6 +133,8 @@ def input_of(x: Any, modality: str, name: str) -> Input:
     Raises:
         Refusal: it is neither.
     """
+    if isinstance(x, dict) and x.get("type") == "image_url":
+        return part_of(x, name)
     if isinstance(x, dict):
         key = next((k for k in ("text", "image", "bytes") if isinstance(x.get(k), str)), None)
         if key is None:

@@ -59,8 +59,9 @@ class Classify(Declared):
             for item, row, best in zip(inputs, rows, order, strict=True)
         )
         return Classified(
-            predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.activation, threshold
-        )
+            predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.activation, threshold,
+            languages=tuple(model.model.spec.languages),
+        )  # fmt: skip
 
     async def answer(self, request: Any, given: Any) -> dict[str, Any]:
         """Answer a request.

@@ -20,7 +20,7 @@ from diptych.serve.inputs import Input
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Service
-from diptych.serve.uploads import picture_bytes
+from diptych.serve.uploads import is_picture, picture_bytes
 from diptych.tasks.search.ask import Answer, ask, combined
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.term import Term
@@ -93,7 +93,10 @@ def parts_of(query: str | Sequence[str | QueryTerm]) -> list[tuple[Input, Term]]
         Refusal: no parts, a part without or with both words and picture, or a weight of 0.
     """
     given = [query] if isinstance(query, str) else query
-    parts = [QueryTerm(part) if isinstance(part, str) else part for part in given]
+    parts = [
+        part if not isinstance(part, str) else QueryTerm(image=part) if is_picture(part) else QueryTerm(part)
+        for part in given
+    ]
     terms = []
     for i, part in enumerate(parts):
         if bool(part.text.strip()) == bool(part.image) or part.weight == 0 or not np.isfinite(part.weight):

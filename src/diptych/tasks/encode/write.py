@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UnreadableItem, UsageError
+from diptych.core.wording import number_of
 from diptych.data.addresses import origin
 from diptych.data.files import drafted, escaped, named, write_json
 from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
@@ -161,6 +162,7 @@ def encode(
     Raises:
         UsageError: the folder holds embeddings and ``overwrite`` is False; and what ``encode_cluster.fill`` raises.
         DataError: nothing can be read.
+        KeyboardInterrupt: Ctrl-C; it says how many vectors are stored, and how to go on.
     """
     kind: Literal["img", "text"] = "text" if isinstance(source, Texts) else "img"
     target = out / f"{kind}_emb" / f"{kind}_emb_0.npy"
@@ -172,6 +174,7 @@ def encode(
     start, before, count = time.perf_counter(), run.tally["encoded"], 0
     failed: list[UnreadableItem] = []
     with (
+        _interruptible(run),
         _rows_of(target, encoder.dim) as file,
         _table_of(out / "metadata" / "metadata_0.parquet", tuple(columns)) as table,
     ):
@@ -210,6 +213,20 @@ def encode(
     }
     write_json(out / "encode.json", facts, overwrite=True)
     return encoded
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[None]:
+    """Say at Ctrl-C how many vectors the same call finds in the cache."""
+    before = run.tally["encoded"] + run.tally["cached"]
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.cache is None:
+            raise
+        count = run.tally["encoded"] + run.tally["cached"] - before
+        sentence = f"{number_of(count, 'vector is', 'vectors are')} in the cache; the same command goes on from there."
+        raise KeyboardInterrupt(f"Interrupted: {sentence}") from None
 
 
 def write_parquet(out: Path) -> int:

@@ -112,8 +112,8 @@ def question(
     """
     if threshold is not None and (not 0 <= threshold <= 1 or not background):
         raise UsageError(
-            "The threshold is a probability from 0 to 1, below which pixels are background: give words for background "
-            "too."
+            f"{{threshold}} is a probability from 0 to 1 below which pixels are background, got {threshold:g}: give "
+            f"words for {{background}} too."
         )
     if unknown is not None and (threshold is not None or not 0 <= unknown <= 1):
         raise UsageError(

@@ -24,9 +24,13 @@ from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import Hit, Modality
 from diptych.search_index.where import Condition
+from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import CutAnswerRow, CutAnswers, calibration
 from diptych.tasks.search.term import Term, kind_of
+
+DOUBTFUL = 0.2
+"""Share of right answers at a score, below which a first answer is called doubtful (ours)."""
 
 
 class EntryRow(TypedDict):
@@ -77,6 +81,8 @@ class Answer:
         index: its folder; ``backbone``: its backbone.
         recall: kind of query -> measured recall of the approximate index; None where search was exact.
         cut: how the answers were cut; None: they were not.
+        likely: share of right answers that was measured at the score of the first one; None: answers were cut, or
+            nothing was measured for such queries.
     """
 
     results: tuple[Hit, ...]
@@ -88,6 +94,7 @@ class Answer:
     backbone: str
     recall: Mapping[str, float] | None = None
     cut: CutAnswers | None = None
+    likely: float | None = None
 
     def as_dict(self) -> SearchFacts:
         """Return plain data for JSON."""
@@ -123,6 +130,17 @@ class Answer:
         if self.cut is None or not self.cut.nothing:
             return "Nothing meets the conditions."
         return f"Nothing here looks like that: no answer lies above the cut at {self.cut.cut.level:g}."
+
+    @property
+    def doubt(self) -> str:
+        """That the first answer is rather wrong, in a sentence; "" where it is not, or nothing says so."""
+        if self.likely is None or self.likely >= DOUBTFUL:
+            return ""
+        return (
+            f"The first answer has a score of {self.results[0].score:.3f}, and of answers with such a score "
+            f"{100 * self.likely:.0f} % were right on other photos: maybe nothing here shows this. {{at_least}} leaves "
+            f"such answers out."
+        )
 
 
 def torchless(terms: Sequence[Term], backbone: CachedBackbone, run: Run) -> bool:
@@ -290,4 +308,10 @@ def ask(
         known = [a for m in chosen if (a := ann.about(index, m))]
     stated = len(known) == len(chosen)
     recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if stated else None
-    return Answer(tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)
+    likely, words = None, len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0
+    if at_least is None and entries and words and dict(chosen) == {"image": 1.0}:
+        shipped = default_cut(index.facts)
+        likely = None if shipped is None else float(shipped.probabilities(np.array([entries[0].score]))[0])
+    return Answer(
+        tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers, likely
+    )

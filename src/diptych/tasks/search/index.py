@@ -122,7 +122,8 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     with open_index(out, backbone, run) as opened:
         if not len(opened) and not isinstance(stored, StoredVectors):
             run = calibrate(backbone.image, RecordPart(records, "image"), run)
-        with run.track("index", len(records)) as bar, Interruptible(out, len(records)) as progress:
+        stores = None if run.cache is None else run.tally
+        with run.track("index", len(records)) as bar, Interruptible(out, len(records), stores) as progress:
             for first in range(0, len(records), SLICE):
                 rows = range(first, min(first + SLICE, len(records)))
                 fresh = _fresh(opened, records, rows)
@@ -130,7 +131,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
                 if fresh:
                     stored, broken = _add(opened, records, fresh, backbone, run)
                     added, failed = added + stored, failed + broken
-                progress.count += len(rows)
+                progress.advance(len(rows))
                 bar.advance(len(rows))
         removed = _pruned(opened, records, roots)
         count = len(opened)
