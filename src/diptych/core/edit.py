@@ -67,7 +67,10 @@ class StyleGenerator(Protocol):
         """Draw the styles of n pictures, on the CPU."""
 
     def synthesise(self, styles: Styles, /) -> Tensor:
-        """Return (B, 3, size, size) float32 pictures in [0, 1], on the device of the styles."""
+        """Return (B, 3, size, size) float32 pictures in [0, 1], on the device of the styles.
+
+        A generator that clips for that may offer the pictures before it as ``unclipped(styles)``.
+        """
 
 
 @runtime_checkable

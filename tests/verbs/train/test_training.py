@@ -87,8 +87,13 @@ def test_the_loop_is_the_usual_one_and_its_arguments_change_it() -> None:
     assert changed.loop(Full()) == fit_of(
         0.1, 64, 5, 0.0,
         steps=40, clip=None, betas=(0.8, 0.9), accumulate=2, cached=embeddings_alone(Full()), patience=3,
-        schedule=Schedule(warmup=20, floor=0.5), log_every=10,
+        schedule=Schedule(warmup=20, floor=0.5, warmup_share=0.1), log_every=10,
     )  # fmt: skip
+
+
+def test_only_a_given_warm_up_takes_more_than_a_tenth_of_the_steps() -> None:
+    usual, longer = (Finetune(data="d", steps=50, warmup=warmup).loop(Full()).schedule for warmup in (None, 20))
+    assert (usual.warm(50), longer.warm(50)) == (5, 20)
 
 
 def test_a_least_rate_is_where_the_cosine_ends() -> None:
@@ -134,7 +139,7 @@ def test_a_former_name_works_with_a_warning(place: Path, tmp_path: Path) -> None
 def test_pretrain_learns_from_captions_and_divides_them(place: Path, tmp_path: Path) -> None:
     model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
     with pytest.warns(UserWarning, match="4 of 40 rows, drawn by the seed, are held out"):
-        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-3, workers=0)
+        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-4, workers=0)
     assert made.facts["fit"]["decay"] == 0.2
     assert made.backbone.fingerprint != model.fingerprint
 

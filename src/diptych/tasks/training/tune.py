@@ -50,6 +50,7 @@ from diptych.tasks.training.tuned import DOUBTED, Tuned, lengthens, read_finishe
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
+from diptych.train.length import Length
 from diptych.train.lock import sole
 from diptych.train.memory import Saving
 from diptych.train.precision import Precision, of_encoders
@@ -181,15 +182,19 @@ def tune(
             tables = {n: on_trunks(space, t, stored) for n, t in tables.items()}
         evidence = Evidence(train=tables.get("train"), val=tables.get("val"))
         rows = 0 if evidence.train is None else len(evidence.train) // run.world.size * run.world.size
-        if 2 <= rows < fit.batch:
-            say(f"The rows to learn from do not fill a batch of {fit.batch}: a step takes {rows}.")
-            fit = replace(fit, batch=rows)
+        batch = fit.batch
+        if 2 <= rows < batch:
+            say(f"The rows to learn from do not fill a batch of {batch}: a step takes {rows}.")
+            batch = rows
+        steps = Length(fit, run.device).steps(0, 0.0, lambda: rows // batch)
+        if fit.seconds is None and fit.schedule.warm(steps) >= steps > 1:
+            say(f"The warm-up takes all {steps} steps, so most learn at less than {fit.lr:g}: give a shorter one.")
         more = {**decoder_for(method, space, evidence.train, run), **(kit or {})}
         result = train_space(
             method,
             Kit({"main": taught, **more}),
             evidence,
-            fit,
+            replace(fit, batch=batch),
             replace(stored, out=out, precision=run.precision),
             classes=classes,
             learns=learnt,
@@ -231,6 +236,7 @@ def tune(
             "may_learn": count,
             "fit": fit.as_dict(),
             "seed": run.seed,
+            "batch": batch,
             "steps": result.log[-1]["step"] if result.log else 0,
             "during": [record for record in result.log if any(f"{data.name}/" in name for name in record)],
             "templates": list(templates) if classes else None,
