@@ -128,7 +128,7 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "--crop must be in (0, 1], got 1.5"),
         ([tars, "--recolour", "--held-out", "10", "--steps", "2"], "No --crop is given, so --recolour has no effect"),
         ([tars, "--precision", "fp16", "--held-out", "10", "--steps", "2"], "Training in fp16 needs a GPU"),
-        ([tars, "--held-out", "100", "--steps", "2"], "give a smaller --held-out"),
+        ([tars, "--held-out", "100", "--steps", "2"], "lower --held-out"),
         ([tars, "--unlock", "1", "--held-out", "10", "--steps", "2"], "locks, not all"),
     ):
         command = ["pretrain", *words, "--backbone", f"local:{place / 'clip'}", "--out", str(tmp_path / "o")]
