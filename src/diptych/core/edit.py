@@ -259,6 +259,14 @@ class Editor(Method):
     verb = "edit"
     takes: ClassVar[Takes] = Takes()
 
+    def check_words(self, source: str, targets: tuple[str, ...]) -> None:
+        """Refuse words that the editor cannot use, before anything is loaded.
+
+        Raises:
+            UsageError: words are missing, too many, or of another form.
+        """
+        self.takes.check_words(source, targets, self.card.name)
+
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedEditor:
         """Fit on the evidence.

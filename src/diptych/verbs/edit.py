@@ -141,7 +141,6 @@ class Edit(Verb):
                 f"{system.card.slug} as {{method}}."
             )
         check_words(self.source, tuple(self.target), told=system.takes.source)
-        system.takes.check_words(self.source, tuple(self.target), name)
         if self.start not in able:
             if self.start == "drawn":
                 raise UsageError(
@@ -150,6 +149,7 @@ class Edit(Verb):
             raise UsageError(
                 f"{name} does not begin with {self.start}, only with {_either(able)}: choose another {{method}}."
             )
+        system.check_words(self.source, tuple(self.target))
         if self.mask is not None and (self.photos is None or not _is_one(self.photos)):
             raise UsageError("{mask} belongs to one photo: give that photo alone.")
         if not self.is_kept():

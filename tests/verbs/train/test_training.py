@@ -13,7 +13,7 @@ import pytest
 import diptych
 from diptych.api.model import model_of
 from diptych.backbones.sources.load import load
-from diptych.core import DataError, Run, UsageError
+from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.data.load import open_data
 from diptych.methods.finetune.full import Full
 from diptych.tasks.training.fits import embeddings_alone, fit_of
@@ -79,6 +79,19 @@ def test_a_name_is_trained_and_a_finished_training_is_returned(place: Path, tmp_
     assert (one.facts["fit"]["lr"], one.facts["fit"]["watch_every"]) == (3e-4, 1)
     with pytest.raises(UsageError, match=r"report\.json exists: give another folder"):
         diptych.finetune(place / "data", tmp_path / "a", **train)
+
+
+def test_what_needs_no_model_is_refused_before_it_is_loaded(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    nowhere: Any = {"data": place / "data", "model": "local:nowhere"}
+    with pytest.raises(UsageError, match=r"report\.json exists: give another folder"):
+        diptych.finetune(out=tmp_path, **nowhere)
+    with pytest.raises(UsageError, match=r"parts= must be one of .*, got 'head'"):
+        diptych.finetune(out=tmp_path / "a", parts="head", **nowhere)
+    with pytest.raises(MissingHook, match="heads have no tower: give parts= all"):
+        diptych.pretrain(out=tmp_path / "a", method="a-clip", parts="heads", **nowhere)
+    with pytest.raises(UsageError, match="Heads learn from vectors that are computed before"):
+        diptych.pretrain(place / "pairs.csv", tmp_path / "a", "local:nowhere", stream=True, parts="heads")
 
 
 def test_the_loop_is_the_usual_one_and_its_arguments_change_it() -> None:
@@ -175,7 +188,7 @@ def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None
         ({"method": "clip-loss"}, "clip-loss is no system of finetune"),
         ({"method": diptych.systems.GDA()}, "gda is a system of classify, not of finetune"),
         ({"method": Full(), "variant": "full"}, "give method= by its slug"),
-        ({"parts": "ears"}, "There is no part 'ears'"),
+        ({"parts": "ears"}, "parts= must be one of 'all', 'heads', 'image', 'text', got 'ears'"),
         ({"settings": {"ears": 2}}, "has no setting 'ears'"),
         ({"unlock": 1}, "unlock= 1 opens layers"),
         ({"crop": 2.0}, "crop= must be in \\(0, 1\\], got 2"),

@@ -46,7 +46,7 @@ from diptych.tasks.training.data import (
 )
 from diptych.tasks.training.learns import check_stream, learns, need_towers
 from diptych.tasks.training.measures import Measuring, watcher
-from diptych.tasks.training.tuned import DOUBTED, Tuned, lengthens, read_finished
+from diptych.tasks.training.tuned import DOUBTED, Tuned, check_free, lengthens, read_finished
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
@@ -125,20 +125,11 @@ def tune(
     """
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
-    again = resume and newest(out / "checkpoints") is not None
     if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
         return ended
-    if again and lengthens(fit, out / "report.json"):
+    if resume and newest(out / "checkpoints") is not None and lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced
-    taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
-    for path in (out / name for name in taken):
-        if path.exists():
-            if path.name == "report.json" and resume:
-                raise UsageError(
-                    f"The training in {out} is finished, as {path} says, with other settings: give those, or another "
-                    f"folder."
-                )
-            raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
+    check_free(out, resume=resume)
     learnt = learns(backbone, parts, unlock)
     if crop is not None and not 0 < crop <= 1:
         raise UsageError(f"{{crop}} must be in (0, 1], got {crop:g}: give another, or leave it out.")
@@ -148,7 +139,7 @@ def tune(
         if remark:
             say(remark)
     else:
-        check_stream(method, parts, backbone)
+        check_stream(method, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     if bare := [other.name for other in elsewhere if not other.classes]:
         raise DataError(

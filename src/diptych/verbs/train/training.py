@@ -261,13 +261,18 @@ class Training(Fitting):
         """Open the data, then the model, train, and measure before and after."""
         from diptych.data.inside import outside_allowed
         from diptych.data.samples import as_data
+        from diptych.tasks.training.learns import need_towers
         from diptych.tasks.training.tune import tune
+        from diptych.tasks.training.tuned import check_free
         from diptych.train.memory import Saving
 
         system = self.system()
         fit = self.loop(system)
         if self.chunk is not None:
             system = replace(system, chunk=self.chunk)  # type: ignore[type-var]
+        need_towers(system, self.parts)
+        if context.out is not None and not self.resume:
+            check_free(context.out, resume=False)
         with outside_allowed(self.outside):
             data, stream = self.opened(context.keys)
         others = [as_data(each, context.keys) for each in self.also]
