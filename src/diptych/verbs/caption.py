@@ -233,7 +233,7 @@ class Sentences(Answer["Captions"]):
         return {"fit": fit, "cut_sentences": self.result.cut, **self.about}
 
     def remarks(self, items: Sequence[Captions]) -> list[str]:
-        """Return how many photos no sentence fits, what the rate is worth, which sentences were cut, and how many captions are empty."""
+        """Return how many photos no sentence fits, what the rate is worth, and what was cut or is empty."""
         lines = []
         if self.result.fit is not None:
             unfit = self.result.fits.count(False)
@@ -251,8 +251,8 @@ class Sentences(Answer["Captions"]):
             )
         if empty := sum(not any(item) for item in items):
             lines.append(
-                f"{empty} of {number_of(len(items), 'photo')} got an empty caption, since {self.about['method']} learnt "
-                f"too little: give more captions to learn from, or train longer."
+                f"{empty} of {number_of(len(items), 'photo')} got an empty caption, since {self.about['method']} "
+                f"learnt too little: give more captions to learn from, or train longer."
             )
         return lines
 
