@@ -249,7 +249,7 @@ class Sentences(Answer["Captions"]):
                 f"{self.result.cut:,} sentences are longer than {self.about['method']} reads: it learnt their "
                 f"beginnings. Shorten them, or leave them out."
             )
-        if empty := sum(not any(item) for item in items):
+        if empty := sum(not any(text.value for text in of_photo) for of_photo in self.result.captions):
             lines.append(
                 f"{empty} of {number_of(len(items), 'photo')} got an empty caption, since {self.about['method']} "
                 f"learnt too little: give more captions to learn from, or train longer."
