@@ -46,6 +46,8 @@ def test_python_gives_pictures_rows_and_remarks(tmp_path: Path) -> None:
             {"photos": Pictures((picture(0, 0),)), **WORDS, "generator": "factors"},
             "as inverter=, or small as generator=",
         ),
+        ({**WORDS, "inverter": "cat.jpg", "model": "local:nowhere"}, r"'cat\.jpg' is no inverter=: give a file of e4e"),
+        ({**WORDS, "generator": "ffhq.pt", "model": "local:nowhere"}, r"There is no weight file ffhq\.pt"),
     ],
 )
 def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str) -> None:

@@ -152,6 +152,13 @@ class Edit(Verb):
         system.check_words(self.source, tuple(self.target))
         if self.mask is not None and (self.photos is None or not _is_one(self.photos)):
             raise UsageError("{mask} belongs to one photo: give that photo alone.")
+        if self.inverter is not None or self.generator not in (None, "factors", "small"):
+            from diptych.backbones.generators.load import weights_of
+
+            if self.generator not in (None, "factors", "small"):
+                weights_of(str(self.generator))
+            if self.inverter is not None:
+                weights_of(self.inverter, "is no {inverter}: give a file of e4e or pSp")
         if not self.is_kept():
             check_evidence(system.card, like=self.like)
 
