@@ -1781,7 +1781,7 @@ def rewrite(
     *,
     like: object = None,
     method: str | Rewriter | System[Rewriter] = "uf-fgtg",
-    variant: str = "small",
+    variant: str | None = None,
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     choices: int = 5,
     denoiser: str = "small",
@@ -1796,7 +1796,7 @@ def rewrite(
         model: a name, a loaded model, or None for ``tiny``.
         like: photos with a short and a long caption each to learn from: a table or folder.
         method: a rewriter; 'diptych systems --verb rewrite' lists them.
-        variant: variant of the method: small, text (no denoiser), or "", the paper's.
+        variant: variant of the method; uf-fgtg has small (default), text (no denoiser), and "", the paper's.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         choices: rewrites of each prompt. Must be at least 1.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import DEFAULTS, slug_and_row
+from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from diptych.verbs.context import Context
 
 LISTING = "edit.json"
-SLUG, ROW = slug_and_row("edit")
 SHOWN, DRAWN = 4, 4
 """Channels in a line, and pictures that are drawn where no number is given."""
 STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
@@ -110,12 +108,6 @@ class Edit(Verb):
         from diptych.tasks.edit_parts import chosen_editor
 
         return chosen_editor(None, self.start).card.slug
-
-    def system(self) -> Any:
-        """Return the editor with its settings; the usual one is small where no variant is named."""
-        if self.variant is not None:
-            return super().system()
-        return replace(self, variant=ROW if (self.method or self.slug()) == SLUG else "").system()
 
     @property
     def start(self) -> Start:
@@ -205,12 +197,10 @@ class Edit(Verb):
         folder = None if self.fitted is None else Path(self.fitted)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers)
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
-        usual = ROW if system.card.slug == SLUG and isinstance(self.method, (str, NoneType)) else ""
-        variant = usual if self.variant is None else self.variant
         about = {
             "generator": generator if draws is not None else None, "inverter": self.inverter,
             **_named(replace(self, denoiser=parts["denoiser"]), kit), "method": system.card.slug,
-            "variant": variant, "settings": self.given_settings(), "threshold": self.threshold,
+            "variant": self.row(), "settings": self.given_settings(), "threshold": self.threshold,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Changed(result, about)
