@@ -9,6 +9,7 @@ import pytest
 from diptych.core import DataError, Evidence, NotAvailable, Text, TextPool, UsageError
 from diptych.methods.caption.clip_reward import ClipReward
 from diptych.methods.caption.maccap import MacCap
+from diptych.methods.caption.nearest_caption import FittedNearestCaption
 from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
 from diptych.tasks.caption import caption
 from tests.support.colours import ColourBackbone, coloured
@@ -169,3 +170,11 @@ def test_a_rate_that_cannot_be_held_is_refused_up_front(
     monkeypatch.setattr("diptych.backbones.sources.load.load", None)  # nothing is loaded
     got = diptych("caption", photos, "--texts", "said.txt", f"--false-alarm-rate={rate}")
     assert (got.code, "rate must be in (0, 1)" in got.err) == (2, True), got.err
+
+
+def test_empty_captions_are_counted(photos: Path, diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FittedNearestCaption, "caption", lambda self, images, run, *, n=1: [[Text("")] for _ in images])
+    (photos.parent / "words.txt").write_text("a red wall\na blue sea\n")
+    ran = diptych("caption", str(photos), "--texts", str(photos.parent / "words.txt"), "-b", "tiny")
+    assert ran.code == 0
+    assert "got an empty caption, since nearest-caption learnt too little" in ran.err

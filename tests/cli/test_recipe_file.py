@@ -71,7 +71,9 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     one = json.loads(run_cli(*words, "--out", tmp_path / "a", "--json").stdout)
     assert one["steps"] == 12
     assert [r["step"] for r in one["during"]] == [6]  # the last step is measured as "after"
-    assert one["fit"]["schedule"] == {"kind": "constant", "warmup": 2, "floor": pytest.approx(0.1), "cooldown": 4}
+    assert one["fit"]["schedule"] == {
+        "kind": "constant", "warmup": 2, "floor": pytest.approx(0.1), "cooldown": 4, "warmup_share": 1.0,
+    }  # fmt: skip
     assert (one["fit"]["cached"], one["fit"]["accumulate"], one["fit"]["ema"]) == (True, 2, 0.5)
     records = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     losses = [r for r in records if "main/contrastive" in r]
@@ -126,7 +128,7 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "--crop must be in (0, 1], got 1.5"),
         ([tars, "--recolour", "--held-out", "10", "--steps", "2"], "No --crop is given, so --recolour has no effect"),
         ([tars, "--precision", "fp16", "--held-out", "10", "--steps", "2"], "Training in fp16 needs a GPU"),
-        ([tars, "--held-out", "100", "--steps", "2"], "hold out fewer"),
+        ([tars, "--held-out", "100", "--steps", "2"], "lower --held-out"),
         ([tars, "--unlock", "1", "--held-out", "10", "--steps", "2"], "locks, not all"),
     ):
         command = ["pretrain", *words, "--backbone", f"local:{place / 'clip'}", "--out", str(tmp_path / "o")]

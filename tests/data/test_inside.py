@@ -25,6 +25,14 @@ def test_paths_lead_outside_with_consent_alone(tmp_path: Path) -> None:
         inside(tmp_path / "set", "/photos/a.png", "Row 1")
 
 
+def test_consent_is_offered_where_it_can_be_given(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as plain:
+        inside(tmp_path, "/photos/a.png", "Row 1")
+    with outside_allowed(False), pytest.raises(DataError) as asked:
+        inside(tmp_path, "/photos/a.png", "Row 1")
+    assert asked.value.spelled("--{}".format) == str(plain.value)[:-1] + ", or give --outside if you trust the table."
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_tables_and_streams_take_the_consent_with_them(tmp_path: Path, name: str) -> None:
     coloured(tmp_path / "photos" / "red.png", "red", 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diptych.core import DataError, UsageError
 from diptych.data.load import open_data
@@ -36,6 +37,18 @@ def test_what_cannot_be_opened_is_named_with_its_remedy(tmp_path: Path) -> None:
     ):
         with pytest.raises(error, match=said):
             open_data(spec, need="photos")  # type: ignore[arg-type]
+
+
+def test_a_column_of_captions_needs_a_table(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "0.png")
+    for need in ("captions or classes", "any"):
+        with pytest.raises(
+            DataError, match=r"has no table with the column 'title': leave out text, captions, or give one"
+        ):
+            open_data(tmp_path, text="title", need=need)  # type: ignore[arg-type]
+    assert open_data(tmp_path, need="captions or classes").classes == ("cat", "dog")
 
 
 def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core import DataError
-from diptych.data.rows import filled, read_columns
+from diptych.core import DataError, UsageError
+from diptych.data.rows import PATH_COLUMNS, chosen_column, filled, read_columns
 
 
 def test_bytes_are_text_where_they_are_utf8(tmp_path: Path) -> None:
@@ -43,3 +43,10 @@ def test_two_columns_of_one_name_are_refused_in_parquet(tmp_path: Path) -> None:
 def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,,\na.png,,\n")
     assert read_columns(tmp_path / "t.csv", "path".__eq__) == {"path": ["a.png"]}
+
+
+def test_a_table_without_a_usual_column_says_what_to_rename() -> None:
+    with pytest.raises(
+        UsageError, match=r"columns file, words: name the one with the pictures, or rename it to path\."
+    ):
+        chosen_column(Path("a.csv"), ["file", "words"], PATH_COLUMNS, "", "the pictures")

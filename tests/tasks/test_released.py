@@ -63,6 +63,14 @@ def came(slug: str, state: Any, backbone: Backbone, folder: Path, **given: Any) 
     return portable.load(out, Kit.of(backbone))
 
 
+def test_a_file_that_is_not_there_is_named_before_a_backbone_is_loaded(tmp_path: Path) -> None:
+    def loaded() -> Backbone:
+        raise AssertionError
+
+    with pytest.raises(UsageError, match=r"There is no weight file .*ctx\.pth: check the path"):
+        convert("coop", tmp_path / "ctx.pth", tmp_path / "out", Run(), released="coop", backbone=loaded, classes=NAMES)
+
+
 # --- CoOp and CoCoOp
 
 

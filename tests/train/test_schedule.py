@@ -58,6 +58,13 @@ def test_a_constant_rate_cools_down_in_its_last_steps() -> None:
     assert [round(schedule.factor(t, 8), 3) for t in range(8)] == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.4]
 
 
+def test_a_warm_up_is_at_most_a_share_of_the_steps() -> None:
+    schedule = Schedule(warmup=20, warmup_share=0.1)
+    for steps, warm in ((5, 0), (30, 3), (70, 7), (200, 20), (1000, 20)):
+        theirs = Schedule(warmup=warm)
+        assert [schedule.factor(t, steps) for t in range(steps)] == [theirs.factor(t, steps) for t in range(steps)]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [({"kind": "linear"}, "cosine or constant"), ({"cooldown": 3}, "no place there"), ({"floor": 2.0}, "floor")],

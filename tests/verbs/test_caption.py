@@ -6,7 +6,8 @@ import pytest
 
 import diptych
 from diptych.api.model import Model, model_of
-from diptych.core import DiptychError
+from diptych.core import DiptychError, Text
+from diptych.methods.caption.nearest_caption import FittedNearestCaption
 from tests.support.colours import ColourBackbone
 from tests.support.pictures import Pictures, picture
 
@@ -36,6 +37,14 @@ def test_without_a_rate_nothing_is_said_of_a_fit(model: Model) -> None:
     result = diptych.caption(PHOTOS, SENTENCES, model, rate=None, n=2)
     assert (result.remarks, result.as_dict()["fit"], result[0].fits) == ((), None, None)
     assert sorted(result[0]) == sorted(SENTENCES)
+
+
+def test_empty_captions_are_counted(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        FittedNearestCaption, "caption", lambda self, images, run, *, n=1: [[Text("")], [Text("a wall")]]
+    )
+    with pytest.warns(UserWarning, match="1 of 2 photos got an empty caption, since nearest-caption learnt too little"):
+        diptych.caption(PHOTOS, SENTENCES, model, rate=None)
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,18 @@ def test_python_gives_pictures_rows_and_remarks(tmp_path: Path) -> None:
         ({**WORDS, "subject": "x.png"}, "deltaedit does not read subject=, but"),
         ({**WORDS, "strength": -1}, "strength= must be at least 0"),
         ({"target": "a cup", "method": "mosaic"}, "changes pictures of yours: give photos="),
+        (
+            {"photos": Pictures((picture(0, 0),)), "target": "a cup", "method": "mosaic", "model": "local:nowhere"},
+            "names no object",
+        ),
         ({"target": "a cup", "method": "galip"}, "use generate, with galip as method="),
         ({"photos": Pictures((picture(0, 0),)), **WORDS, "method": "cut-and-paste"}, "choose another method="),
         (
             {"photos": Pictures((picture(0, 0),)), **WORDS, "generator": "factors"},
             "as inverter=, or small as generator=",
         ),
+        ({**WORDS, "inverter": "cat.jpg", "model": "local:nowhere"}, r"'cat\.jpg' is no inverter=: give a file of e4e"),
+        ({**WORDS, "generator": "ffhq.pt", "model": "local:nowhere"}, r"There is no weight file ffhq\.pt"),
     ],
 )
 def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str) -> None:

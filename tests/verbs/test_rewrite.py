@@ -8,6 +8,7 @@ import diptych
 from diptych.api.model import Model, model_of
 from diptych.core import DiptychError
 from diptych.methods.rewrite.uf_fgtg import UFFGTG
+from diptych.verbs.rewrite import Rewrite
 from tests.support.colours import coloured
 from tests.support.small_clip import small_clip
 
@@ -30,6 +31,12 @@ def test_python_gives_the_rows_of_json(model: Model, tmp_path: Path) -> None:
     data = result.as_dict()
     assert data["prompts"] == [{"prompt": "a red cup", "rewrites": list(result[0])}]
     assert (result.names, data["settings"], "skipped" in data) == (("a red cup",), QUICK, False)
+
+
+def test_the_usual_variant_is_that_of_the_usual_rewriter_alone() -> None:
+    assert Rewrite(prompts="a dog").row() == Rewrite(prompts="a dog", method="uf-fgtg").row() == "small"
+    assert Rewrite(prompts="a dog", method="uf-fgtg", variant="").row() == ""
+    assert Rewrite(prompts="a dog", method="my-rewriter").row() == ""
 
 
 @pytest.mark.parametrize(

@@ -1389,7 +1389,7 @@ def finetune(
     optimizer: str = "adamw",
     betas: str | Sequence[float] = (0.9, 0.98),
     eps: float = 1e-06,
-    warmup: int = 20,
+    warmup: int | None = None,
     schedule: str = "cosine",
     cooldown: int = 0,
     floor: float = 0.0,
@@ -1423,7 +1423,7 @@ def finetune(
         data: class folders with train and test, or a table with labels or captions.
         out: folder for model, log, checkpoints and report.
         model: a name, a loaded model, or None for ``lite``.
-        parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
+        parts: parts to train; heads learn on frozen towers, in minutes on a CPU. Must be one of 'all', 'heads', 'image', 'text'.
         also: other labelled data, measured before and after, to show what is forgotten.
         captions: column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.
         lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
@@ -1444,7 +1444,7 @@ def finetune(
         optimizer: optimiser. Must be one of 'adamw', 'adam', 'radam', 'sgd'.
         betas: betas of Adam, such as "0.9,0.98".
         eps: epsilon of Adam.
-        warmup: warm-up: steps in which the rate rises. Must be at least 0.
+        warmup: warm-up: steps in which the rate rises (default: 20, or a tenth of all steps where that is less). Must be at least 0.
         schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
         cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
         floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
@@ -1634,7 +1634,7 @@ def pretrain(
     optimizer: str = "adamw",
     betas: str | Sequence[float] = (0.9, 0.98),
     eps: float = 1e-06,
-    warmup: int = 20,
+    warmup: int | None = None,
     schedule: str = "cosine",
     cooldown: int = 0,
     floor: float = 0.0,
@@ -1681,7 +1681,7 @@ def pretrain(
         data: a table with paths and captions, a folder with captions, or tars, several joined by "::"; for some, photos alone.
         out: folder for model, log, checkpoints and report.
         model: a name, a loaded model, or None for ``lite``.
-        parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
+        parts: parts to train; heads learn on frozen towers, in minutes on a CPU. Must be one of 'all', 'heads', 'image', 'text'.
         also: other labelled data, measured before and after, to show what is forgotten.
         captions: column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.
         lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
@@ -1702,7 +1702,7 @@ def pretrain(
         optimizer: optimiser. Must be one of 'adamw', 'adam', 'radam', 'sgd'.
         betas: betas of Adam, such as "0.9,0.98".
         eps: epsilon of Adam.
-        warmup: warm-up: steps in which the rate rises. Must be at least 0.
+        warmup: warm-up: steps in which the rate rises (default: 20, or a tenth of all steps where that is less). Must be at least 0.
         schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
         cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
         floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
@@ -1781,7 +1781,7 @@ def rewrite(
     *,
     like: object = None,
     method: str | Rewriter | System[Rewriter] = "uf-fgtg",
-    variant: str = "small",
+    variant: str | None = None,
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     choices: int = 5,
     denoiser: str = "small",
@@ -1796,7 +1796,7 @@ def rewrite(
         model: a name, a loaded model, or None for ``tiny``.
         like: photos with a short and a long caption each to learn from: a table or folder.
         method: a rewriter; 'diptych systems --verb rewrite' lists them.
-        variant: variant of the method: small, text (no denoiser), or "", the paper's.
+        variant: variant of the method; uf-fgtg has small (default), text (no denoiser), and "", the paper's.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         choices: rewrites of each prompt. Must be at least 1.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.

@@ -67,7 +67,10 @@ class StyleGenerator(Protocol):
         """Draw the styles of n pictures, on the CPU."""
 
     def synthesise(self, styles: Styles, /) -> Tensor:
-        """Return (B, 3, size, size) float32 pictures in [0, 1], on the device of the styles."""
+        """Return (B, 3, size, size) float32 pictures in [0, 1], on the device of the styles.
+
+        A generator that clips for that may offer the pictures before it as ``unclipped(styles)``.
+        """
 
 
 @runtime_checkable
@@ -255,6 +258,14 @@ class Editor(Method):
 
     verb = "edit"
     takes: ClassVar[Takes] = Takes()
+
+    def check_words(self, source: str, targets: tuple[str, ...]) -> None:
+        """Refuse words that the editor cannot use, before anything is loaded.
+
+        Raises:
+            UsageError: words are missing, too many, or of another form.
+        """
+        self.takes.check_words(source, targets, self.card.name)
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedEditor:

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from diptych.core import DataError
 
-OUTSIDE: ContextVar[bool] = ContextVar("OUTSIDE", default=False)
-"""Whether tables may name files outside their folders; see ``outside_allowed``."""
+OUTSIDE: ContextVar[bool | None] = ContextVar("OUTSIDE", default=None)
+"""Whether tables may name files outside their folders; None: they may not, and the caller has no argument for it."""
 
 
 @contextmanager
@@ -62,9 +62,10 @@ def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
                 linked = os.path.normpath(os.path.join(root, real))
                 if linked.startswith(below):
                     return linked
+    trusted = "" if OUTSIDE.get() is None else ", or give {outside} if you trust the table"
     raise DataError(
         f"{where} leads outside the table's folder ({path[:200]!r}): run the command in a folder that holds the table "
-        f"and its pictures, or move the pictures below {base}."
+        f"and its pictures, or move the pictures below {base}{trusted}."
     )
 
 

@@ -101,6 +101,8 @@ def open_data(
         spec = spec[0]
     path = located(spec)
     data = first(FORMATS, path, request)
+    if text and not any("captions" in split.columns for split in data.splits.values()):
+        raise DataError(f"{path} has no table with the column {text!r}: leave out {{text}}, {{captions}}, or give one.")
     if need == "classes":
         refuse_one_class(data, path)
     return data if path == Path(spec) else replace(data, name=os.fspath(spec))

@@ -143,7 +143,8 @@ def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], give
     if not (matching := columns_of(columns, wanted, given)) and given:
         raise DataError(f"{table} has no column {given!r}, only {', '.join(columns)[:300]}: name one with {what}.")
     if not matching:
-        raise UsageError(f"{table} has the columns {', '.join(columns)[:300]}: name the one with {what}.")
+        renamed = f", or rename it to {wanted[0].rstrip('*')}" if wanted else ""  # not every command has the argument
+        raise UsageError(f"{table} has the columns {', '.join(columns)[:300]}: name the one with {what}{renamed}.")
     return matching[0]
 
 

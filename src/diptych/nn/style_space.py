@@ -19,15 +19,16 @@ PIXELS = 2**21
 """Pixels of pictures that are synthesised at once at most: two pictures of 1,024, whose layers take about 1 GB."""
 
 
-def drawn(generator: StyleGenerator, styles: Styles, run: Run) -> Tensor:
+def drawn(generator: StyleGenerator, styles: Styles, run: Run, *, clipped: bool = True) -> Tensor:
     """Return the (B, 3, H, W) pictures of B styles, on the CPU; ``run.batch`` are synthesised at once, or fewer large
-    ones.
+    ones. ``clipped=False`` leaves values outside [0, 1] as they are, where the generator has such.
     """
     if not len(styles):
         return torch.zeros(0, 3, generator.size, generator.size)
+    draw = generator.synthesise if clipped else getattr(generator, "unclipped", generator.synthesise)
     batch = max(1, min(run.batch, PIXELS // generator.size**2))
     parts = [styles.take(slice(i, i + batch)) for i in range(0, len(styles), batch)]
-    return torch.cat([generator.synthesise(Styles(p.s.to(run.device), p.rest.to(run.device))).cpu() for p in parts])
+    return torch.cat([draw(Styles(p.s.to(run.device), p.rest.to(run.device))).cpu() for p in parts])
 
 
 def seen(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
@@ -65,7 +66,7 @@ def pooled(x: Tensor, size: int) -> Tensor:
 
 def seen_pooled(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
     """Return the (B, D) unit vectors of (B, 3, S, S) pictures in [0, 1], which enter the encoder pooled and in [-1, 1],
-    without its pixel recipe, on the CPU.
+    without its pixel recipe, on the CPU. Nothing is clipped.
 
     Raises:
         UsageError: the encoder has no size.

@@ -103,6 +103,8 @@ def convert(
     if folder.exists():
         raise UsageError(f"{folder} exists: name another folder, or remove it first.")
     one, by = chosen(slug, file, released), table(slug)
+    if not file.is_file():  # before a backbone is loaded
+        raise UsageError(f"There is no weight file {file}: check the path.")
     if one.architecture:
         save_backbone(load(f"local:{file.absolute()}", stated=Stated(released=one.name)), folder)
         return Converted(one.name, folder, f"as a backbone, local:{folder}")

@@ -18,13 +18,14 @@ class Schedule:
         factor(t) = floor + (1 - floor) (1 + cos(pi (t - warmup) / (steps - warmup))) / 2        cosine, from then on
         factor(t) = floor + (1 - floor) (steps - t) / cooldown                                   constant, at its end
 
-    t is the step, from 0, and steps the length of the training.
+    t is the step, from 0, and steps the length of the training; warmup is at most warmup_share of the steps.
 
     Args:
         kind: "cosine" (default) or "constant".
         warmup: steps of the warm-up, >= 0.
         floor: share of the learning rate at which the cosine or the cool-down ends, in [0, 1].
         cooldown: last steps in which a constant rate falls linearly, >= 0; 0 (default): it never falls.
+        warmup_share: largest share of the steps that the warm-up takes, in [0, 1]; 1.0 (default): all of them.
 
     Raises:
         UsageError: an unknown kind, a number out of its range, or a cool-down of a cosine.
@@ -34,18 +35,21 @@ class Schedule:
         [0.5, 1.0, 1.0, 0.87, 0.55, 0.23]
         >>> [Schedule("constant", cooldown=2).factor(t, steps=4) for t in range(4)]
         [1.0, 1.0, 1.0, 0.5]
+        >>> [round(Schedule(warmup=20, warmup_share=0.5).factor(t, steps=4), 2) for t in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
     """
 
     kind: Literal["cosine", "constant"] = "cosine"
     warmup: int = 0
     floor: float = 0.0
     cooldown: int = 0
+    warmup_share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("cosine", "constant"):
             raise UsageError(f"A schedule is cosine or constant, got {self.kind!r}.")
         check(self, at_least(0), "warmup", "cooldown")
-        check(self, between(0, 1), "floor")
+        check(self, between(0, 1), "floor", "warmup_share")
         if self.cooldown and self.kind == "cosine":
             raise UsageError(
                 f"A cosine falls to its end, so a cool-down of {self.cooldown} steps has no place there: take the "
@@ -63,14 +67,19 @@ class Schedule:
                 f"A cool-down of {self.cooldown} steps is longer than the training of {steps}: give a shorter one."
             )
 
+    def warm(self, steps: int) -> int:
+        """Return the steps of the warm-up in a training of ``steps``."""
+        return min(self.warmup, int(self.warmup_share * steps))
+
     def factor(self, step: int, steps: int) -> float:
         """Return the factor on the learning rate, in [0, 1], in a step (from 0) of ``steps``."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
+        warmup = self.warm(steps)
+        if step < warmup:
+            return (step + 1) / warmup
         if self.kind == "constant":
             left = min(1.0, (steps - step) / self.cooldown) if self.cooldown else 1.0
             return self.floor + (1 - self.floor) * left
-        done = (step - self.warmup) / max(1, steps - self.warmup)
+        done = (step - warmup) / max(1, steps - warmup)
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 

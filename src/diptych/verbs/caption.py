@@ -233,7 +233,7 @@ class Sentences(Answer["Captions"]):
         return {"fit": fit, "cut_sentences": self.result.cut, **self.about}
 
     def remarks(self, items: Sequence[Captions]) -> list[str]:
-        """Return how many photos have a sentence that fits, what the rate is worth, and which sentences were cut."""
+        """Return how many photos have a sentence that fits, what the rate is worth, and what was cut or is empty."""
         lines = []
         if self.result.fit is not None:
             described = self.result.fits.count(True)
@@ -248,6 +248,11 @@ class Sentences(Answer["Captions"]):
             lines.append(
                 f"{self.result.cut:,} sentences are longer than {self.about['method']} reads: it learnt their "
                 f"beginnings. Shorten them, or leave them out."
+            )
+        if empty := sum(not any(text.value for text in of_photo) for of_photo in self.result.captions):
+            lines.append(
+                f"{empty} of {number_of(len(items), 'photo')} got an empty caption, since {self.about['method']} "
+                f"learnt too little: give more captions to learn from, or train longer."
             )
         return lines
 

@@ -19,6 +19,7 @@ from diptych.core import MissingEvidence, Range, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.settings import with_settings
 from diptych.data.files import database_address
+from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
@@ -240,9 +241,17 @@ class Verb:
         if not isinstance(chosen, str):
             base = plain_system(chosen)
         else:
-            kind, variant = catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", "")
+            kind, variant = catalog.find(chosen, self.kind_of_system()), self.row()
             base = catalog.row(kind, variant) if variant else kind()
         return with_settings(with_settings(base, self.defaults()), getattr(self, "settings", None) or {})
+
+    def row(self) -> str:
+        """Return the variant: the named one, or where none is named that of ``DEFAULTS`` for its own system alone."""
+        variant: str | None = getattr(self, "variant", "")
+        if variant is not None:
+            return variant
+        slug, usual = slug_and_row(self.name)
+        return usual if (getattr(self, "method", None) or self.slug()) == slug else ""
 
     def given_settings(self) -> dict[str, Any]:
         """Return the settings of the system by their names, as plain data for records."""

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import DEFAULTS, slug_and_row
+from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from diptych.verbs.context import Context
 
 LISTING = "edit.json"
-SLUG, ROW = slug_and_row("edit")
 SHOWN, DRAWN = 4, 4
 """Channels in a line, and pictures that are drawn where no number is given."""
 STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
@@ -111,12 +109,6 @@ class Edit(Verb):
 
         return chosen_editor(None, self.start).card.slug
 
-    def system(self) -> Any:
-        """Return the editor with its settings; the usual one is small where no variant is named."""
-        if self.variant is not None:
-            return super().system()
-        return replace(self, variant=ROW if (self.method or self.slug()) == SLUG else "").system()
-
     @property
     def start(self) -> Start:
         """What the edit begins with."""
@@ -141,7 +133,6 @@ class Edit(Verb):
                 f"{system.card.slug} as {{method}}."
             )
         check_words(self.source, tuple(self.target), with_source=system.takes.source)
-        system.takes.check_words(self.source, tuple(self.target), name)
         if self.start not in able:
             if self.start == "drawn":
                 raise UsageError(
@@ -150,8 +141,16 @@ class Edit(Verb):
             raise UsageError(
                 f"{name} does not begin with {self.start}, only with {_either(able)}: choose another {{method}}."
             )
+        system.check_words(self.source, tuple(self.target))
         if self.mask is not None and (self.photos is None or not _is_one(self.photos)):
             raise UsageError("{mask} belongs to one photo: give that photo alone.")
+        if self.inverter is not None or self.generator not in (None, "factors", "small"):
+            from diptych.backbones.generators.load import weights_of
+
+            if self.generator not in (None, "factors", "small"):
+                weights_of(str(self.generator))
+            if self.inverter is not None:
+                weights_of(self.inverter, "is no {inverter}: give a file of e4e or pSp")
         if not self.is_kept():
             check_evidence(system.card, like=self.like)
 
@@ -198,12 +197,10 @@ class Edit(Verb):
         folder = None if self.fitted is None else Path(self.fitted)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers)
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
-        usual = ROW if system.card.slug == SLUG and isinstance(self.method, (str, NoneType)) else ""
-        variant = usual if self.variant is None else self.variant
         about = {
             "generator": generator if draws is not None else None, "inverter": self.inverter,
             **_named(replace(self, denoiser=parts["denoiser"]), kit), "method": system.card.slug,
-            "variant": variant, "settings": self.given_settings(), "threshold": self.threshold,
+            "variant": self.row(), "settings": self.given_settings(), "threshold": self.threshold,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Changed(result, about)

@@ -50,7 +50,9 @@ class Rewrite(Verb):
         reads=uses("train", "texts", "unlabelled"),
     )  # fmt: skip
     method: str | Rewriter = method(SLUG, "A rewriter; 'diptych systems --verb rewrite' lists them.")
-    variant: str = argument('Variant of the method: small, text (no denoiser), or "", the paper\'s.', default=ROW)
+    variant: str | None = argument(
+        f'Variant of the method; {SLUG} has {ROW} (default), text (no denoiser), and "", the paper\'s.', default=None
+    )
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     choices: int = argument("Rewrites of each prompt.", default=5, short="-n", range=at_least(1))
     denoiser: str = argument(
@@ -94,7 +96,7 @@ class Rewrite(Verb):
         folder = None if self.fitted is None else Path(self.fitted)
         writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder, workers=self.fit_workers)
         about = {
-            "method": system.card.slug, "variant": self.variant, "settings": self.given_settings(),
+            "method": system.card.slug, "variant": self.row(), "settings": self.given_settings(),
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Prompts(rewrite(writer, prompts, choices=self.choices), about)

@@ -67,6 +67,42 @@ def test_an_edit_against_its_steps_one_by_one(fitted: FittedDeltaEdit) -> None:
     assert 0 < moved < 40
 
 
+class Bright(FactorGenerator):
+    """Draws brighter than a picture can be."""
+
+    def unclipped(self, styles: Styles) -> Tensor:
+        return 3 * super().synthesise(styles) - 0.5
+
+    def synthesise(self, styles: Styles, /) -> Tensor:
+        return self.unclipped(styles).clamp(0, 1)
+
+
+def test_pooled_pixels_are_not_clipped_as_in_the_authors_code() -> None:
+    bright = Bright(8, ("red", "blue"), ("circle", "square"))
+    kit = Kit({"main": BACKBONE, "generator": bright})
+    with torch.no_grad():
+        plain = bright.unclipped(STYLES)
+        assert plain.max() > 1.5
+        side = BACKBONE.image.size
+        enlarged = torch.nn.functional.interpolate(plain, scale_factor=side, mode="nearest")
+        x = torch.nn.functional.avg_pool2d(enlarged, 8) * 2 - 1
+        expected = torch.nn.functional.normalize(BACKBONE.image.encode(x).float(), dim=-1)
+    method = DeltaEdit(**SHORT, beta=0.0, pixels="pooled")  # type: ignore[arg-type]
+    bank, vectors = method.pictures(kit, Evidence(), Run(seed=1))
+    some = m.embedded(bright, BACKBONE, STYLES, Run(), method.vectors, clipped=method.clips)
+    torch.testing.assert_close(some, expected, rtol=1e-4, atol=1e-5)
+    fitted = method.from_pictures(kit, bank, vectors, Run(seed=1))
+    mapper = method.fresh_mapper(bright, BACKBONE, Run())
+    mapper.load_state_dict(dict(fitted.mapper))
+    d = fitted.difference("red", "blue", Run())
+    found = fitted.edit(EditAsk("red", "blue", styles=STYLES), Run())
+    with torch.no_grad():
+        change = mapper(STYLES.s, expected, torch.nn.functional.normalize(d, dim=0).expand(4, -1))
+    assert found.change is not None
+    torch.testing.assert_close(found.change, change, rtol=1e-3, atol=1e-4)
+    assert torch.equal(found.before, bright.synthesise(STYLES))
+
+
 def test_an_infinite_threshold_or_no_difference_leaves_every_bit(fitted: FittedDeltaEdit) -> None:
     never = replace(fitted, method=replace(fitted.method, beta=math.inf))
     for editor, target in ((never, "a blue square"), (fitted, "a red circle")):

@@ -174,6 +174,19 @@ def test_what_is_tuned_learns_and_the_backbone_stays(tune: Any, learnt: str, vit
     assert torch.equal(regions(loaded).scores.values, regions(fitted).scores.values)
 
 
+def test_crops_to_learn_from_are_smoothed_however_they_are_classified(vit: Backbone) -> None:
+    large = Pictures(tuple(photo(k).resize((128, 64), Image.Resampling.NEAREST) for k in range(3)))
+    given = replace(PAIRS, items=large)  # crops of 64 pixels, for a tower of 32
+    smooth, plain = (
+        fit(OVSeg(tune="full", side=64, epochs=1, rate=1e-3, antialias=antialias), vit, given=given)
+        for antialias in (True, False)
+    )
+    assert smooth.learnt.keys() == plain.learnt.keys()
+    assert all(torch.equal(smooth.learnt[name], plain.learnt[name]) for name in smooth.learnt)
+    image = large[0]
+    assert not torch.equal(regions(smooth, image).scores.values, regions(plain, image).scores.values)
+
+
 def test_tuning_lowers_the_loss(vit: Backbone) -> None:
     """Mined pairs given as evidence: after many steps a crop is nearer to its own noun than before."""
     names = [("dog", "cat"), ("man", "boat")]

@@ -93,7 +93,28 @@ def test_few_rows_are_one_batch(place: Path, tmp_path: Path) -> None:
         Full(), load("tiny"), data, Fit(lr=1e-3, batch=64, steps=2), Run(), tmp_path, parts="heads", say=said.append
     )
     assert said == ["The rows to learn from do not fill a batch of 64: a step takes 40."]
-    assert (found.facts["fit"]["batch"], found.facts["steps"]) == (40, 2)
+    assert (found.facts["batch"], found.facts["steps"]) == (40, 2)
+
+
+def test_a_finished_training_of_one_small_batch_is_returned(place: Path, tmp_path: Path) -> None:
+    data, fit = open_data(place / "data"), Fit(lr=1e-3, batch=64, steps=2)
+    first = tune(Full(), load("tiny"), data, fit, Run(), tmp_path, parts="heads")
+    again = tune(Full(), load("tiny"), data, fit, Run(), tmp_path, parts="heads", resume=True)
+    assert (again.after, again.facts["fingerprint"]) == (first.after, first.facts["fingerprint"])
+
+
+def test_a_warm_up_that_takes_all_of_the_training_is_mentioned(place: Path, tmp_path: Path) -> None:
+    data, fit = open_data(place / "data"), Fit(lr=1e-3, batch=20, epochs=2, schedule=Schedule(warmup=9))
+
+    def remarks(fit: Fit, out: str) -> list[str]:
+        said = list[str]()
+        tune(Full(), load("tiny"), data, fit, Run(), tmp_path / out, parts="heads", say=said.append)
+        return said
+
+    assert remarks(fit, "long") == [
+        "The warm-up takes all 4 steps, so most learn at less than 0.001: give a shorter one."
+    ]
+    assert remarks(replace(fit, schedule=Schedule(warmup=9, warmup_share=0.5)), "half") == []
 
 
 def test_an_objective_of_pairs_takes_the_prompts_of_labelled_rows(place: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import diptych
 from diptych.api.model import model_of
 from diptych.backbones.sources.load import load
-from diptych.core import DataError, Run, UsageError
+from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.data.load import open_data
 from diptych.methods.finetune.full import Full
 from diptych.tasks.training.fits import embeddings_alone, fit_of
@@ -81,14 +81,32 @@ def test_a_name_is_trained_and_a_finished_training_is_returned(place: Path, tmp_
         diptych.finetune(place / "data", tmp_path / "a", **train)
 
 
+def test_what_needs_no_model_is_refused_before_it_is_loaded(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    nowhere: Any = {"data": place / "data", "model": "local:nowhere"}
+    with pytest.raises(UsageError, match=r"report\.json exists: give another folder"):
+        diptych.finetune(out=tmp_path, **nowhere)
+    with pytest.raises(UsageError, match=r"parts= must be one of .*, got 'head'"):
+        diptych.finetune(out=tmp_path / "a", parts="head", **nowhere)
+    with pytest.raises(MissingHook, match="heads have no tower: give parts= all"):
+        diptych.pretrain(out=tmp_path / "a", method="a-clip", parts="heads", **nowhere)
+    with pytest.raises(UsageError, match="Heads learn from vectors that are computed before"):
+        diptych.pretrain(place / "pairs.csv", tmp_path / "a", "local:nowhere", stream=True, parts="heads")
+
+
 def test_the_loop_is_the_usual_one_and_its_arguments_change_it() -> None:
     assert Finetune(data="d").loop(Full()) == fit_of(1e-5, 64, 5, 0.0, log_every=10)
     changed = Finetune(data="d", lr=0.1, clip=0.0, betas=(0.8, 0.9), accumulate=2, patience=3, steps=40, floor=0.5)
     assert changed.loop(Full()) == fit_of(
         0.1, 64, 5, 0.0,
         steps=40, clip=None, betas=(0.8, 0.9), accumulate=2, cached=embeddings_alone(Full()), patience=3,
-        schedule=Schedule(warmup=20, floor=0.5), log_every=10,
+        schedule=Schedule(warmup=20, floor=0.5, warmup_share=0.1), log_every=10,
     )  # fmt: skip
+
+
+def test_only_a_given_warm_up_takes_more_than_a_tenth_of_the_steps() -> None:
+    usual, longer = (Finetune(data="d", steps=50, warmup=warmup).loop(Full()).schedule for warmup in (None, 20))
+    assert (usual.warm(50), longer.warm(50)) == (5, 20)
 
 
 def test_a_least_rate_is_where_the_cosine_ends() -> None:
@@ -134,7 +152,7 @@ def test_a_former_name_works_with_a_warning(place: Path, tmp_path: Path) -> None
 def test_pretrain_learns_from_captions_and_divides_them(place: Path, tmp_path: Path) -> None:
     model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
     with pytest.warns(UserWarning, match="4 of 40 rows, drawn by the seed, are held out"):
-        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-3, workers=0)
+        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-4, workers=0)
     assert made.facts["fit"]["decay"] == 0.2
     assert made.backbone.fingerprint != model.fingerprint
 
@@ -170,7 +188,7 @@ def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None
         ({"method": "clip-loss"}, "clip-loss is no system of finetune"),
         ({"method": diptych.systems.GDA()}, "gda is a system of classify, not of finetune"),
         ({"method": Full(), "variant": "full"}, "give method= by its slug"),
-        ({"parts": "ears"}, "There is no part 'ears'"),
+        ({"parts": "ears"}, "parts= must be one of 'all', 'heads', 'image', 'text', got 'ears'"),
         ({"settings": {"ears": 2}}, "has no setting 'ears'"),
         ({"unlock": 1}, "unlock= 1 opens layers"),
         ({"crop": 2.0}, "crop= must be in \\(0, 1\\], got 2"),

@@ -48,11 +48,27 @@ def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
         if not SMALL.is_file():
             raise NotAvailable(f"{SMALL} is missing from this installation: install diptych again, or use factors.")
         return load_small(SMALL)
-    if (name.startswith("local:") and len(name) > 6) or name.endswith(SUFFIXES):
-        return load_stylegan2(Path(name.removeprefix("local:")).expanduser()), None
-    raise UsageError(
-        f"{name!r} names no generator: use factors, small, or a file with StyleGAN2 weights, .pt or .safetensors."
-    )
+    return load_stylegan2(weights_of(name)), None
+
+
+def weights_of(
+    name: str, wanted: str = "names no generator: use factors, small, or a file with StyleGAN2 weights"
+) -> Path:
+    """Return the file that "local:FILE" or its path names.
+
+    Args:
+        name: as the user wrote it.
+        wanted: what it should be, for the error.
+
+    Raises:
+        UsageError: it is no name of a file of weights, or there is none.
+    """
+    if not ((name.startswith("local:") and len(name) > 6) or name.endswith(SUFFIXES)):
+        raise UsageError(f"{name!r} {wanted}, .pt or .safetensors.")
+    path = Path(name.removeprefix("local:")).expanduser()
+    if path.suffix != ".pkl" and not path.is_file():  # no pickle is read, whether it is there or not
+        raise UsageError(f"There is no weight file {path}: check the path.")
+    return path
 
 
 def load_inverter(file: str, generator: object) -> PyramidInverter:

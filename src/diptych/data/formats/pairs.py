@@ -166,7 +166,7 @@ def open_pairs(
     file = Path(path)
     if not file.is_file() or file.suffix.lower() not in _KINDS:
         raise UsageError(f"There is no table {file} that ends in .csv or .tsv: check the spelling.")
-    return PairStream(os.path.abspath(file), images, texts, broken, allow_outside or OUTSIDE.get())
+    return PairStream(os.path.abspath(file), images, texts, broken, allow_outside or bool(OUTSIDE.get()))
 
 
 def _usual(path: Path, request: Request) -> PairStream:

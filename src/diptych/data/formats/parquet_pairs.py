@@ -260,7 +260,7 @@ def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: st
         shards = [str(p.absolute()) for p in ([file] if file.is_file() else sorted(file.glob("*.parquet")))]
     if not shards:
         raise UsageError(f"There is no Parquet at {path}: give a file that ends in .parquet, or a folder of them.")
-    return ParquetStream(tuple(shards), images=images, texts=texts, outside=OUTSIDE.get())
+    return ParquetStream(tuple(shards), images=images, texts=texts, outside=bool(OUTSIDE.get()))
 
 
 def read_parquet_pairs(path: str | os.PathLike[str], request: Request) -> ParquetStream:

@@ -87,8 +87,8 @@ class DeltaEdit(Editor):
         probes: pictures on which each channel's relevance is measured, >= 1; 100.
         sigmas: how far a channel is moved for that, to either side, in standard deviations of the bank, > 0; 5.
         pixels: how pictures enter the image encoder: "recipe" (default), as everywhere, or "pooled", as in the authors'
-            code: means over squares, in [-1, 1] and not normalised; then photos are embedded themselves, and not their
-            reconstructions.
+            code: means over squares, in [-1, 1] and not normalised, where what a generator draws is not clipped; then
+            photos are embedded themselves, and not their reconstructions.
         frames: prompts with one "{}" for source and target; ``FRAMES`` (ours). Their unit vectors are averaged.
 
     Raises:
@@ -153,7 +153,12 @@ class DeltaEdit(Editor):
                 inverter = kit.need(Inverter, "inverter")
                 inverted = inverter.invert(pictures_of(evidence.unlabelled, photo_side(inverter, generator)))
                 bank = Styles(torch.cat([bank.s, inverted.s]), torch.cat([bank.rest, inverted.rest]))
-            return bank, embedded(generator, backbone, bank, run, self.vectors)
+            return bank, embedded(generator, backbone, bank, run, self.vectors, clipped=self.clips)
+
+    @property
+    def clips(self) -> bool:
+        """Whether pictures of the generator are clipped to [0, 1] before they are embedded."""
+        return self.pixels == "recipe"
 
     def vectors(self, encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
         """Return the (B, D) unit vectors of (B, 3, H, W) pictures in [0, 1], which enter as ``pixels`` says."""
@@ -239,13 +244,15 @@ def embedded(
     styles: Styles,
     run: Run,
     vectors: Callable[[Encoder[Any], Tensor, Run], Tensor] = seen,
+    *,
+    clipped: bool = True,
 ) -> Tensor:
-    """Return the (N, D) unit image vectors of N styles; one batch of pictures is in memory at a time."""
+    """Return the (N, D) unit image vectors of N styles; one batch of pictures (``drawn``) is in memory at a time."""
     out = []
     with run.track("draw", len(styles)) as bar:
         for start in range(0, len(styles), run.batch):
             some = styles.take(slice(start, start + run.batch))
-            out.append(vectors(backbone.image, drawn(generator, some, run), run))
+            out.append(vectors(backbone.image, drawn(generator, some, run, clipped=clipped), run))
             bar.advance(len(some))
     return torch.cat(out)
 
@@ -311,13 +318,13 @@ class FittedDeltaEdit(FittedEditor):
         mapper = self.method.fresh_mapper(self.generator, self.backbone, run)
         load_tensors(mapper, self.mapper)
         mapper.to(run.device).eval()
-        before = drawn(self.generator, styles, run)
+        before = drawn(self.generator, styles, run, clipped=self.method.clips)
         i = self.method.vectors(self.backbone.image, before if photos is None else photos, run).to(run.device)
         s = styles.s.to(run.device)
         full = mapper(s, i, change.to(run.device).expand(len(s), -1)).cpu()
         threshold = self.method.beta if beta is None else beta
         added = torch.where(movable(self.relevance, d, threshold), strength * full, 0.0)
-        return Edited(before, drawn(self.generator, replace(styles, s=styles.s + added), run), added)
+        return Edited(before.clamp(0, 1), drawn(self.generator, replace(styles, s=styles.s + added), run), added)
 
     def _styles(self, ask: EditAsk) -> tuple[Styles, Tensor | None]:
         """Return the styles of a request, and the photos of which they are."""

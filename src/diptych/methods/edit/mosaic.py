@@ -127,6 +127,11 @@ class Mosaic(Editor):
         if not self.frames or any(frame.count("{}") != 1 for frame in self.frames):
             raise wrong(self, "frames", "prompts with exactly one '{}' where the style goes")
 
+    def check_words(self, source: str, targets: tuple[str, ...]) -> None:
+        """Refuse words that name no objects and styles; see ``Editor``."""
+        super().check_words(source, targets)
+        parsed(targets)
+
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedMosaic:
         """Take the parts; nothing is learnt before there is a picture.
 

@@ -110,7 +110,8 @@ class OVSeg(Segmenter):
         photos: captioned photos that are mined, those whose content keys are the least, >= 1 (default ours; the paper
             has 118,000).
         tagger: says which words are nouns, see ``data.words.nouns``.
-        antialias: whether larger crops are smoothed when they are resized (ours); the authors' are not.
+        antialias: whether larger crops are smoothed when they are resized to be classified (ours, not the authors').
+            Crops that are mined, or that the tower learns from, are smoothed always, as Pillow does in their tuning.
         depth: layers of mask prompts, >= 1; at most the tower's blocks.
         rate, prompt_rate: learning rates of the tower and of the prompts, > 0 (the paper's; the released prompts were
             trained at 0.05).
@@ -261,7 +262,7 @@ class OVSeg(Segmenter):
         groups: list[ParamGroup],
         names: tuple[str, ...],
     ) -> dict[str, Tensor]:
-        encoder, scale = MaskedEncoder(module.space, module, "", self.antialias), module.space.scale()[0].detach()
+        encoder, scale = MaskedEncoder(module.space, module, ""), module.space.scale()[0].detach()
         t = t.to(run.device)
 
         def view(row: Any, g: torch.Generator) -> Mapping[str, Any]:

@@ -66,7 +66,7 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
             break
     if len(sets) < count:
         raise DataError(
-            f"{name} has {len(sets)} pairs that can be read, and {count} are to be held out: hold out fewer."
+            f"{name} has {len(sets)} pairs that can be read, and {count} are to be held out: lower {{held_out}}."
         )
     items = InMemory([item for _, item, _, _ in sets], keys=[key for *_, key in sets])
     captions_of = Column("captions", tuple(captions for _, _, captions, _ in sets))

@@ -9,7 +9,9 @@ from diptych.train.schedule import Fit, Schedule
 
 FULL_RATE, HEAD_RATE, SCRATCH_RATE = 1e-5, 3e-4, 5e-4
 """Learning rates of whole towers, of heads, and of random weights."""
-USUAL = {"schedule": Schedule(warmup=20), "clip": 1.0, "save_every": 50}
+WARMUP = Schedule(warmup=20, warmup_share=0.1)
+"""The usual warm-up: a training of a few dozen steps would otherwise end before its rate is reached."""
+USUAL = {"schedule": WARMUP, "clip": 1.0, "save_every": 50}
 """Settings of ``Fit`` that ``finetune`` and ``pretrain`` have by default, and that ``Fit`` has not."""
 
 

@@ -36,7 +36,7 @@ def learns(backbone: Backbone, parts: str, unlock: int = 0) -> Learns:
     return frozenset(n for n in names if n in other or (tower_of(n) == "image") == (parts == "image")).__contains__
 
 
-def check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) -> None:
+def check_stream(method: Objective | Recipe, backbone: Backbone) -> None:
     """Check that a system can be trained on pairs that pass by once.
 
     Raises:
@@ -44,8 +44,6 @@ def check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) -> 
     """
     if isinstance(method, Recipe) and not method.passes_once and type(method).of_stream is Recipe.of_stream:
         raise UsageError(f"{method.card.slug} reads its rows more than once: give a table, not a stream.")
-    if parts == "heads":
-        raise UsageError("Heads learn from vectors that are computed before: give a table, or {parts} all.")
     if "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
         raise UsageError(
             f"{method.card.slug} needs the words of all captions for its small decoder: give a table, or a CoCa."

@@ -46,10 +46,11 @@ from diptych.tasks.training.data import (
 )
 from diptych.tasks.training.learns import check_stream, learns, need_towers
 from diptych.tasks.training.measures import Measuring, watcher
-from diptych.tasks.training.tuned import DOUBTED, Tuned, lengthens, read_finished
+from diptych.tasks.training.tuned import DOUBTED, Tuned, check_free, lengthens, read_finished
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
+from diptych.train.length import Length
 from diptych.train.lock import sole
 from diptych.train.memory import Saving
 from diptych.train.precision import Precision, of_encoders
@@ -124,20 +125,11 @@ def tune(
     """
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
-    again = resume and newest(out / "checkpoints") is not None
     if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
         return ended
-    if again and lengthens(fit, out / "report.json"):
+    if resume and newest(out / "checkpoints") is not None and lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced
-    taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
-    for path in (out / name for name in taken):
-        if path.exists():
-            if path.name == "report.json" and resume:
-                raise UsageError(
-                    f"The training in {out} is finished, as {path} says, with other settings: give those, or another "
-                    f"folder."
-                )
-            raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
+    check_free(out, resume=resume)
     learnt = learns(backbone, parts, unlock)
     if crop is not None and not 0 < crop <= 1:
         raise UsageError(f"{{crop}} must be in (0, 1], got {crop:g}: give another, or leave it out.")
@@ -147,7 +139,7 @@ def tune(
         if remark:
             say(remark)
     else:
-        check_stream(method, parts, backbone)
+        check_stream(method, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     if bare := [other.name for other in elsewhere if not other.classes]:
         raise DataError(
@@ -181,15 +173,19 @@ def tune(
             tables = {n: on_trunks(space, t, stored) for n, t in tables.items()}
         evidence = Evidence(train=tables.get("train"), val=tables.get("val"))
         rows = 0 if evidence.train is None else len(evidence.train) // run.world.size * run.world.size
-        if 2 <= rows < fit.batch:
-            say(f"The rows to learn from do not fill a batch of {fit.batch}: a step takes {rows}.")
-            fit = replace(fit, batch=rows)
+        batch = fit.batch
+        if 2 <= rows < batch:
+            say(f"The rows to learn from do not fill a batch of {batch}: a step takes {rows}.")
+            batch = rows
+        steps = Length(fit, run.device).steps(0, 0.0, lambda: rows // batch)
+        if fit.seconds is None and fit.schedule.warm(steps) >= steps > 1:
+            say(f"The warm-up takes all {steps} steps, so most learn at less than {fit.lr:g}: give a shorter one.")
         more = {**decoder_for(method, space, evidence.train, run), **(kit or {})}
         result = train_space(
             method,
             Kit({"main": taught, **more}),
             evidence,
-            fit,
+            replace(fit, batch=batch),
             replace(stored, out=out, precision=run.precision),
             classes=classes,
             learns=learnt,
@@ -231,6 +227,7 @@ def tune(
             "may_learn": count,
             "fit": fit.as_dict(),
             "seed": run.seed,
+            "batch": batch,
             "steps": result.log[-1]["step"] if result.log else 0,
             "during": [record for record in result.log if any(f"{data.name}/" in name for name in record)],
             "templates": list(templates) if classes else None,

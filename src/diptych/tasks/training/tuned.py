@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from diptych.backbones.sources.load import load
-from diptych.core import Backbone, Collapsed, DataError, Objective, Recipe, Run, UnreadableItem
+from diptych.core import Backbone, Collapsed, DataError, Objective, Recipe, Run, UnreadableItem, UsageError
 from diptych.data.files import plain, read_json
+from diptych.train.checkpoint import newest
 from diptych.train.resume import CHANGES_NOTHING, LENGTHS
 from diptych.train.schedule import Fit
 
@@ -98,6 +99,24 @@ def read_finished(method: Objective | Recipe, fit: Fit, parts: str, run: Run, ou
     failed = tuple(UnreadableItem(each["path"], each["reason"]) for each in report.get("skipped", ()))
     trained = load(f"local:{folder}", device=run.device)
     return Tuned(trained, report["before"], report["after"], facts, folder, failed)
+
+
+def check_free(out: Path, *, resume: bool) -> None:
+    """Check that nothing in a folder is in the way of a training; one to resume may have all but a report.
+
+    Raises:
+        UsageError: something is.
+    """
+    again = resume and newest(out / "checkpoints") is not None
+    for name in ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",))):
+        path = out / name
+        if path.exists() and path.name == "report.json" and resume:
+            raise UsageError(
+                f"The training in {out} is finished, as {path} says, with other settings: give those, or another "
+                f"folder."
+            )
+        if path.exists():
+            raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
 
 
 def lengthens(fit: Fit, report: Path) -> bool:

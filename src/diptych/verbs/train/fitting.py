@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.ranges import at_least
+from diptych.core.ranges import at_least, one_of
 from diptych.verbs import kinds
 from diptych.verbs.declare import Verb, argument
 from diptych.verbs.kinds import Kind
@@ -34,8 +34,9 @@ class Fitting(Verb):
     """What learns, and for how long."""
 
     parts: str = argument(
-        "Parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.", default="all"
-    )
+        "Parts to train; heads learn on frozen towers, in minutes on a CPU.", default="all",
+        range=one_of("all", "heads", "image", "text"),
+    )  # fmt: skip
     also: Any = argument(
         "Other labelled data, measured before and after, to show what is forgotten.", DATA_SETS, (),
         flag="--eval-data",

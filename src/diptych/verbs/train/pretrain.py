@@ -74,6 +74,8 @@ class Pretrain(PartNames, Training):
         if self.is_stream():
             if self.regions is not None:
                 raise UsageError("Regions belong to the photos of a table: leave out {regions}, or {stream}.")
+            if self.parts == "heads":
+                raise UsageError("Heads learn from vectors that are computed before: give a table, or {parts} all.")
         elif idle:
             raise UsageError(
                 f"{self._path() or 'This'} is not read as a stream, so {{{idle[0]}}} has no effect: leave it out."

@@ -84,7 +84,10 @@ class Training(Fitting):
     optimizer: str = _loop("Optimiser.", "adamw", range=one_of("adamw", "adam", "radam", "sgd"))
     betas: str | Sequence[float] = _loop('Betas of Adam, such as "0.9,0.98".', (0.9, 0.98), kind=kinds.SHARES)
     eps: float = _loop("Epsilon of Adam.", 1e-6)
-    warmup: int = _loop("Warm-up: steps in which the rate rises.", 20, range=at_least(0))
+    warmup: int | None = _loop(
+        "Warm-up: steps in which the rate rises (default: 20, or a tenth of all steps where that is less).", None,
+        range=at_least(0),
+    )  # fmt: skip
     schedule: str = _loop("Schedule of the rate after the warm-up.", "cosine", range=one_of("cosine", "constant"))
     cooldown: int = _loop("Last steps in which a constant rate falls to its floor.", 0, range=at_least(0))
     floor: float = _loop("Rate at the end, as a share of the learning rate.", 0.0, range=between(0, 1))
@@ -209,7 +212,7 @@ class Training(Fitting):
         Raises:
             UsageError: a number is out of its range, or random towers have heads alone.
         """
-        from diptych.tasks.training.fits import embeddings_alone, fit_of
+        from diptych.tasks.training.fits import WARMUP, embeddings_alone, fit_of
         from diptych.train.schedule import Schedule
 
         rate = self.rate(scratch=self.from_random())
@@ -222,10 +225,11 @@ class Training(Fitting):
                 f"smaller one, or a larger {{lr}}."
             )
         floor = self.floor if self.min_lr is None else self.min_lr / rate if rate else 0.0
+        warm = WARMUP if self.warmup is None else Schedule(warmup=self.warmup)
         return fit_of(
             rate, self.train_batch, self.epochs, self.decay,
             steps=self.steps, cached=embeddings_alone(system), accumulate=self.accumulate,
-            watch_every=self.measure_every, schedule=Schedule(kind, self.warmup, floor, self.cooldown),
+            watch_every=self.measure_every, schedule=replace(warm, kind=kind, floor=floor, cooldown=self.cooldown),
             optimizer=self.optimizer, betas=tuple(self.betas), eps=self.eps, layer_decay=self.layer_decay,
             clip=self.clip or None, ema=self.ema, patience=self.patience, save_every=self.save_every, keep=self.keep,
             skip_bad_steps=self.skip_bad_steps, log_every=self.log_every, log=self.log, shard=self.shard,
@@ -257,13 +261,18 @@ class Training(Fitting):
         """Open the data, then the model, train, and measure before and after."""
         from diptych.data.inside import outside_allowed
         from diptych.data.samples import as_data
+        from diptych.tasks.training.learns import need_towers
         from diptych.tasks.training.tune import tune
+        from diptych.tasks.training.tuned import check_free
         from diptych.train.memory import Saving
 
         system = self.system()
         fit = self.loop(system)
         if self.chunk is not None:
             system = replace(system, chunk=self.chunk)  # type: ignore[type-var]
+        need_towers(system, self.parts)
+        if context.out is not None and not self.resume:
+            check_free(context.out, resume=False)
         with outside_allowed(self.outside):
             data, stream = self.opened(context.keys)
         others = [as_data(each, context.keys) for each in self.also]
