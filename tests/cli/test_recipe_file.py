@@ -72,7 +72,7 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     assert one["steps"] == 12
     assert [r["step"] for r in one["during"]] == [6]  # the last step is measured as "after"
     assert one["fit"]["schedule"] == {
-        "kind": "constant", "warmup": 2, "floor": pytest.approx(0.1), "cooldown": 4, "warmup_share": 1.0,
+        "kind": "constant", "warmup": 2, "floor": pytest.approx(0.1), "cooldown": 4, "warmup_share": None,
     }  # fmt: skip
     assert (one["fit"]["cached"], one["fit"]["accumulate"], one["fit"]["ema"]) == (True, 2, 0.5)
     records = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]

@@ -18,14 +18,15 @@ class Schedule:
         factor(t) = floor + (1 - floor) (1 + cos(pi (t - warmup) / (steps - warmup))) / 2        cosine, from then on
         factor(t) = floor + (1 - floor) (steps - t) / cooldown                                   constant, at its end
 
-    t is the step, from 0, and steps the length of the training; warmup is at most warmup_share of the steps.
+    t is the step, from 0, and steps the length of the training.
 
     Args:
         kind: "cosine" (default) or "constant".
         warmup: steps of the warm-up, >= 0.
         floor: share of the learning rate at which the cosine or the cool-down ends, in [0, 1].
         cooldown: last steps in which a constant rate falls linearly, >= 0; 0 (default): it never falls.
-        warmup_share: largest share of the steps that the warm-up takes, in [0, 1]; 1.0 (default): all of them.
+        warmup_share: largest share of the steps that the warm-up takes, in [0, 1]; None (default): any, so that a
+            training that is shorter than its warm-up never reaches the learning rate.
 
     Raises:
         UsageError: an unknown kind, a number out of its range, or a cool-down of a cosine.
@@ -43,7 +44,7 @@ class Schedule:
     warmup: int = 0
     floor: float = 0.0
     cooldown: int = 0
-    warmup_share: float = 1.0
+    warmup_share: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("cosine", "constant"):
@@ -69,7 +70,7 @@ class Schedule:
 
     def warm(self, steps: int) -> int:
         """Return the steps of the warm-up in a training of ``steps``."""
-        return min(self.warmup, int(self.warmup_share * steps))
+        return self.warmup if self.warmup_share is None else min(self.warmup, int(self.warmup_share * steps))
 
     def factor(self, step: int, steps: int) -> float:
         """Return the factor on the learning rate, in [0, 1], in a step (from 0) of ``steps``."""

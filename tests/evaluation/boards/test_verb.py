@@ -274,7 +274,7 @@ def board(place: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
         "--train-batch",
         "20",
         "--lr",
-        "0.01",
+        "0.001",
         "--json",
         "--cache",
         str(tmp_path / "cache"),
