@@ -1,7 +1,7 @@
 """Builds the index of all cards into the wheel: reading one file is quicker than reading each card.
 
-An editable installation has no index and reads the cards. Nothing but the standard library is imported here, since
-wheels are built where diptych's dependencies are not installed.
+An editable installation has no index and reads the cards. Nothing but the standard library and lazy-loader, through
+which the package loads its names, is imported here: wheels are built where diptych's dependencies are not installed.
 """
 
 from __future__ import annotations
