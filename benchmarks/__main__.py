@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -172,6 +172,11 @@ def show(name: str, row: dict[str, Any]) -> None:
         print(f"  target: {target['what']}: {value}, {sign} {target['target']:g}: {verdict}", flush=True)
 
 
+def without_place(words: Sequence[str]) -> list[str]:
+    """Return the words of a command without ``--out``: where a file was written belongs to one machine."""
+    return [w for before, w in zip(("", *words), words, strict=False) if "--out" not in (before, w.partition("=")[0])]
+
+
 def write(
     out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: float, module: str = "benchmarks"
 ) -> None:
@@ -188,7 +193,7 @@ def write(
         "cores": os.cpu_count(),
         "threads": threads(),
         "versions": {**versions(), **{name: v for name in PEERS if (v := version(name))}},
-        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {module}", *without_place(sys.argv[1:])]),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({**about, "benchmarks": found}, indent=1) + "\n", encoding="utf-8")

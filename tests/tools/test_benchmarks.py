@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import curators, keys, workers
-from benchmarks.__main__ import Entry, one
+from benchmarks.__main__ import Entry, one, without_place
 from benchmarks.measure import Row, Target, gain, optional
 from benchmarks.peers import write_graph
 
@@ -206,3 +206,9 @@ def test_the_page_that_ships_is_that_of_the_result_that_ships() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.main(["--check"]) == 0, "run python tools/benchmarks_table.py"
+
+
+def test_the_command_of_a_result_names_no_place_of_one_machine() -> None:
+    words = ["--only", "cold", "--out", "/tmp/x.json", "--rounds", "2"]
+    assert without_place(words) == without_place(["--only", "cold", "--out=/tmp/x.json", *words[-2:]])
+    assert without_place(words) == ["--only", "cold", "--rounds", "2"]
