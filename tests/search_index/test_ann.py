@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diptych.core import DamagedStore, DataError, Run
-from diptych.search_index import ann
+from diptych.search_index import ann, recall
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry
@@ -170,7 +170,7 @@ def test_below_the_bound_search_stays_exact_and_above_it_is_approximate(
     monkeypatch.setattr(ann, "candidates", lambda *a: asked.append(1) or real(*a))
     nearest(index, clustered(1)[0], 3, {"image": 1.0})
     assert not asked
-    monkeypatch.setattr(ann, "EXACT", 100)
+    monkeypatch.setattr(recall, "EXACT", 100)
     nearest(index, clustered(1)[0], 3, {"image": 1.0})
     assert asked
     index.compact()  # new files have no approximate index yet

@@ -10,7 +10,7 @@ from diptych.search_index.recall import TOP, Approximate, Queries, measured
 EXACT = np.arange(20 * (TOP + 1)).reshape(20, TOP + 1)
 
 
-def found(of: Callable[[int], int]) -> Callable[[np.ndarray, int], np.ndarray]:
+def first_ones(of: Callable[[int], int]) -> Callable[[np.ndarray, int], np.ndarray]:
     """A search that finds the first ``of(effort)`` of the nearest of each query, whose value is its number."""
 
     def search(values: np.ndarray, effort: int) -> np.ndarray:
@@ -28,26 +28,26 @@ def test_a_stored_query_is_no_neighbour_of_itself() -> None:
     stored, words = sampled(stored=EXACT[:, 0]), sampled()
     assert stored.nearest.tolist() == EXACT[:, 1:].tolist()
     assert words.nearest.tolist() == EXACT[:, :-1].tolist()
-    assert stored.shares(found(lambda effort: 1), 1).tolist() == [0.0] * 20
-    assert words.shares(found(lambda effort: 1), 1).tolist() == pytest.approx([0.1] * 20)
+    assert stored.shares(first_ones(lambda effort: 1), 1).tolist() == [0.0] * 20
+    assert words.shares(first_ones(lambda effort: 1), 1).tolist() == pytest.approx([0.1] * 20)
 
 
 def test_the_first_effort_that_finds_enough_is_taken_and_measured_on_the_other_half() -> None:
-    got = measured(220, "IVF8", {"rows": sampled()}, found(lambda effort: 2 * effort), range(1, 9))
+    got = measured(220, "IVF8", {"rows": sampled()}, first_ones(lambda effort: 2 * effort), range(1, 9))
     assert (got.nprobe, got.recall, got.queries, got.held_out) == (5, {"rows": 1.0}, {"rows": 10}, {"rows": 1.0})
     assert got.stated == got.held_out
     assert got.unit == "cells"
 
 
 def test_the_last_effort_is_taken_where_none_finds_enough() -> None:
-    got = measured(220, "HNSW", {"rows": sampled()}, found(lambda effort: 3), (1, 2, 4))
+    got = measured(220, "HNSW", {"rows": sampled()}, first_ones(lambda effort: 3), (1, 2, 4))
     assert (got.nprobe, got.unit) == (4, "candidates")
     assert got.stated["rows"] == pytest.approx(0.3)
 
 
 def test_recall_counts_less_its_standard_error() -> None:
     def half(values: np.ndarray, effort: int) -> np.ndarray:
-        rows = found(lambda effort: TOP + 1)(values, effort)
+        rows = first_ones(lambda effort: TOP + 1)(values, effort)
         if effort == 1:
             rows[0, :5] = -1  # one of ten queries loses five of its nearest: 0.95 on average
         return rows

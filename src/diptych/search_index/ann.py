@@ -21,24 +21,23 @@ from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, DataError, MissingExtra, Run
 from diptych.data.files import write_whole
+from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
 from diptych.search_index.mapped import Mapped
 from diptych.search_index.recall import DRAWN, TOP, Approximate, Queries, measured, nearest_of
 from diptych.search_index.rows import Modality
 
-EXACT = 200_000
-"""Largest number of entries for exact search (our choice; 20 ms a query of width 512 on one core)."""
 _TRAIN = 256 * 2**20  # bytes of vectors for k-means
 _LARGE = 4 * 2**30  # above these bytes, vectors are product codes instead of one byte a number
 _MAPPED: Mapped[Any] = Mapped()
 
 
-def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None = None) -> Approximate:
+def build(index: Index | DatabaseIndex, modality: Modality, run: Run, *, queries: Vectors | None = None) -> Approximate:
     """Build the approximate index of one modality, and choose the number of cells by measured recall.
 
     Args:
-        index: an index with at least 1,000 slots of the modality.
+        index: an index with at least 1,000 slots of the modality; that of a database builds its structure itself.
         modality: modality of the vectors.
         run: seed and progress.
         queries: (Q, D) unit vectors of typical queries, such as texts, which are farther from images than images are.
@@ -48,8 +47,10 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
 
     Raises:
         MissingExtra: faiss is not installed.
-        DataError: too few slots.
+        DataError: too few slots, or a database finds too few of the nearest.
     """
+    if isinstance(index, DatabaseIndex):
+        return index.approximate(modality, run, queries=queries)
     faiss = _faiss()
     stored = index.vectors(modality)
     n, dim = stored.shape
@@ -89,12 +90,14 @@ def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None
     return description
 
 
-def about(index: Index, modality: Modality) -> Approximate | None:
+def about(index: Index | DatabaseIndex, modality: Modality) -> Approximate | None:
     """Return the description of the approximate index of a modality; None where there is none.
 
     Raises:
         DamagedStore: its description is damaged.
     """
+    if isinstance(index, DatabaseIndex):
+        return index.about(modality)
     path = index.path(modality).with_suffix(".ann.json")
     try:
         return Approximate(**json.loads(path.read_bytes()))

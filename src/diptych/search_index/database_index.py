@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError, Run, UsageError
 from diptych.data.files import plain
-from diptych.search_index import ann
+from diptych.search_index import recall
 from diptych.search_index.database import Database, Row, number_of
 from diptych.search_index.described import Described, Vectors
 from diptych.search_index.recall import DRAWN, LEAST, TOP, Approximate, Queries, measured, nearest_of
@@ -210,7 +210,7 @@ class DatabaseIndex(Described):
         self, modalities: Collection[Modality], where: Sequence[Condition] = (), exact: bool | None = None
     ) -> dict[Modality, Approximate]:
         """Return what is known of the approximate searches that answer a question; {} where it is answered exactly:
-        under conditions, and by default up to ``ann.EXACT`` vectors.
+        under conditions, and by default up to ``recall.EXACT`` vectors.
 
         Raises:
             UsageError: ``exact`` is False, and a modality has no approximate search.
@@ -225,7 +225,7 @@ class DatabaseIndex(Described):
                     f"index --out {shlex.quote(str(self.folder))} --ann'."
                 )
             return {}
-        return known if exact is False or any(a.slots > ann.EXACT for a in known.values()) else {}
+        return known if exact is False or any(a.slots > recall.EXACT for a in known.values()) else {}
 
     def nearest(
         self,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, UsageError
-from diptych.search_index import ann
+from diptych.search_index import ann, recall
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
@@ -46,8 +46,8 @@ def nearest(
         k: number of results, at least 1.
         weights: modality -> weight; entries without a vector of any of them are left out.
         where: conditions on results.
-        exact: whether to score all entries; None: up to ``ann.EXACT`` vectors, or entries that meet the conditions, or
-            without an approximate index.
+        exact: whether to score all entries; None: up to ``recall.EXACT`` vectors, or entries that meet the conditions,
+            or without an approximate index.
 
     Raises:
         UsageError: k below 1, no weight, a query of another width, ``exact=False`` without an approximate index, or a
@@ -98,8 +98,9 @@ def _best(
     exact: bool | None,
 ) -> _Best:
     if exact is None:
-        large = any(len(index.vectors(m)) > ann.EXACT for m in weights)
-        many = large and (not where or index.more_than(ann.EXACT, where))  # counting all takes longer than the search
+        large = any(len(index.vectors(m)) > recall.EXACT for m in weights)
+        # counting all that meet conditions takes longer than the search
+        many = large and (not where or index.more_than(recall.EXACT, where))
         exact = not (many and ann.installed()) or None
     if exact:
         return _exact(index, query, k, weights, where)

@@ -180,6 +180,7 @@ class IndexPhotos(Verb):
         from diptych.data.records.roots import root
         from diptych.data.records.vectors import StoredVectors
         from diptych.search_index import ann as approximate
+        from diptych.search_index import recall
         from diptych.tasks.regions import RegionSource
         from diptych.tasks.search.approximate import approximate as build
         from diptych.tasks.search.index import index as take_in
@@ -233,16 +234,14 @@ class IndexPhotos(Verb):
             if self.ann or (not database and approximate.installed()):
                 taken.built = build(taken.folder, tower, run, always=self.ann, words=has_words(tower))
             for modality, graph in taken.built.items():
-                recall = ", ".join(
+                shares = ", ".join(
                     f"{value:.3f} on {graph.queries[name]} {name}" for name, value in graph.stated.items()
                 )
                 taken.lines.append(
-                    f"{modality}: {graph.kind}, {graph.nprobe} {graph.unit} a search, measured recall@10 {recall}"
+                    f"{modality}: {graph.kind}, {graph.nprobe} {graph.unit} a search, measured recall@10 {shares}"
                 )
-        if not database and not approximate.installed() and result is not None and result.entries > approximate.EXACT:
-            taken.advice.append(
-                f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search."
-            )
+        if not database and not approximate.installed() and result is not None and result.entries > recall.EXACT:
+            taken.advice.append(f"More than {recall.EXACT:,} entries: run {install('index')} for approximate search.")
         taken.result = result or taken.result
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.core import Run
-from diptych.search_index import ann
+from diptych.search_index import ann, recall
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Entry
 from diptych.tasks.search.approximate import GROWN, outgrown
@@ -27,7 +27,7 @@ def test_a_modality_is_built_where_it_pays_and_again_where_much_was_added(
         assert outgrown(index, always=True) == [], "too few"
         fill(index, 999, 101)
         assert (outgrown(index, always=False), outgrown(index, always=True)) == ([], ["image"])
-        monkeypatch.setattr(ann, "EXACT", 1000)
+        monkeypatch.setattr(recall, "EXACT", 1000)
         assert outgrown(index, always=False) == ["image"]
         ann.build(index, "image", Run())
         assert outgrown(index, always=False) == []

@@ -10,9 +10,8 @@ from diptych.core import Backbone, Run, Texts
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.features.unit_rows import unit_rows
-from diptych.search_index import ann
+from diptych.search_index import ann, recall
 from diptych.search_index.described import Vectors
-from diptych.search_index.index import Index
 from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import MODALITIES, Modality
@@ -37,11 +36,7 @@ def approximate(
         for modality in outgrown(opened, always):
             if queries is None and words:
                 queries = _nouns(backbone, run)
-            built[modality] = (
-                ann.build(opened, modality, run, queries=queries)
-                if isinstance(opened, Index)
-                else opened.approximate(modality, run, queries=queries)
-            )
+            built[modality] = ann.build(opened, modality, run, queries=queries)
     return built
 
 
@@ -49,9 +44,8 @@ def outgrown(index: AnyIndex, always: bool) -> list[Modality]:
     """Return the modalities whose approximate index is missing where it pays, or covers too little."""
     modalities: list[Modality] = []
     for modality in MODALITIES:
-        slots = len(index.vectors(modality))
-        known = ann.about(index, modality) if isinstance(index, Index) else index.about(modality)
-        enough = slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
+        slots, known = len(index.vectors(modality)), ann.about(index, modality)
+        enough = slots <= recall.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
         if slots >= 1000 and (always or not enough):
             modalities.append(modality)
     return modalities

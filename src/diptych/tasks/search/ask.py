@@ -16,7 +16,7 @@ import numpy as np
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UsageError
 from diptych.features.embed import embed_arrays
-from diptych.search_index import ann
+from diptych.search_index import ann, recall
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
@@ -304,14 +304,14 @@ def ask(
     known: list[Approximate] = []
     if isinstance(index, DatabaseIndex):
         known = list(index.efforts(chosen, conditions, exact).values())
-    elif exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
+    elif exact is not True and ann.installed() and index.count(conditions) > recall.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]
-    stated = len(known) == len(chosen)
-    recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if stated else None
+    whole = len(known) == len(chosen)
+    stated = {q: min(a.stated[q] for a in known) for q in known[0].stated} if whole else None
     likely, words = None, len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0
     if at_least is None and entries and words and dict(chosen) == {"image": 1.0}:
         shipped = default_cut(index.facts)
         likely = None if shipped is None else float(shipped.probabilities(np.array([entries[0].score]))[0])
     return Answer(
-        tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers, likely
+        tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, stated, answers, likely
     )
