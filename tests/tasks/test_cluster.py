@@ -17,7 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from diptych.backbones.sources.load import load
 from diptych.core import DataError, DiptychError, Kit, MissingExtra, Run, Texts, UsageError
 from diptych.data.load import open_data, open_stream
 from diptych.methods.curate.metaclip import MetaCLIP
@@ -47,6 +49,7 @@ pytestmark = [
 ]
 Cli = Callable[..., Any]
 ON = ("--cluster", "local:2")
+TINY = ("--backbone", "tiny", "--engine", "torch")
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +272,55 @@ def test_the_command_line_encodes(cli: Cli, handed: list[str], tmp_path: Path) -
     (tmp_path / "texts.txt").write_text("red\nblue\n")
     assert cli("encode", "--texts", "texts.txt", "--out", "texts", *ON).code == 0
     assert np.load(tmp_path / "texts" / "text_emb" / "text_emb_0.npy").shape == (2, 4)
+
+
+def test_the_command_line_answers_photo_by_photo(
+    cli: Cli, handed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers are handed three of seven photos at a time; files and numbers are those of one process."""
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        blocks = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+        blocks.resize((80, 64)).save(photos / f"{i}.png")
+    (photos / "broken.png").write_bytes(b"broken")
+    (tmp_path / "sentences.txt").write_text("a cat\na red car\ngrass\n")
+    named = ("--names", "cat, car, grass", "--templates", "a {}.")
+    for words in (
+        ("classify", *named, "--batch", "3"),
+        ("segment", *named, "--things", "cat"),
+        ("detect", "--normal", str(photos), "--false-alarm-rate", "0.3", "--batch", "3"),
+        ("caption", "--texts", "sentences.txt", "--batch", "3"),
+    ):
+        written = words[0] in ("segment", "detect")
+        answers = []
+        for cache, more in (("one", ()), ("many", ON)):
+            out = ("--out", f"{words[0]}-{cache}") if written else ()
+            done = cli(words[0], str(photos), *words[1:], *out, *TINY, "--cache", cache, "--json", *more)
+            assert done.code == 3, "a photo is broken"
+            answers.append(json.dumps(_without_times(done.data)).replace(f"{words[0]}-{cache}", "OUT"))
+        assert answers[0] == answers[1], words[0]
+        if written:
+            one, many = (pictures_in(tmp_path / f"{words[0]}-{cache}") for cache in ("one", "many"))
+            assert len(one) >= 7
+            assert one == many
+    assert {"encode_piece", "_piece"} <= set(handed)
+    refused = cli("classify", str(photos), *named, "--frames", "2", *TINY, *ON)
+    assert refused.code == 2
+    assert "Workers of a cluster encode photos, not clips: leave out --cluster." in refused.err
+
+
+def pictures_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
+def _without_times(data: Any) -> Any:
+    """Return the answer without seconds and rates, which differ by run."""
+    if isinstance(data, dict):
+        return {k: _without_times(v) for k, v in data.items() if k not in ("seconds", "timings", "images_per_second")}
+    return [_without_times(v) for v in data] if isinstance(data, list) else data
 
 
 def test_the_command_line_balances_texts(cli: Cli, handed: list[str], tmp_path: Path) -> None:

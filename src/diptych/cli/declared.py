@@ -35,7 +35,7 @@ from diptych.verbs.reads import looks
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
-    from diptych.core import Backbone, Run
+    from diptych.core import Backbone, Run, Samples
     from diptych.data.keys import FileKeys
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
@@ -114,8 +114,8 @@ class CommandContext(Once):
         return self.opened.light
 
     def recalled(self) -> tuple[CachedBackbone, Run] | None:
-        """Return the backbone as it is remembered."""
-        return self.opened.recalled
+        """Return the backbone as it is remembered; None where workers encode, which load it."""
+        return None if self.on_cluster else self.opened.recalled
 
     def encoders(self, *modalities: str) -> tuple[Backbone | CachedBackbone, Run]:
         """Return the remembered backbone where it is enough, else load it and remember it."""
@@ -124,6 +124,13 @@ class CommandContext(Once):
     def remember(self, backbone: Backbone) -> None:
         """Remember the backbone for the next process."""
         self.opened.remember(backbone)
+
+    def encode_ahead(self, backbone: Backbone, items: Samples[Any], run: Run) -> None:
+        """Let the workers of the cluster that is asked for encode photos."""
+        if (crew := self.opened.crew(backbone.spec.name)) is not None:
+            from diptych.tasks.encode.cluster import encode_ahead
+
+            encode_ahead(crew, backbone.image, items, run)
 
     def crew(self) -> Crew | None:
         """Return the workers of the cluster that is asked for."""
@@ -145,8 +152,9 @@ class CommandContext(Once):
         return CommandContext(self.opened.also(replace(self.opened.options, **chosen)), self.out, self.usual)
 
     def run(self) -> Run:
-        """Return the run of the options."""
-        return self.opened.run
+        """Return the run of the options, with the workers of the cluster that is asked for."""
+        run = self.opened.run
+        return replace(run, cluster=self.opened.pool(run.device)) if self.on_cluster else run
 
 
 def flag_of(verb: type[Verb], name: str) -> str:

@@ -216,6 +216,7 @@ class Opened:
         self.options, self.seed, self.out = options, seed, out
         self.items: float = math.inf
         self._stack = ExitStack()
+        self._workers: Cluster | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -318,22 +319,24 @@ class Opened:
     def pool(self, device: str = "cpu") -> Cluster | None:
         """Hold the workers of a cluster until the run is closed, one a GPU if the device is one; else None."""
         options = self.options
-        if options.cluster is None:
-            return None
-        from diptych.tasks.cluster import Cluster
+        if options.cluster is not None and self._workers is None:
+            from diptych.tasks.cluster import Cluster
 
-        gpus = int(device.startswith("cuda"))
-        return self._stack.enter_context(Cluster(options.cluster, options.cluster_threads, gpus=gpus))
+            gpus = int(device.startswith("cuda"))
+            self._workers = self._stack.enter_context(Cluster(options.cluster, options.cluster_threads, gpus=gpus))
+        return self._workers
 
-    def crew(self) -> Crew | None:
-        """Return workers of a cluster that load the backbone; None where no cluster is asked for."""
+    def crew(self, name: str = "") -> Crew | None:
+        """Return workers of a cluster that load a backbone, "" that of the options; None where none is asked for."""
         pool = None if self.options.cluster is None else self.pool(self.run.device)
         if pool is None:
             return None
         from diptych.backbones.sources.load import load
         from diptych.tasks.encode.cluster import Crew
 
-        return Crew(pool, partial(load, self.options.backbone, device=self.run.device), self.options.cluster_threads)
+        return Crew(
+            pool, partial(load, name or self.options.backbone, device=self.run.device), self.options.cluster_threads
+        )
 
 
 def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

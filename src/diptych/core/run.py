@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diptych.core.backbone import Encoder
+    from diptych.core.data import Samples
+
+S = TypeVar("S")
+R = TypeVar("R")
+Job: TypeAlias = "Callable[[Samples[S], Run], Iterable[R]]"
+"""Yields one result for each item."""
 
 
 class Progress(Protocol):
@@ -84,6 +90,13 @@ class Engine(Protocol):
         """Return the runner of an encoder; None: torch."""
 
 
+class Workers(Protocol):
+    """Processes of a cluster that share the work of a run."""
+
+    def spread(self, job: Job[S, R], items: Samples[S], run: Run, /) -> Iterator[R]:
+        """Yield the results of a job in the order of the items, pieces of which the workers do; see ``Run.spread``."""
+
+
 @dataclass(frozen=True)
 class World:
     """Position among the processes of a distributed run.
@@ -115,6 +128,7 @@ class Run:
         engine: runs encoders when items are embedded; None: torch.
         decode: "exact", or "draft", which decodes large JPEG photos at a fraction of their size; see
             ``data.images.drafts``.
+        cluster: workers that share what is done item by item; None: this process does it.
         tally: counts of items "encoded", "decoded" and "cached", for reports only. The one mutable field.
     """
 
@@ -130,11 +144,14 @@ class Run:
     shared_cache: Path | None = None
     engine: Engine | None = None
     decode: Literal["exact", "draft"] = "exact"
+    cluster: Workers | None = None
     tally: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy in another process has: it shows no progress, has no engine, and counts for itself."""
-        return {**self.__dict__, "progress": silent, "engine": None, "tally": Counter()}
+        """Return what a copy in another process has: it shows no progress, has no engine and no workers, and counts for
+        itself.
+        """
+        return {**self.__dict__, "progress": silent, "engine": None, "cluster": None, "tally": Counter()}
 
     def integer(self, purpose: str) -> int:
         """Return a 32-bit seed for NumPy or scikit-learn, fixed by (seed, purpose)."""
@@ -165,3 +182,12 @@ class Run:
     def track(self, name: str, total: int | None = None) -> Progress:
         """Return a progress bar for long work: ``with run.track("encode", n) as bar: bar.advance()``."""
         return self.progress(name, total)
+
+    def spread(self, job: Job[S, R], items: Samples[S]) -> Iterator[R]:
+        """Yield the results of a job in the order of the items, by the workers of a cluster where there are some.
+
+        Args:
+            job: yields one result for each item, whatever the other items are; picklable where there are workers.
+            items: N samples. A worker is given ``batch`` of them at a time.
+        """
+        return iter(job(items, self)) if self.cluster is None else self.cluster.spread(job, items, self)

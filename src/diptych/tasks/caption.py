@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypedDict, cast
 
 import torch
@@ -240,7 +241,7 @@ def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone,
     """Return at most n captions of each photo that can be read, by a fitted captioner."""
     embedded = embed_readable(backbone.image, photos, run)
     readable = tuple(int(i) for i in embedded.kept)
-    written = fitted.caption(Subset(photos, readable), run, n=n)
+    written = run.spread(partial(fitted.caption, n=n), Subset(photos, readable))
     return Captioned(readable, tuple(photos.name(i) for i in readable), tuple(map(tuple, written)), embedded.failed)
 
 

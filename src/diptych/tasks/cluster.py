@@ -11,17 +11,22 @@ import logging
 import os
 import re
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from diptych import __version__
-from diptych.core import DiptychError, MissingExtra, UsageError
+from diptych.core import DiptychError, MissingExtra, Run, Samples, Subset, UsageError
+from diptych.core.run import Engine, Job
+from diptych.data.folders import ImageFiles
+from diptych.data.joined import Joined
 from diptych.features.pipeline import cores
 
+S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -138,6 +143,10 @@ class Cluster(Executor):
         place = self._ray.put(value)
         return Shared(place.hex(), partial(_get, place))
 
+    def spread(self, job: Job[S, R], items: Samples[S], run: Run, /) -> Iterator[R]:
+        """Yield the results of a job in the order of the items, pieces of which the workers do; see ``spread``."""
+        return spread(self, job, items, run)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster; a local one ends. Work that is not finished ends too."""
         self._ray.shutdown()
@@ -153,6 +162,69 @@ def each(pool: Pool, work: Callable[..., R], parts: Iterable[tuple[Any, ...]]) -
             return
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             yield waiting.pop(future), future.result()
+
+
+@dataclass(frozen=True)
+class Spread(Generic[S, R]):
+    """A job as workers are given it.
+
+    Args:
+        job: yields one result for each item.
+        items: all of them; a worker opens those of its piece.
+        run: of the driver, whose folders the workers must see.
+        engine: of the run, which a copy of it lacks.
+        home: of the driver.
+    """
+
+    job: Job[S, R]
+    items: Samples[S]
+    run: Run
+    engine: Engine | None
+    home: Home
+
+    def of(self, start: int, stop: int) -> list[R]:
+        """Return the results of a piece."""
+        self.home.settle()
+        piece = Subset(self.items, tuple(range(start, stop)))
+        return list(self.job(piece, replace(self.run, engine=self.engine)))
+
+
+def spread(pool: Pool, job: Job[S, R], items: Samples[S], run: Run) -> Iterator[R]:
+    """Yield the results of a job in the order of the items, pieces of which workers do, ``run.batch`` items each.
+
+    Twice as many pieces as there are workers are under way or done before their turn.
+
+    Args:
+        pool: the workers.
+        job: yields one result for each item, whatever the other items are; both are pickled.
+        items: N samples.
+        run: device, engine and folders, which the workers must see.
+
+    Raises:
+        DiptychError: as the job says, or workers keep dying.
+    """
+    folders = {name: path and path.absolute() for name in ("cache", "shared_cache") if (path := getattr(run, name))}
+    order = pool.share(Spread(job, portable(items), replace(run, **folders), run.engine, Home.here()))
+    size, under_way = max(run.batch, 1), deque[Future[list[R]]]()
+    for start in range(0, len(items), size):
+        under_way.append(pool.submit(_piece, order, start, min(start + size, len(items))))
+        if len(under_way) > 2 * pool.size:
+            yield from under_way.popleft().result()
+    while under_way:
+        yield from under_way.popleft().result()
+
+
+def portable(items: Samples[Any]) -> Samples[Any]:
+    """Return the items without the file of remembered keys, which is the driver's."""
+    if isinstance(items, Joined):
+        return Joined(tuple(portable(part) for part in items.parts))
+    if isinstance(items, Subset):
+        return Subset(portable(items.samples), items.indices)
+    return replace(items, keys=None) if isinstance(items, ImageFiles) else items
+
+
+def _piece(order: Shared[Spread[S, R]], start: int, stop: int) -> list[R]:
+    return order.value().of(start, stop)
 
 
 def _connected(address: str, threads: int) -> Any:

@@ -260,7 +260,7 @@ def fit(
         counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
         if aside is None or rate is None:
             return Ready(fitted, normal=counts, failed=tuple(failed))
-        clean = np.array([a.score for a in fitted.detect(aside, stored)])
+        clean = np.array([a.score for a in stored.spread(fitted.detect, aside)])
     threshold, count, held = held_threshold(clean, aside, frames, rate)
     groups = None if frames is None else frames.groups[list(aside.indices)]
     return Ready(fitted, threshold, clean, groups, counts, near, count, held, tuple(failed), rate)
@@ -290,7 +290,7 @@ def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]
     """Return what a fitted detector says of photos that can be read; a score above the threshold is flagged."""
     rows = []
     with run.track("detect", len(photos)) as bar:
-        for i, anomaly in enumerate(ready.fitted.detect(photos, run)):
+        for i, anomaly in enumerate(run.spread(ready.fitted.detect, photos)):
             flagged = None if ready.threshold is None else anomaly.score > ready.threshold
             share = None
             if ready.clean is not None:

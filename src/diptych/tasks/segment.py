@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -104,18 +105,31 @@ def segmented(
         confidence: whether the results hold the probability of each pixel.
     """
     with run.track("segment", len(photos)) as bar:
+        for answer in run.spread(Answers(fitted, question, confidence), photos):
+            yield answer
+            bar.advance()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The job of a fitted segmenter: the label map of each photo, or why it cannot be read; see ``segmented``."""
+
+    fitted: FittedSegmenter
+    question: Question
+    confidence: bool = False
+
+    def __call__(self, photos: Samples[Any], run: Run) -> Iterator[Segmented | UnreadableItem]:
+        """Yield the answers in the order of the photos."""
         for i in range(len(photos)):
             try:
                 photo = InMemory((photos[i],), (photos.name(i),), (photos.key(i),))
             except UnreadableItem as error:
                 yield error
-            else:
-                (regions,) = fitted.regions(photo, run)
-                labels, sure, segments = question.answer(regions, scored=confidence)
-                yield Segmented(
-                    photo.name(0), photo[0], labels, question.classes.names, sure if confidence else None, segments
-                )
-            bar.advance()
+                continue
+            (regions,) = self.fitted.regions(photo, run)
+            labels, sure, segments = self.question.answer(regions, scored=self.confidence)
+            shown = sure if self.confidence else None
+            yield Segmented(photo.name(0), photo[0], labels, self.question.classes.names, shown, segments)
 
 
 def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, question: Question | None = None) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_samples, paths_of
 from diptych.verbs.reads import needs, uses
 
@@ -46,6 +46,7 @@ class Caption(Verb):
         "caption photos/ --texts sentences.txt",
         "caption photos/ --like captions.csv --method clip-reward --variant small",
     )
+    offers: ClassVar[tuple[str, ...]] = (*RUN, *CLUSTER, "batch", "workers")
 
     photos: object = argument(
         "Photos, a folder, a table, or demo:photos.", kinds.MANY_PHOTOS, json="images", positional=True
@@ -131,6 +132,7 @@ class Caption(Verb):
             photos, human = table.items, [list(of_photo) for of_photo in table.columns["captions"].values]
         context = keeping.where(self, context)
         model, run = context.model(), context.run()
+        context.encode_ahead(model, photos, run)
         clean = None if self.clean is None else open_samples(self.clean, keys)
         by = None if self.judge is None else context.model(self.judge)
         if by is not None:

@@ -13,12 +13,12 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
-from diptych.verbs.declare import LOCAL, RUN, Verb, argument, method, settings
+from diptych.verbs.declare import CLUSTER, LOCAL, RUN, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
 
 if TYPE_CHECKING:
-    from diptych.core import Classifier, Run
+    from diptych.core import Backbone, Classifier, Run
     from diptych.data.modalities import Modality
     from diptych.data.words.contexts import Contexts
     from diptych.tasks.classified import Classified
@@ -43,7 +43,7 @@ class Classify(Verb):
         "classify demo:photos --top 3 --out photos.html",
     )
     report: ClassVar[str] = "Also write a .csv, .json or .html file."
-    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", *CLUSTER, "batch", "workers")
 
     photos: object = argument(
         "Photos, videos, point clouds or light curves; a folder, a table, or demo:photos.", kinds.MANY_PHOTOS,
@@ -251,9 +251,23 @@ class Classify(Verb):
             return answer(source.samples, ready, by, name=self.served, **shown, **promises), by
         if not isinstance(ready, (str, Path)):
             raise UsageError(f"{{classifier}} is a folder or a fitted classifier, not {type(ready).__name__}.")
-        return by_folder(
-            source, Path(ready).expanduser(), context.chosen, context.run, self._stated(), **shown, **promises
-        )
+
+        def load(name: str) -> Backbone:
+            backbone = context.chosen(name)
+            self._encode_ahead(backbone, source, context)
+            return backbone
+
+        return by_folder(source, Path(ready).expanduser(), load, context.run, self._stated(), **shown, **promises)
+
+    def _encode_ahead(self, backbone: Backbone, source: Source, context: Context) -> None:
+        """Let the workers of a cluster encode the photos.
+
+        Raises:
+            UsageError: there is a cluster, and no whole photos are classified.
+        """
+        if context.on_cluster and source.title != "images":
+            raise UsageError(f"Workers of a cluster encode photos, not {source.title}: leave out {{cluster}}.")
+        context.encode_ahead(backbone, source.samples, source.run(context.run()))
 
     def _by_names(self, source: Source, context: Context) -> tuple[Classified, Run]:
         """Answer from class names: without torch where the backbone, its export and these classes are known."""
@@ -273,6 +287,7 @@ class Classify(Verb):
         from diptych.tasks.classify_samples import by_names
 
         run, backbone = source.run(context.run()), context.model()
+        self._encode_ahead(backbone, source, context)
         result = by_names(
             source, named, backbone, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
             threshold=self.threshold, reasons=self.reasons,

@@ -11,7 +11,7 @@ from diptych.core import UsageError
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
-    from diptych.core import Backbone, Run
+    from diptych.core import Backbone, Run, Samples
     from diptych.data.keys import FileKeys
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
@@ -92,6 +92,11 @@ class Context(Protocol):
         run of the training.
         """
 
+    def encode_ahead(self, backbone: Backbone, items: Samples[Any], run: Run) -> None:
+        """Let the workers of a cluster, where there is one, encode photos by the image encoder of a model, into the
+        store of the run.
+        """
+
     def crew(self) -> Crew | None:
         """Return the workers of a cluster; None where this process encodes."""
 
@@ -160,6 +165,9 @@ class Once:
     def trained(self, *, scratch: bool) -> tuple[Backbone, Run]:
         """Refuse: this face trains no model."""
         raise UsageError("Models are trained by the command, or in Python.")
+
+    def encode_ahead(self, backbone: Backbone, items: Samples[Any], run: Run) -> None:
+        """Do nothing: this process encodes."""
 
     def crew(self) -> Crew | None:
         """Return None: this process encodes."""

@@ -35,6 +35,8 @@ LOCAL: tuple[Face, ...] = ("command", "python")
 """Faces of what reads or writes files of this machine."""
 RUN = ("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
 """Options of a run that most commands offer, see ``cli.options.RunOptions``."""
+CLUSTER = ("cluster", "cluster_threads")
+"""Options of those whose items the workers of a cluster can share."""
 
 LIGHT: Mapping[str, Any] = {"backbone": "tiny", "engine": "torch", "workers": 1}
 """The run of verbs whose small systems were trained with ``tiny``."""

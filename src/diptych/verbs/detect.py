@@ -13,7 +13,7 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument, fit_workers, fitted, method, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table
 from diptych.verbs.reads import has, needs, uses
 
@@ -37,6 +37,7 @@ class Detect(Verb):
         "detect line/ --normal good/ --false-alarm-rate 0.05",
         'detect nuts/ --object "hazelnut"',
     )
+    offers: ClassVar[tuple[str, ...]] = (*RUN, *CLUSTER, "batch", "workers")
 
     photos: object = argument("Photos, a folder or a table.", kinds.MANY_PHOTOS, json="images", positional=True)
     normal: object = argument("Photos without anomalies, of the same kind.", kinds.PHOTOS, None, evidence="train")

@@ -12,7 +12,7 @@ from diptych.core import DataError, Texts, UsageError
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
-from diptych.verbs.declare import RUN, Verb, argument
+from diptych.verbs.declare import CLUSTER, RUN, Verb, argument
 from diptych.verbs.photos import paths_of, with_remedy
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Encode(Verb):
     python_out: ClassVar[Any] = "position"
     result: ClassVar[str] = "Embeddings"
     run_options: ClassVar[dict[str, Any]] = {"batch": 0, "workers": 0}
-    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "cluster", "cluster_threads", "batch", "workers")
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", *CLUSTER, "batch", "workers")
 
     photos: Any = argument(
         "A folder, a table, tars, one photo, or demo:photos.", kinds.PHOTOS, None, flag="SOURCE", word=True,

@@ -12,7 +12,7 @@ from diptych.core import MissingHook, UsageError
 from diptych.core.ranges import between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import RUN, Verb, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
@@ -44,7 +44,7 @@ class Segment(Verb):
         'segment street/ --names "car, person" --background "road, tree, sky" --things all',
     )
     run_options: ClassVar[dict[str, Any]] = {"backbone": MAPS, "batch": 1, "workers": 1}
-    offers: ClassVar[tuple[str, ...]] = RUN
+    offers: ClassVar[tuple[str, ...]] = (*RUN, *CLUSTER)
 
     photos: object = argument(
         "Photos, a folder, a table, or demo:photos.", kinds.MANY_PHOTOS, json="images", positional=True

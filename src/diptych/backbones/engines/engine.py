@@ -90,6 +90,11 @@ class Engines:
         self._served: set[str] | None = None
         self._announced: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process has: it reports nothing, and opens its runners itself."""
+        quiet = {"_report": _nothing, "_remark": _nothing}
+        return {**self.__dict__, **quiet, "_chosen": {}}
+
     def serve(self, *encoders: Encoder[Any]) -> None:
         """Limit this engine to these encoders.
 
@@ -248,6 +253,10 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder / LOCK))
         yield
+
+
+def _nothing(line: str) -> None:
+    """Report nothing."""
 
 
 def kind_of(engine: str) -> Kind:

@@ -21,14 +21,13 @@ from typing import Any
 from diptych.backbones.engines.engine import Engines, kind_of
 from diptych.core import Backbone, DiptychError, Encoder, Run, Runner, Samples, Subset, UnreadableItem, UsageError
 from diptych.core.run import silent
-from diptych.data.folders import ImageFiles
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.joined import Joined
 from diptych.features.embed import SPAN, space_facts
 from diptych.features.pipeline import Source, encode
 from diptych.store.layers import Vectors, open_vectors
 from diptych.store.plans import Batch
-from diptych.tasks.cluster import Home, Pool, Shared, each
+from diptych.tasks.cluster import Home, Pool, Shared, each, portable
 
 BATCH = 32
 """Items of a batch where nobody chose: what is fastest on one machine is not asked, so that a second run plans the same
@@ -55,6 +54,13 @@ class Crew:
     pool: Pool
     load: Callable[[], Backbone]
     threads: int = 1
+
+
+def encode_ahead(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run) -> None:
+    """Bring the vectors of all items that can be read into the run's store, by workers; see ``fill`` for the errors."""
+    runner = run.engine.runner(encoder, run) if run.engine else None
+    for _ in fill(crew, encoder, items, run, runner, open_vectors(run)):
+        pass
 
 
 @dataclass(frozen=True)
@@ -280,10 +286,3 @@ def _keys(
         first, last = ranges[number]
         keys[first - start : last - start] = hashed
     return keys
-
-
-def portable(items: Samples[Any]) -> Samples[Any]:
-    """Return the items without the file of remembered keys, which is the driver's."""
-    if isinstance(items, Joined):
-        return Joined(tuple(portable(part) for part in items.parts))
-    return replace(items, keys=None) if isinstance(items, ImageFiles) else items
