@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.engines.runtimes.onnx import onnxruntime
 from diptych.backbones.engines.runtimes.openvino import openvino
-from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
+from diptych.backbones.engines.runtimes.signal_stack import separate_signal_stack
 
 CLIP_END = 49407
 """End token of CLIP's vocabulary."""
@@ -64,7 +64,7 @@ def onnxruntime_plain(graph: Path) -> Callable[[Mapping[str, Tensor]], Any]:
 def openvino_plain(graph: Path, precision: str) -> Callable[[Mapping[str, Tensor]], Any]:
     """Return a compiled model with OpenVINO's defaults, but for its telemetry, and a precision, "f32" or "bf16"."""
     ov = openvino()
-    with own_signal_stack():
+    with separate_signal_stack():
         compiled = ov.Core().compile_model(ov.convert_model(str(graph)), "CPU", {"INFERENCE_PRECISION_HINT": precision})
     return lambda parts: next(iter(compiled({name: np.asarray(part) for name, part in parts.items()}).values())).copy()
 

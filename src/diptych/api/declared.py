@@ -136,10 +136,10 @@ class CallContext(Once):
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
         """Take the model of an index where none was given, and its decode."""
         from diptych.tasks.space_classifier import facts_of, space_folder
-        from diptych.verbs.index import made_with
+        from diptych.verbs.index import model_options
 
         if facts:
-            name, precision, draft = made_with(facts)
+            name, precision, draft = model_options(facts)
             if (folder := space_folder(name)) is not None:
                 name = facts_of(folder).backbone or "lite"
             if self._given is None:

@@ -50,13 +50,13 @@ class ClipBpe:
     pad = 0
 
     def __init__(self, clean: str = "lower", special: Sequence[str] = ()) -> None:
-        self._made_of = (clean, tuple(special))
-        self._bpe = _simple_tokenizer(*self._made_of)
+        self._built_from = (clean, tuple(special))
+        self._bpe = _simple_tokenizer(*self._built_from)
         self._word = lru_cache(maxsize=2**16)(self._word_ids)
         self.identity = hashlib.sha256("\n".join(["open_clip-bpe", clean, *special]).encode()).hexdigest()
 
     def __reduce__(self) -> tuple[type[ClipBpe], tuple[str, tuple[str, ...]]]:
-        return ClipBpe, self._made_of  # read again in the other process, since closures cannot be sent
+        return ClipBpe, self._built_from  # read again in the other process, since closures cannot be sent
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids between start and end token."""

@@ -136,7 +136,7 @@ def cache_prune(
             )
         show(f"{sized(left)} {'would stay' if dry_run else 'left'} in {folder.parent}")
     _say_foreign(foreign(folder) if folder.exists() else [])
-    _say_kept(in_use_now, "prune")
+    _say_spared(in_use_now, "prune")
 
 
 @app.command("move")
@@ -172,7 +172,7 @@ def cache_move(
         if not dry_run:
             show(f"To use it, set DIPTYCH_CACHE={target}")
     _say_foreign(foreign(folder))
-    _say_kept(in_use_now, "move")
+    _say_spared(in_use_now, "move")
 
 
 def size_of(text: str) -> int:
@@ -230,7 +230,7 @@ def _say_foreign(paths: list[Path]) -> None:
         say(f"Not of the cache, and left alone: {', '.join(map(str, paths[:3]))}{more}")
 
 
-def _say_kept(in_use_now: Sequence[Space | Export], verb: str) -> None:
+def _say_spared(in_use_now: Sequence[Space | Export], verb: str) -> None:
     if in_use_now:
         names = first_of(s.name[:12] for s in in_use_now)
         say(f"{len(in_use_now)} used just now and left: {names}; {verb} again later, or say --idle 0 if nothing runs.")

@@ -142,11 +142,11 @@ class CommandContext(Once):
 
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> CommandContext:
         """Return the context of options with the backbone, precision and decode of an index."""
-        from diptych.verbs.index import made_with
+        from diptych.verbs.index import model_options
 
         chosen: dict[str, Any] = {"engine": engine} if engine else {}
         if facts:
-            name, precision, draft = made_with(facts)
+            name, precision, draft = model_options(facts)
             values = {"backbone": name, "precision": precision, "draft": draft}
             chosen |= {key: value for key, value in values.items() if wholly or key not in typed.get()}
         return CommandContext(self.opened.also(replace(self.opened.options, **chosen)), self.out, self.usual)

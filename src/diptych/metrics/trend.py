@@ -128,8 +128,8 @@ def expected_interval(line: Line, x: Any, y: Any, at: float) -> Interval:
 
     Example:
         >>> x, y = [0.3, 0.5, 0.6, 0.7], [0.31, 0.48, 0.6, 0.71]
-        >>> found = expected_interval(fit_line(x, y, 1000), x, y, 0.4)
-        >>> f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}"
+        >>> interval = expected_interval(fit_line(x, y, 1000), x, y, 0.4)
+        >>> f"{interval.value:.2f}, {interval.low:.2f} to {interval.high:.2f}"
         '0.40, 0.31 to 0.49'
     """
     from scipy.stats import t
@@ -159,8 +159,8 @@ def slope_interval(x: Any, y: Any, items: int, *, scale: Scale = "logit") -> Int
         DataError: as ``fit_line``, or fewer than three models.
 
     Example:
-        >>> found = slope_interval([0.3, 0.5, 0.7], [0.31, 0.48, 0.71], 1000, scale="none")
-        >>> f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}"
+        >>> interval = slope_interval([0.3, 0.5, 0.7], [0.31, 0.48, 0.71], 1000, scale="none")
+        >>> f"{interval.value:.2f}, {interval.low:.2f} to {interval.high:.2f}"
         '1.00, -0.10 to 2.10'
     """
     line = fit_line(x, y, items, scale=scale)

@@ -75,8 +75,8 @@ class Calibration:
         temperature = fit_temperature(logits.numpy(), labels)
         p = (logits / temperature).softmax(dim=1)
         places = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-        own = torch.from_numpy(conformity(p.numpy(), scores))[torch.arange(len(p)), places]
-        return cls(temperature, p.amax(dim=1), own, places, seen)
+        of_truth = torch.from_numpy(conformity(p.numpy(), scores))[torch.arange(len(p)), places]
+        return cls(temperature, p.amax(dim=1), of_truth, places, seen)
 
     def probabilities(self, scores: Scores, backbone: Backbone) -> NDArray[np.float64]:
         """Return (N, K) calibrated probabilities; 0 for classes that are no candidates."""

@@ -78,7 +78,7 @@ def classify(
     """
     from diptych.data.words.templates import ENSEMBLE
 
-    check_asked(photos, top, threshold, reasons)
+    check_request(photos, top, threshold, reasons)
     classes = ClassNames.of(names, ENSEMBLE)
     if templates is not None:
         classes = replace(classes, templates=tuple(templates))
@@ -167,7 +167,7 @@ def scored(
     return items, tuple(readable.failed), scores, seconds, encoded
 
 
-def check_asked(photos: Samples[Any], top: int, threshold: float | None, reasons: int) -> None:
+def check_request(photos: Samples[Any], top: int, threshold: float | None, reasons: int) -> None:
     """Refuse to classify no photos, and numbers outside their ranges; see ``classify``."""
     if reasons < 0:
         raise UsageError(f"reasons must be 0, which asks for none, or more, got {reasons}.")

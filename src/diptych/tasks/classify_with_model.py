@@ -8,7 +8,7 @@ from typing import Any
 
 from diptych.core import Run, Samples, UsageError
 from diptych.tasks.classified import Classified, Promises, ranked
-from diptych.tasks.classify import check_asked, check_reasons, reasons_of, scored, with_store
+from diptych.tasks.classify import check_reasons, check_request, reasons_of, scored, with_store
 from diptych.tasks.model import Predictor
 
 
@@ -51,7 +51,7 @@ def answer(
     """
     if per_class and sets is None:
         raise UsageError("per_class says how sets are made: give their coverage too, such as sets=0.9.")
-    check_asked(photos, top, threshold, reasons)
+    check_request(photos, top, threshold, reasons)
     check_reasons(model.fitted, reasons, str(model.about.get("method") or type(model.fitted).__name__))
     promise = model.require_calibration() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:

@@ -126,7 +126,7 @@ def convert(
     state |= {name: _beside(one, file, other) for name, other in one.beside.items()}
     fitted = method.from_released(state, Kit(parts), classes, run)
     if isinstance(method, Extender):
-        return _kept_space(one, fitted, method, classes, folder)
+        return _converted_space(one, fitted, method, classes, folder)
     named = {"named": fitted.classes} if isinstance(method, Segmenter) else {}
     artefacts.save(fitted, folder, method, **named)
     if system.card.verb in ("segment", "detect"):
@@ -216,7 +216,9 @@ def _named(one: Released, classes: ClassNames | None, kind: Modality) -> ClassNa
     return ClassNames(classes.names, (one.template,)) if one.template else classes
 
 
-def _kept_space(one: Released, space: Any, method: Extender, classes: ClassNames | None, folder: Path) -> Converted:
+def _converted_space(
+    one: Released, space: Any, method: Extender, classes: ClassNames | None, folder: Path
+) -> Converted:
     """Write a space of other samples as ``extend`` does, or alone where words name no classes of these samples."""
     kind = modality(method.samples)
     if kind.named and classes is not None:

@@ -49,7 +49,7 @@ EXAMS: Mapping[type[Any], type[Exam]] = {
 }
 """Role -> its exam; a system of two roles is asked as the first of them."""
 Check = Callable[[], None]
-_KEPT = 2
+_RECENT = 2
 _recent: deque[Exam] = deque()
 """The exams whose fitted systems are in memory."""
 
@@ -161,7 +161,7 @@ def _held(exam: Exam, promise: Check) -> None:
     """Ask for a promise, with the system found by its slug, and keep what was fitted of the last exams."""
     if exam not in _recent:
         _recent.append(exam)
-        while len(_recent) > _KEPT:
+        while len(_recent) > _RECENT:
             _recent.popleft().forget()
     with ExitStack() as stack:
         if not exam.system.__module__.startswith("diptych.methods."):

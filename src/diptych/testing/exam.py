@@ -289,7 +289,7 @@ class Exam(ABC):
                 "dataclasses of the system's file",
             )
             about = artefacts.stated(path)
-            again = self.kept_again(artefacts.load(path, self.kit()))
+            again = self.reloaded(artefacts.load(path, self.kit()))
         require(about.system == system, f"the folder says that {about.system} fitted it, and not {system}")
         require(
             same(self.answer(again, self.run()), self.first.answer), "it answers otherwise after saving and loading"
@@ -308,13 +308,13 @@ class Exam(ABC):
 
     def _read(self, path: Path) -> Any:
         """Return the answer of a folder."""
-        return self.answer(self.kept_again(artefacts.load(path, self.kit())), self.run())
+        return self.answer(self.reloaded(artefacts.load(path, self.kit())), self.run())
 
     def kept(self, fitted: Any) -> Any:
         """Return what is written of a fitted object: itself."""
         return fitted
 
-    def kept_again(self, fitted: Any) -> Any:
+    def reloaded(self, fitted: Any) -> Any:
         """Return the fitted object of what was read."""
         return fitted
 
@@ -439,9 +439,9 @@ class Exam(ABC):
             listed.append(self.missing_evidence_is_named)
         if self.hookless and set(needs.hooks) - {"image", "text"}:
             listed.append(self.a_missing_hook_is_named)
-        return _named(*listed, *self.own_promises())
+        return _named(*listed, *self.role_promises())
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of this role alone."""
         return []
 

@@ -132,10 +132,10 @@ class Log:
         epoch: int | None = None,
         writes: bool = True,
     ) -> None:
-        self._path, self._own = folder and folder / "log.jsonl", list[Record]()
+        self._path, self._in_memory = folder and folder / "log.jsonl", list[Record]()
         self._file: TextIO | None = None
         self._board, self._started = None, time.perf_counter()
-        self.records = Records(self._own if self._path is None else self._path)
+        self.records = Records(self._in_memory if self._path is None else self._path)
         self._sent: Any = None if sent is None else _weights_and_biases(folder, sent)
         if folder is None or not writes:
             return
@@ -150,7 +150,7 @@ class Log:
         """Add the record of a step, with the seconds since this log was opened."""
         record = {"step": step, **values, "seconds": round(time.perf_counter() - self._started, 3)}
         if self._path is None:
-            self._own.append(record)
+            self._in_memory.append(record)
         if self._file:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
@@ -175,7 +175,7 @@ class Log:
             )
 
         if self._path is None:
-            self._own[:] = filter(stays, self._own)
+            self._in_memory[:] = filter(stays, self._in_memory)
             return
         if self._file:
             self._file.close()

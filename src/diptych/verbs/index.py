@@ -245,7 +245,7 @@ class IndexPhotos(Verb):
         taken.result = result or taken.result
 
 
-def made_with(facts: Mapping[str, Any]) -> tuple[str, str, bool]:
+def model_options(facts: Mapping[str, Any]) -> tuple[str, str, bool]:
     """Return the backbone of photos, the precision, and whether drafts were decoded, that an index was made with."""
     from diptych.tasks.search.spaces import untrained_name
 

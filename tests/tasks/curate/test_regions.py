@@ -10,7 +10,7 @@ import pytest
 from diptych.core import Run, UsageError
 from diptych.data.formats.region_table import with_regions
 from diptych.data.load import open_data
-from diptych.tasks.curate.regions import FoundRegions, find_regions, quality
+from diptych.tasks.curate.regions import RegionTable, find_regions, quality
 from tests.features.test_region_labels import Halves, table
 from tests.support.colours import ColourBackbone
 
@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found_in(folder: Path) -> tuple[Any, FoundRegions]:
+def found_in(folder: Path) -> tuple[Any, RegionTable]:
     data = open_data(folder / "photos.csv", need="captions")
     return data, find_regions(data.whole(), ColourBackbone(), Halves(), Run())
 

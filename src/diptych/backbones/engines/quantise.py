@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from diptych.backbones.engines.runtimes.openvino import openvino, without
-from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
+from diptych.backbones.engines.runtimes.signal_stack import separate_signal_stack
 from diptych.core import Encoder, MissingExtra
 from diptych.data.folders import class_folder
 from diptych.data.named_sets import demo_folder
@@ -51,7 +51,7 @@ def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Iterabl
     inputs = [np.asarray(encoder.inputs([picture])) for picture in pictures]
     with (
         contextlib.redirect_stdout(io.StringIO()),
-        own_signal_stack(),
+        separate_signal_stack(),
     ):  # bars; NNCF compiles the graph to see its values
         small = nncf.quantize(
             model, nncf.Dataset(inputs), subset_size=len(inputs),

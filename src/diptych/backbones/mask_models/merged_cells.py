@@ -53,8 +53,8 @@ class MergedCells:
         >>> from PIL import Image
         >>> picture = Image.new("RGB", (40, 20), "red")
         >>> picture.paste("blue", (20, 0, 40, 20))
-        >>> found = MergedCells(side=16, count=4, finest=2).propose(picture)
-        >>> found.masks.flatten(1).mean(1)[:2]  # the two halves
+        >>> proposals = MergedCells(side=16, count=4, finest=2).propose(picture)
+        >>> proposals.masks.flatten(1).mean(1)[:2]  # the two halves
         tensor([0.5000, 0.5000])
     """
 

@@ -183,9 +183,9 @@ def _by_content(
     openclip = (path / openclip_sources.CONFIG).is_file()
     transformers = (path / huggingface_sources.CONFIG).is_file()
     if openclip and transformers:
-        own_file = any((path / f).is_file() for f in weights.OPENCLIP_FILES)
+        openclip_file = any((path / f).is_file() for f in weights.OPENCLIP_FILES)
         shared_file = any((path / f).is_file() for f in weights.SHARED_FILES)
-        openclip = own_file if not (own_file and shared_file) else prefer_openclip
+        openclip = openclip_file if not (openclip_file and shared_file) else prefer_openclip
     if openclip:
         return openclip_sources.from_folder(
             path, name, offline=offline, stated=stated, truncate=truncate, allow_pickle=allow_pickle

@@ -92,9 +92,9 @@ def episode(
         raise UsageError(f"{val!r} is no rule for val: choose 'coop' or 'full'.")
     train = data.split("train")
     rows, failed = _drawn(train, shots, seed, backbone, run)
-    own_val = chosen_on(data) == "val"
-    pool = data.splits["val"] if own_val else train
-    taken: Collection[int] = () if own_val else set(rows)
+    episode_val = chosen_on(data) == "val"
+    pool = data.splits["val"] if episode_val else train
+    taken: Collection[int] = () if episode_val else set(rows)
     few = min(shots, 4) if val == "coop" else len(pool)
     chosen, more = _drawn(pool, few, seed, backbone, run, taken)
     if not chosen:

@@ -61,8 +61,8 @@ class SemDeDup(Curator):
         >>> import numpy as np
         >>> from diptych.features.pair_vectors import PairVectors, Vectors
         >>> z = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float16)[:, None]
-        >>> own = Vectors(np.arange(3, dtype=np.uint64), z, np.zeros((3, 2), np.uint64))
-        >>> plan = PairVectors("backbone", False, 2, own.rows())
+        >>> vectors = Vectors(np.arange(3, dtype=np.uint64), z, np.zeros((3, 2), np.uint64))
+        >>> plan = PairVectors("backbone", False, 2, vectors.rows())
         >>> plan.nearest(1, "easy", "vector", 10, 0).whole()["score"].round(3).tolist()
         [-1.0, 1.0, 0.0]
     """

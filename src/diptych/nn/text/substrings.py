@@ -54,8 +54,8 @@ class Matcher:
         entries: M texts, each once. One with a mark that ``normalised`` spaces ("u.s.") can match nothing.
 
     Example:
-        >>> rows, found = Matcher(("dog", "hot dog", "cat")).match(["a hot dog, a cat", "hotdog", "dog"])
-        >>> rows.tolist(), found.tolist()
+        >>> rows, entries = Matcher(("dog", "hot dog", "cat")).match(["a hot dog, a cat", "hotdog", "dog"])
+        >>> rows.tolist(), entries.tolist()
         ([0, 0, 0, 2], [0, 1, 2, 0])
     """
 

@@ -69,8 +69,8 @@ class Finding:
         terms = [Term(text, weight) for text, weight in words]
         rows: list[NDArray[np.float32]] = []
         if words:
-            found = await self.search.service.embed(request, index.model, [Input("text", text) for text, _ in words])
-            rows += list(found.vectors)
+            embedded = await self.search.service.embed(request, index.model, [Input("text", text) for text, _ in words])
+            rows += list(embedded.vectors)
         if (vector := state.vector(index.model.dim)) is not None:
             terms.append(Term(f"picture {state.picture[:12]}", state.weight or 1.0, photo=True))
             rows.append(vector)

@@ -22,7 +22,7 @@ HEAD = ("image", "x0", "y0", "x1", "y1", "phrase")
 
 
 @dataclass(frozen=True)
-class FoundRegions:
+class RegionTable:
     """What was found in photos.
 
     Args:
@@ -57,7 +57,7 @@ def find_regions(
     run: Run,
     *,
     writer: Writer | None = None,
-) -> FoundRegions:
+) -> RegionTable:
     """Find and name regions of photos, see ``features.region_labels``.
 
     Args:
@@ -83,7 +83,7 @@ def find_regions(
                 phrases.append(names)
             bar.advance()
     columns = {"boxes": Column("boxes", tuple(boxes_of)), "phrases": Column("captions", tuple(phrases))}
-    return FoundRegions(Table(photos.take(readable).items, columns), tuple(failed))
+    return RegionTable(Table(photos.take(readable).items, columns), tuple(failed))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Quality:
         return {"named": self.named, **stated}
 
 
-def quality(regions: FoundRegions, truth: Table[Any], seed: int) -> Quality:
+def quality(regions: RegionTable, truth: Table[Any], seed: int) -> Quality:
     """Compare regions with true boxes, see ``features.region_labels.agreement``.
 
     Args:

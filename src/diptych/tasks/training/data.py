@@ -137,7 +137,7 @@ def by_labels(data: LabelledData) -> LabelledData:
     return replace(data, splits=splits)
 
 
-def check_told(method: Method, data: LabelledData) -> None:
+def need_labels_or_captions(method: Method, data: LabelledData) -> None:
     """Check that there are labels or captions, unless the method's card says that it reads images alone.
 
     Raises:

@@ -39,8 +39,8 @@ from diptych.tasks.training.data import (
     by_labels,
     check_captions,
     check_classes,
-    check_told,
     measured_split,
+    need_labels_or_captions,
     only_readable,
     with_splits,
 )
@@ -145,7 +145,7 @@ def tune(
         raise DataError(
             f"{bare[0]} has no classes, by which {{also}} is measured: give labelled data, or leave it out."
         )
-    check_told(method, data)
+    need_labels_or_captions(method, data)
     check_classes(method, data)
     start = time.perf_counter()
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))

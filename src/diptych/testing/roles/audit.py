@@ -120,7 +120,7 @@ class AuditorExam(Exam):
             error = self.refuses(lambda: method.audit(subjects, AuditData(), self.run()), DataError, "tables")
             require(str(error) == lack, f"audit says {str(error)!r}, and lacks says {lack!r}")
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of auditors."""
         return [
             self.findings_are_about_the_models_and_their_items,

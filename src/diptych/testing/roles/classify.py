@@ -126,7 +126,7 @@ class ClassifierExam(Exam):
             f"the card offers {sorted(self.card.offers)}, and the fitted classifier has {sorted(offered)}",
         )
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of classifiers."""
         promises = [self.permuting_classes_permutes_columns, self.the_card_offers_what_is_given]
         return promises if "dense" in self.card.needs.hooks else [*promises, self.a_sigmoid_backbone_is_scored_too]

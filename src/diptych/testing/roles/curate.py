@@ -118,7 +118,7 @@ class CuratorExam(Exam):
             plan = self.make().read_plan(Path(folder) / "plan")
             require(same(self.answer(plan, self.run()), self.first.answer), "a plan that was read gives other verdicts")
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of curators."""
         return [self.verdicts_do_not_depend_on_the_start, self.a_plan_can_be_written_and_read]
 

@@ -75,6 +75,6 @@ class DetectorExam(Exam):
             error = self.refuses(call, DataError, f"normal photos in {field}")
             require("normal" in str(error), f"the error of missing normal photos does not say so: {error}")
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of detectors."""
         return [self.photos_that_are_no_normal_ones_are_refused]

@@ -153,7 +153,7 @@ class EditorExam(Exam):
             self.refuses(lambda: fitted.edit(request, run), UsageError, "a use for the reference picture")
         self.refuses(lambda: fitted.edit(replace(self.ask(), target=""), run), UsageError, "words of a target")
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of editors."""
         promises = [self.requests_that_it_cannot_answer_are_refused]
         promises += [self.the_same_words_change_nothing] if self.takes.source else []

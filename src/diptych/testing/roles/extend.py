@@ -47,7 +47,7 @@ class ExtenderExam(Exam):
         """Return the space as the content of a folder."""
         return StoredSpace(fitted)
 
-    def kept_again(self, fitted: StoredSpace) -> Space:
+    def reloaded(self, fitted: StoredSpace) -> Space:
         """Return the space of a folder."""
         return fitted.space
 
@@ -90,11 +90,11 @@ class ExtenderExam(Exam):
         require(tuple(scores.values.shape) == (len(items), 3), f"zero-shot scores are {tuple(scores.values.shape)}")
         require(not scores.values.requires_grad, "zero-shot scores take gradients: an encoder keeps the caller's mode")
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of extenders."""
         promises = [self.another_seed_gives_another_fingerprint]
         return [*promises, self.classifiers_take_the_samples] if self.card.needs.hooks else promises
 
     def row_promises(self) -> list[Callable[[], None]]:
         """Return what each further row is asked: it may train something else."""
-        return [self.same_seed_same_bits, self.inputs_are_not_written, *self.own_promises()]
+        return [self.same_seed_same_bits, self.inputs_are_not_written, *self.role_promises()]

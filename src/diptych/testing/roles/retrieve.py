@@ -62,7 +62,7 @@ class RetrieverExam(Exam):
             "records in another order get other scores: nothing may be computed over the records of a call",
         )
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of retrievers."""
         return [self.order_does_not_matter]
 

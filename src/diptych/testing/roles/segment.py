@@ -122,6 +122,6 @@ class SegmenterExam(Exam):
             "classes in another order get other maps: nothing may depend on the place of a class in the list",
         )
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of segmenters."""
         return [self.permuting_names_permutes_maps]

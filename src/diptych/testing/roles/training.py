@@ -170,7 +170,7 @@ class TrainingExam(Exam):
         """Return the promises, without the evidence of the card: any of its fields may hold the rows."""
         return {n: p for n, p in super().promises().items() if n != "missing_evidence_is_named"}
 
-    def own_promises(self) -> list[Callable[[], None]]:
+    def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of trainings."""
         return [self.a_trainee_can_be_sent_to_a_new_process, self.missing_rows_are_named]
 

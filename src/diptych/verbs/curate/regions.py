@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from diptych.data.format import Need
     from diptych.metrics.interval import Interval
-    from diptych.tasks.curate.regions import FoundRegions, Quality
+    from diptych.tasks.curate.regions import Quality, RegionTable
     from diptych.verbs.context import Context
 
 
@@ -103,7 +103,7 @@ class Regions(Answer[NamedRegions]):
 
     listed = False
 
-    def __init__(self, result: FoundRegions, quality: Quality | None) -> None:
+    def __init__(self, result: RegionTable, quality: Quality | None) -> None:
         super().__init__(self._photos())
         self.result, self.quality = result, quality
         self.failed += result.failed

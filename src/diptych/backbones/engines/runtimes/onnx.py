@@ -54,7 +54,7 @@ def arrays(x: Any, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 def session_options(threads: int = 0) -> Any:
     """Return ONNX Runtime's options: quiet, and idle threads sleep instead of taking the cores of those that decode."""
     options = onnxruntime().SessionOptions()
-    options.intra_op_num_threads = threads or threads_asked()
+    options.intra_op_num_threads = threads or requested_threads()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
@@ -69,7 +69,7 @@ def onnxruntime() -> Any:
     return importlib.import_module("onnxruntime")
 
 
-def threads_asked() -> int:
+def requested_threads() -> int:
     """Return OMP_NUM_THREADS; 0 where it is not set."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdecimal() else 0

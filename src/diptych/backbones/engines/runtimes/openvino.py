@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engines.runtimes.onnx import arrays, threads_asked
+from diptych.backbones.engines.runtimes.onnx import arrays, requested_threads
 from diptych.backbones.engines.runtimes.report import RuntimeReport
-from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
+from diptych.backbones.engines.runtimes.signal_stack import separate_signal_stack
 from diptych.core import MissingExtra
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -49,7 +49,7 @@ class OpenVinoRunner:
     @cached_property
     def _request(self) -> Any:
         core = openvino().Core()
-        with own_signal_stack():
+        with separate_signal_stack():
             return core.compile_model(
                 str(self.report.path), "CPU", options(self.precision, self.threads)
             ).create_infer_request()
@@ -70,7 +70,7 @@ def options(precision: str, threads: int = 0) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
     }
-    threads = threads or threads_asked()
+    threads = threads or requested_threads()
     return {**settings, "INFERENCE_NUM_THREADS": threads} if threads else settings
 
 

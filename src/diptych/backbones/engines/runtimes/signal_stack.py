@@ -17,7 +17,7 @@ class _Stack(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def own_signal_stack() -> Iterator[None]:
+def separate_signal_stack() -> Iterator[None]:
     """Restore the alternate signal stack of this thread after the block.
 
     OpenVINO's CPU plugin replaces the stack when it compiles a model (for processors with tile
