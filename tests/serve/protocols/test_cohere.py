@@ -42,6 +42,7 @@ def test_the_official_client_of_the_first_version_embeds_texts(address: str, mod
         typed = official.embed(texts=texts, embedding_types=["float"], **common)
         official._executor.shutdown()
     assert np.array_equal(np.array(plain.embeddings, np.float32), expected)
+    assert plain.meta.billed_units.input_tokens == 0, "releases before 7 add up tokens that must be there"
     assert np.array_equal(np.array(typed.embeddings.float_, np.float32), expected)
 
 

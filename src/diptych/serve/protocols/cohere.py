@@ -88,10 +88,18 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Billed:
+    """What is charged: nothing. Releases of Cohere's client for its first form add these up."""
+
+    input_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Meta:
     """What Cohere's clients read beside the vectors."""
 
     api_version: Version
+    billed_units: Billed
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ def router(service: Service) -> APIRouter:
             "images": [
                 {"width": w, "height": h, "format": "", "bit_depth": 24} for w, h in sizes
             ] if given.images else [],
-            "meta": {"api_version": {"version": version}},
+            "meta": {"api_version": {"version": version}, "billed_units": {"input_tokens": 0}},
         }  # fmt: skip
 
     async def second(request: Request, given: EmbedRequest) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Hugging Face's tasks, for ``InferenceClient(model="http://127.0.0.1:7070/hf/zero-shot-image-classification")``."""
+"""Hugging Face's tasks, for ``InferenceClient(model="http://127.0.0.1:7070")``.
+
+The client sends every task to the address that it is given, so there the body says which one it is; ``/hf/TASK`` takes one
+task alone, and ``/embed`` is the route of text-embeddings-inference.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +66,17 @@ def router(service: Service, classify: Classify) -> APIRouter:
         rows: list[list[float]] = embedded.vectors.tolist()
         return rows
 
+    async def either(request: Request, given: TaskRequest) -> list[Any]:
+        """Return labels where the parameters name some, else a unit vector a text."""
+        return await (labels if "candidate_labels" in given.parameters else features)(request, given)
+
     routes = APIRouter(tags=["Hugging Face"])
+    routes.add_api_route(
+        "/", either, methods=["POST"], responses={200: {"model": list[LabelScore] | list[list[float]]}}
+    )
     routes.add_api_route(
         "/hf/zero-shot-image-classification", labels, methods=["POST"], responses={200: {"model": list[LabelScore]}}
     )
-    routes.add_api_route(
-        "/hf/feature-extraction", features, methods=["POST"], responses={200: {"model": list[list[float]]}}
-    )
+    for path in ("/hf/feature-extraction", "/embed"):
+        routes.add_api_route(path, features, methods=["POST"], responses={200: {"model": list[list[float]]}})
     return routes
