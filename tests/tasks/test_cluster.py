@@ -307,6 +307,10 @@ def test_the_command_line_answers_photo_by_photo(
             assert len(one) >= 7
             assert one == many
     assert {"encode_piece", "_piece"} <= set(handed)
+    handed.clear()
+    assert cli("index", str(photos), "--out", "photo-index", *TINY, "--cache", "third", *ON).code == 3
+    assert "encode_piece" in handed
+    assert cli("search", "a red car", "photo-index", "--json", "--cache", "third").code == 0
     refused = cli("classify", str(photos), *named, "--frames", "2", *TINY, *ON)
     assert refused.code == 2
     assert "Workers of a cluster encode photos, not clips: leave out --cluster." in refused.err

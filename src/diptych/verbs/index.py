@@ -14,7 +14,7 @@ from diptych.core import UsageError
 from diptych.core.errors import install, need_extra
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
-from diptych.verbs.declare import LOCAL, RUN, Verb, argument
+from diptych.verbs.declare import CLUSTER, LOCAL, RUN, Verb, argument
 from diptych.verbs.index_report import IndexReport
 from diptych.verbs.photos import clip_frames, with_remedy
 
@@ -44,7 +44,7 @@ class IndexPhotos(Verb):
         "index photos/ holiday.csv --out my-index",
     )
     run_options: ClassVar[dict[str, Any]] = {"batch": 0, "workers": 0}
-    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", *CLUSTER, "batch", "workers")
 
     photos: Any = argument(
         "Photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves.",
@@ -214,6 +214,8 @@ class IndexPhotos(Verb):
             taken.advice.append(
                 f"Nothing says which backbone made these vectors: words are compared by {context.backbone}."
             )
+        if context.on_cluster and (boxes is not None or samples is not None or stored):
+            raise UsageError("Workers of a cluster encode whole photos alone: leave out {cluster}.")
         records = joined(parts) if photos else None
         gone = [root(p, self.image) for p in photos] if self.prune else ()
         if records is not None:
@@ -229,6 +231,8 @@ class IndexPhotos(Verb):
                 tower, run = source.space(tower, run), replace(run, engine=None)
             else:
                 context.remember(tower)
+                if records is not None and not stored:
+                    context.encode_ahead(tower, records.images, run)
             if records is not None:
                 result = take_in(records, tower, run, taken.folder, prune=gone)
             if self.ann or (not database and approximate.installed()):

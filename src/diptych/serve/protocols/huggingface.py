@@ -1,7 +1,7 @@
 """Hugging Face's tasks, for ``InferenceClient(model="http://127.0.0.1:7070")``.
 
-The client sends every task to the address that it is given, so there the body says which one it is; ``/hf/TASK`` takes one
-task alone, and ``/embed`` is the route of text-embeddings-inference.
+The client sends every task to the address that it is given, so there the body says which one it is; ``/hf/TASK`` takes
+one task alone, and ``/embed`` is the route of text-embeddings-inference.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class Crew:
 
 def encode_ahead(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run) -> None:
     """Bring the vectors of all items that can be read into the run's store, by workers; see ``fill`` for the errors."""
+    run = replace(run, batch=run.batch or BATCH, workers=run.workers or crew.threads)
     runner = run.engine.runner(encoder, run) if run.engine else None
     for _ in fill(crew, encoder, items, run, runner, open_vectors(run)):
         pass
