@@ -169,6 +169,11 @@ UNTRAINED = Altered(lambda system, run: replace(system, epochs=0))
 NO_STEPS = Altered(lambda system, run: replace(system, steps=0), draws=False)
 """The start alone: sums of shots and scaled texts."""
 
+FAST = Altered(lambda system, run: replace(system, rate=1e-2), draws=False)
+"""A thousand times the default rate."""
+FAST_AND_FREE = Altered(lambda system, run: replace(system, rate=1e-2, weight=0.0), draws=False)
+"""That rate, and no penalty on the distance from the pretrained matrix."""
+
 
 def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
     if evidence.train is None:
@@ -287,6 +292,16 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             shuffled_labels,
             EVEN,
             beside={"zero-shot": Claim("zero-shot", 4)},
+        ),
+        "prolip": Trial(
+            (
+                Claim(EVEN, 4),
+                Claim(EVEN, 16),
+                Claim("no penalty", 4, own=Arm("prolip", "", 4, FAST), base=Arm("prolip", "", 4, FAST_AND_FREE)),
+            ),
+            shuffled_labels,
+            EVEN,
+            beside={"zero-shot": Claim("zero-shot", 4), "clap": Claim("clap", 4)},
         ),
         "description": Trial(
             (Claim("zero-shot", 0, "single"),),

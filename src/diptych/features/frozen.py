@@ -199,7 +199,7 @@ class Headed(HeadSpace):
         trunks = trunks or {m: Trunk.of(whole, m) for m in ("image", "text")}
         memory = memory or Memory(trunks["text"])
         super().__init__(
-            trunks, memory, whole.spec, whole.fingerprint, {m: _own_head(whole, m) for m in ("image", "text")}
+            trunks, memory, whole.spec, whole.fingerprint, {m: head_of(whole, m) for m in ("image", "text")}
         )
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
@@ -225,7 +225,12 @@ class Headed(HeadSpace):
         return Headed(rebuilt, self.trunks, self.memory)
 
 
-def _own_head(space: Backbone, modality: str) -> Callable[[Tensor], Tensor]:
+def head_of(space: Backbone, modality: str) -> Callable[[Tensor], Tensor]:
+    """Return what takes (..., C) pooled vectors of a tower to (..., D) embeddings.
+
+    Raises:
+        MissingHook: the backbone has neither a tower nor dense maps.
+    """
     try:
         return partial(_projected, space.tower(modality).project, space)
     except MissingHook:
