@@ -778,6 +778,19 @@ class PerceptionCLIP(ClassifierSystem):
         generic: str = "object",
     ) -> None: ...
 
+class ProLIP(ClassifierSystem):
+    """Train the image encoder's projection on a few labels, held near where it was; it needs no validation
+    set.
+    """
+    def __init__(
+        self,
+        place: Literal["auto", "embedding", "projection"] = "auto",
+        weight: float | None = None,
+        rate: float = 1e-05,
+        epochs: int = 300,
+        views: int = 20,
+    ) -> None: ...
+
 class QualityCaptions(OtherSystem):
     """Train pairs with CLIP's loss on captions that are scored, and mixed with synthetic ones."""
     def __init__(
