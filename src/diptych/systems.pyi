@@ -786,7 +786,7 @@ class ProLIP(ClassifierSystem):
         self,
         place: Literal["auto", "embedding", "projection"] = "auto",
         weight: float | None = None,
-        rate: float = 1e-05,
+        rate: float = 0.001,
         epochs: int = 300,
         views: int = 20,
     ) -> None: ...

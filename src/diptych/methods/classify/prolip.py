@@ -82,7 +82,8 @@ class ProLIP(Classifier):
         place: "projection" trains the image encoder's own, "embedding" a square matrix behind it (RLA); "auto" is the
             projection where the backbone has a linear one (default).
         weight: of the distance from the start, >= 0; None is 1 / shots of a class (default, the paper's without val).
-        rate: of Adam, > 0, along a cosine to 0 (default 1e-5, the authors' least).
+        rate: of Adam, > 0, along a cosine to 0 (default 1e-3, one of the four that the authors try
+            without val).
         epochs: steps, each on all shots, >= 0 (default 300, the authors').
         views: augmented views of each shot, >= 1, one of which an epoch sees (default 20; the authors take 300).
 
@@ -95,7 +96,7 @@ class ProLIP(Classifier):
 
     place: Literal["auto", "projection", "embedding"] = "auto"
     weight: float | None = None
-    rate: float = 1e-5
+    rate: float = 1e-3
     epochs: int = 300
     views: int = 20
 
