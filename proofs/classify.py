@@ -171,7 +171,7 @@ NO_STEPS = Altered(lambda system, run: replace(system, steps=0), draws=False)
 
 FAST = Altered(lambda system, run: replace(system, rate=1e-2), draws=False)
 """Ten times the default rate, the largest that the authors try without val."""
-FAST_AND_FREE = Altered(lambda system, run: replace(system, rate=1e-2, weight=0.0), draws=False)
+FAST_AND_FREE = Altered(lambda system, run: replace(system, rate=1e-2, penalty=0.0), draws=False)
 """That rate, and no penalty on the distance from the pretrained matrix."""
 
 

@@ -785,7 +785,7 @@ class ProLIP(ClassifierSystem):
     def __init__(
         self,
         place: Literal["auto", "embedding", "projection"] = "auto",
-        weight: float | None = None,
+        penalty: float = 1.0,
         rate: float = 0.001,
         epochs: int = 300,
         views: int = 20,

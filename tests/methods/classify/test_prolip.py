@@ -49,17 +49,17 @@ def numpy_fit(
     return w
 
 
-@pytest.mark.parametrize("weight", [None, 0.0, 2.0])
-def test_the_adapter_equals_a_numpy_restatement_end_to_end(weight: float | None, run: Run) -> None:
+@pytest.mark.parametrize("penalty", [1.0, 0.0, 5.0])
+def test_the_adapter_equals_a_numpy_restatement_end_to_end(penalty: float, run: Run) -> None:
     names, evidence, test = task()
     backbone = SmallBackbone()
     assert evidence.train is not None
-    system = ProLIP(place="embedding", weight=weight, rate=1e-2, epochs=15, views=2)
+    system = ProLIP(place="embedding", penalty=penalty, rate=1e-2, epochs=15, views=2)
     fitted = system.fit(Kit({"main": backbone}), names, evidence, run)
     views = embed(backbone.image, evidence.train.items, run, views=replace(TIP_VIEWS, draws=2))
     head = text_head(backbone, names.prompts(), run).double().numpy()
     scale, y = float(backbone.scale("image", "text")[0]), evidence.train.labels()
-    held = len(names) / len(y) if weight is None else weight
+    held = penalty * len(names) / len(y)
     w = numpy_fit(views.double().numpy().swapaxes(0, 1), y, np.eye(backbone.image.dim), head, scale, held, 15, 1e-2)
     np.testing.assert_allclose(fitted.matrix.numpy(), w, rtol=1e-3, atol=1e-4)
     z = embed(backbone.image, test.items, run).double().numpy() @ w
@@ -100,8 +100,8 @@ def test_training_changes_the_projection_and_leaves_the_backbone(clip: Any, run:
 def test_the_penalty_holds_the_matrix_nearer_to_its_start(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
 
-    def away(weight: float) -> float:
-        w = ProLIP(weight=weight, rate=1e-2, epochs=40, views=2).fit(kit, names, evidence, run).matrix
+    def away(penalty: float) -> float:
+        w = ProLIP(penalty=penalty, rate=1e-2, epochs=40, views=2).fit(kit, names, evidence, run).matrix
         return float((w - torch.eye(len(w))).norm())
 
     free, held, tight = away(0.0), away(1.0), away(100.0)
@@ -117,7 +117,7 @@ def test_a_few_labels_teach_what_the_pictures_show(kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    refused(ProLIP, {"weight": -1.0}, {"epochs": -1}, {"rate": 0.0}, {"views": 0}, {"place": "text"})
+    refused(ProLIP, {"penalty": -1.0}, {"epochs": -1}, {"rate": 0.0}, {"views": 0}, {"place": "text"})
     with pytest.raises(MissingEvidence, match=r"evidence\.train is missing"):
         ProLIP().fit(kit, names, replace(evidence, train=None), run)
     with pytest.raises(MissingHook, match="no linear projection"):

@@ -1,13 +1,13 @@
 """ProLIP trains the last projection of the image encoder and nothing else, held near the pretrained one.
 
     logits = s normalise(h W + c) t^T + b
-    minimise over W   mean over i of -log softmax(logits(h_i))[y_i]  +  weight |W - W_0|^2
+    minimise over W   mean over i of -log softmax(logits(h_i))[y_i]  +  penalty / N |W - W_0|^2
 
 Sizes: n views of shots (labelled train images), K classes, C width of the tower, D dimensions of the embeddings
 h: (n, C) pooled vectors of the views before the projection;  y: (n,) their class positions
 W: (C, D) projection, which starts at the pretrained W_0;  c: (D,) its bias, which is kept
 t: (K, D) unit class embeddings;  s, b: scale and bias of the backbone's logits
-|.|: Frobenius norm;  weight: 1 / shots of a class, which needs no val
+|.|: Frobenius norm;  N: shots of a class
 
 The regularised linear adapter (RLA) is the same behind the projection, for encoders that give their embeddings alone:
 h are the embeddings, W_0 = I and c = 0.
@@ -81,7 +81,7 @@ class ProLIP(Classifier):
     Args:
         place: "projection" trains the image encoder's own, "embedding" a square matrix behind it (RLA); "auto" is the
             projection where the backbone has a linear one (default).
-        weight: of the distance from the start, >= 0; None is 1 / shots of a class (default, the paper's without val).
+        penalty: of the distance from the start, for one shot of a class, >= 0 (default 1, the paper's without val).
         rate: of Adam, > 0, along a cosine to 0 (default 1e-3, one of the four that the authors try
             without val).
         epochs: steps, each on all shots, >= 0 (default 300, the authors').
@@ -90,19 +90,19 @@ class ProLIP(Classifier):
     Raises:
         UsageError: a parameter is below its least value, or the place is unknown.
 
-    Source: Fahes et al. 2024, section 3 (objective, validation-free weight) and RLA; Adam, schedule and views are from
+    Source: Fahes et al. 2024, section 3 (objective, penalty without validation) and RLA; Adam, schedule and views are from
     its code.
     """
 
     place: Literal["auto", "projection", "embedding"] = "auto"
-    weight: float | None = None
+    penalty: float = 1.0
     rate: float = 1e-3
     epochs: int = 300
     views: int = 20
 
     def __post_init__(self) -> None:
         check(self, one_of("auto", "projection", "embedding"), "place")
-        check(self, at_least(0), *(() if self.weight is None else ("weight",)), "epochs")
+        check(self, at_least(0), "penalty", "epochs")
         check(self, at_least(1), "views")
         check(self, above(0), "rate")
 
@@ -127,7 +127,7 @@ class ProLIP(Classifier):
         shift = torch.zeros(encoder.dim) if projection is None else projection[2]
         head = text_head(backbone, classes.prompts(), run)
         h = embed(encoder, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
-        y, weight = torch.tensor(labels), len(classes) / len(labels) if self.weight is None else self.weight
+        y, weight = torch.tensor(labels), self.penalty * len(classes) / len(labels)
         w = start.clone().requires_grad_()
         optimiser = torch.optim.Adam([w], lr=self.rate, eps=EPSILON)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(self.epochs, 1))
