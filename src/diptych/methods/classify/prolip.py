@@ -90,8 +90,7 @@ class ProLIP(Classifier):
     Raises:
         UsageError: a parameter is below its least value, or the place is unknown.
 
-    Source: Fahes et al. 2024, section 3 (objective, penalty without validation) and RLA; Adam, schedule and views are from
-    its code.
+    Source: Fahes et al. 2024 (objective); penalty, RLA, Adam, schedule and views are from its code.
     """
 
     place: Literal["auto", "projection", "embedding"] = "auto"
