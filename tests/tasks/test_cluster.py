@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import diptych as api
 from diptych.backbones.sources.load import load
 from diptych.core import DataError, DiptychError, Kit, MissingExtra, Run, Texts, UsageError
 from diptych.data.load import open_data, open_stream
@@ -314,6 +315,20 @@ def test_the_command_line_answers_photo_by_photo(
     refused = cli("classify", str(photos), *named, "--frames", "2", *TINY, *ON)
     assert refused.code == 2
     assert "Workers of a cluster encode photos, not clips: leave out --cluster." in refused.err
+
+
+def test_functions_take_workers_too(cli: Cli, handed: list[str], tmp_path: Path) -> None:
+    photos = [Image.new("RGB", (12, 9), name) for name in ("red", "green", "blue")]
+    names, model = ["red", "green", "blue"], api.load("lite", engine="torch", cache=tmp_path / "a")
+    one = api.classify(photos, names, model)
+    assert not handed
+    other = api.load("lite", engine="torch", cache=tmp_path / "b")
+    many = api.classify(photos, names, other, cluster="local:2")
+    assert list(one.labels) == list(many.labels) == names
+    assert np.array_equal(one.probabilities, many.probabilities)
+    assert "encode_piece" in handed
+    with pytest.raises(UsageError, match=r"give out=, or leave out cluster="):
+        api.encode(photos, cluster="local:2")
 
 
 def pictures_in(folder: Path) -> dict[str, bytes]:

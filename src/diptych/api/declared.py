@@ -6,7 +6,9 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -26,7 +28,9 @@ from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import SETTINGS
 
 if TYPE_CHECKING:
-    from diptych.core import Backbone, Run
+    from diptych.core import Backbone, Run, Samples
+    from diptych.tasks.cluster import Cluster
+    from diptych.tasks.encode.cluster import Crew
     from diptych.verbs.answer import Answer
     from diptych.verbs.group import Group
     from diptych.verbs.train.training import Training
@@ -39,11 +43,13 @@ class CallContext(Once):
     """Where a call of a function runs a verb; files are written only where ``out`` names a place."""
 
     def __init__(
-        self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, *, overwrite: bool = False
-    ) -> None:
+        self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, *, overwrite: bool = False,
+        pool: Cluster | None = None, threads: int = 1,
+    ) -> None:  # fmt: skip
         fitted = isinstance(given, str) and given.startswith("space:")
         self._given = load(given) if fitted else given
         self._verb, self.keys, self.out, self.overwrite = verb, keys, out, overwrite
+        self._pool, self._threads, self.on_cluster = pool, threads, pool is not None
         self._model: Model | None = None
         self._changes: dict[str, Any] = {}
 
@@ -133,6 +139,26 @@ class CallContext(Once):
             )
         return model.loaded, replace(model.run, **changes)
 
+    def crew(self) -> Crew | None:
+        """Return the workers of the cluster that the call names; they are given the model as it is loaded here."""
+        if self._pool is None:
+            return None
+        from diptych.tasks.encode.cluster import Crew
+
+        return Crew(self._pool, partial(_as_it_is, self.model(spaces=True).loaded), self._threads)
+
+    def encode_ahead(self, backbone: Backbone, items: Samples[Any], run: Run) -> None:
+        """Let the workers of the cluster that the call names encode photos."""
+        if self._pool is not None:
+            from diptych.tasks.encode.cluster import Crew, encode_ahead
+
+            loaded = backbone.loaded if isinstance(backbone, Model) else backbone
+            encode_ahead(Crew(self._pool, partial(_as_it_is, loaded), self._threads), loaded.image, items, run)
+
+    def workers(self, device: str) -> Cluster | None:
+        """Return the workers of the cluster that the call names."""
+        return self._pool
+
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
         """Take the model of an index where none was given, and its decode."""
         from diptych.tasks.space_classifier import facts_of, space_folder
@@ -152,7 +178,12 @@ class CallContext(Once):
     def run(self) -> Run:
         """Return the run of the model, with the seed of the verb."""
         options = {key: value for key, value in self._verb.run_options.items() if key in ("batch", "workers")}
-        return replace(self.model(spaces=True).run, seed=getattr(self._verb, "seed", 0), **options, **self._changes)
+        changes = {"seed": getattr(self._verb, "seed", 0), "cluster": self._pool, **options, **self._changes}
+        return replace(self.model(spaces=True).run, **changes)
+
+
+def _as_it_is(backbone: Backbone) -> Backbone:
+    return backbone
 
 
 def function(
@@ -175,6 +206,7 @@ def function(
             raise TypeError(f"diptych.{run.__qualname__} is {error}.") from None
         refuse_model_as_out(signature, args, given)
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
+        address, threads = given.pop("cluster", None), given.pop("cluster_threads", 1)
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):
                 raise UsageError(f"{{out}} is a path, not a {type(out).__name__}: a model is given by {{model}}.")
@@ -184,8 +216,13 @@ def function(
             cache = (
                 None if given_model is None or given_model.run.cache is None else given_model.run.cache.parent / KEYS
             )
-            with FileKeys(cache) as keys, sole_writer(verb.locked(None if out is None else Path(out))):
-                context = CallContext(model, checked, keys, None if out is None else Path(out), overwrite=overwrite)
+            path = None if out is None else Path(out)
+            with (
+                FileKeys(cache) as keys,
+                sole_writer(verb.locked(path)),
+                _workers(address, threads, given_model) as pool,
+            ):
+                context = CallContext(model, checked, keys, path, overwrite=overwrite, pool=pool, threads=threads)
                 answer = checked.run(context)
                 results = gathered(answer, context.out, overwrite=overwrite)
                 return results if result is None else result(answer, results, context)
@@ -196,6 +233,17 @@ def function(
     run.__name__, run.__qualname__ = name.rpartition(" ")[2], name.replace(" ", ".")
     run.__module__, run.__doc__ = "diptych", documentation(verb)
     return run
+
+
+def _workers(address: str | None, threads: int, model: Model | None) -> AbstractContextManager[Cluster | None]:
+    """Return the workers of a cluster, where a call names one, for as long as the call takes; one a GPU where the model
+    is on one.
+    """
+    if address is None:
+        return nullcontext()
+    from diptych.tasks.cluster import Cluster
+
+    return Cluster(address, threads, gpus=int(model is not None and model.run.device.startswith("cuda")))
 
 
 def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallContext], Any]]) -> Callable[..., Any]:
@@ -266,6 +314,10 @@ def signature_of(verb: type[Verb], without: Collection[str] = ()) -> inspect.Sig
             by_name.append(out)
     if verb.python_out and "overwrite" in verb.offers:
         by_name.append(inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"))
+    if "cluster" in verb.offers:
+        named = inspect.Parameter.KEYWORD_ONLY
+        by_name.append(inspect.Parameter("cluster", named, default=None, annotation="str | None"))
+        by_name.append(inspect.Parameter("cluster_threads", named, default=1, annotation="int"))
     parameters = [p for p in (*by_position, *ends, *by_name) if p.name not in without]
     return inspect.Signature(parameters, return_annotation=result_of(verb))
 
@@ -283,6 +335,8 @@ def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
         "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
         "out": verb.out_help if verb.on_model or verb.python_out == "must" else f"{verb.out_help} {verb.without_out}",
         "overwrite": "Replace files of an earlier call.",
+        "cluster": "Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.",
+        "cluster_threads": "CPUs of each worker.",
     }
     lines = [inspect.cleandoc(verb.__doc__ or ""), "", "Args:"]
     for name in signature_of(verb, without).parameters:

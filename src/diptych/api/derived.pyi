@@ -890,6 +890,8 @@ def caption(
     n: int = 1,
     rate: float | None = 0.05,
     seed: int = 0,
+    cluster: str | None = None,
+    cluster_threads: int = 1,
 ) -> Results[Captions]:
     """Caption each photo, after learning from sentences or from photos with captions.
 
@@ -910,6 +912,8 @@ def caption(
         n: captions of each photo. Must be at least 1.
         rate: for nearest captions: of the photos that no sentence describes, the share that gets one nevertheless. Must be in (0, 1).
         seed: seed of trainings and draws.
+        cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+        cluster_threads: CPUs of each worker.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -935,6 +939,8 @@ def classify(
     sets: float | None = None,
     per_class: bool = False,
     unknown_rate: float | None = None,
+    cluster: str | None = None,
+    cluster_threads: int = 1,
 ) -> Results[Prediction]:
     """Name what each photo shows, from a list of class names.
 
@@ -957,6 +963,8 @@ def classify(
         sets: with an exported classifier: sets of classes that contain the true one for this share of photos, such as 0.9.
         per_class: let these sets have their coverage within each class too, where it has enough photos.
         unknown_rate: with an exported classifier: answer unknown, wrongly for at most this share of photos, such as 0.05.
+        cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+        cluster_threads: CPUs of each worker.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -988,6 +996,8 @@ class _Curate:
         sampled: int = 256,
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
+        cluster: str | None = None,
+        cluster_threads: int = 1,
     ) -> CurationPlan:
         """Look at every pair of a pool once, and write counts of entries, scores, a sample, hashes, or picked tiles.
 
@@ -1013,6 +1023,8 @@ class _Curate:
             sampled: tiles per slide by clusters; for pathgen. Must be at least 0.
             out: file of the plan. None: a temporary file, which goes with what is returned.
             overwrite: replace files of an earlier call.
+            cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+            cluster_threads: CPUs of each worker.
 
         Raises:
             UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1055,6 +1067,8 @@ class _Curate:
         words: int = 50,
         agent: str | Sequence[str] = (),
         agent_key: str = "",
+        cluster: str | None = None,
+        cluster_threads: int = 1,
     ) -> CuratedPairs:
         """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet.
 
@@ -1093,6 +1107,8 @@ class _Curate:
             words: words of a caption; for pathgen. Must be at least 1.
             agent: MODEL@http://host/v1 for all agents of pathgen, or describe=, revise=, judge= or shorten= before it for one; repeat.
             agent_key: environment variable with the agents' API key.
+            cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+            cluster_threads: CPUs of each worker.
 
         Raises:
             UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1189,6 +1205,8 @@ def detect(
     fitted: str | Path | None = None,
     fit_workers: int = 0,
     seed: int = 0,
+    cluster: str | None = None,
+    cluster_threads: int = 1,
 ) -> Results[Detected]:
     """Find anomalous photos and mark where, from normal photos or from words.
 
@@ -1204,6 +1222,8 @@ def detect(
         fitted: folder of what the method fitted: read if it is there, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         seed: seed of draws and trainings.
+        cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+        cluster_threads: CPUs of each worker.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1275,6 +1295,8 @@ def encode(
     regions: Any = None,
     parquet: bool = False,
     overwrite: bool = False,
+    cluster: str | None = None,
+    cluster_threads: int = 1,
 ) -> Embeddings:
     """Write embeddings of length 1, in the files of clip-retrieval: img_emb/img_emb_0.npy and
     metadata/metadata_0.parquet.
@@ -1287,6 +1309,8 @@ def encode(
         regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.
+        cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+        cluster_threads: CPUs of each worker.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1541,6 +1565,8 @@ def index(
     frames: int | None = None,
     regions: Any = None,
     overwrite: bool = False,
+    cluster: str | None = None,
+    cluster_threads: int = 1,
 ) -> PhotoIndex:
     """Make a search index of photos and captions, or add to one; unchanged files are not read again.
 
@@ -1558,6 +1584,8 @@ def index(
         frames: these are clips: frames sampled from each (videos: 8). Must be at least 1.
         regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         overwrite: replace files of an earlier call.
+        cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+        cluster_threads: CPUs of each worker.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1862,6 +1890,8 @@ def segment(
     masks: Any = None,
     fitted: str | Path | None = None,
     fit_workers: int = 0,
+    cluster: str | None = None,
+    cluster_threads: int = 1,
 ) -> Results[Segmented]:
     """Mark which pixels of each photo show which class, from a list of class names.
 
@@ -1889,6 +1919,8 @@ def segment(
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
         fitted: folder of what the method fitted: read if it is there, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
+        cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+        cluster_threads: CPUs of each worker.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1923,6 +1955,8 @@ class CurationPlan(Planned):
         words: int = 50,
         agent: str | Sequence[str] = (),
         agent_key: str = "",
+        cluster: str | None = None,
+        cluster_threads: int = 1,
     ) -> CuratedPairs:
         """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet.
 
@@ -1950,6 +1984,8 @@ class CurationPlan(Planned):
             words: words of a caption; for pathgen. Must be at least 1.
             agent: MODEL@http://host/v1 for all agents of pathgen, or describe=, revise=, judge= or shorten= before it for one; repeat.
             agent_key: environment variable with the agents' API key.
+            cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
+            cluster_threads: CPUs of each worker.
 
         Raises:
             UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

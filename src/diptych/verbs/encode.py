@@ -80,6 +80,8 @@ class Encode(Verb):
 
         if self.regions is not None and context.on_cluster:
             raise UsageError("Regions are encoded in one process: leave out {cluster}, or {regions}.")
+        if context.on_cluster and context.out is None:
+            raise UsageError("Workers of a cluster fill a folder: give {out}, or leave out {cluster}.")
         if self.parquet and context.out is None:
             raise UsageError("{parquet} is a file beside the others: give {out}, or leave it out.")
         texts, out = self._texts(), context.out
