@@ -130,7 +130,7 @@ def test_no_photos_and_unreadable_ones(cache: Path) -> None:
     assert head is not None
     with pytest.raises(DataError, match="No photos"):
         quick.classify(Photos([]), CLASSES, head, known(cache), run)
-    with pytest.raises(DataError, match="None of the 1 photos can be read"):
+    with pytest.raises(DataError, match="The only photo cannot be read"):
         quick.classify(Photos([-5]), CLASSES, head, known(cache), run)
 
 
