@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Run, UnreadableItem, UsageError
+from diptych.core.wording import none_readable
 from diptych.data.files import named
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, stamp
@@ -115,6 +117,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     """
     start, before = time.perf_counter(), run.tally["encoded"]
     records, roots = records.distinct(), [root(p) for p in prune]
+    there, fresh = out.exists(), not holds_index(out)
     stored: object = records.images
     if isinstance(stored, StoredVectors):
         _refuse_others(stored, backbone, run)
@@ -136,7 +139,11 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
         removed = _pruned(opened, records, roots)
         count = len(opened)
     if not count and failed:
-        raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
+        if fresh and out.is_dir():  # no empty index is left behind
+            shutil.rmtree(out)
+            if there:
+                out.mkdir()
+        raise DataError(none_readable(len(records), "records", failed))
     encoded = run.tally["encoded"] - before
     return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
 
