@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
+from signal import SIGTERM
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -25,12 +26,14 @@ from diptych.cli import added_commands, completion, config, former, meant, optio
 from diptych.cli.console import say, show
 from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
+from diptych.cli.signals import Signals
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "
     "130 interrupted."
 )
+INTERRUPTED = 130
 
 
 PACKAGE = Path(__file__).parents[1]
@@ -305,7 +308,7 @@ class Verbs(TyperGroup):
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:
             say(with_flags(str(error)) or "Interrupted.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader of our output, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
@@ -354,6 +357,11 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
+    signals = Signals().hear()
     keep_buffers()
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
-    app()
+    try:
+        app()
+    finally:
+        if signals.number == SIGTERM and getattr(sys.exception(), "code", None) == INTERRUPTED:
+            signals.end()
