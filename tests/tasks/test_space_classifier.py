@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from diptych.backbones.names import space_folder
 from diptych.core import ClassNames, DataError, Kit, Run, UsageError
 from diptych.data.modalities import STARS
 from diptych.features import portable
@@ -20,7 +21,6 @@ from diptych.tasks.space_classifier import (
     facts_of,
     load_classifier,
     open_space,
-    space_folder,
     stated,
 )
 from tests.support.moving import clip_task

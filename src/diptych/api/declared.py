@@ -135,7 +135,8 @@ class CallContext(Once):
 
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
         """Take the model of an index where none was given, and its decode."""
-        from diptych.tasks.space_classifier import facts_of, space_folder
+        from diptych.backbones.names import space_folder
+        from diptych.tasks.space_classifier import facts_of
         from diptych.verbs.index import made_with
 
         if facts:

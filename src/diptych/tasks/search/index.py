@@ -20,7 +20,7 @@ from diptych.data.records.records import Records, stamp
 from diptych.data.records.roots import root
 from diptych.data.records.vectors import StoredVectors
 from diptych.features.batch_size import calibrate
-from diptych.features.embed import Embeddings, embed_readable
+from diptych.features.embed import Arrays, embed_arrays
 from diptych.search_index import ann
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
@@ -73,7 +73,7 @@ def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
 
-def open_index(out: Path, backbone: Backbone, run: Run) -> AnyIndex:
+def open_index(out: Path, backbone: Backbone | CachedBackbone, run: Run) -> AnyIndex:
     """Open or make the index of a backbone.
 
     Raises:
@@ -98,13 +98,15 @@ def open_index(out: Path, backbone: Backbone, run: Run) -> AnyIndex:
     return create_at(out, facts)
 
 
-def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed:
+def index(
+    records: Records, backbone: Backbone | CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
+) -> Indexed:
     """Add records to an index.
 
     Args:
         records: what to add, the last of a name; those with the same file, caption and metadata as before are passed
             over unread.
-        backbone: embeds; that of the index, where there is one.
+        backbone: embeds; that of the index, where there is one. A remembered one, where it encodes without torch.
         run: device, precision, cache and progress.
         out: folder of the index; made if absent.
         prune: folders and files whose entries are deleted where the records no longer name them.
@@ -233,7 +235,7 @@ def _facts(records: Records, i: int) -> dict[str, Any]:
 
 
 def _add(
-    opened: AnyIndex, records: Records, rows: list[int], backbone: Backbone, run: Run
+    opened: AnyIndex, records: Records, rows: list[int], backbone: Backbone | CachedBackbone, run: Run
 ) -> tuple[int, list[UnreadableItem]]:
     some = records.take(rows)
     # before reading: a file that changes meanwhile is read again next time
@@ -243,11 +245,12 @@ def _add(
     for modality in ("image", "text"):
         part = RecordPart(some, modality)
         if len(part):
-            embedded = _stored(part) or embed_readable(backbone.encoders[modality], part, run)
+            encoder: Any = backbone.encoders[modality]
+            embedded = _stored(part) or embed_arrays(encoder, part, run)
             bad = {e.name: e for e in embedded.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
             positions = np.asarray([part.rows[int(k)] for k in embedded.kept], dtype=np.int64)
-            vectors[modality] = positions, embedded.values.numpy()
+            vectors[modality] = positions, embedded.values[:, 0]
     there = [some.places[i] is not None or some.texts[i] is not None for i in range(len(some))]
     readable = [i for i in range(len(some)) if there[i] and i not in broken]
     place = {i: n for n, i in enumerate(readable)}
@@ -261,9 +264,10 @@ def _add(
     return len(readable), [broken[i] for i in sorted(broken)]
 
 
-def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
+def _refuse_others(stored: StoredVectors, backbone: Backbone | CachedBackbone, run: Run) -> None:
     """Raise UsageError where the stored vectors are of another backbone, precision, decode or width."""
-    runner = run.engine.runner(backbone.image, run) if run.engine else None
+    encoder: Any = backbone.image
+    runner = run.engine.runner(encoder, run) if run.engine else None
     settings = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
     if stored.provenance and stored.provenance.get("fingerprint") != backbone.fingerprint:
         name = dict(stored.provenance.get("spec", {})).get("name")
@@ -280,10 +284,8 @@ def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
         )
 
 
-def _stored(part: RecordPart) -> Embeddings | None:
+def _stored(part: RecordPart) -> Arrays | None:
     """Return the vectors of records that are stored; None where they are to be made."""
-    import torch
-
     records = part.records
     stored: object = records.images if isinstance(records, Records) else None
     if not isinstance(stored, StoredVectors) or not isinstance(records, Records):
@@ -294,7 +296,7 @@ def _stored(part: RecordPart) -> Embeddings | None:
     good = np.isfinite(values).all(axis=1) & values.any(axis=1)
     bad = (part.name(int(i)) for i in np.flatnonzero(~good))
     failed = tuple(UnreadableItem(name, "its stored vector is zero or not finite") for name in bad)
-    return Embeddings(torch.from_numpy(values[good]), np.flatnonzero(good), failed)
+    return Arrays(values[good][:, None], np.flatnonzero(good), failed)
 
 
 def _gone(opened: AnyIndex, records: Records, roots: Sequence[str]) -> Iterator[str]:
