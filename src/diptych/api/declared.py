@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from diptych.api.argument_names import in_our_names, refuse_model_as_out
+from diptych.api.argument_names import in_our_names, refuse_model_as_out, refuse_model_first
 from diptych.api.elsewhere import refuse_more_by_position
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
@@ -174,6 +174,7 @@ def function(
             given = signature.bind(*args, **named).arguments
         except TypeError as error:
             raise TypeError(f"diptych.{run.__qualname__} is {error}.") from None
+        refuse_model_first(verb, signature, args)
         refuse_model_as_out(signature, args, given)
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +50,9 @@ class Link:
     left: int
     right: int
     score: float
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.left, self.right, self.score))
 
 
 @dataclass(frozen=True)
