@@ -119,7 +119,7 @@ def index(
     """
     start, before = time.perf_counter(), run.tally["encoded"]
     records, roots = records.distinct(), [root(p) for p in prune]
-    there, fresh = out.exists(), not holds_index(out)
+    there, created = out.exists(), not holds_index(out)
     stored: object = records.images
     if isinstance(stored, StoredVectors):
         _refuse_others(stored, backbone, run)
@@ -141,7 +141,7 @@ def index(
         removed = _pruned(opened, records, roots)
         count = len(opened)
     if not count and failed:
-        if fresh and out.is_dir():  # no empty index is left behind
+        if created and out.is_dir():  # no empty index is left behind
             shutil.rmtree(out)
             if there:
                 out.mkdir()
