@@ -22,7 +22,7 @@ from pathlib import Path
 
 DATA = "DIPTYCH_DATA"
 PACKAGE = Path(__file__).parents[1] / "src" / "diptych"
-PROGRESS = re.compile(r"[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?\s*$")
+PROGRESS = re.compile(r"[a-z][a-zA-Z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?\s*$")
 """Lines that say how far a long run is: no two runs have the same."""
 ONCE = re.compile(r"(image|text) encoder: preparing .*, once for this machine$")
 """Lines of the first command on a machine, which a reader of the page has behind them."""
