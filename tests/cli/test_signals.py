@@ -102,10 +102,29 @@ def test_a_command_ends_in_one_sentence_and_as_its_parent_expects(number: int, c
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from diptych import catalog
-from diptych.cli.main import main
+from diptych.cli.signals import main
 catalog.cards = lambda: os.kill(os.getpid(), {int(number)})
 sys.argv = ["diptych", "systems"]
 main()
 """
     process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)
     assert (process.returncode, process.stdout, process.stderr) == (code, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_that_comes_during_the_imports_shows_no_traceback(number: int, code: int) -> None:
+    words = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "diptych.cli.main":
+            os.kill(os.getpid(), {int(number)})
+
+sys.meta_path.insert(0, Interrupting())
+from diptych.cli.signals import main
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (code, "Interrupted.\n")

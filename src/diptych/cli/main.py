@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from signal import SIGTERM
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -26,14 +25,13 @@ from diptych.cli import added_commands, completion, config, former, meant, optio
 from diptych.cli.console import say, show
 from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
-from diptych.cli.signals import Signals
+from diptych.cli.signals import INTERRUPTED
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "
     "130 interrupted."
 )
-INTERRUPTED = 130
 
 
 PACKAGE = Path(__file__).parents[1]
@@ -263,6 +261,9 @@ class Verbs(TyperGroup):
         """Parse what stands before the command; without any word the help is shown."""
         try:
             return super().parse_args(ctx, args or ["--help"])
+        except KeyboardInterrupt:  # typer would end without a word
+            say("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             _end_in_a_sentence(self, ctx, error)
 
@@ -356,12 +357,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line."""
-    signals = Signals().hear()
+    """Run the command line; see ``signals.main``."""
     keep_buffers()
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
-    try:
-        app()
-    finally:
-        if signals.number == SIGTERM and getattr(sys.exception(), "code", None) == INTERRUPTED:
-            signals.end()
+    app()

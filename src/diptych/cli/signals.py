@@ -14,6 +14,9 @@ from typing import Any
 TOGETHER = 1.0
 """Seconds in which several signals count as one: GNU timeout sends one to a process and to its group."""
 
+INTERRUPTED = 130
+"""Exit code."""
+
 
 class Signals:
     """Handlers of a process: the first signal interrupts it, a later one ends it at once.
@@ -71,3 +74,18 @@ class Signals:
 
     def _again(self, number: int) -> None:
         threading.Timer(0.01, interrupt_main, (number,)).start()
+
+
+def main() -> None:
+    """Run the command line, which hears signals from its first moment on: its imports take longer than some answers."""
+    signals = Signals().hear()
+    try:
+        from diptych.cli.main import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(INTERRUPTED)
+    finally:
+        if signals.number == signal.SIGTERM and getattr(sys.exception(), "code", INTERRUPTED) == INTERRUPTED:
+            signals.end()
