@@ -22,8 +22,10 @@ from pathlib import Path
 
 DATA = "DIPTYCH_DATA"
 PACKAGE = Path(__file__).parents[1] / "src" / "diptych"
-PROGRESS = re.compile(r"[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?\s*$")
+PROGRESS = re.compile(r"[a-z][a-zA-Z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?\s*$")
 """Lines that say how far a long run is: no two runs have the same."""
+ONCE = re.compile(r"(image|text) encoder: preparing .*, once for this machine$")
+"""Lines of the first command on a machine, which a reader of the page has behind them."""
 BLOCK = re.compile(r"<!-- run( on data)? -->\n```console\n\$ (.*?)\n.*?```", flags=re.DOTALL)
 
 SENTENCES = (
@@ -230,7 +232,7 @@ def transcript(command: str, folder: str, mark: str = "", cache: str = "cache") 
         line.rstrip()
         for part in (done.stdout, done.stderr)
         for line in part.strip("\n").splitlines()
-        if not PROGRESS.match(line)
+        if not PROGRESS.match(line) and not ONCE.match(line)
     ]
     shown = "\n".join(lines)
     data = f"{os.environ.get(DATA) or '/nowhere'}/"

@@ -2,7 +2,7 @@
 
 import sys
 
-from diptych.cli.main import main
+from diptych.cli.signals import main
 
 sys.argv[1:1] = ["prove"]
 main()

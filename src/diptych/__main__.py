@@ -1,5 +1,5 @@
 """``python -m diptych`` is the command line."""
 
-from diptych.cli.main import main
+from diptych.cli.signals import main
 
 main()

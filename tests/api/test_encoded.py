@@ -33,7 +33,7 @@ def test_one_bad_photo_loses_no_other(model: Model, folder: Path) -> None:
     assert type(rows + 1) is np.ndarray
     tensor: Any = model.encode_image(folder, on_error="skip", output="torch")
     assert (list(map(str, tensor.failed)), tensor.kept.tolist()) == (list(map(str, rows.failed)), [0, 2])
-    with pytest.raises(DataError, match="None of the 1 photos can be read"):
+    with pytest.raises(DataError, match="The only photo cannot be read"):
         model.encode_image([folder / "b.png"], on_error="skip")
 
 

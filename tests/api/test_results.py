@@ -60,8 +60,8 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
     for name in ELSEWHERE:
         with pytest.raises(AttributeError, match=f"A Results has no '{name}': use "):
             getattr(results(), name)
-    with pytest.raises(AttributeError, match="has no 'rows': it has accuracy, as_dict, classes, columns, "):
-        _ = results().rows  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="has no 'nothing': it has accuracy, as_dict, classes, columns, "):
+        _ = results().nothing  # type: ignore[attr-defined]
 
 
 def test_results_without_labels_say_how_to_get_an_accuracy() -> None:

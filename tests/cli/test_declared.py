@@ -11,6 +11,8 @@ from diptych.backbones.engines.engine import Engines
 from diptych.cli import options
 from diptych.cli.declared import flag_of
 from diptych.cli.main import VERBS, Commands
+from diptych.core import Run, Texts
+from diptych.features.embed import embed
 from diptych.verbs.audit.steps import AUDIT
 from diptych.verbs.board.steps import BOARD
 from diptych.verbs.curate.steps import CURATE
@@ -71,3 +73,23 @@ def test_the_help_of_a_step_opens_with_two_examples_that_it_takes(verb: Any) -> 
         assert line.startswith(f"{verb.name} ") or line == verb.name
         flags = {word for word in shlex.split(line) if word.startswith("--")}
         assert flags <= takes, line
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ((), "nothing is saved; the same command begins again"),
+        (("red", "blue"), "2 vectors are in the cache; the same command begins again with them"),
+    ],
+)
+def test_ctrl_c_says_what_is_saved(
+    diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, texts: tuple[str, ...], said: str
+) -> None:
+    def interrupted(table: object, names: object, models: Any, run: Run, **more: object) -> None:
+        if texts:
+            embed(models[0].text, Texts(texts), run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diptych.tasks.audit.groups.audit_groups", interrupted)
+    got = diptych("audit", "groups", colours, "--out", "groups.json")
+    assert (got.code, got.err.splitlines()[-1]) == (130, f"Interrupted: {said}.")

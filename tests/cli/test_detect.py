@@ -78,6 +78,11 @@ def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, plate: Path) ->
     assert got.code == 3
     assert "half.jpg" in got.err
     assert "has no maps" in got.err
+    got = diptych("detect", plate / "test/good/half.jpg", "--object", "plate", "--out", "none")
+    assert (got.code, got.err.count("\n")) == (1, 1)
+    assert got.err.startswith("The only photo cannot be read: ")
+    assert "half.jpg: truncated" in got.err
+    assert not Path("none").exists()
 
 
 def test_the_board_shows_all_detectors(diptych: Cli, plate: Path, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_record_that_cannot_be_read_is_left_out_and_named(diptych: Cli, tmp_pa
     (tmp_path / "only").mkdir()
     truncated(tmp_path / "only" / "half.jpg")
     got = diptych("link", "only", "b", "--out", "none.csv")
-    assert (got.code, "None of the 1 records can be read" in got.err) == (1, True)
+    assert (got.code, "The only record cannot be read" in got.err) == (1, True)
 
 
 def test_pairs_keep_their_records_where_others_are_left_out(diptych: Cli, tmp_path: Path) -> None:

@@ -138,6 +138,15 @@ def test_ctrl_c_gives_code_130(
     assert (got.code, got.err) == (130, f"{said}\n")
 
 
+def test_ctrl_c_while_the_root_is_parsed_is_said_too(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperGroup.parse_args", interrupt)
+    got = diptych("systems")
+    assert (got.code, got.err) == (130, "Interrupted.\n")
+
+
 def test_version_and_unknown_verbs(diptych: Cli) -> None:
     assert diptych("--version").out == f"diptych {__version__}\n"
     assert diptych("cook").code == 2

@@ -88,7 +88,8 @@ def test_photos_are_named_as_one_opens_them_from_where_one_stands(
 
 def test_words_without_quotes_are_said_to_be_several_texts(diptych: Cli, photos: Path) -> None:
     assert diptych("index", photos, "--out", "idx").code == 0
-    said = "3 texts are added up: put the words of one text into quotes, as in 'a red car'.\n"
-    assert said in diptych("search", "idx", "a", "red", "car").err
+    said = "3 texts are added up: write several words of one text as one, as in 'a red car'."
+    assert f"{said}\n" in diptych("search", "idx", "a", "red", "car").err
+    assert said in diptych("search", "idx", "a", "red", "car", "--json").data["remarks"]
     for words in (("a red car",), ("a red car", "green"), ("2:red", "green"), ("red", "--minus", "green")):
         assert "added up" not in diptych("search", "idx", *words).err

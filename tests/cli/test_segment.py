@@ -73,7 +73,9 @@ def test_ctrl_c_says_how_many_photos_have_their_files(
     monkeypatch.setattr(LabelMaps, "write", interrupted)
     got = diptych("segment", photo.parent, "--names", "red, blue", "--out", "o")
     assert got.code == 130
-    assert got.err.endswith("Interrupted: files of 2 of 3 photos are in o; --overwrite begins again.\n")
+    saved = "files of 2 of 3 photos are in o and 14 vectors are in the cache"
+    again = "the same command with --overwrite makes every file again"
+    assert got.err.endswith(f"Interrupted: {saved}; {again}.\n")
     assert len(list((tmp_path / "o").iterdir())) == 6
 
 

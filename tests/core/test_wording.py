@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core import ClassNames
-from diptych.core.wording import aligned, from_here, lacks, number_of, renamed
+from diptych.core.wording import aligned, from_here, lacks, none_readable, number_of, renamed
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,12 @@ from diptych.core.wording import aligned, from_here, lacks, number_of, renamed
 )
 def test_one_is_singular(count: int, said: str) -> None:
     assert number_of(count, "picture has", "pictures have") == said
+
+
+def test_a_sentence_of_nothing_that_can_be_read_counts_as_people_do() -> None:
+    assert none_readable(0, "photos", []) == "There are no photos: give some."
+    assert none_readable(1, "photos", ["a: cut"], " of x") == "The only photo of x cannot be read: a: cut."
+    assert none_readable(3, "light curves", ["a: cut"]) == "None of the 3 light curves can be read; the first: a: cut."
 
 
 def test_names_fill_the_same_columns_of_a_terminal() -> None:

@@ -115,7 +115,11 @@ def test_a_failing_block_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="no"):
         write_whole(tmp_path / "x", fails)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    for folder in ("", "new/folders", "there/new"):
+        with pytest.raises(ValueError, match="no"):
+            write_whole(tmp_path / folder / "x", fails)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import diptych as package
 from diptych.api.model import model_of
 from diptych.core.errors import DiptychError
 from diptych.tasks.label_maps.segmented import Segmented
-from tests.support.colours import ColourBackbone
+from tests.support.colours import ColourBackbone, colour_folder
 
 diptych: Any = package
 """As somebody types it whom no type checker helps."""
@@ -58,6 +58,22 @@ def pairs() -> str:
 
 def results() -> Any:
     return diptych.classify("photos", ["red", "blue"], model())
+
+
+def links() -> Any:
+    for name, words in (("left", ("a red cat", "a blue dog")), ("right", ("red", "blue"))):
+        Path(f"{name}.csv").write_text("\n".join(["id,text", *(f"{i},{w}" for i, w in enumerate(words))]))
+    with pytest.warns(UserWarning, match="right or wrong"):
+        return diptych.link("left.csv", "right.csv", model=model())
+
+
+def board() -> Any:
+    folder = colour_folder(Path("classes"), {"train": 2, "test": 2})
+    return diptych.board(folder, model(), methods="zero-shot", shots=1, seeds=1)
+
+
+def plan() -> Any:
+    return diptych.curate(pairs(), method="clip-score", model=model())
 
 
 def fitted() -> Any:
@@ -117,6 +133,13 @@ WORKS: dict[str, Callable[[], Any]] = {
     "curate.apply(file, plan, out)": lambda: diptych.curate.apply(pool(), diptych.curate(pool()), "kept").seen,
     "len(plan.apply(out))": lambda: len(diptych.curate(pool()).apply("kept")),
     "plan.apply(out).to_pandas()": lambda: diptych.curate(pool()).apply("kept").to_pandas(),
+    "[row for row in board]": lambda: [row.metrics for row in board()],
+    "board[:1]": lambda: board()[:1],
+    "repr(board[0]) fits a screen": lambda: len(repr(board()[0])) < 1000 or None,
+    "board.to_pandas().sort_values('acc1')": lambda: board().to_pandas().sort_values("acc1"),
+    "for left, right, score in links": lambda: [left + right + score for left, right, score in links()],
+    "link in links": lambda: ((found := links()) and (found[0] in found)) or None,
+    "links.data['threshold'], len(links)": lambda: "threshold" in links().data and len(links()),
     "diptych.open_data(folder)": lambda: diptych.open_data("photos"),
     "model.similarity(embeddings, embeddings)": lambda: model().similarity(
         model().encode_image("photos"), diptych.encode(texts=["red", "blue"], model=model())
@@ -221,6 +244,41 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: diptych.systems.GDA().score(photos(), labels()), r"use what fit returns, GDA\(\.\.\.\)\.fit",
     ),
     "diptych.list_systems('clasify')": (lambda: diptych.list_systems("clasify"), "the verbs are audit"),
+    "diptych.classify(model, folder, names)": (
+        lambda: diptych.classify(model(), "photos", ["red"]), "begins with photos, and takes a loaded model as model=",
+    ),
+    "diptych.finetune(model, folder)": (lambda: diptych.finetune(model(), "photos"), "finetune begins with data"),
+    "diptych.board(data, classifiers=)": (lambda: diptych.board("photos", classifiers=1), "did you mean methods="),
+    "diptych.board(data, random_state=)": (lambda: diptych.board("photos", random_state=0), "did you mean seeds="),
+    "diptych.board(data, cv=5)": (lambda: diptych.board("photos", cv=5), "takes no cv=: leave it out, for boards"),
+    "board.best_params_": (lambda: board().best_params_, r"use to_pandas\(\), whose rows can be sorted"),
+    "board.rows": (lambda: board().rows, r"use data\['rows'\]"),
+    "board.sort_values('acc1')": (lambda: board().sort_values("acc1"), r"use to_pandas\(\)\.sort_values"),
+    "board.method": (lambda: board().method, r"use \[item\.method for item in results\]"),
+    "'gda' in board": (lambda: "gda" in board(), r"Results hold a Row each: look for 'gda' in to_pandas\(\)"),
+    "links.scores": (lambda: links().scores, r"use \[item\.score for item in results\]"),
+    "links.threshold": (lambda: links().threshold, r"use data\['threshold'\]"),
+    "links.matches": (lambda: links().matches, r"as in results\[0\]"),
+    "('a', 'b') in links": (lambda: ("a", "b") in links(), "Results hold a Link each"),
+    "diptych.link(frame, frame)": (lambda: diptych.link(np.zeros(3), "r.csv"), "this is a ndarray: give a path"),
+    "diptych.link([text], [text])": (lambda: diptych.link(["a"], ["b"]), "a folder or a tar, and this is a list"),
+    "diptych.link(left_on=)": (lambda: diptych.link("a.csv", "b.csv", left_on="t"), "did you mean text_columns="),
+    "diptych.link(how='inner')": (lambda: diptych.link("a.csv", "b.csv", how="inner"), "leave it out, for every link"),
+    "diptych.merge": (lambda: diptych.merge, r"use link\(left, right\)"),
+    "diptych.Trainer": (lambda: diptych.Trainer, r"use finetune\(data, out, model\)"),
+    "diptych.finetune(num_train_epochs=)": (
+        lambda: diptych.finetune("photos", "o", num_train_epochs=1), "did you mean epochs=",
+    ),
+    "diptych.pretrain(resume_from_checkpoint=)": (
+        lambda: diptych.pretrain("photos", "o", resume_from_checkpoint=True), "did you mean resume=",
+    ),
+    "diptych.export(model, out, format=)": (lambda: diptych.export(model(), "o", format="onnx"), "did you mean to="),
+    "diptych.export(model, out, opset=)": (lambda: diptych.export(model(), "o", opset=17), "batches of any size"),
+    "diptych.extend(folder, modality=)": (lambda: diptych.extend("photos", modality="video"), "read from the samples"),
+    "plan['texts']": (lambda: plan()["texts"], r"neither rows nor keys: use data\['texts'\]"),
+    "for pair in plan": (lambda: list(plan()), r"use apply\(out=\.\.\.\)\.to_pandas\(\)"),
+    "for pair in kept": (lambda: list(plan().apply(out="kept", share=0.5)), r"rows nor keys: use to_pandas\(\)"),
+    "kept.dropped": (lambda: plan().apply(out="kept", share=0.5).dropped, "use data, which has the number"),
     "diptych.classify(f, names, method='tip')": (
         lambda: diptych.classify("photos", ["red"], model(), method="tip"), "the nearest names are",
     ),

@@ -71,6 +71,8 @@ def test_what_is_no_fault_of_a_job_is_raised() -> None:
 def test_ctrl_c_keeps_what_was_finished() -> None:
     worked = run_jobs("abc", {"b": KeyboardInterrupt()})
     assert (done(worked), worked.interrupted) == (["a"], True)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs("bc", {"b": KeyboardInterrupt()})
 
 
 def test_a_time_out_ends_a_row_and_a_spent_budget_all_but_what_always_runs() -> None:

@@ -50,7 +50,7 @@ def test_an_untrained_space_takes_samples_and_words() -> None:
 
 def test_samples_that_cannot_be_read_or_are_measured_too_are_refused(tmp_path: Path) -> None:
     table = STARS.open([str(sky(tmp_path / "sky"))]).split("test")
-    with pytest.raises(DataError, match="None of the 1 light curves can be read; the first: s22"):
+    with pytest.raises(DataError, match="The only light curve cannot be read: s22"):
         readable(table.take([6]), STARS)
     with pytest.raises(DataError, match="3 measured light curves are also learnt from, s16 first"):
         refuse_shared(table.items, table.take([0, 1, 2]).items, STARS)

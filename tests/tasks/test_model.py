@@ -186,7 +186,7 @@ def test_photos_that_cannot_be_read_are_skipped_or_raise(
     for ask in (model.predict, model.predict_proba):
         with pytest.raises(UnreadableItem, match="broken"):
             ask(mixed)
-        with pytest.raises(DataError, match="None of the 1 photos can be read"):
+        with pytest.raises(DataError, match="The only photo cannot be read"):
             ask(["lost.jpg"], on_error="skip")
         with pytest.raises(UsageError, match="on_error is"):
             ask(mixed, on_error="ignore")  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from diptych.backbones.names import space_folder
 from diptych.core import ClassNames, DataError, Kit, Run, UsageError
 from diptych.data.modalities import STARS
 from diptych.features import portable
@@ -20,7 +21,6 @@ from diptych.tasks.space_classifier import (
     facts_of,
     load_classifier,
     open_space,
-    space_folder,
     stated,
 )
 from tests.support.moving import clip_task
@@ -66,7 +66,7 @@ def test_a_head_of_labels_names_stars_one_at_a_time_as_many(tmp_path: Path) -> N
     (same,) = (p for p in answer.predictions if p.name == "s19")
     assert dict(alone.predictions[0].top)[same.top[0][0]] == pytest.approx(same.top[0][1], abs=1e-6)
     assert classify_samples(curves.take([0]).items, model, Run(), threshold=1.0).predictions[0].top == ()
-    with pytest.raises(DataError, match="None of the 1 light curves can be read"):
+    with pytest.raises(DataError, match="The only light curve cannot be read"):
         classify_samples(curves.take([6]).items, model, Run())
     scores = model.scores(curves.take([0, 1]).items, Run())
     assert torch.equal(logits_of(scores, model.backbone), scores.values)

@@ -23,11 +23,35 @@ ELSEWHERE = {
     **dict.fromkeys(("batch_size",), "train_batch"),
     **dict.fromkeys(("learning_rate",), "lr"),
     **dict.fromkeys(("eta_min", "lr_min", "lr_end", "lr_cooldown_end"), "min_lr"),
-    **dict.fromkeys(("method_name", "system", "algorithm"), "method"),
+    **dict.fromkeys(("method_name", "system", "systems", "algorithm", "classifier", "classifiers", "estimators"),
+                    "method methods"),
     **dict.fromkeys(("output", "output_dir", "save_to"), "out"),
     **dict.fromkeys(("backbone", "model_name", "clip"), "model"),
-}
+    **dict.fromkeys(("random_state", "random_seed", "manual_seed"), "seed seeds"),
+    **dict.fromkeys(("format", "export_format", "quantize", "quantization"), "to"),
+    **dict.fromkeys(("on", "left_on", "right_on"), "text_columns"),
+    **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs", "num_train_epochs"), "epochs"),
+    **dict.fromkeys(("max_steps", "num_steps", "iterations"), "steps"),
+    **dict.fromkeys(("train_batch_size", "per_device_train_batch_size"), "train_batch"),
+    **dict.fromkeys(("warmup_steps", "warmup_ratio"), "warmup"),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_scheduler_type"), "schedule"),
+    **dict.fromkeys(("freeze", "trainable", "lock_image", "lora", "peft_config"), "parts"),
+    **dict.fromkeys(("eval_dataset", "eval_data", "val_data", "validation_data"), "also"),
+    **dict.fromkeys(("frac", "fraction", "ratio"), "share"),
+    "weight_decay": "decay",
+    "resume_from_checkpoint": "resume",
+}  # fmt: skip
 """Name that others have -> ours, the first that a function has."""
+NOWHERE = {
+    **dict.fromkeys(("cv", "n_splits"), "boards measure on the test split, and diptych.recommend by folds"),
+    **dict.fromkeys(("scoring", "metric", "metrics"), "to_pandas() of what is returned has every measure"),
+    **dict.fromkeys(("n_jobs", "num_proc"), "threads are chosen on the first photos"),
+    "how": "every link is of a left and a right record",
+    **dict.fromkeys(("opset", "opset_version", "dynamic_axes", "dynamic"), "graphs take batches of any size"),
+    **dict.fromkeys(("callbacks", "logger", "report_to"), "log.jsonl in the folder of a training has every step"),
+    "modality": "it is read from the samples",
+}
+"""Name that others have, and nothing here has -> why it can be left out."""
 OF_MODELS = ("device", "precision", "engine", "cache", "progress")
 """What ``diptych.load`` takes."""
 BY_THE_RUN = ("batch", "batch_size", "workers", "num_workers")
@@ -70,6 +94,17 @@ def refuse_model_as_out(signature: inspect.Signature, args: Sequence[Any], given
         )
 
 
+def refuse_model_first(verb: type[Verb], signature: inspect.Signature, args: Sequence[Any]) -> None:
+    """Refuse a loaded model by position where the data stand: other libraries have it first.
+
+    Raises:
+        UsageError: it is the first argument, and another one is meant.
+    """
+    first = next(iter(signature.parameters))
+    if args and first != "model" and hasattr(args[0], "encode_image"):
+        raise UsageError(f"{_function(verb)} begins with {first}, and takes a loaded model as model=.")
+
+
 def _function(verb: type[Verb]) -> str:
     return f"diptych.{verb.name.replace(' ', '.').replace('-', '_')}"
 
@@ -77,6 +112,8 @@ def _function(verb: type[Verb]) -> str:
 def _unknown(verb: type[Verb], known: list[str], name: str) -> str:
     function = _function(verb)
     meant = ELSEWHERE.get(name, "")
+    if name in NOWHERE and not meant:
+        return f"{function} takes no {name}=: leave it out, for {NOWHERE[name]}."
     near = [n for n in meant.split() if n in known] or get_close_matches(name, known, n=1, cutoff=0.6)
     if not near and name in OF_MODELS and "model" in known:
         return f"{function} takes no {name}=: load the model with it, model=diptych.load(NAME, {name}=...)."

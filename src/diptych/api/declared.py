@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from diptych.api.argument_names import in_our_names, refuse_model_as_out
+from diptych.api.argument_names import in_our_names, refuse_model_as_out, refuse_model_first
 from diptych.api.elsewhere import refuse_more_by_position
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
@@ -161,7 +161,8 @@ class CallContext(Once):
 
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
         """Take the model of an index where none was given, and its decode."""
-        from diptych.tasks.space_classifier import facts_of, space_folder
+        from diptych.backbones.names import space_folder
+        from diptych.tasks.space_classifier import facts_of
         from diptych.verbs.index import model_options
 
         if facts:
@@ -204,6 +205,7 @@ def function(
             given = signature.bind(*args, **named).arguments
         except TypeError as error:
             raise TypeError(f"diptych.{run.__qualname__} is {error}.") from None
+        refuse_model_first(verb, signature, args)
         refuse_model_as_out(signature, args, given)
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         address, threads = given.pop("cluster", None), given.pop("cluster_threads", 1)

@@ -36,7 +36,17 @@ ELSEWHERE = {
     **dict.fromkeys(("show", "display"), "plot(), or picture(i)"),
     **dict.fromkeys(("save", "write"), "out= of the verb, or to_json() and to_pandas()"),
     **dict.fromkeys(("probabilities", "probs", "scores"), "[item.probability for item in results], or to_pandas()"),
-}
+    **dict.fromkeys(("results", "rows", "findings", "pairs", "matches", "flagged", "records", "candidates"),
+                    "the results themselves, as in results[0] and for item in results"),
+    **dict.fromkeys(("best", "best_params_", "best_estimator_", "best_score_", "cv_results_", "winner", "worst",
+                     "leaderboard", "ranking", "recommended"),
+                    "to_pandas(), whose rows can be sorted"),
+    **dict.fromkeys(("summary", "report"), "print(results), or remarks"),
+    **{name: f"to_pandas().{name}" for name in (
+        "sort_values", "nlargest", "groupby", "query", "iloc", "loc", "describe", "tail", "shape", "merge",
+        "to_markdown", "to_html", "to_latex", "to_excel", "to_parquet", "to_numpy",
+    )},
+}  # fmt: skip
 """Name that other libraries have -> what to use here."""
 
 
@@ -95,7 +105,21 @@ class Results(Sequence[T], Generic[T]):
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name, self._elsewhere(name))
+
+    def __contains__(self, value: object) -> bool:
+        if self.items and isinstance(value, (str, tuple)) and not isinstance(self.items[0], type(value)):
+            raise TypeError(f"Results hold a {type(self.items[0]).__name__} each: look for {value!r} in to_pandas().")
+        return value in self.items
+
+    def _elsewhere(self, name: str) -> Mapping[str, str]:
+        """Return what to use for a name that another library has: a fact of the data, or what each item has."""
+        if name.startswith("_"):  # as pickle asks before there are items
+            return ELSEWHERE
+        for one in (name, name.removesuffix("s")):
+            if self.items and hasattr(self.items[0], one):
+                return {name: f"[item.{one} for item in results], or to_pandas()"}
+        return {name: f"data[{name!r}]"} if name in self.data else ELSEWHERE
 
     def __repr__(self) -> str:
         shown = aligned(short_names(self.item_names), WIDEST)

@@ -10,6 +10,11 @@ from typing import Literal
 
 from diptych.core import UsageError
 
+SPACE = "space:"
+"""Begins the name of the backbone of an index of a fitted space; its folder follows."""
+_EARLIER = "stars:"
+"""What it was in indexes of earlier versions."""
+_BACKBONES = ("open_clip_config.json", "config.json", "space.json", "model.json")  # files of folders of other kinds
 Kind = Literal["embedded", "openclip", "hf", "hf-hub", "local"]
 
 EMBEDDED = ("lite", "lite:views", "lite:2026-11", "tiny")
@@ -216,3 +221,17 @@ def nearest(text: str, count: int = 3) -> list[str]:
     names = {name.lower(): name for name in published()}
     close = difflib.get_close_matches(text.lower(), names, n=count, cutoff=0.0)
     return [*difflib.get_close_matches(text.lower(), EMBEDDED, n=1), *(names[m] for m in close)][:count]
+
+
+def space_folder(name: str) -> Path | None:
+    """Return the folder of a fitted space that a backbone's name says; None for the name of a backbone.
+
+    A folder alone is one too, where it holds a fitted space and no backbone.
+    """
+    for start in (SPACE, _EARLIER):
+        if name.startswith(start):
+            return Path(name.removeprefix(start))
+    path = Path(name)
+    if name.startswith("local:") or not (path / "fitted.json").is_file():
+        return None
+    return None if any((path / other).is_file() for other in _BACKBONES) else path

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +27,7 @@ from diptych.cli.console import (
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import refuse_unread, typed
 from diptych.core import UsageError
-from diptych.core.wording import aligned
+from diptych.core.wording import aligned, number_of
 from diptych.verbs.context import Once
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
@@ -188,7 +188,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
                 show_trial(lambda: next(iter(checked.run(CommandContext(opened, None, usual))), None))
                 return
             context = CommandContext(opened, out if verb.out else None, usual)
-            with _announced(context) if verb.learns_in_steps else nullcontext():
+            with _announced(context) if verb.learns_in_steps else _interruptible(checked, context):
                 answer = _answer(checked, context, shared, out)
         finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
@@ -234,6 +234,26 @@ def _announced(context: CommandContext) -> AbstractContextManager[None]:
     from diptych.train.stopping import announced
 
     return announced(context.say, "the same training with {resume} goes on from there", context.out)
+
+
+@contextmanager
+def _interruptible(verb: Verb, context: CommandContext) -> Iterator[None]:
+    """Say at Ctrl-C what is saved, and what the same command does with it."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if interruption.args:
+            raise
+        raise KeyboardInterrupt(_interrupted(context, *verb.saved(context.out))) from None
+
+
+def _interrupted(context: CommandContext, saved: str = "", remedy: str = "") -> str:
+    """Return the sentence of an interruption: what is saved, beside the vectors in the cache, and what goes on."""
+    vectors = context.opened.tally["encoded"] + context.opened.tally["cached"]
+    cached = f"{number_of(vectors, 'vector is', 'vectors are')} in the cache" if vectors else ""
+    every = " and ".join(filter(None, (saved, cached))) or "nothing is saved"
+    again = f"the same command begins again{' with them' if cached else ''}"
+    return f"Interrupted: {every}; {remedy or again}."
 
 
 def group(verbs: Group) -> typer.Typer:
@@ -302,8 +322,9 @@ def _answer(verb: Verb, context: CommandContext, shared: options.RunOptions, rep
         if not written or interruption.args:
             raise
         count = f"{written:,} of {len(every):,}" if every else f"{written:,}"
+        saved = f"files of {count} {answer.rows_key} are in {context.out}"
         raise KeyboardInterrupt(
-            f"Interrupted: files of {count} {answer.rows_key} are in {context.out}; {{overwrite}} begins again."
+            _interrupted(context, saved, "the same command with {overwrite} makes every file again")
         ) from None
     remarks = [_spelled(line, type(verb)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -210,11 +211,13 @@ class Opened:
 
     Attributes:
         items: number of items that are encoded at most, where a verb says so before the run is made.
+        tally: of all runs that are opened, see ``core.run.Run``.
     """
 
     def __init__(self, options: RunOptions, seed: int = 0, out: Path | None = None) -> None:
         self.options, self.seed, self.out = options, seed, out
         self.items: float = math.inf
+        self.tally: Counter[str] = Counter()
         self._stack = ExitStack()
         self._workers: Cluster | None = None
 
@@ -226,7 +229,9 @@ class Opened:
 
     def also(self, options: RunOptions) -> Opened:
         """Open a run of other options, which is closed with this one."""
-        return self._stack.enter_context(options.open(seed=self.seed, out=self.out))
+        opened = self._stack.enter_context(options.open(seed=self.seed, out=self.out))
+        opened.tally = self.tally
+        return opened
 
     @cached_property
     def folder(self) -> Path:
@@ -287,12 +292,13 @@ class Opened:
         from diptych.cli.console import Display
 
         options = self.options
-        return make_run(
+        run = make_run(
             device=device, precision=options.precision, engine=options.engine, cache=self.folder,
             seed=self.seed, out=self.out,
             draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar,
             report=self._once if options.verbose else lambda line: None, remark=self._once, few=self.items <= FEW,
         )  # fmt: skip
+        return replace(run, tally=self.tally)
 
     def backbone(self, name: str = "", *, spaces: bool = False) -> Backbone:
         """Load a backbone on the run's device, "" that of the options; ``spaces`` takes a fitted space in its place."""

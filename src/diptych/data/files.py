@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -111,7 +112,7 @@ def try_to_write(folder: Path) -> str:
     """
     if address_of(folder) is not None or database_address(folder) is not None:
         return ""
-    absent = [p for p in (folder, *folder.parents) if not p.exists()]
+    absent = absent_folders(folder / "trial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -119,9 +120,19 @@ def try_to_write(folder: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     finally:
-        for path in absent:
-            with suppress(OSError):  # it was never made, or another process writes there already
-                path.rmdir()
+        remove_empty(absent)
+
+
+def absent_folders(path: Path) -> list[Path]:
+    """Return the folders above a path that are not there, the lowest first."""
+    return list(itertools.takewhile(lambda folder: not os.path.lexists(folder), path.parents))
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of the folders that are empty, in their order."""
+    for folder in folders:
+        with suppress(OSError):  # not empty, never made, or removed by another process
+            folder.rmdir()
 
 
 @contextmanager
@@ -137,7 +148,8 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
 
     Raises:
         UsageError: the path exists and ``overwrite`` is False; or it is an address of object storage.
-        OSError: the system refuses; then, and whatever else the block raises, ``path`` is as before and the draft gone.
+        OSError: the system refuses; then, and whatever else the block raises, ``path`` is as before, and the draft and
+            folders that were made for it are gone.
     """
     if address_of(path) is not None:
         raise UsageError(f"{address_of(path)} is an address, and this writes files: give a path, and copy them.")
@@ -145,10 +157,11 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
     if os.path.isdir(old):  # of a process that was killed while it replaced a folder
         _discard(old) if path.exists() else move(old, path)
     refuse(path, overwrite)
-    if not os.path.isdir(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    absent = absent_folders(path)
     draft, moved = _draft(path), False
     try:
+        if absent:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         if sync:
             for part in (draft, *draft.rglob("*")) if draft.is_dir() else (draft,):
@@ -171,6 +184,7 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
     finally:
         if not moved:
             _discard(draft)
+            remove_empty(absent)
     if durable:
         _sync(path.parent)
 

@@ -97,12 +97,9 @@ def measured(
         Unwritten: a finished row cannot be kept.
         KeyboardInterrupt: before any row was finished.
     """
-    worked = work(
+    return work(
         jobs, measure, run, label=label, always=always.__contains__, stops=always[0].__eq__, limits=Limits(budget)
     )
-    if worked.interrupted and not worked.done:
-        raise KeyboardInterrupt
-    return worked
 
 
 def by_reason(*missing: Mapping[str, str]) -> dict[str, list[str]]:

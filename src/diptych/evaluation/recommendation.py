@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Candidate:
     accuracy: Interval
     gain: Interval | None
     seconds: float
-    correct: NDArray[np.bool_]
+    correct: NDArray[np.bool_] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data; accuracies and gains as fractions."""

@@ -103,6 +103,9 @@ def work(
         stops: jobs whose failure is the data's, and raised.
         limits: of the time.
         missing: labels that are not to be run -> why.
+
+    Raises:
+        KeyboardInterrupt: before any job was finished.
     """
     worked: Worked[J, R] = Worked(dict(missing or {}))
     began = time.monotonic() if limits.began is None else limits.began
@@ -135,5 +138,7 @@ def work(
                     one(job)
                 bar.advance()
     except KeyboardInterrupt:
+        if not worked.done:
+            raise
         worked.interrupted = True
     return worked

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.names import parse
 from diptych.core import Backbone, DataError, Run, UsageError
+from diptych.core.wording import none_readable
 from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.episodes import measured
@@ -125,7 +126,7 @@ def compare(
     with with_store(run) as stored:
         embedded = embed_readable(backbone.image, test.items, stored)
         if len(embedded.kept) == 0:
-            raise DataError(f"None of the {len(test)} photos can be read: check {data.name}.")
+            raise DataError(none_readable(len(test), "photos", embedded.failed, f" of {data.name}"))
         values = logits(backbone, normalize(embedded.values, dim=-1), text_head(backbone, prompts, stored))
     hits = top_k_hits(values.numpy(), test.labels()[embedded.kept]).astype(np.float64)
     interval = item_mean(hits)

@@ -26,6 +26,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.run import silent
+from diptych.core.wording import none_readable
 from diptych.features.pipeline import Source, StageTimes, cores, encode
 from diptych.store.layers import Vectors, open_vectors
 
@@ -55,8 +56,7 @@ class _Read:
         """
         if len(self.kept):
             return self
-        first = self.failed[0] if self.failed else "there is none"
-        raise DataError(f"None of the {len(self.failed)} {what} can be read; the first: {first}.")
+        raise DataError(none_readable(len(self.failed), what, self.failed))
 
     def of(self, items: Samples[S]) -> Subset[S]:
         """Return those of the items that could be read."""

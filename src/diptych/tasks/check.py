@@ -59,25 +59,30 @@ def check(
     Raises:
         UsageError: there is nothing at this place.
     """
-    layout: list[Finding] = []
-    try:
-        opened = data if isinstance(data, LabelledData) else open_data(data, keys, need="check")
-    except DataError as error:
-        assert not isinstance(data, LabelledData)  # what is open raised nothing
-        try:
-            opened = open_data(data, keys, need="photos")
-        except DataError:
-            remedy = "Change it as the message says and check again."
-            return CheckReport(str(data), (), {}, (Finding("layout", "error", str(error), remedy),))
-        remedy = (
-            "Commands that need no classes, such as index, take it as it is; it is checked as photos without classes."
-        )
-        layout.append(Finding("layout", "warning", str(error), remedy))
+    opened, layout = (data, []) if isinstance(data, LabelledData) else _opened(data, keys)
+    if opened is None:
+        return CheckReport(str(data), (), {}, tuple(layout))
     items = _look(opened, Run() if run is None else run)
     remarks = [*layout, *_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
     return CheckReport(opened.name, opened.classes, counts, tuple(sorted(remarks, key=lambda f: rank(f.severity))))
+
+
+def _opened(data: str | Path, keys: FileKeys | None) -> tuple[LabelledData | None, list[Finding]]:
+    """Open data with their classes, else as photos; None where that fails too."""
+    try:
+        return open_data(data, keys, need="check"), []
+    except DataError as error:
+        try:
+            photos = open_data(data, keys, need="photos")
+        except DataError:
+            remedy = "Change it as the message says and check again."
+            return None, [Finding("layout", "error", str(error), remedy)]
+        remedy = (
+            "Commands that need no classes, such as index, take it as it is; it is checked as photos without classes."
+        )
+        return photos, [Finding("layout", "warning", str(error), remedy)]
 
 
 def _look(data: LabelledData, run: Run) -> list[_Item]:

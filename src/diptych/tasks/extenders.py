@@ -24,6 +24,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import none_readable
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.modalities import Modality, modality
@@ -130,8 +131,7 @@ def readable(table: Table[Any], kind: Modality) -> tuple[Table[Any], tuple[Unrea
     """
     good, failed = openable(table.items)
     if not len(good):
-        first = failed[0] if failed else "there is none"
-        raise DataError(f"None of the {len(table)} {kind.title} can be read; the first: {first}.")
+        raise DataError(none_readable(len(table), kind.title, failed))
     return (table.take(good.indices) if failed else table), tuple(failed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import none_readable
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable
@@ -49,6 +50,9 @@ class Link:
     left: int
     right: int
     score: float
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.left, self.right, self.score))
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,7 @@ def readable_records(
     broken = {pictures.rows[i] for i in set(range(len(pictures))).difference(embedded.kept.tolist())}
     readable = [i for i in range(len(records)) if i not in broken]
     if not readable:
-        raise DataError(f"None of the {len(records)} records can be read; the first: {embedded.failed[0]}.")
+        raise DataError(none_readable(len(records), "records", embedded.failed))
     return records.take(readable), {old: new for new, old in enumerate(readable)}, tuple(embedded.failed)
 
 

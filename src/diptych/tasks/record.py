@@ -20,6 +20,7 @@ from diptych.core import DataError
 from diptych.data.files import plain, write_whole
 
 if TYPE_CHECKING:
+    from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core import Backbone, Run, Runner, Spec
 
 PACKAGES = (
@@ -210,20 +211,21 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def engine_of(backbone: Backbone, run: Run) -> str:
+def engine_of(backbone: Backbone | CachedBackbone, run: Run) -> str:
     """Return what makes a backbone's vectors: "torch" or a runtime; each with its modality where they differ."""
     return _named(
         {m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in _runners(backbone, run).items()}
     )
 
 
-def precision_of(backbone: Backbone, run: Run) -> str:
+def precision_of(backbone: Backbone | CachedBackbone, run: Run) -> str:
     """Return the precision of a backbone's encoders, which an engine may raise; by modality where they differ."""
     return _named({m: runner.precision if runner else run.precision for m, runner in _runners(backbone, run).items()})
 
 
-def _runners(backbone: Backbone, run: Run) -> dict[str, Runner | None]:
-    return {m: run.engine.runner(encoder, run) if run.engine else None for m, encoder in backbone.encoders.items()}
+def _runners(backbone: Backbone | CachedBackbone, run: Run) -> dict[str, Runner | None]:
+    encoders: Mapping[str, Any] = backbone.encoders
+    return {m: run.engine.runner(encoder, run) if run.engine else None for m, encoder in encoders.items()}
 
 
 def _named(parts: Mapping[str, str]) -> str:

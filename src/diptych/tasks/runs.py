@@ -138,7 +138,8 @@ def open_backbone(name: str, run: Run, *, spaces: bool = False) -> Backbone:
     from diptych.backbones.sources.load import load
 
     if name.startswith("space:") or Path(name, "fitted.json").is_file():
-        from diptych.tasks.space_classifier import facts_of, open_space, space_folder
+        from diptych.backbones.names import space_folder
+        from diptych.tasks.space_classifier import facts_of, open_space
 
         folder = space_folder(name)
         if folder is not None and spaces:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diptych.core import UsageError
 from diptych.data.addresses import copies_folder
-from diptych.data.files import address_of, named, remove_stale_drafts
+from diptych.data.files import absent_folders, address_of, named, remove_empty, remove_stale_drafts
 
 WAIT = 2.0
 """Seconds after which an output counts as taken: a process that was killed may need as many to go."""
@@ -42,7 +42,7 @@ def sole_writer(out: Path | None) -> Iterator[None]:
         return
     with ExitStack() as stack:
         for path in _paths(out):
-            stack.callback(_remove_empty, [p for p in path.parents if not p.exists()])  # after the lock
+            stack.callback(remove_empty, absent_folders(path))  # after the lock
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_locked(path, out))
@@ -87,9 +87,3 @@ def _locked(path: Path, out: Path) -> Iterator[None]:
         with suppress(OSError):  # Windows removes no file that is open
             path.unlink()
         lock.release()
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        with suppress(OSError):  # not empty, or removed by another process
-            folder.rmdir()

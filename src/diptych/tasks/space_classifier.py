@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
+from diptych.backbones.names import SPACE
 from diptych.core import Backbone, ClassNames, DataError, FittedClassifier, Kit, Run, Samples, Scores, Space, UsageError
 from diptych.data.format import FRAMES, Request
 from diptych.data.modalities import Modality, modality
@@ -22,12 +23,6 @@ from diptych.features.heads import logits, text_head
 from diptych.features.modality_space import ModalitySpace
 from diptych.tasks.classified import Classified
 from diptych.tasks.classify import answered, with_store
-
-SPACE = "space:"
-"""Begins the name of the backbone of an index of a fitted space; its folder follows."""
-_EARLIER = "stars:"
-"""What it was in indexes of earlier versions."""
-_BACKBONES = ("open_clip_config.json", "config.json", "space.json", "model.json")  # files of folders of other kinds
 
 
 @dataclass(frozen=True)
@@ -147,20 +142,6 @@ def stated(folder: Path) -> Stated | None:
         return Stated(str(fitted["fields"]["samples"]), int(fitted["fields"]["frames"]), names[0] if names else "")
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def space_folder(name: str) -> Path | None:
-    """Return the folder of a fitted space that a backbone's name says; None for the name of a backbone.
-
-    A folder alone is one too, where it holds a fitted space and no backbone.
-    """
-    for start in (SPACE, _EARLIER):
-        if name.startswith(start):
-            return Path(name.removeprefix(start))
-    path = Path(name)
-    if name.startswith("local:") or not (path / "fitted.json").is_file():
-        return None
-    return None if any((path / other).is_file() for other in _BACKBONES) else path
 
 
 def facts_of(folder: Path) -> Stated:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -72,14 +71,16 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
             around.trained, around = True, around.outer
         if self._signal is None or exc[0] is not None:
             return
-        if self.sentence and (announced := _announced.get()) is not None:
-            announced.sentence = self.sentence
-            if self._signal != signal.SIGINT and not announced.hears:
-                announced.say(self.sentence)
+        announced = _announced.get() if self.sentence else None
+        ends = signal.getsignal(self._signal) is signal.SIG_DFL
+        if announced is not None and ends:
+            announced.say(self.sentence)
         try:
             signal.raise_signal(self._signal)
         except KeyboardInterrupt as interruption:
             raise (KeyboardInterrupt(self.sentence) if self.sentence else interruption) from None
+        if announced is not None and not ends:
+            announced.say(self.sentence)
 
 
 @dataclass
@@ -88,9 +89,7 @@ class _Announced:
     remedy: str
     folder: Path | None
     outer: _Announced | None = None
-    hears: bool = False
     trained: bool = False
-    sentence: str = ""
 
     def outside(self) -> str:
         """Return what is saved where no loop runs: before the first step, or after the last."""
@@ -110,33 +109,17 @@ _announced: ContextVar[_Announced | None] = ContextVar("announced", default=None
 def announced(say: Callable[[str], None], remedy: str, folder: Path | None = None) -> Iterator[None]:
     """Let trainings inside the block say where Ctrl-C or SIGTERM stopped them, and what goes on from there.
 
-    SIGTERM ends the process at once, as it does anywhere, unless the program handles it in its own way; raised as an
-    exception it could be lost in a destructor. Of blocks inside one another the innermost speaks.
+    Outside the loops SIGTERM is whatever the program makes of it: the command line makes it ``KeyboardInterrupt``. Of
+    blocks inside one another the innermost speaks.
 
     Args:
-        say: takes the sentence before SIGTERM ends the process; KeyboardInterrupt has it as its text.
+        say: takes the sentence of a loop that SIGTERM ended; KeyboardInterrupt has it as its text.
         remedy: end of the sentence, such as "the same command goes on from there".
         folder: has the checkpoints of the trainings, at any depth: the sentence then also says what is saved where a
             signal comes before the first step or after the last. None: there it is not said.
     """
-    block, first = _Announced(say, remedy, folder, _announced.get()), os.getpid()
+    block = _Announced(say, remedy, folder, _announced.get())
     token = _announced.set(block)
-    main = threading.current_thread() is threading.main_thread()  # elsewhere Python refuses handlers
-    installs = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    block.hears = installs or (block.outer is not None and block.outer.hears)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        try:
-            inner = _announced.get() or block
-            sentence = inner.sentence or inner.outside()
-            if sentence and os.getpid() == first:  # and no worker that was forked in the block
-                inner.say(sentence)
-        finally:
-            signal.raise_signal(number)
-
-    if installs:
-        signal.signal(signal.SIGTERM, end)
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -144,8 +127,6 @@ def announced(say: Callable[[str], None], remedy: str, folder: Path | None = Non
         raise (KeyboardInterrupt(sentence) if sentence else interruption) from None
     finally:
         _announced.reset(token)
-        if installs:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def stopped_after(step: int, steps: int | None) -> str:

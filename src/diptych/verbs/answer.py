@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from diptych.core import DataError, UnreadableItem
-from diptych.core.wording import number_of
+from diptych.core.wording import none_readable, number_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,8 +82,7 @@ class Answer(Generic[T]):
                 read = True
                 yield item
         if not read and len(self.failed) > first:
-            what = f"{len(self.failed) - first} {self.rows_key}"
-            raise DataError(f"None of the {what} can be read; the first: {self.failed[first]}.")
+            raise DataError(none_readable(len(self.failed) - first, self.rows_key, self.failed[first:]))
 
     def __enter__(self) -> Self:
         """Read the items in a block."""

@@ -335,6 +335,14 @@ class Verb:
     def check_with(self, system: Any) -> None:
         """Refuse what the chosen system cannot do with what was given."""
 
+    def saved(self, out: Path | None) -> tuple[str, str]:
+        """Return what an interruption leaves in files, and what goes on from it; "" and "" where nothing is left.
+
+        Args:
+            out: the folder or file that was to be written.
+        """
+        return (f"what was fitted is in {keeping.folder_of(self)}", "") if self.is_kept() else ("", "")
+
     def run(self, context: Context) -> Answer[Any]:
         """Do the work.
 

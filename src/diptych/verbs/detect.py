@@ -172,9 +172,8 @@ class Anomalies(Answer["Detected"]):
         from diptych.tasks.detect_errors import labelled_errors
         from diptych.tasks.label_maps.segmented import stems
 
-        super().__init__(iter(result.results), photos.items)
+        super().__init__(iter((*result.results, *result.failed)), photos.items)
         self.verb, self.result, self.backbone, self.slug = verb, result, backbone, slug
-        self.failed += result.failed
         self.span = result.span()
         names = [d.name for d in result.results]
         self.stems = dict(zip(names, stems(names), strict=True))

@@ -181,7 +181,6 @@ class IndexPhotos(Verb):
         from diptych.data.records.vectors import StoredVectors
         from diptych.search_index import ann as approximate
         from diptych.search_index import recall
-        from diptych.tasks.regions import RegionSource
         from diptych.tasks.search.approximate import approximate as build
         from diptych.tasks.search.index import index as take_in
         from diptych.tasks.search.index import unchanged
@@ -190,6 +189,8 @@ class IndexPhotos(Verb):
         parts: list[Records] = []
         boxes, database = None, database_address(taken.folder) is not None
         if self.regions is not None and photos:
+            from diptych.tasks.regions import RegionSource  # loads torch
+
             data = open_data(photos, context.keys, need="photos")
             boxes = RegionSource.open(data, self.regions, context.backbone, decode=context.run().decode)
             parts.append(region_records(boxes.regions))
@@ -224,19 +225,23 @@ class IndexPhotos(Verb):
         known = context.recalled() if records is not None and not self.ann and weightless else None
         result = unchanged(records, *known, taken.folder, prune=gone) if records and known else None
         if result is None:
-            tower, run = context.model(spaces=True), context.run()
+            light = known if known and boxes is None and known[0].torchless(known[1], known[0].encoders) else None
+            tower: Any
+            tower, run = light or (context.model(spaces=True), context.run())
             if boxes is not None:
                 tower = boxes.space(tower)
             elif source is not None and samples is not None:
                 tower, run = source.space(tower, run), replace(run, engine=None)
-            else:
+            elif light is None:
                 context.remember(tower)
                 if records is not None and not stored:
                     context.encode_ahead(tower, records.images, run)
             if records is not None:
                 result = take_in(records, tower, run, taken.folder, prune=gone)
             if self.ann or (not database and approximate.installed()):
-                taken.built = build(taken.folder, tower, run, always=self.ann, words=has_words(tower))
+                taken.built = build(
+                    taken.folder, tower, run, always=self.ann, words=light is not None or has_words(tower)
+                )
             for modality, graph in taken.built.items():
                 shares = ", ".join(
                     f"{value:.3f} on {graph.queries[name]} {name}" for name, value in graph.stated.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,13 @@ class LinkTables(Verb):
     )
 
     def check(self) -> None:
-        """Refuse three columns for two tables."""
+        """Refuse what is no path, and three columns for two tables."""
+        for table in (self.left, self.right):
+            if not isinstance(table, (str, os.PathLike)):
+                raise UsageError(
+                    f"Records are read from a table (.csv), a folder or a tar, and this is a {type(table).__name__}: "
+                    f"give a path."
+                )
         for columns in (self.ids, self.text_columns, self.image_columns):
             _two(columns)
 

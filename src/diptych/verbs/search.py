@@ -82,9 +82,6 @@ class Search(Verb):
         with index_at(folder) as index:
             facts = dict(index.facts)
         terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
-        if len(terms) > 1 and all(t.weight == 1 and not t.is_picture and len(t.value.split()) == 1 for t in terms):
-            one = shlex.quote(" ".join(t.value for t in terms))
-            context.say(f"{len(terms)} texts are added up: put the words of one text into quotes, as in {one}.")
         name = self.backbone or str(facts.get("backbone", "lite"))
         context = context.like({**facts, "backbone": name}, wholly=True)
         context.expect(len(terms))
@@ -182,6 +179,10 @@ class Answers(Answer["Hit"]):
 
         answer, lines = self.answer, [self.unfinished] if self.unfinished else list[str]()
         words = [term.value for term in answer.terms if not term.is_picture and term.sample is None]
+        added = [term.value for term in answer.terms if term.weight == 1 and len(term.value.split()) == 1]
+        if len(answer.terms) > 1 and len(added) == len(words) == len(answer.terms):
+            one = shlex.quote(" ".join(words))
+            lines.append(f"{len(words)} texts are added up: write several words of one text as one, as in {one}.")
         if foreign := not_english(words, answer.backbone, self.languages):
             lines.append(foreign)
         if answer.cut is not None:

@@ -10,6 +10,7 @@ from tests.data.formats.test_mmvp import mmvp_folder
 from tests.data.formats.test_winoground import winoground_folder
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import COLOURS, coloured
+from tests.support.image_files import truncated
 
 Cli = Callable[..., Any]
 
@@ -37,3 +38,8 @@ def test_pictures_and_the_published_layout(diptych: Cli, tmp_path: Path) -> None
     got = diptych("audit", "blind", tmp_path / "photos", "--vision", "timm:any", "--top-share", "2")
     assert got.code != 0
     assert "must be in (0, 1), got 2" in got.err
+    (tmp_path / "broken").mkdir()
+    truncated(tmp_path / "broken" / "a.jpg")
+    got = diptych("audit", "blind", tmp_path / "broken", "--vision", "timm:any", "--out", "none.json")
+    assert (got.code, "The only picture cannot be read: " in got.err) == (1, True)
+    assert not Path("none.json").exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,11 +93,9 @@ def test_skipped_files_give_code_3_in_the_protocol_and_in_ablate_too(diptych: Cl
         assert (got.code, "1.png" in got.err) == (3, True), got.err
 
 
-@pytest.mark.parametrize(
-    ("slug", "said"), [("gda", "zero-shot"), ("zero-shot", "No recommendation: no row is finished.")]
-)
+@pytest.mark.parametrize("slug", ["gda", "zero-shot"])
 def test_an_interrupted_board_gives_code_130(
-    diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, slug: str, said: str
+    diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, slug: str
 ) -> None:
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
@@ -104,8 +103,12 @@ def test_an_interrupted_board_gives_code_130(
     monkeypatch.setattr(catalog.find(slug), "fit", interrupt)
     got = diptych("board", "classify", colours, *SMALL)
     assert got.code == 130
-    assert "goes on from there" in got.err
-    assert said in got.out
+    if slug == "zero-shot":  # no row was finished: no empty board is shown or written
+        assert re.search(r"Interrupted: \d+ vectors are in the cache; the same command begins again with them", got.err)
+        assert (got.out, Path("out").exists()) == ("", False)
+        return
+    assert "the board holds the rows that were finished; the same command goes on from there" in got.err
+    assert "zero-shot" in got.out
     assert json.loads(Path("out/board.json").read_text())["complete"] is False
 
 

@@ -60,6 +60,21 @@ def test_a_killed_plan_goes_on_behind_its_whole_shards(tmp_path: Path) -> None:
         pass
 
 
+def test_a_plan_that_was_stopped_in_its_first_shard_blocks_no_other(tmp_path: Path) -> None:
+    (tmp_path / "entries.txt").write_text("cat\ndog")
+    (tmp_path / "pool.txt").write_text("a cat\na dog")
+    shards, parts, own = cut(open_stream(str(tmp_path / "pool.txt")), 2000), tmp_path / "parts", Counted("")
+    planned[:] = [None, None]
+    with pytest.raises(KeyboardInterrupt), plan_in(parts, own, Kit, shards, Run(), {"a": 1}):
+        pass
+    assert not parts.exists()
+    parts.mkdir()
+    (parts / "asked.json").write_text('{"a": 1}')  # of one that was killed
+    with plan_in(parts, MetaCLIP(str(tmp_path / "entries.txt")), Kit, shards, Run(), {"a": 2}) as plan:
+        assert isinstance(plan, EntryCounts)
+        assert plan.texts == 2
+
+
 def test_what_was_planned_stays_until_the_merged_plan_is_written(tmp_path: Path) -> None:
     texts = [f"text number {i % 40} of many" for i in range(300)]
     (tmp_path / "pool.txt").write_text("\n".join(texts))

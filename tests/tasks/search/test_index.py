@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
-from diptych.core import Run, UsageError
+from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, joined, stamp
@@ -232,3 +232,16 @@ def test_an_interruption_says_what_is_stored_and_the_same_call_goes_on(
     monkeypatch.setattr(tasks, "_add", real)
     done = index(records, BACKBONE, Run(), tmp_path / "idx")
     assert (done.entries, done.added, done.unchanged) == (4, 1, 3)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_index_of_nothing_leaves_nothing(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "empty.png").touch()
+    if there:
+        (tmp_path / "idx").mkdir()
+    with pytest.raises(DataError, match=r"^The only record cannot be read: .*empty\.png: empty file\.$"):
+        index(open_records(str(tmp_path / "photos")), BACKBONE, Run(), tmp_path / "idx")
+    assert [p.name for p in sorted(tmp_path.iterdir())] == (["idx"] if there else []) + ["photos"]
+    if there:
+        assert not any((tmp_path / "idx").iterdir())

@@ -84,6 +84,11 @@ class CachedBackbone:
     device: str
 
     @property
+    def encoders(self) -> Mapping[str, CachedEncoder]:
+        """The encoders by their modality."""
+        return {"image": self.image, "text": self.text}
+
+    @property
     def fingerprint(self) -> str:
         """Hash of both encoders' fingerprints, as the backbone's own."""
         parts = f"image:{self.image.fingerprint}/text:{self.text.fingerprint}"
@@ -93,8 +98,7 @@ class CachedBackbone:
         """Say whether all these modalities, "image" and "text", are read and encoded here without torch."""
         if not isinstance(run.engine, Engines) or ("text" in modalities and self.text.reads is None):
             return False
-        encoders = {"image": self.image, "text": self.text}
-        return all(run.engine.torchless(encoders[m], run) for m in modalities)
+        return all(run.engine.torchless(self.encoders[m], run) for m in modalities)
 
 
 def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:

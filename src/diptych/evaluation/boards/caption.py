@@ -22,6 +22,7 @@ from diptych.core import (
     TextPool,
     UnreadableItem,
 )
+from diptych.core.wording import none_readable
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.samples import openable
@@ -80,10 +81,7 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
     table = data.split(split)
     photos, failed = openable(table.items)
     if not len(photos):
-        raise DataError(
-            f"None of the {len(table)} photos of {path} can be read; the first: "
-            f"{failed[0] if failed else 'there is none'}."
-        )
+        raise DataError(none_readable(len(table), "photos", failed, f" of {path}"))
     references = tuple(tuple(table.columns["captions"].values[i]) for i in photos.indices)
     return CaptionedPhotos(data.name, photos, references, texts, tuple(failed), train)
 

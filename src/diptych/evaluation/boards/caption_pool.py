@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, Run, Samples, UnreadableItem, UsageError
+from diptych.core.wording import none_readable
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.named_sets import located
@@ -117,7 +118,7 @@ def caption_pool(path: str, columns: str, wrong: float, keep: float, keys: FileK
     items, captions = table.items, table.columns["captions"].values
     photos, failed = openable(items)
     if failed and not len(photos):
-        raise DataError(f"None of the {len(items)} photos of {path} can be read; the first: {failed[0]}.")
+        raise DataError(none_readable(len(items), "photos", failed, f" of {path}"))
     return CaptionPool(
         located(path).stem, photos, tuple(tuple(captions[i]) for i in photos.indices), wrong, keep, tuple(failed)
     )

@@ -29,6 +29,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.void import NARROW, void_of
+from diptych.core.wording import none_readable
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.data.words.classnames import tidy
@@ -121,7 +122,7 @@ class MaskBench:
         whole = self.data.split(self.split)
         readable, self.failed = openable(whole.items)
         if not len(readable):
-            raise DataError(f"None of the {len(whole)} photos of {self.data.name} can be read.")
+            raise DataError(none_readable(len(whole), "photos", self.failed, f" of {self.data.name}"))
         self.table = whole.take(readable.indices) if self.failed else whole
         if self.most is not None and self.most < len(self.table):
             drawn = sorted(range(len(self.table)), key=self.table.items.key)[: self.most]

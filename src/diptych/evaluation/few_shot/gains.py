@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,8 +40,8 @@ class Row:
     method: str
     variant: str
     shots: int
-    records: tuple[Record, ...]
-    outcomes: tuple[Outcome, ...]
+    records: tuple[Record, ...] = field(repr=False)
+    outcomes: tuple[Outcome, ...] = field(repr=False)
     ci95: Mapping[str, tuple[float, float]]
     gain: Interval | None
     p: float | None = None

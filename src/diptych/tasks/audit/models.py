@@ -100,7 +100,7 @@ def audit_blind(
     """
     auditor = method or default("audit blind", Auditor)
     with with_store(run or Run()) as stored:
-        embedded = embed_readable(backbone.image, table.items, stored)
+        embedded = embed_readable(backbone.image, table.items, stored).some("pictures")
         rows = [int(i) for i in embedded.kept]
         paired = {"group", "captions"} <= set(table.columns)
         if paired:

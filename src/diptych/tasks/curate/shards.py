@@ -125,17 +125,16 @@ def plan_in(
         raise UsageError("There is nothing to plan over: give at least one file.")
     settings = plain({**about, "shards": len(shards)})
     held = folder / "asked.json"  # written first: without it there is no plan under way
-    if held.exists() and not resume:
+    begun = any(folder.glob("plan-*"))
+    if begun and held.exists() and not resume:
         raise UsageError(f"{folder} holds a plan under way: give {{resume}} to go on with it, or remove it.")
-    if read_json(held) != settings if held.exists() else any(folder.glob("plan-*")):
+    if begun and (not held.exists() or read_json(held) != settings):
         raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
     write_json(held, settings, overwrite=True)
     try:
         places = _planned(curator, load, shards, folder, run, pool, skipped)
-    except UsageError:
-        if not any(
-            folder.glob("plan-*")
-        ):  # what was asked is wrong, and the right question shall find no plan under way
+    except BaseException:
+        if not any(folder.glob("plan-*")):  # nothing is finished that another question would have to respect
             shutil.rmtree(folder)
         raise
     plan = functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UnreadableItem, UsageError
-from diptych.core.wording import number_of
+from diptych.core.wording import none_readable, number_of
 from diptych.data.addresses import origin
 from diptych.data.files import drafted, escaped, named, write_json
 from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
@@ -119,7 +119,7 @@ def embedded(source: LabelledData | Texts, backbone: Backbone | CachedBackbone, 
             cells[name] += [cell(i) for i in part.kept.tolist()]
         failed += [UnreadableItem(origin(e.name), e.reason) for e in part.failed]
     if not any(map(len, parts)):
-        raise _unreadable(items, failed)
+        raise DataError(none_readable(len(items), "items", failed))
     seconds = time.perf_counter() - start
     return Embedded(np.concatenate(parts), cells, tuple(failed), seconds, run.tally["encoded"] - before)
 
@@ -132,11 +132,6 @@ def read_embedded(out: Path, encoded: Encoded) -> Embedded:
     values = np.load(out / f"{kind}_emb" / f"{kind}_emb_0.npy", mmap_mode="r")
     columns = pq.read_table(out / "metadata" / "metadata_0.parquet").to_pydict()
     return Embedded(values, columns, encoded.failed, encoded.seconds, encoded.encoded)
-
-
-def _unreadable(items: Samples[Any], failed: Sequence[UnreadableItem]) -> DataError:
-    first = failed[0] if failed else "there is none"
-    return DataError(f"None of the {len(items)} items can be read; the first: {first}.")
 
 
 def encode(
@@ -190,7 +185,7 @@ def encode(
             count += len(part.kept)
             failed += [UnreadableItem(origin(e.name), e.reason) for e in part.failed]
         if not count:
-            raise _unreadable(items, failed)
+            raise DataError(none_readable(len(items), "items", failed))
         (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
     seconds = time.perf_counter() - start
     encoded = Encoded(out, count, encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)

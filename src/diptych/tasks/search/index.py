@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Run, UnreadableItem, UsageError
+from diptych.core.wording import none_readable
 from diptych.data.files import named
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, stamp
 from diptych.data.records.roots import root
 from diptych.data.records.vectors import StoredVectors
 from diptych.features.batch_size import calibrate
-from diptych.features.embed import Embeddings, embed_readable
+from diptych.features.embed import Arrays, embed_arrays
 from diptych.search_index import ann
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
@@ -71,7 +73,7 @@ def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
 
-def open_index(out: Path, backbone: Backbone, run: Run) -> AnyIndex:
+def open_index(out: Path, backbone: Backbone | CachedBackbone, run: Run) -> AnyIndex:
     """Open or make the index of a backbone.
 
     Raises:
@@ -96,13 +98,15 @@ def open_index(out: Path, backbone: Backbone, run: Run) -> AnyIndex:
     return create_at(out, facts)
 
 
-def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed:
+def index(
+    records: Records, backbone: Backbone | CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
+) -> Indexed:
     """Add records to an index.
 
     Args:
         records: what to add, the last of a name; those with the same file, caption and metadata as before are passed
             over unread.
-        backbone: embeds; that of the index, where there is one.
+        backbone: embeds; that of the index, where there is one. A remembered one, where it encodes without torch.
         run: device, precision, cache and progress.
         out: folder of the index; made if absent.
         prune: folders and files whose entries are deleted where the records no longer name them.
@@ -115,6 +119,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     """
     start, before = time.perf_counter(), run.tally["encoded"]
     records, roots = records.distinct(), [root(p) for p in prune]
+    there, created = out.exists(), not holds_index(out)
     stored: object = records.images
     if isinstance(stored, StoredVectors):
         _refuse_others(stored, backbone, run)
@@ -136,7 +141,11 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
         removed = _pruned(opened, records, roots)
         count = len(opened)
     if not count and failed:
-        raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
+        if created and out.is_dir():  # no empty index is left behind
+            shutil.rmtree(out)
+            if there:
+                out.mkdir()
+        raise DataError(none_readable(len(records), "records", failed))
     encoded = run.tally["encoded"] - before
     return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
 
@@ -226,7 +235,7 @@ def _facts(records: Records, i: int) -> dict[str, Any]:
 
 
 def _add(
-    opened: AnyIndex, records: Records, rows: list[int], backbone: Backbone, run: Run
+    opened: AnyIndex, records: Records, rows: list[int], backbone: Backbone | CachedBackbone, run: Run
 ) -> tuple[int, list[UnreadableItem]]:
     some = records.take(rows)
     # before reading: a file that changes meanwhile is read again next time
@@ -236,11 +245,12 @@ def _add(
     for modality in ("image", "text"):
         part = RecordPart(some, modality)
         if len(part):
-            embedded = _stored(part) or embed_readable(backbone.encoders[modality], part, run)
+            encoder: Any = backbone.encoders[modality]
+            embedded = _stored(part) or embed_arrays(encoder, part, run)
             bad = {e.name: e for e in embedded.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
             positions = np.asarray([part.rows[int(k)] for k in embedded.kept], dtype=np.int64)
-            vectors[modality] = positions, embedded.values.numpy()
+            vectors[modality] = positions, embedded.values[:, 0]
     there = [some.places[i] is not None or some.texts[i] is not None for i in range(len(some))]
     readable = [i for i in range(len(some)) if there[i] and i not in broken]
     place = {i: n for n, i in enumerate(readable)}
@@ -254,9 +264,10 @@ def _add(
     return len(readable), [broken[i] for i in sorted(broken)]
 
 
-def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
+def _refuse_others(stored: StoredVectors, backbone: Backbone | CachedBackbone, run: Run) -> None:
     """Raise UsageError where the stored vectors are of another backbone, precision, decode or width."""
-    runner = run.engine.runner(backbone.image, run) if run.engine else None
+    encoder: Any = backbone.image
+    runner = run.engine.runner(encoder, run) if run.engine else None
     settings = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
     if stored.provenance and stored.provenance.get("fingerprint") != backbone.fingerprint:
         name = dict(stored.provenance.get("spec", {})).get("name")
@@ -273,10 +284,8 @@ def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
         )
 
 
-def _stored(part: RecordPart) -> Embeddings | None:
+def _stored(part: RecordPart) -> Arrays | None:
     """Return the vectors of records that are stored; None where they are to be made."""
-    import torch
-
     records = part.records
     stored: object = records.images if isinstance(records, Records) else None
     if not isinstance(stored, StoredVectors) or not isinstance(records, Records):
@@ -287,7 +296,7 @@ def _stored(part: RecordPart) -> Embeddings | None:
     good = np.isfinite(values).all(axis=1) & values.any(axis=1)
     bad = (part.name(int(i)) for i in np.flatnonzero(~good))
     failed = tuple(UnreadableItem(name, "its stored vector is zero or not finite") for name in bad)
-    return Embeddings(torch.from_numpy(values[good]), np.flatnonzero(good), failed)
+    return Arrays(values[good][:, None], np.flatnonzero(good), failed)
 
 
 def _gone(opened: AnyIndex, records: Records, roots: Sequence[str]) -> Iterator[str]:

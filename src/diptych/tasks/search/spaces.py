@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diptych.backbones.names import space_folder
 from diptych.core import Backbone, DataError, Run, Samples, Subset, UnreadableItem, UsageError
 from diptych.data.format import FRAMES, Request
 from diptych.data.joined import Joined
@@ -43,7 +44,7 @@ def space_named(name: str, load: Callable[[str], Backbone], run: Run) -> Backbon
         UsageError, DataError: see ``open_space``.
     """
     from diptych.tasks.extenders import untrained_space
-    from diptych.tasks.space_classifier import open_space, space_folder
+    from diptych.tasks.space_classifier import open_space
 
     folder = space_folder(name)
     if folder is not None:
@@ -54,10 +55,10 @@ def space_named(name: str, load: Callable[[str], Backbone], run: Run) -> Backbon
 
 def modality_named(name: str) -> tuple[Modality, int] | None:
     """Return the modality of the space that an index says it was made with, and its frames; None for photos."""
-    from diptych.tasks.space_classifier import facts_of, space_folder
-
     folder = space_folder(name)
     if folder is not None:
+        from diptych.tasks.space_classifier import facts_of
+
         facts = facts_of(folder)
         return modality(facts.samples), facts.frames
     _, samples, frames = untrained_name(name)
@@ -97,10 +98,10 @@ class Source:
         Raises:
             UsageError: the backbone is a space of other samples, or no backbone knows these.
         """
-        from diptych.tasks.space_classifier import facts_of, space_folder
-
         folder, kind = space_folder(backbone), CLIPS if clips else modality_of(paths[0])
         if folder is not None:
+            from diptych.tasks.space_classifier import facts_of
+
             facts = facts_of(folder)
             if kind is not None and kind.name != facts.samples:
                 raise UsageError(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core import Backbone, Column, DataError, Method, Run, Samples, Stream, Table, UnreadableItem, UsageError
-from diptych.core.wording import number_of
+from diptych.core.wording import none_readable, number_of
 from diptych.data.labelled import LabelledData
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_readable
@@ -101,9 +101,7 @@ def only_readable(
         else:
             rows, broken = _decodable(table.items, run)
         if len(table) and not rows:
-            raise DataError(
-                f"None of the {len(table)} photos of {data.name}, {split}, can be read; the first: {broken[0]}."
-            )
+            raise DataError(none_readable(len(table), "photos", broken, f" of {data.name}, {split},"))
         readable[split] = table.take(rows) if broken else table
         failed += broken
     return replace(data, splits=readable), tuple(failed)

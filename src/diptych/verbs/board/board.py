@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from diptych.core import UsageError
 from diptych.core.settings import by_system
+from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.board.measured import BoardRows
 from diptych.verbs.declare import Verb, argument
@@ -143,6 +144,11 @@ class BoardVerb(Verb):
     def folders(self) -> tuple[Path, ...]:
         """Return the folders of fitted systems."""
         return _folders(getattr(self, "fitted", ()))
+
+    def saved(self, out: Path | None) -> tuple[str, str]:
+        """Return how many rows are kept."""
+        rows = 0 if out is None else len(list(out.glob("**/rows/*.json")))
+        return (f"{number_of(rows, 'row is', 'rows are')} in {out}", "the same command uses them") if rows else ("", "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,12 @@ class Pooled(Verb):
         }
         return {name: value for name, value in given.items() if has(name)(kind)}
 
+    def saved(self, out: Path | None) -> tuple[str, str]:
+        """Return where the finished parts of the pass are."""
+        parts = [] if out is None else [out.with_name(f"{out.name}.parts"), *out.glob("curate*.json")]
+        begun = next((path for path in parts if path.exists()), None)
+        return (f"what was finished is in {begun}", "{resume} goes on from there") if begun else ("", "")
+
     def curation(self) -> Curation:
         """Return the curator with its settings."""
         from diptych.tasks.curate.plan import Curation
