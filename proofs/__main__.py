@@ -2,7 +2,7 @@
 
 import sys
 
-from diptych.cli.signals import main
+from diptych.cli.__main__ import main
 
 sys.argv[1:1] = ["prove"]
 main()

@@ -1,5 +1,5 @@
 """``python -m diptych`` is the command line."""
 
-from diptych.cli.signals import main
+from diptych.cli.__main__ import main
 
 main()

@@ -102,7 +102,7 @@ def test_a_command_ends_in_one_sentence_and_as_its_parent_expects(number: int, c
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from diptych import catalog
-from diptych.cli.signals import main
+from diptych.cli.__main__ import main
 catalog.cards = lambda: os.kill(os.getpid(), {int(number)})
 sys.argv = ["diptych", "systems"]
 main()
@@ -123,7 +123,7 @@ class Interrupting:
             os.kill(os.getpid(), {int(number)})
 
 sys.meta_path.insert(0, Interrupting())
-from diptych.cli.signals import main
+from diptych.cli.__main__ import main
 main()
 """
     process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)

@@ -357,7 +357,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; see ``signals.main``."""
+    """Run the command line; see ``cli.__main__``."""
     keep_buffers()
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
     app()

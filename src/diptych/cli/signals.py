@@ -74,18 +74,3 @@ class Signals:
 
     def _again(self, number: int) -> None:
         threading.Timer(0.01, interrupt_main, (number,)).start()
-
-
-def main() -> None:
-    """Run the command line, which hears signals from its first moment on: its imports take longer than some answers."""
-    signals = Signals().hear()
-    try:
-        from diptych.cli.main import main as run
-
-        run()
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        sys.exit(INTERRUPTED)
-    finally:
-        if signals.number == signal.SIGTERM and getattr(sys.exception(), "code", INTERRUPTED) == INTERRUPTED:
-            signals.end()
