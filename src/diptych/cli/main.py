@@ -25,6 +25,7 @@ from diptych.cli import added_commands, completion, config, former, meant, optio
 from diptych.cli.console import say, show
 from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
+from diptych.cli.signals import INTERRUPTED
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
 
 EXIT_CODES = (
@@ -262,7 +263,7 @@ class Verbs(TyperGroup):
             return super().parse_args(ctx, args or ["--help"])
         except KeyboardInterrupt:  # typer would end without a word
             say("Interrupted.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             _end_in_a_sentence(self, ctx, error)
 
@@ -308,7 +309,7 @@ class Verbs(TyperGroup):
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:
             say(with_flags(str(error)) or "Interrupted.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader of our output, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
