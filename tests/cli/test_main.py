@@ -53,7 +53,7 @@ def test_help_and_systems_load_nothing_heavy(words: list[str]) -> None:
 
 def test_missing_weights_offline_give_code_4(tmp_path: Path) -> None:
     done = shell(
-        "classify", "demo:photos", "--backbone", "ViT-B-32/laion2b_s34b_b79k", "--json",
+        "classify", "demo:photos", "--backbone", "hf:openai/clip-vit-base-patch32", "--json",
         HF_HOME=str(tmp_path), HF_HUB_CACHE=str(tmp_path / "hub"), DIPTYCH_CACHE=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 4

@@ -15,7 +15,9 @@ from diptych.core import DataError
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.naclip import NACLIP
 from diptych.methods.segment.ovseg import OVSeg
+from diptych.methods.segment.sclip import SCLIP
 from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
@@ -305,7 +307,8 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     masked_folder(tmp_path / "set")
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
     monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
-    monkeypatch.setattr(Trident, "__init__", partialmethod(Trident.__init__, windows=Windows(40, 32, 16)))
+    for kind in (Trident, MaskCLIP, SCLIP, NACLIP):
+        monkeypatch.setattr(kind, "__init__", partialmethod(kind.__init__, windows=Windows(40, 32, 16)))
     got = diptych("board", "segment", "set", "--seeds", "1,2", "--json")
     assert got.code == 0
     rows = {(r["method"], r["variant"]): r for r in got.data["rows"]}

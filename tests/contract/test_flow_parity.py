@@ -43,8 +43,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def drawn(ours: Pipeline, text: str = TEXT, **more: Any) -> Tensor:
-    """Return two pictures, at 10 steps and guidance 7.5."""
-    numbers = {"steps": 10, "guidance": 7.5, **more}
+    """Return two pictures, at 5 steps and guidance 7.5."""
+    numbers = {"steps": 5, "guidance": 7.5, **more}
     return torch.stack([p.after for p in generate([text], ours, RUN, count=2, **numbers).pairs])
 
 
@@ -54,14 +54,13 @@ def known(ours: Pipeline, theirs: Any, scheduler: str, negative: str, guidance: 
 
     theirs.scheduler = getattr(diffusers, FLOW_SCHEDULERS[scheduler]).from_config(ours.scheduler)
     pictures: Tensor = theirs(
-        TEXT, negative_prompt=negative or None, num_inference_steps=10, guidance_scale=guidance,
+        TEXT, negative_prompt=negative or None, num_inference_steps=5, guidance_scale=guidance,
         latents=noise(ours, 2, RUN.generator(f"generate/{TEXT}")), num_images_per_prompt=2, output_type="pt",
     ).images  # fmt: skip
     return pictures
 
 
-@pytest.mark.parametrize("negative", ["", BAD])
-@pytest.mark.parametrize("scheduler", list(FLOW_SCHEDULERS))
+@pytest.mark.parametrize(("scheduler", "negative"), [("euler-flow", ""), *((name, BAD) for name in FLOW_SCHEDULERS)])
 def test_pictures_equal_those_of_diffusers(both: tuple[Pipeline, Any], scheduler: str, negative: str) -> None:
     ours, theirs = both
     if scheduler == "heun-flow" and ours.scheduler["use_dynamic_shifting"]:
@@ -98,7 +97,7 @@ def test_long_prompts_equal_embeddings_of_their_chunks(both: tuple[Pipeline, Any
     theirs.scheduler = type(theirs.scheduler).from_config(ours.scheduler)
     expected = theirs(
         prompt_embeds=read.tokens.repeat(2, 1, 1), pooled_prompt_embeds=read.pooled.repeat(2, 1), guidance_scale=1.0,
-        latents=noise(ours, 2, RUN.generator(f"generate/{text}")), num_inference_steps=10, output_type="pt",
+        latents=noise(ours, 2, RUN.generator(f"generate/{text}")), num_inference_steps=5, output_type="pt",
     ).images  # fmt: skip
     torch.testing.assert_close(drawn(ours, text, guidance=1.0), expected, rtol=0, atol=BOUND)
     assert float((expected - drawn(ours, text[:100], guidance=1.0)).abs().max()) > 100 * BOUND

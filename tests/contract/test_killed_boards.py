@@ -76,7 +76,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> LabelledData:
 
 
 def made(photos: LabelledData, root: Path) -> Board:
-    return board(photos, ColourBackbone(), Run(cache=root / "cache", out=root / "out", batch=8), PLAN)
+    return board(photos, ColourBackbone(), Run(cache=root / "cache", out=root / "out", batch=20), PLAN)
 
 
 @pytest.mark.parametrize(("what", "step"), [("row", 1), ("batch", 3)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from diptych.features.spaces import load_space, save_space
 from diptych.tasks.extend import extend
 from diptych.tasks.extenders import classes_of
 from diptych.tasks.space_classifier import classify_samples, load_classifier, stated
+from tests.support.contract import short
 from tests.support.moving import clip_task
 from tests.support.visual_backbone import VisualBackbone
 
@@ -37,14 +37,12 @@ CARDS = [card for card in catalog.cards() if card["verb"] == "extend"]
 ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]
 OVER_A_BACKBONE = [row for row in ROWS if catalog.find(row[0]).card.needs.hooks]
 NEEDS = [(card["slug"], name) for card in CARDS for name in card["needs"]["evidence"]]
-SMALL = {"epochs": 2, "batch": 4, "frames": 2, "length": 2, "adapter_epochs": 2}
 
 
 def make(slug: str, label: str = "") -> Extender:
     method = catalog.find(slug)
     assert issubclass(method, Extender)
-    known = {f.name for f in dataclasses.fields(method)}
-    return method(**{**{k: v for k, v in SMALL.items() if k in known}, **method.card.variants[label]})
+    return method(**{**short(slug), **method.card.variants[label]})
 
 
 def task(slug: str) -> tuple[Evidence[Any], dict[str, Samples[Any]]]:

@@ -23,9 +23,20 @@ from diptych.testing.parts import Echo
 MASKS = {"side": 32, "crop": 32, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2}
 SHORT: dict[str, dict[str, Any]] = {
     "a-clip": {"hidden": 8, "out": 4},
+    "astrom3": {
+        "grid": (4000.0, 5000.0, 256),
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "hidden": 16,
+        "facts": 16,
+        "dim": 16,
+    },
+    "clap": {"epochs": 10},
     "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
     "clip-moe": {"experts": 2, "clusters": 1},
     "clipinverter": {"steps": 2, "refine": 1, "batch": 4, "groups": 8, "width": 8, "rate": 1e-2},
+    "coop": {"epochs": 5},
     "dn-cbm": {"epochs": 4, "probe_epochs": 20, "vocabulary": ("fox", "tree", "cup")},
     "fc-clip": MASKS,
     "galip": {

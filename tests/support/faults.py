@@ -12,10 +12,13 @@ import io
 import json
 import os
 import re
+import shutil
 import sqlite3
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
@@ -60,14 +63,19 @@ class Faults:
             if self.over:
                 raise Killed
             path = Path(getattr(first, "name", first)) if name == "_add" else Path(first)
-            if any(path.absolute().is_relative_to(folder.absolute()) for folder in self.below):
-                self.count += 1
-                self.seen.append(f"{name} {path.name}")
-                if self.count == self.at:
-                    self._tear(name, path, real, first, *rest)
-            return real(first, *rest)
+            if not any(path.absolute().is_relative_to(folder.absolute()) for folder in self.below):
+                return real(first, *rest)
+            self.count += 1
+            self.seen.append(f"{name} {path.name}")
+            return self._count(name, path, real, first, *rest)
 
         return operation
+
+    def _count(self, name: str, path: Path, real: Callable[..., Any], first: Any, *rest: Any) -> Any:
+        """Do an operation, or stop at it."""
+        if self.count == self.at:
+            self._tear(name, path, real, first, *rest)
+        return real(first, *rest)
 
     def _discarding(self, real: Callable[[Path], None]) -> Callable[[Path], None]:
         return lambda draft: None if self.over else real(draft)
@@ -76,8 +84,7 @@ class Faults:
         """Leave half of what was to be written, and stop."""
         if name == "_fill":
             real(first, *rest)
-        own = path.is_file() and path.name.endswith(".tmp") and path.stat().st_nlink == 1  # a link is the file itself
-        if name in ("_fill", "_sync") and own:
+        if name in ("_fill", "_sync") and _is_torn(path):
             os.truncate(path, path.stat().st_size // 2)
         if name == "_add":
             first.write(rest[0][: len(rest[0]) // 2])
@@ -88,6 +95,62 @@ class Faults:
             raise KeyboardInterrupt
         self.over = True
         raise Killed
+
+
+class Snapshots(Faults):
+    """Copies what a process that is killed at each operation would leave, and lets the run go on: one run for all.
+
+    Args:
+        monkeypatch: takes the harness out again.
+        folder: operations on paths below it count; it is copied, with the drafts beside it.
+        into: folder of the copies, one a state, numbered from 0.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, into: Path) -> None:
+        super().__init__(monkeypatch, 0, "kill", folder)
+        self.folder, self.into = folder, into
+        self.stacks: list[tuple[str, ...]] = []
+
+    def _count(self, name: str, path: Path, real: Callable[..., Any], first: Any, *rest: Any) -> Any:
+        """Do an operation, and copy what half of it leaves."""
+        self.stacks.append((name, *_stack()))
+        state = self.into / str(self.count - 1)
+        if name == "_add":
+            half = len(rest[0]) // 2
+            first.write(rest[0][:half])
+            first.flush()
+            self._copy(state)
+            return first.write(rest[0][half:])
+        written = real(first, *rest) if name == "_fill" else None
+        whole = path.read_bytes() if name in ("_fill", "_sync") and _is_torn(path) else None
+        if whole is not None:
+            os.truncate(path, len(whole) // 2)
+        self._copy(state)
+        if whole is not None:
+            path.write_bytes(whole)
+        return written if name == "_fill" else real(first, *rest)
+
+    def _copy(self, state: Path) -> None:
+        state.mkdir(parents=True)
+        for path in (self.folder, *self.folder.parent.glob(f".{self.folder.name}*")):
+            if path.is_dir():
+                shutil.copytree(path, state / path.name)
+            elif path.exists():
+                shutil.copy2(path, state)
+
+
+def _is_torn(path: Path) -> bool:
+    """Return whether a file is a draft that a stop can leave half written; a second link is the file itself."""
+    return path.is_file() and path.name.endswith(".tmp") and path.stat().st_nlink == 1
+
+
+def _stack() -> Iterator[str]:
+    """Yield the lines of diptych that lead here."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("diptych."):
+            yield f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -36,6 +36,7 @@ from diptych.backbones.lite_parts import (
     ImageHead,
     LiteModule,
     TextHead,
+    Unfilled,
     image_tower,
     mix_tower,
     text_tower,
@@ -187,7 +188,8 @@ def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VI
         )
     state = {name: tensor.float() for name, tensor in load_file(heads).items()}
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
-    text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0], state.get("mean"))
+    with Unfilled():
+        text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0], state.get("mean"))
     text_head.mlp.load_state_dict(
         {name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")}
     )

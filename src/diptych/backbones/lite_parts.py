@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.overrides import TorchFunctionMode
 
 from diptych.backbones.lite_files import IMAGE, TEXT, VIEWS, packaged
 from diptych.backbones.spec import file_hash
@@ -98,6 +99,19 @@ class LiteModule(nn.Module):
         self.register_buffer("scale", torch.tensor(scale))
 
 
+class Unfilled(TorchFunctionMode):
+    """Leaves the parameters of modules that are built inside as the memory is, for a file that holds all of them. To
+    draw them takes longer than to read the file.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do all but the functions of ``torch.nn.init``, for which transformers puts its own."""
+        given = kwargs or {}
+        if getattr(func, "__module__", "") in ("torch.nn.init", "transformers.initialization"):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 def image_tower() -> tuple[nn.Module, nn.Linear]:
     """Return Lite0, which pools to (B, 1280), and its classifier."""
     import timm
@@ -105,7 +119,8 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
     path = packaged(*IMAGE)
     _check(path, IMAGE_SHA)
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    trunk: Any = timm.create_model("tf_efficientnet_lite0")
+    with Unfilled():
+        trunk: Any = timm.create_model("tf_efficientnet_lite0")
     names = trunk.state_dict()
     trunk.load_state_dict(
         dict(zip(names, saved.values(), strict=True))
@@ -152,7 +167,9 @@ def text_tower() -> tuple[nn.Module, Path]:
     _check(path, TEXT_SHA)
     from safetensors.torch import load_file
 
-    model: Any = BertModel(BertConfig.from_json_file(str(path.parent / "config.json")), add_pooling_layer=False)
+    config = BertConfig.from_json_file(str(path.parent / "config.json"))
+    with Unfilled():
+        model: Any = BertModel(config, add_pooling_layer=False)
     model.load_state_dict(
         {k: v for k, v in load_file(path).items() if not k.startswith("pooler.") and "position_ids" not in k}
     )
