@@ -141,19 +141,20 @@ class CallContext(Once):
 
     def crew(self) -> Crew | None:
         """Return the workers of the cluster that the call names; they are given the model as it is loaded here."""
-        if self._pool is None:
-            return None
+        return None if self._pool is None else self._crew_of(self._pool, self.model(spaces=True))
+
+    def _crew_of(self, pool: Cluster, backbone: Backbone) -> Crew:
         from diptych.tasks.encode.cluster import Crew
 
-        return Crew(self._pool, partial(_as_it_is, self.model(spaces=True).loaded), self._threads)
+        loaded = backbone.loaded if isinstance(backbone, Model) else backbone
+        return Crew(pool, partial(_as_it_is, loaded), self._threads)
 
     def encode_ahead(self, backbone: Backbone, items: Samples[Any], run: Run) -> None:
         """Let the workers of the cluster that the call names encode photos."""
         if self._pool is not None:
-            from diptych.tasks.encode.cluster import Crew, encode_ahead
+            from diptych.tasks.encode.cluster import encode_ahead
 
-            loaded = backbone.loaded if isinstance(backbone, Model) else backbone
-            encode_ahead(Crew(self._pool, partial(_as_it_is, loaded), self._threads), loaded.image, items, run)
+            encode_ahead(self._crew_of(self._pool, backbone), backbone.image, items, run)
 
     def workers(self, device: str) -> Cluster | None:
         """Return the workers of the cluster that the call names."""

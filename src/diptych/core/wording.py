@@ -27,12 +27,12 @@ def number_of(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
-def none_readable(count: int, things: str, failed: Sequence[object], where: str = "") -> str:
+def none_readable(count: int, plural: str, failed: Sequence[object], where: str = "") -> str:
     """Return the sentence where none of several things can be read.
 
     Args:
         count: how many there are.
-        things: what they are called, in a plural that ends in s.
+        plural: their name, which ends in s.
         failed: why, the first first.
         where: what is said behind their name, such as " of pets/".
 
@@ -43,10 +43,10 @@ def none_readable(count: int, things: str, failed: Sequence[object], where: str 
         'The only photo of pets/ cannot be read: a.jpg: empty file.'
     """
     if not failed:
-        return f"There are no {things}{where}: give some."
+        return f"There are no {plural}{where}: give some."
     if count == 1:
-        return f"The only {things.removesuffix('s')}{where} cannot be read: {failed[0]}."
-    return f"None of the {count:,} {things}{where} can be read; the first: {failed[0]}."
+        return f"The only {plural.removesuffix('s')}{where} cannot be read: {failed[0]}."
+    return f"None of the {count:,} {plural}{where} can be read; the first: {failed[0]}."
 
 
 def first_of(names: Iterable[str], count: int = 3) -> str:

@@ -79,7 +79,7 @@ class ProLIP(Classifier):
     Use it where a backbone has a linear projection, as CLIP's have: it changes the embedding, and not the classes.
 
     Args:
-        place: "projection" trains the image encoder's own, "embedding" a square matrix behind it (RLA); "auto" is the
+        place: "projection" trains that of the image encoder, "embedding" a square matrix behind it (RLA); "auto" is the
             projection where the backbone has a linear one (default).
         penalty: of the distance from the start, for one shot of a class, >= 0 (default 1, the paper's without val).
         rate: of Adam, > 0, along a cosine to 0 (default 1e-3, one of the four that the authors try
