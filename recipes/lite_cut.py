@@ -34,7 +34,7 @@ from diptych.core import DataError
 from diptych.metrics.cut import Floats
 from recipes.search_truth import SETS
 
-BACKBONES, LEVELS, DEPTH = ("lite:2026-11", "lite:views", "lite"), (0.5, 0.6, 0.7, 0.8, 0.9), 50
+BACKBONES, LEVELS, DEPTH = ("lite:2026-11", "lite:views", "lite", "lite:512"), (0.5, 0.6, 0.7, 0.8, 0.9), 50
 GRID = 400
 """Thresholds that are tried."""
 FACTOR = 4

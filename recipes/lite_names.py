@@ -118,16 +118,24 @@ def go_on(mlp: nn.Sequential, names: Tensor, q: Tensor, others: Tensor, run: Run
     return float(loss.detach())
 
 
-@torch.inference_mode()
-def mean_photo(lite: Lite, data: Path) -> Tensor:
-    """Return the (2664,) unit mean of the image vectors of photos, each source counting the same."""
+def photos_by_source(data: Path) -> dict[str, list[Path]]:
+    """Return the photos of ``recipes.lite_pictures`` by the set that they come from."""
     sources: dict[str, list[Path]] = {}
     for path in photo_paths(data):
         sources.setdefault(path.relative_to(data).parts[0], []).append(path)
-    means = []
-    for paths in sources.values():
-        batches = ([open_image(path) for path in paths[i : i + 32]] for i in range(0, len(paths), 32))
-        means.append(torch.cat([lite.image.encode(lite.image.inputs(some)) for some in batches]).mean(0))
+    return sources
+
+
+@torch.inference_mode()
+def image_vectors(lite: Lite, paths: Sequence[Path]) -> Tensor:
+    """Return the (N, D) image vectors of photos."""
+    batches = ([open_image(path) for path in paths[i : i + 32]] for i in range(0, len(paths), 32))
+    return torch.cat([lite.image.encode(lite.image.inputs(some)) for some in batches])
+
+
+def mean_photo(lite: Lite, data: Path) -> Tensor:
+    """Return the (2664,) unit mean of the image vectors of photos, each source counting the same."""
+    means = [image_vectors(lite, paths).mean(0) for paths in photos_by_source(data).values()]
     return normalize(torch.stack(means).mean(0), dim=0)
 
 

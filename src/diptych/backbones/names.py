@@ -17,7 +17,7 @@ _EARLIER = "stars:"
 _BACKBONES = ("open_clip_config.json", "config.json", "space.json", "model.json")  # files of folders of other kinds
 Kind = Literal["embedded", "openclip", "hf", "hf-hub", "local"]
 
-EMBEDDED = ("lite", "lite:views", "lite:2026-11", "tiny")
+EMBEDDED = ("lite", "lite:512", "lite:views", "lite:2026-11", "tiny")
 OPENAI = {
     "RN50": "RN50",
     "RN101": "RN101",

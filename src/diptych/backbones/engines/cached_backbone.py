@@ -160,10 +160,7 @@ def _stamp(name: str) -> Mapping[str, Any] | None:
 def _files(name: str) -> list[Path]:
     parsed = parse(name)
     if parsed.architecture in lite_files.SHARES:
-        image, text = (lite_files.packaged(*where) for where in (lite_files.IMAGE, lite_files.TEXT))
-        return [image, text, text.with_name("tokenizer.json"), text.with_name("config.json"),
-                lite_files.NAMES if parsed.architecture == "lite" else lite_files.HEADS,
-                *([lite_files.VIEWS] if lite_files.SHARES[parsed.architecture] else [])]  # fmt: skip
+        return lite_files.files_of(parsed.architecture)
     root = Path(__file__).parents[2] / "assets" / "tiny" if parsed.kind == "embedded" else parsed.path
     if root is None:
         return []

@@ -15,6 +15,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 
+from diptych.backbones.widths import at_width, check_width
 from diptych.serve.inputs import Input
 from diptych.serve.model import Cut, Vectors
 from diptych.serve.protocols.content import content_of, joined, picture
@@ -37,7 +38,7 @@ class EmbedRequest:
             "data:..."}}]}; of several parts, the vector is that of the sum of their unit vectors.
         input_type: not read: these models embed queries and documents alike.
         embedding_types: forms of the vectors, see ``packed``; null: "float".
-        output_dimension: the width of the model, where it is given.
+        output_dimension: the width of the model, or of ``lite`` the first 1 to 512 numbers of its rotation.
         max_tokens: not read.
         truncate: which end of a text is left out that is longer than the model reads; "NONE": it is refused. Cohere's
             default is "END".
@@ -168,13 +169,14 @@ def router(service: Service) -> APIRouter:
 
     async def embedded(request: Request, given: EmbedRequest, version: str) -> dict[str, Any]:
         model = service.model(given.model)
-        if given.output_dimension not in (None, model.dim):
-            raise Refusal(400, f"{model.name} has {model.dim} dimensions, not {given.output_dimension}: leave it out.")
+        width, spec = given.output_dimension or model.dim, model.model.spec
+        check_width(spec, width)
         inputs = parts_of(given)
         service.check_count(len(inputs))
         flat = [part for parts in inputs for part in parts]
         result = await service.embed(request, model, flat, cut=CUTS[given.truncate or "END"])
-        vectors, sizes = joined(result.vectors, [len(parts) for parts in inputs]), [s for s in result.sizes if s]
+        vectors = at_width(joined(result.vectors, [len(parts) for parts in inputs]), spec, width)
+        sizes = [s for s in result.sizes if s]
         plain = version == "1" and given.embedding_types is None
         return {
             "id": str(uuid.uuid4()),

@@ -22,6 +22,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from diptych import __version__
+from diptych.backbones.widths import at_width, check_width
 from diptych.serve.inputs import Input
 from diptych.serve.protocols.content import content_of, joined, part_of, picture
 from diptych.serve.refusals import Refusal
@@ -48,7 +49,7 @@ class EmbeddingsRequest:
         encoding_format: "float" for lists of numbers, "base64" for little-endian float32.
         modality: "auto" takes data URIs and the base64 of JPEG, PNG, GIF and WebP files as pictures, and refuses
             addresses of pictures; "text" and "image" take every string as such.
-        dimensions: the width of the model, where it is given; 0: not given.
+        dimensions: the width of the model, or of ``lite`` the first 1 to 512 numbers of its rotation; 0: not given.
         user: not read.
     """
 
@@ -166,14 +167,11 @@ def router(service: Service) -> APIRouter:
     async def embeddings(request: Request, given: EmbeddingsRequest) -> JSONResponse:
         """Return an embedding a text or picture."""
         model = service.model(given.model)
-        if given.dimensions and given.dimensions != model.dim:
-            raise Refusal(
-                400,
-                f"{model.name} has {model.dim} dimensions and cannot give {given.dimensions}: leave dimensions out.",
-            )
+        width, spec = given.dimensions or model.dim, model.model.spec
+        check_width(spec, width)
         groups = groups_of(given)
         result = await service.embed(request, model, [part for parts in groups for part in parts])
-        vectors = joined(result.vectors, [len(parts) for parts in groups])
+        vectors = at_width(joined(result.vectors, [len(parts) for parts in groups]), spec, width)
         packed = given.encoding_format == "base64"
         rows = [
             {
