@@ -103,6 +103,9 @@ def test_workers_are_given_what_is_missing(run: Run, tmp_path: Path) -> None:
     assert workers.given == ["a", "b", "e"]
     assert plain(results[2:4]) == plain(first)
     assert [r.score for r in results] == [2.0] * 5
+    again = plain(list(shared.spread(Lengths(3.0).score, Texts(("b", "c", "b", "c", "a")))))
+    assert again == plain(list(Lengths(3.0).score(Texts(("b", "c", "b", "c", "a")), run)))
+    assert workers.given[3:] == ["b", "c", "a"]
 
 
 def captions(items: Samples[str], run: Run) -> list[list[Text]]:
@@ -118,6 +121,12 @@ def test_lists_of_texts_are_read_as_they_were(run: Run) -> None:
 def broken(items: Samples[str], run: Run) -> Iterator[Any]:
     SEEN.append("broken")
     yield from (UnreadableItem(items[i], "empty file") for i in range(len(items)))
+
+
+def test_equal_items_are_done_once_and_are_not_of_an_earlier_run(run: Run) -> None:
+    results = list(run.spread(Lengths(2.0).score, Texts(("a", "b", "a", "b"))))
+    assert plain(results[:2]) == plain(results[2:])
+    assert (SEEN, run.tally["reused"]) == (["a", "b"], 0)
 
 
 def test_what_cannot_be_written_is_done_again(run: Run) -> None:

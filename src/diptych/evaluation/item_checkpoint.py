@@ -50,19 +50,22 @@ class ItemCheckpoint:
         decided, here = digest([__version__, job]), replace(run, cluster=None)
         every = range(len(items))
         pieces = [Subset(items, tuple(every[i : i + run.batch])) for i in every[:: run.batch]]
-        shared = None
-        if self.workers is not None:
-            missing = [piece for piece in pieces if not self._path(decided, piece).exists()]
-            shared = self.workers.spread(job, Subset(items, tuple(i for piece in missing for i in piece.indices)), run)
+        missing, made = dict[Path, Subset[S]](), set[Path]()
+        for piece in pieces if self.workers else ():
+            if not (path := self._path(decided, piece)).exists():
+                missing.setdefault(path, piece)
+        wanted = Subset(items, tuple(i for piece in missing.values() for i in piece.indices))
+        shared = iter(()) if self.workers is None else self.workers.spread(job, wanted, run)
         for piece in pieces:
             path = self._path(decided, piece)
-            there = path.exists()
-            if there and (known := _read(path, piece)) is not None:
-                run.tally["reused"] += len(piece)
+            mine = missing.pop(path, None) is None
+            if mine and (known := _read(path, piece)) is not None:
+                run.tally["reused"] += 0 if path in made else len(piece)  # of an equal photo of this run
                 yield from known
                 continue
+            made.add(path)
             results = list[R]()
-            for result in job(piece, here) if there or shared is None else islice(shared, len(piece)):
+            for result in job(piece, here) if mine else islice(shared, len(piece)):
                 results.append(result)
                 if len(results) == len(piece):
                     _write(path, results)  # before the user sees the last one
