@@ -12,9 +12,13 @@ import diptych as package
 from diptych.api.argument_names import in_our_names, refuse_model_as_out
 from diptych.api.declared import signature_of
 from diptych.core import UsageError
+from diptych.verbs.caption import Caption
 from diptych.verbs.classify import Classify
 from diptych.verbs.detect import Detect
+from diptych.verbs.edit import Edit
 from diptych.verbs.encode import Encode
+from diptych.verbs.generate import Generate
+from diptych.verbs.segment import Segment
 from diptych.verbs.train.finetune import Finetune
 
 diptych: Any = package
@@ -54,6 +58,27 @@ def test_a_former_name_is_taken_with_a_warning() -> None:
 def test_an_unknown_name_is_answered_with_ours(name: str, hint: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"diptych.classify takes no {name}=: ") + ".*" + re.escape(hint)):
         diptych.classify("photos", ["a"], **{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "hint"),
+    [
+        (Detect, "train", "did you mean normal=?"),
+        (Detect, "prompts", "did you mean thing=?"),
+        (Detect, "contamination", "did you mean rate=?"),
+        (Caption, "num_return_sequences", "did you mean n=?"),
+        (Edit, "instruction", "did you mean target=?"),
+        (Generate, "num_images_per_prompt", "did you mean count=?"),
+        (Generate, "num_inference_steps", "did you mean steps=?"),
+        (Generate, "height", "leave it out, for a picture is as large as what draws it"),
+        (Segment, "text", "did you mean names=?"),
+        (Segment, "output_dir", "did you mean out=?"),
+        (Segment, "alpha", "leave it out, for results[i].labels is the label map"),
+    ],
+)
+def test_names_of_other_tools_for_pictures_are_answered_with_ours(verb: Any, name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"takes no {name}=: {hint}")):
+        named(verb, **{name: 1})
 
 
 @pytest.mark.parametrize("call", [diptych.encode, diptych.index, diptych.extend, diptych.finetune, diptych.pretrain])

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import diptych
-from diptych.api.model import Model
-from diptych.core import ClassNames, DataError, DiptychError, MissingHook, UsageError
+from diptych.api.model import Model, model_of
+from diptych.core import ClassNames, DataError, DiptychError, MissingHook, Subset, UsageError
 from diptych.data.load import open_data
+from diptych.data.memory import InMemory
+from diptych.tasks.caption import Captions
 from diptych.tasks.classify import classify as classify_task
+from diptych.tasks.detect import Detected
+from diptych.tasks.edit import Pair
+from diptych.tasks.label_maps.segmented import Segmented
 from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.dense_colours import DenseColours, halves
 
 NAMES = sorted(COLOURS)
 
@@ -169,3 +178,41 @@ def test_open_data_takes_tables_by_column(tmp_path: Path) -> None:
     data = diptych.open_data(tmp_path / "t.csv", need="captions", image="picture", text="said")
     assert [list(c) for c in data["test"].columns["captions"].values] == [["a red wall"]]
     assert diptych.open_data(data) is data
+
+
+def test_segment_and_detect_write_the_files_of_the_command(tmp_path: Path) -> None:
+    model, photos = model_of(DenseColours()), [np.asarray(halves("red", "blue", 60, 40))] * 2
+    maps = diptych.segment(photos, ["red", "blue"], model, method="maskclip", out=tmp_path / "maps")
+    files = ["0.json", "0.labels.png", "0.overlay.png", "1.json", "1.labels.png", "1.overlay.png"]
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == files
+    assert (np.asarray(Image.open(tmp_path / "maps" / "0.labels.png")) == maps[0].labels).all()
+    with pytest.raises(UsageError, match=r"0.overlay.png exists: give another out= or overwrite="):
+        diptych.segment(photos, ["red", "blue"], model, method="maskclip", out=tmp_path / "maps")
+    heat = diptych.detect(photos, model, normal=photos, out=str(tmp_path / "heat"))
+    assert sorted(p.name for p in (tmp_path / "heat").iterdir()) == ["0.heat.png", "1.heat.png", "detect.json"]
+    assert heat[0].shown().size[1] > 40  # the score stands below the photo
+
+
+def test_results_of_pictures_answer_names_of_other_libraries(model: Model) -> None:
+    segmented = Segmented("a", halves("red", "blue", 6, 4), np.zeros((4, 6), np.uint8), ("red",))
+    detected = Detected("a", Subset(InMemory((segmented.image,)), (0,)), 1.0, None, None)
+    pair, sentences = Pair("a", None, torch.zeros(3, 4, 4)), Captions(("A cat.",), "a")
+    for item, name, hint in (
+        (segmented, "save", 'use shown().save("overlay.png"), or out= of the function.'),
+        (segmented, "boxes", "use segments(), with things=."),
+        (detected, "anomaly_map", "use map."),
+        (detected, "is_anomaly", "use flagged, with rate=."),
+        (detected, "heatmap", "use shown()."),
+        (pair, "save", 'use image().save("picture.png"), or out= of the function.'),
+        (pair, "images", "use result()."),
+        (sentences, "text", "use [0], the best one."),
+    ):
+        with pytest.raises(AttributeError, match=re.escape(f"has no {name!r}: {hint}")):
+            getattr(item, name)
+    copied = pickle.loads(pickle.dumps(sentences))
+    assert (copied, copied.name, pickle.loads(pickle.dumps(detected)).name) == (("A cat.",), "a", "a")
+
+
+def test_a_text_where_a_number_stands_is_outside_its_range(model: Model) -> None:
+    with pytest.raises(UsageError, match=r"n= must be at least 1, got \['a red wall'\]"):
+        diptych.caption(coloured("red"), ["a red wall"], model, captions=["a red wall"])  # type: ignore[call-arg]

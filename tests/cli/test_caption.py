@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core import DataError, Evidence, NotAvailable, Text, TextPool, UsageError
+from diptych.core import DataError, Evidence, NotAvailable, Run, Text, TextPool, UsageError
 from diptych.methods.caption.clip_reward import ClipReward
 from diptych.methods.caption.maccap import MacCap
 from diptych.methods.caption.nearest_caption import FittedNearestCaption
@@ -45,6 +45,29 @@ def test_captions_of_a_folder_and_against_references(diptych: Cli, photos: Path)
     got = diptych("caption", "photos.csv", "--texts", "photos.csv", "--references", "caption_*", "--json", "-n", "2")
     assert got.data["metrics"]["rouge_l"] == pytest.approx(1.0)
     assert [len(p["captions"]) for p in got.data["photos"]] == [2, 2]
+
+
+def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_file(
+    diptych: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("caption", photos, "--texts", "said.txt", "--batch", "1")
+    whole, captioned, caption_ = diptych(*asked, "--out", "whole.json"), list[str](), FittedNearestCaption.caption
+    limit = [1]
+
+    def noted(self: Any, images: Any, run: Run, *, n: int = 1) -> list[list[Text]]:
+        if len(captioned) == limit[0]:
+            raise KeyboardInterrupt
+        captioned.append(images.name(0))
+        return caption_(self, images, run, n=n)
+
+    monkeypatch.setattr(FittedNearestCaption, "caption", noted)
+    got = diptych(*asked, "--out", "o.json")
+    assert (got.code, len(captioned)) == (130, 1)
+    assert "Interrupted: what was finished is in o.json.unfinished" in got.err
+    limit[0] = 9
+    assert (diptych(*asked, "--out", "o.json").out, len(captioned)) == (whole.out, 2)
+    assert (tmp_path / "o.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not (tmp_path / "o.json.unfinished").exists()
 
 
 def test_the_rate_is_held_on_photos_of_the_user(diptych: Cli, photos: Path, tmp_path: Path) -> None:

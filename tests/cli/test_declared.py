@@ -93,3 +93,30 @@ def test_ctrl_c_says_what_is_saved(
     monkeypatch.setattr("diptych.tasks.audit.groups.audit_groups", interrupted)
     got = diptych("audit", "groups", colours, "--out", "groups.json")
     assert (got.code, got.err.splitlines()[-1]) == (130, f"Interrupted: {said}.")
+
+
+@pytest.mark.parametrize(
+    ("line", "interrupted", "said"),
+    [
+        ("export lite", "diptych.verbs.export.Export.check", "nothing is saved; the same command begins again"),
+        ("board segment x", "diptych.verbs.declare.Verb.check", "1 row is in o; the same command uses them"),
+        (
+            "segment x --names cat",
+            "diptych.verbs.segment.Segment.check",
+            "what was finished is in o/unfinished; the same command goes on from there",
+        ),
+        ("demo", "diptych.cli.options.Opened.backbone", "1 row is in o; the same command uses them"),
+    ],
+)
+def test_ctrl_c_before_the_work_says_what_an_earlier_run_left(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, interrupted: str, said: str
+) -> None:
+    def stop(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "o" / "rows").mkdir(parents=True)
+    (tmp_path / "o" / "rows" / "x.json").write_text("{}")
+    (tmp_path / "o" / "unfinished").mkdir()
+    monkeypatch.setattr(interrupted, stop)
+    got = diptych(*line.split(), "--out", "o")
+    assert (got.code, got.err.splitlines()[-1]) == (130, f"Interrupted: {said}.")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diptych.core import Anomaly, Run
+from diptych.methods.detect.feature_memory import FittedFeatureMemory
 from tests.support.dense_colours import DenseColours
 from tests.support.image_files import truncated
 from tests.support.scratches import scratched_folder
@@ -39,6 +41,33 @@ def test_normal_photos_give_scores_flags_and_heat_maps(diptych: Cli, plate: Path
     again = diptych("detect", plate / "test", "--normal", plate / "train")
     assert again.code == 2
     assert "--overwrite" in again.err
+
+
+def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_files(
+    diptych: Cli, plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("detect", plate / "test", "--normal", plate / "train", "--false-alarm-rate", "0.1", "--batch", "2")
+    whole, scored, detect = diptych(*asked, "--out", "whole"), list[str](), FittedFeatureMemory.detect
+    limit = [13]
+
+    def noted(self: Any, images: Any, run: Run) -> Iterator[Anomaly]:
+        for i, anomaly in enumerate(detect(self, images, run)):
+            if len(scored) == limit[0]:
+                raise KeyboardInterrupt
+            scored.append(images.name(i))
+            yield anomaly
+
+    monkeypatch.setattr(FittedFeatureMemory, "detect", noted)
+    got = diptych(*asked, "--out", "o")
+    assert (got.code, len(scored)) == (130, 13)
+    assert "Interrupted: what was finished is in o/unfinished" in got.err
+    scored.clear()
+    again = diptych(*asked, "--out", "o")
+    assert (again.code, again.out, len(scored)) == (0, whole.out, 2)
+    files = [
+        {p.name: p.read_bytes().replace(b'"o/', b'"whole/') for p in (tmp_path / f).iterdir()} for f in ("o", "whole")
+    ]
+    assert files[0] == files[1]
 
 
 def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli, plate: Path, tmp_path: Path) -> None:

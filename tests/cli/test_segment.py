@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from diptych.backbones.engines.engine import Engines
-from diptych.core import DataError
+from diptych.core import DataError, Run
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
@@ -22,6 +22,7 @@ from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.mask_queries import MaskLayout
+from diptych.tasks.segment import Answers
 from diptych.verbs.label_maps import LabelMaps
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
@@ -59,26 +60,39 @@ def test_one_photo_gives_three_files_and_a_line(diptych: Cli, photo: Path, tmp_p
     assert diptych("segment", photo, "--names", "red, blue", "--overwrite").code == 0
 
 
-def test_ctrl_c_says_how_many_photos_have_their_files(
-    diptych: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("more", [(), ("--things", "red", "--confidence")])
+def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_files(
+    diptych: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    for name in ("b", "c"):
-        halves("red", "blue", 60, 40).save(photo.parent / f"{name}.png")
-    write, written = LabelMaps.write, []
+    for width, name in enumerate(("b", "c", "d"), start=60):
+        halves("red", "blue", width, 40).save(photo.parent / f"{name}.png")
+    asked = ("segment", photo.parent, "--names", "red, blue", *more)
+    whole = diptych(*asked, "--out", "whole")
+    write, answers, segmented = LabelMaps.write, Answers.__call__, list[str]()
 
     def interrupted(self: LabelMaps, item: Any, folder: Path, *, overwrite: bool) -> Any:
-        written.append(item.name)
-        if len(written) == 3:
+        if item.name.endswith("c.png"):
             raise KeyboardInterrupt
         return write(self, item, folder, overwrite=overwrite)
 
-    monkeypatch.setattr(LabelMaps, "write", interrupted)
-    got = diptych("segment", photo.parent, "--names", "red, blue", "--out", "o")
+    def noted(self: Answers, photos: Any, run: Run) -> Any:
+        segmented.append(Path(photos.name(0)).name)
+        return answers(self, photos, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelMaps, "write", interrupted)
+        got = diptych(*asked, "--out", "o")
     assert got.code == 130
-    saved = "files of 2 of 3 photos are in o and 14 vectors are in the cache"
-    again = "the same command with --overwrite makes every file again"
-    assert got.err.endswith(f"Interrupted: {saved}; {again}.\n")
-    assert len(list((tmp_path / "o").iterdir())) == 6
+    assert "Interrupted: files of 2 of 4 photos are in o" in got.err
+    assert got.err.endswith("; the same command goes on from there.\n")
+    assert "o/a.overlay.png exists: give another --out" in diptych(*asked[:3], "red, green", "--out", "o").err
+    monkeypatch.setattr(Answers, "__call__", noted)
+    again = diptych(*asked, "--out", "o")
+    assert (again.code, again.out, segmented) == (0, whole.out, ["d.png"])
+    assert "3 results are from the same command, which was stopped." in again.err
+    assert "1 image in" in again.err
+    files = [{p.name: p.read_bytes() for p in (tmp_path / out).iterdir()} for out in ("o", "whole")]
+    assert files[0] == files[1]
 
 
 def test_few_photos_wait_for_no_times_of_runtimes(diptych: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

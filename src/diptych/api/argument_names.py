@@ -16,10 +16,16 @@ from diptych.verbs.declare import Verb
 
 ELSEWHERE = {
     **dict.fromkeys(("classes", "labels", "candidate_labels", "class_names"), "names"),
-    **dict.fromkeys(("prompt", "prompts", "template"), "templates texts"),
-    **dict.fromkeys(("top_k", "topk", "k", "n", "n_results"), "top"),
+    **dict.fromkeys(("prompt", "prompts", "template"), "templates texts target thing"),
+    **dict.fromkeys(("instruction", "edit_prompt"), "target"),
+    **dict.fromkeys(("top_k", "topk", "k", "n", "n_results"), "top count"),
+    **dict.fromkeys(("num_images", "num_images_per_prompt", "num_samples", "n_images"), "count"),
+    **dict.fromkeys(("num_captions", "num_return_sequences", "num_beams"), "n"),
+    **dict.fromkeys(("good", "reference", "references", "train", "train_data", "support", "normals"), "normal"),
+    **dict.fromkeys(("contamination", "false_alarms", "fpr"), "rate"),
+    **dict.fromkeys(("max_length", "max_new_tokens", "image_size", "resolution", "imgsz"), "settings"),
     **dict.fromkeys(("images", "image", "files", "paths"), "photos"),
-    **dict.fromkeys(("text", "captions"), "texts"),
+    **dict.fromkeys(("text", "captions"), "texts target names thing"),
     **dict.fromkeys(("batch_size",), "train_batch"),
     **dict.fromkeys(("learning_rate",), "lr"),
     **dict.fromkeys(("eta_min", "lr_min", "lr_end", "lr_cooldown_end"), "min_lr"),
@@ -31,7 +37,7 @@ ELSEWHERE = {
     **dict.fromkeys(("format", "export_format", "quantize", "quantization"), "to"),
     **dict.fromkeys(("on", "left_on", "right_on"), "text_columns"),
     **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs", "num_train_epochs"), "epochs"),
-    **dict.fromkeys(("max_steps", "num_steps", "iterations"), "steps"),
+    **dict.fromkeys(("max_steps", "num_steps", "iterations", "num_inference_steps"), "steps"),
     **dict.fromkeys(("train_batch_size", "per_device_train_batch_size"), "train_batch"),
     **dict.fromkeys(("warmup_steps", "warmup_ratio"), "warmup"),
     **dict.fromkeys(("scheduler", "lr_scheduler", "lr_scheduler_type"), "schedule"),
@@ -49,6 +55,12 @@ NOWHERE = {
     "how": "every link is of a left and a right record",
     **dict.fromkeys(("opset", "opset_version", "dynamic_axes", "dynamic"), "graphs take batches of any size"),
     **dict.fromkeys(("callbacks", "logger", "report_to"), "log.jsonl in the folder of a training has every step"),
+    **dict.fromkeys(("height", "width", "size"), "a picture is as large as what draws it, or as the photo"),
+    **dict.fromkeys(("alpha", "opacity"), "results[i].labels is the label map, to be drawn in any way"),
+    **dict.fromkeys(("return_masks", "return_dict", "return_tensors"), "each result has labels or map"),
+    **dict.fromkeys(
+        ("verbose", "show_progress", "show_progress_bar"), "model=diptych.load(NAME, progress=...) shows it"
+    ),
     "modality": "it is read from the samples",
 }
 """Name that others have, and nothing here has -> why it can be left out."""

@@ -1205,6 +1205,8 @@ def detect(
     fitted: str | Path | None = None,
     fit_workers: int = 0,
     seed: int = 0,
+    out: str | PathLike[str] | None = None,
+    overwrite: bool = False,
     cluster: str | None = None,
     cluster_threads: int = 1,
 ) -> Results[Detected]:
@@ -1222,6 +1224,8 @@ def detect(
         fitted: folder of what the method fitted: read if it is there, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         seed: seed of draws and trainings.
+        out: folder for heat maps and detect.json. None: nothing is written.
+        overwrite: replace files of an earlier call.
         cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
         cluster_threads: CPUs of each worker.
 
@@ -1890,6 +1894,8 @@ def segment(
     masks: Any = None,
     fitted: str | Path | None = None,
     fit_workers: int = 0,
+    out: str | PathLike[str] | None = None,
+    overwrite: bool = False,
     cluster: str | None = None,
     cluster_threads: int = 1,
 ) -> Results[Segmented]:
@@ -1919,6 +1925,8 @@ def segment(
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
         fitted: folder of what the method fitted: read if it is there, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
+        out: folder for overlays, label maps and areas. None: nothing is written.
+        overwrite: replace files of an earlier call.
         cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
         cluster_threads: CPUs of each worker.
 

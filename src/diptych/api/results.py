@@ -33,7 +33,9 @@ ELSEWHERE = {
     **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
     **dict.fromkeys(("df", "dataframe", "values"), "to_pandas()"),
     **dict.fromkeys(("top1", "top", "predicted", "predictions", "classes_"), "labels"),
-    **dict.fromkeys(("show", "display"), "plot(), or picture(i)"),
+    **dict.fromkeys(("captions", "texts", "sentences"), "labels, or list(results)"),
+    **dict.fromkeys(("show", "display", "masks", "overlays", "heatmaps", "heat_maps"), "plot(), or picture(i)"),
+    **dict.fromkeys(("sort", "sorted"), "sorted(results, key=lambda item: ...), or to_pandas()"),
     **dict.fromkeys(("save", "write"), "out= of the verb, or to_json() and to_pandas()"),
     **dict.fromkeys(("probabilities", "probs", "scores"), "[item.probability for item in results], or to_pandas()"),
     **dict.fromkeys(("results", "rows", "findings", "pairs", "matches", "flagged", "records", "candidates"),
@@ -118,7 +120,8 @@ class Results(Sequence[T], Generic[T]):
             return ELSEWHERE
         for one in (name, name.removesuffix("s")):
             if self.items and hasattr(self.items[0], one):
-                return {name: f"[item.{one} for item in results], or to_pandas()"}
+                call = "()" if callable(getattr(self.items[0], one)) else ""
+                return {name: f"[item.{one}{call} for item in results], or to_pandas()"}
         return {name: f"data[{name!r}]"} if name in self.data else ELSEWHERE
 
     def __repr__(self) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diptych import __version__
 from diptych.cli import flag_values, options, recipe_file
 from diptych.cli.console import (
     command_line,
@@ -28,6 +31,7 @@ from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import refuse_unread, typed
 from diptych.core import UsageError
 from diptych.core.wording import aligned, number_of
+from diptych.data.files import address_of
 from diptych.verbs.context import Once
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
@@ -36,6 +40,7 @@ from diptych.verbs.reads import looks
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core import Backbone, Run, Samples
+    from diptych.core.run import Workers
     from diptych.data.keys import FileKeys
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
@@ -53,10 +58,14 @@ class CommandContext(Once):
         opened: options of the run.
         out: what it writes.
         usual: the backbone where none is named.
+        unfinished: folder of results of a command that may be stopped, see ``evaluation.item_checkpoint``; None: none.
     """
 
-    def __init__(self, opened: options.Opened, out: Path | None, usual: str = options.RunOptions.backbone) -> None:
-        self.opened, self.out, self.usual = opened, out, usual
+    def __init__(
+        self, opened: options.Opened, out: Path | None, usual: str = options.RunOptions.backbone,
+        unfinished: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.opened, self.out, self.usual, self.unfinished = opened, out, usual, unfinished
         self.overwrite, self.backbone = opened.options.overwrite, opened.options.backbone
         self.on_cluster = opened.options.cluster is not None
         self.command = command_line()
@@ -149,12 +158,18 @@ class CommandContext(Once):
             name, precision, draft = model_options(facts)
             values = {"backbone": name, "precision": precision, "draft": draft}
             chosen |= {key: value for key, value in values.items() if wholly or key not in typed.get()}
-        return CommandContext(self.opened.also(replace(self.opened.options, **chosen)), self.out, self.usual)
+        opened = self.opened.also(replace(self.opened.options, **chosen))
+        return CommandContext(opened, self.out, self.usual, self.unfinished)
 
     def run(self) -> Run:
-        """Return the run of the options, with the workers of the cluster that is asked for."""
+        """Return the run of the options, with the workers of the cluster that is asked for and the finished results."""
         run = self.opened.run
-        return replace(run, cluster=self.opened.pool(run.device)) if self.on_cluster else run
+        workers: Workers | None = self.opened.pool(run.device) if self.on_cluster else None
+        if self.unfinished is not None:
+            from diptych.evaluation.item_checkpoint import ItemCheckpoint
+
+            workers = ItemCheckpoint(self.unfinished, workers)
+        return replace(run, cluster=workers)
 
 
 def flag_of(verb: type[Verb], name: str) -> str:
@@ -175,8 +190,13 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         recipe: Path | None = None, **values: Any,
     ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
-        checked = verb.parsed("command", **values).checked([name for name in typed.get() if name in names])
-        verb.check_out(out if verb.out else None)
+        parsed, written = verb.parsed("command", **values), out if verb.out else None
+        with nullcontext() if verb.learns_in_steps else _interruptible(parsed, out):  # systems take long to import
+            checked = parsed.checked([name for name in typed.get() if name in names])
+        verb.check_out(written)
+        unfinished = _unfinished(checked, shared, out)
+        if unfinished is not None and unfinished.exists():
+            shared = replace(shared, overwrite=True)  # files of the same command, which was stopped
         if verb.report and out is not None:
             checked.check_report(out)
             shared.free(out)
@@ -187,9 +207,11 @@ def command(verb: type[Verb]) -> Callable[..., None]:
             if dry_run:
                 show_trial(lambda: next(iter(checked.run(CommandContext(opened, None, usual))), None))
                 return
-            context = CommandContext(opened, out if verb.out else None, usual)
-            with _announced(context) if verb.learns_in_steps else _interruptible(checked, context):
+            context = CommandContext(opened, written, usual, unfinished)
+            with _announced(context) if verb.learns_in_steps else _interruptible(checked, out, opened.tally):
                 answer = _answer(checked, context, shared, out)
+            if unfinished is not None and unfinished.exists():
+                shutil.rmtree(unfinished.parent, ignore_errors=True)  # also what other questions left there
         finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
     parameters = [
@@ -229,6 +251,22 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     return derived
 
 
+def _unfinished_in(verb: Verb, out: Path | None) -> Path | None:
+    """Return the folder that holds what a command finished until it ends; None where nothing can be kept."""
+    if out is None or "cluster" not in verb.offers or address_of(out) is not None:
+        return None
+    return out.with_name(f"{out.name}.unfinished") if verb.report else out / "unfinished"
+
+
+def _unfinished(verb: Verb, shared: options.RunOptions, out: Path | None) -> Path | None:
+    """Return the folder of what the same command finished before it was stopped; None as ``_unfinished_in``."""
+    if (folder := _unfinished_in(verb, out)) is None:
+        return None
+    from diptych.evaluation.kept import digest
+
+    return folder / digest([__version__, verb, shared.backbone, shared.precision])[:12]
+
+
 def _announced(context: CommandContext) -> AbstractContextManager[None]:
     """Say what is saved where a signal ends a training while its data and its model are opened."""
     from diptych.train.stopping import announced
@@ -237,23 +275,41 @@ def _announced(context: CommandContext) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _interruptible(verb: Verb, context: CommandContext) -> Iterator[None]:
+def _interruptible(verb: Verb, out: Path | None, tally: Mapping[str, int] = MappingProxyType({})) -> Iterator[None]:
     """Say at Ctrl-C what is saved, and what the same command does with it."""
+    with interruptible(lambda: _saved(verb, out, *verb.saved(out if verb.out else None)), tally):
+        yield
+
+
+@contextmanager
+def interruptible(
+    saved: Callable[[], tuple[str, str]], tally: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[None]:
+    """Say at Ctrl-C what is saved, and what the same command does with it.
+
+    Args:
+        saved: see ``Verb.saved``.
+        tally: counts of vectors in the cache, see ``core.run.Run``.
+    """
     try:
         yield
     except KeyboardInterrupt as interruption:
         if interruption.args:
             raise
-        raise KeyboardInterrupt(_interrupted(context, *verb.saved(context.out))) from None
+        files, remedy = saved()
+        vectors = tally.get("encoded", 0) + tally.get("cached", 0)
+        cached = f"{number_of(vectors, 'vector is', 'vectors are')} in the cache" if vectors else ""
+        every = " and ".join(filter(None, (files, cached))) or "nothing is saved"
+        again = f"the same command begins again{' with them' if cached else ''}"
+        raise KeyboardInterrupt(f"Interrupted: {every}; {remedy or again}.") from None
 
 
-def _interrupted(context: CommandContext, saved: str = "", remedy: str = "") -> str:
-    """Return the sentence of an interruption: what is saved, beside the vectors in the cache, and what goes on."""
-    vectors = context.opened.tally["encoded"] + context.opened.tally["cached"]
-    cached = f"{number_of(vectors, 'vector is', 'vectors are')} in the cache" if vectors else ""
-    every = " and ".join(filter(None, (saved, cached))) or "nothing is saved"
-    again = f"the same command begins again{' with them' if cached else ''}"
-    return f"Interrupted: {every}; {remedy or again}."
+def _saved(verb: Verb, out: Path | None, files: str, remedy: str) -> tuple[str, str]:
+    """Return what is saved in files, or in the folder of what was finished, and what goes on from it."""
+    folder = _unfinished_in(verb, out)
+    if folder is None or not folder.exists():
+        return files, remedy
+    return files or f"what was finished is in {folder}", "the same command goes on from there"
 
 
 def group(verbs: Group) -> typer.Typer:
@@ -307,28 +363,29 @@ def _answer(verb: Verb, context: CommandContext, shared: options.RunOptions, rep
     every = list(answer.names())
     shown = dict(zip(every, aligned(short_names(every), WIDEST), strict=True))
     items, rows, written = [], [], 0
-    try:
-        with answer:
-            for item in answer:
-                row = {**answer.row(item)}
-                if context.out is not None:
-                    files = answer.write(item, context.out, overwrite=shared.overwrite)
-                    row, written = row | files, written + bool(files)
-                rows.append(row)
-                items.append(item if answer.ranked else None)
-                if answer.listed and not shared.json and not answer.ranked:
-                    _line(answer, item, shown)
-    except KeyboardInterrupt as interruption:
-        if not written or interruption.args:
-            raise
+
+    def saved() -> tuple[str, str]:
+        if not written:
+            return _saved(verb, report, *verb.saved(context.out))
         count = f"{written:,} of {len(every):,}" if every else f"{written:,}"
-        saved = f"files of {count} {answer.rows_key} are in {context.out}"
-        raise KeyboardInterrupt(
-            _interrupted(context, saved, "the same command with {overwrite} makes every file again")
-        ) from None
+        files = f"files of {count} {answer.rows_key} are in {context.out}"
+        return _saved(verb, report, files, "the same command with {overwrite} makes every file again")
+
+    with interruptible(saved, context.opened.tally), answer:
+        for item in answer:
+            row = {**answer.row(item)}
+            if context.out is not None:
+                files = answer.write(item, context.out, overwrite=shared.overwrite)
+                row, written = row | files, written + bool(files)
+            rows.append(row)
+            items.append(item if answer.ranked else None)
+            if answer.listed and not shared.json and not answer.ranked:
+                _line(answer, item, shown)
     remarks = [_spelled(line, type(verb)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
     ends = answer.ends()
+    if reused := context.opened.tally["reused"]:
+        ends.append(f"{number_of(reused, 'result is', 'results are')} from the same command, which was stopped.")
     if context.out is not None:
         ends += answer.close(context.out, data, overwrite=shared.overwrite)
     elif report is not None:

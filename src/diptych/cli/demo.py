@@ -7,8 +7,9 @@ from typing import Annotated
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import command_line, finish, say, short_names, show, show_json, show_parts
-from diptych.cli.declared import CommandContext
+from diptych.cli.declared import CommandContext, interruptible
 from diptych.tasks.defaults import DEMO
+from diptych.verbs.board.board import saved_rows
 from diptych.verbs.board.classifiers import encoding, tables_of
 from diptych.verbs.board.measured import INTERRUPTED
 from diptych.verbs.classify import Classify
@@ -25,12 +26,12 @@ def demo(
     shared: options.RunOptions,
 ) -> None:
     """Classify the photos that ship, run the few-shot board on the clothes that ship, and write one HTML report."""
-    from diptych.data.load import open_data
-    from diptych.evaluation.few_shot.board import board
-    from diptych.evaluation.few_shot.plan import Plan
-    from diptych.evaluation.pages import board as report
+    with shared.open(out=out) as opened, interruptible(lambda: saved_rows(out), opened.tally):
+        from diptych.data.load import open_data
+        from diptych.evaluation.few_shot.board import board
+        from diptych.evaluation.few_shot.plan import Plan
+        from diptych.evaluation.pages import board as report
 
-    with shared.open(out=out) as opened:
         run, tower = opened.run, opened.backbone()
         answer = Classify(photos=["demo:photos"], top=3).run(CommandContext(opened, None))
         if not shared.json:

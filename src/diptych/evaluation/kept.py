@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
+from inspect import ismethod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,7 +124,8 @@ def described(value: Any) -> Any:
     - Numbers, texts, lists and mappings are themselves; of sets the order is lost.
     - Arrays and tensors are their bytes, samples the keys of their items.
     - A backbone is its fingerprint, a run its seed, precision and device.
-    - A dataclass is its fields that are compared, another object its attributes; a function is its name.
+    - A dataclass is its fields that are compared, another object its attributes; a function is its name,
+      and a method its name and its object.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -147,6 +149,8 @@ def described(value: Any) -> Any:
         return sorted(map(digest, value))
     if isinstance(value, partial):
         return described([value.func, value.args, value.keywords])
+    if ismethod(value):
+        return described([value.__func__, value.__self__])
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, (Path, BaseException)):

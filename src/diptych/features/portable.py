@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -47,6 +48,7 @@ _METHODS = Path(__file__).parents[1] / "methods"
 SHARED: Mapping[str, str] = MappingProxyType(
     {
         "AdaptedClouds": "diptych.nn.spaces.view_adapters",
+        "Anomaly": "diptych.core.method",
         "Calibrated": "diptych.tasks.model",
         "Calibration": "diptych.tasks.calibrate",
         "ClipSpace": "diptych.features.clips",
@@ -63,11 +65,15 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "ILASpace": "diptych.nn.spaces.aligned_clips",
         "PromptedClips": "diptych.nn.prompts.prompted_clips",
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
+        "Panoptic": "diptych.nn.dense.segments",
+        "Segment": "diptych.nn.dense.segments",
+        "Segmented": "diptych.tasks.label_maps.segmented",
         "SpaceClassifier": "diptych.tasks.space_classifier",
         "StarSpace": "diptych.nn.spaces.star_space",
         "StoredSpace": "diptych.features.spaces",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
         "MaskLayout": "diptych.nn.dense.mask_queries",
+        "Text": "diptych.core.data",
         "TextReading": "diptych.core.diffusion",
         "ThreeMapInverter": "diptych.backbones.generators.maps",
         "TunedStars": "diptych.nn.spaces.star_space",
@@ -162,6 +168,23 @@ def plain(packed: Any, folder: Path) -> Any:
         KeyError, TypeError, AttributeError, ValueError: it is no such JSON.
     """
     return _unpack(packed, {}, {}, folder)
+
+
+def to_arrays(value: Any) -> tuple[Any, dict[str, NDArray[Any]]]:
+    """Return JSON for a value, such as a list of frozen dataclasses, and the arrays and tensors that it names.
+
+    Raises:
+        UsageError: it holds something that cannot be written, or only named.
+    """
+    content, tensors, spaces = _packed(value)
+    if spaces:
+        raise UsageError(f"{first_of(list(spaces))} is named alone, and not written.")
+    return content, {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def of_arrays(content: Any, arrays: Mapping[str, NDArray[Any]], path: Path) -> Any:
+    """Return the value of ``to_arrays``, read from a file that errors name; raises as ``plain``."""
+    return _unpack(content, {name: torch.from_numpy(array) for name, array in arrays.items()}, {}, path)
 
 
 def _write(packed: Packed, folder: Path, about: Mapping[str, Any] | None = None) -> None:

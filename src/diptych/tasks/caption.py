@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import lacks
 from diptych.data.samples import need_readable
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.detection import false_alarm_threshold
@@ -91,6 +92,12 @@ class Captions(tuple[str, ...]):
     name: str
     position: int
     fits: bool | None
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            best = dict.fromkeys(("text", "caption", "best", "generated_text", "sentence"), "[0], the best one")
+            raise lacks(self, name, {**best, "path": "name", "texts": "list() of this", "captions": "list() of this"})
 
     def __new__(
         cls, captions: Iterable[str] = (), name: str = "", position: int = 0, fits: bool | None = None

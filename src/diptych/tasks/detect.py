@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import lacks
 from diptych.data.files import write_whole
 from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised
@@ -41,6 +42,19 @@ class AnomalyScoreRow(TypedDict):
     score: float
     flagged: bool | None
     normal_share: float | None
+
+
+ELSEWHERE = {
+    **dict.fromkeys(("anomaly_map", "mask", "segmentation"), "map"),
+    **dict.fromkeys(("heatmap", "heat_map", "overlay", "plot", "show", "display"), "shown()"),
+    **dict.fromkeys(("is_anomaly", "anomalous", "label", "prediction", "pred"), "flagged, with rate="),
+    **dict.fromkeys(("p", "p_value", "pvalue"), "normal_share, with rate="),
+    **dict.fromkeys(("anomaly_score", "pred_score", "probability", "distance"), "score"),
+    **dict.fromkeys(("path", "filename", "file_name"), "name"),
+    "image": "photo[0]",
+    "save": 'shown().save("heat.png"), or out= of the function',
+}
+"""Name that other libraries have -> what to use here."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,11 @@ class Detected:
     map: Tensor | None
     normal_share: float | None = None
 
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, ELSEWHERE)
+
     def as_dict(self) -> AnomalyScoreRow:
         """Return plain data for JSON."""
         return {"path": self.name, "score": self.score, "flagged": self.flagged, "normal_share": self.normal_share}
@@ -76,11 +95,16 @@ class Detected:
         write_whole(path, png(self.shown(span)), overwrite=True)
         return path
 
-    def shown(self, span: tuple[float, float]) -> Image.Image:
-        """Return the photo, under its map where there is one; ``span`` are the values at the ends of the colours."""
+    def shown(self, span: tuple[float, float] | None = None) -> Image.Image:
+        """Return the photo, under its map where there is one.
+
+        Args:
+            span: values at the ends of the colours; None: the least and the largest of this map.
+        """
         photo: Image.Image = self.photo[0]
         if self.map is None:
             return photo
+        span = span or (float(self.map.min()), float(self.map.max()))
         values = upsampled(self.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
         mark = "" if self.flagged is None else "   anomalous" if self.flagged else "   normal"
         return heat(photo, values, *span, f"score {self.score:.4g}{mark}")

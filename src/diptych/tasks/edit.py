@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import lacks
 from diptych.data.files import write_whole
 from diptych.data.samples import need_readable, openable
 from diptych.features import artefacts
@@ -33,6 +34,17 @@ from diptych.tasks.provenance import CHANGED, MADE, film, marked
 from diptych.train.parameters import resumable
 
 MOVED = 1e-6
+
+
+ELSEWHERE = {
+    **dict.fromkeys(("images", "picture", "pictures", "edited", "output"), "result()"),
+    **dict.fromkeys(("plot", "show", "display"), "image()"),
+    **dict.fromkeys(("prompt", "caption"), "text"),
+    **dict.fromkeys(("path", "filename", "file_name"), "name"),
+    "original": "before",
+    "save": 'image().save("picture.png"), or out= of the function',
+}
+"""Name that other libraries have -> what to use here."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,11 @@ class Pair:
     change: Tensor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, ELSEWHERE)
 
     def image(self) -> Any:
         """Return both side by side; of clips, the frames before above those after."""

@@ -287,7 +287,7 @@ class Verb:
         """
         for name, a in self.arguments().items():
             value = getattr(self, name)
-            if a.range is not None and value is not None and not a.range.holds(value):
+            if a.range is not None and value is not None and not _in_range(a.range, value):
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
         resolved = keeping.resolved(self, frozenset(given))
         resolved.check()
@@ -350,6 +350,13 @@ class Verb:
             DiptychError: what was given cannot be used.
         """
         raise NotImplementedError
+
+
+def _in_range(allowed: Range, value: Any) -> bool:
+    try:
+        return allowed.holds(value)
+    except TypeError:  # a list, or a text, where a number stands
+        return False
 
 
 def plain_system(method: Any) -> Any:

@@ -33,6 +33,7 @@ class Detect(Verb):
     role: ClassVar[str] = "diptych.core.method:Detector"
     out: ClassVar[str] = "anomalies"
     out_help: ClassVar[str] = "Folder for heat maps and detect.json."
+    python_out: ClassVar[Any] = "name"
     examples: ClassVar[tuple[str, ...]] = (
         "detect line/ --normal good/ --false-alarm-rate 0.05",
         'detect nuts/ --object "hazelnut"',

@@ -39,6 +39,7 @@ class Segment(Verb):
     role: ClassVar[str] = "diptych.core.method:Segmenter"
     out: ClassVar[str] = "segments"
     out_help: ClassVar[str] = "Folder for overlays, label maps and areas."
+    python_out: ClassVar[Any] = "name"
     examples: ClassVar[tuple[str, ...]] = (
         'segment street/ --names "road, car, tree, sky"',
         'segment street/ --names "car, person" --background "road, tree, sky" --things all',

@@ -147,8 +147,13 @@ class BoardVerb(Verb):
 
     def saved(self, out: Path | None) -> tuple[str, str]:
         """Return how many rows are kept."""
-        rows = 0 if out is None else len(list(out.glob("**/rows/*.json")))
-        return (f"{number_of(rows, 'row is', 'rows are')} in {out}", "the same command uses them") if rows else ("", "")
+        return saved_rows(out)
+
+
+def saved_rows(out: Path | None) -> tuple[str, str]:
+    """Return how many rows of a board are in its folder, and what goes on from them; see ``Verb.saved``."""
+    rows = 0 if out is None else len(list(out.glob("**/rows/*.json")))
+    return (f"{number_of(rows, 'row is', 'rows are')} in {out}", "the same command uses them") if rows else ("", "")
 
 
 @dataclass(frozen=True, kw_only=True)
