@@ -50,7 +50,7 @@ def chained(root: Path) -> Chained:
     for number in range(2):
         with webdataset.TarWriter(str(root / f"{number}.tar")) as writer:
             for i in range(3):
-                writer.write({"__key__": f"{shard}-{i}", "txt": f"tar {shard}-{i}"})
+                writer.write({"__key__": f"{number}-{i}", "txt": f"tar {number}-{i}"})
     for i in range(2):
         photo(root / f"{i}.png", i)
     (root / "t.csv").write_text("filepath,title\n0.png,row 0\n../x.png,row 1\n1.png,row 2")
