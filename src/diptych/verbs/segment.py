@@ -12,7 +12,7 @@ from diptych.core import MissingHook, UsageError
 from diptych.core.ranges import between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.declare import BOXES, CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
@@ -88,9 +88,7 @@ class Segment(Verb):
         faces=("command", "python"),
     )
     confidence: bool = argument("Give the probability of each pixel too.", default=False)
-    regions: object = argument(
-        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.TABLE, None
-    )
+    regions: object = argument(BOXES, kinds.TABLE, None)
     unlabelled: object = argument(
         "Photos without labels to learn from, about a hundred.", kinds.PHOTOS, None,
         reads=needs("unlabelled"), evidence="unlabelled",
