@@ -173,9 +173,8 @@ class IndexPhotos(Verb):
         """Take records in, build the approximate index where it is due, and say how good it is."""
         from diptych.data.files import database_address
         from diptych.data.load import open_data, open_records
+        from diptych.data.records.parts import region_records, root
         from diptych.data.records.records import Records, joined
-        from diptych.data.records.regions import region_records
-        from diptych.data.records.roots import root
         from diptych.data.records.vectors import StoredVectors
         from diptych.search_index import ann as approximate
         from diptych.search_index import recall
