@@ -15,10 +15,10 @@ from diptych.data.words.pools import Pool, read_pool
 from diptych.evaluation.arms import Loaded
 from diptych.evaluation.few_shot.board import board
 from diptych.evaluation.few_shot.gains import BASE
-from diptych.evaluation.few_shot.held import Unlabelled
 from diptych.evaluation.few_shot.loaded import read
 from diptych.evaluation.few_shot.loaded import stated as about_of
 from diptych.evaluation.few_shot.plan import Plan
+from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.tasks.record import engine_of, threads, versions
 from proofs.prove import prove
 

@@ -28,9 +28,9 @@ from diptych.data.labelled import LabelledData
 from diptych.data.splits import few_shot
 from diptych.evaluation.few_shot.episodes import readable
 from diptych.evaluation.few_shot.gains import BASE
-from diptych.evaluation.few_shot.held import key_of
 from diptych.evaluation.few_shot.inputs import trains_by_steps
 from diptych.evaluation.few_shot.plan import FIXED
+from diptych.evaluation.few_shot.unlabelled import key_of
 from diptych.features.heads import text_head
 from diptych.metrics.interval import Interval, paired_bootstrap
 from diptych.metrics.selection import gain_of_the_best

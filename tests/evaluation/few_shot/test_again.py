@@ -11,8 +11,8 @@ from diptych.core import ClassNames, Text, TextPool
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot import again
-from diptych.evaluation.few_shot.held import Unlabelled
 from diptych.evaluation.few_shot.plan import Plan
+from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from tests.support.colours import colour_folder
 
 

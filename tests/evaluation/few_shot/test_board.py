@@ -36,10 +36,11 @@ from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot import inputs
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.gains import best
-from diptych.evaluation.few_shot.held import Unlabelled, apart, keys_of
+from diptych.evaluation.few_shot.held import apart, keys_of
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import jobs_of
 from diptych.methods.classify.coop import CoOp
 from diptych.methods.classify.gda import GDA

@@ -19,9 +19,9 @@ from diptych.core import ClassNames, DataError
 from diptych.data.files import plain, read_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool, pool_of
-from diptych.evaluation.few_shot.held import Unlabelled
 from diptych.evaluation.few_shot.inputs import readable_hash
 from diptych.evaluation.few_shot.plan import Plan
+from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.tasks.record import versions
 
 

@@ -24,10 +24,11 @@ from diptych.evaluation.arms import Loaded
 from diptych.evaluation.board import BoardOf, expect
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
-from diptych.evaluation.few_shot.held import Unlabelled, apart
+from diptych.evaluation.few_shot.held import apart
 from diptych.evaluation.few_shot.inputs import readable_hash
 from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import at, jobs_of
 from diptych.evaluation.measure import evaluate
 from diptych.evaluation.schedule import Limits, work

@@ -11,7 +11,7 @@ import numpy as np
 from diptych.core import Backbone, DataError, Run, Subset, Table, UnreadableItem, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import ValRule, few_shot
-from diptych.evaluation.few_shot.held import key_of
+from diptych.evaluation.few_shot.unlabelled import key_of
 from diptych.features.embed import embed_readable
 
 

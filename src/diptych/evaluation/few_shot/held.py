@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, Classifier, DataError, Evidence, Run, Samples, Subset, Table, UnreadableItem
-from diptych.data.keys import FileKeys
+from diptych.core import Backbone, Classifier, DataError, Evidence, Run, Samples, Table
 from diptych.data.labelled import LabelledData
-from diptych.data.load import open_data
 from diptych.evaluation.few_shot.episodes import Episode, chosen_on, held_out
+from diptych.evaluation.few_shot.unlabelled import key_of
 
 HELD = 16
 """Items a class, at most, that no system sees."""
@@ -115,51 +112,3 @@ def halves(labels: NDArray[np.int64]) -> tuple[list[int], list[int]]:
     """Return two halves of the items, class by class in turn; the first has the odd one."""
     rows = [np.flatnonzero(labels == k).tolist() for k in np.unique(labels)]
     return sorted(i for row in rows for i in row[::2]), sorted(i for row in rows for i in row[1::2])
-
-
-MOST = 2048
-"""Images that a system is given, at most."""
-
-
-@dataclass(frozen=True)
-class Unlabelled:
-    """Images that were given apart from the data set.
-
-    Args:
-        source: what ``open_data`` was given; stands in the results.
-    """
-
-    source: str
-    items: Samples[Any]
-
-    @classmethod
-    def open(cls, source: str, keys: FileKeys | None = None) -> Unlabelled:
-        """Open the images of a folder, a table or a demo set, of all its splits, without their labels.
-
-        Raises:
-            DataError, UsageError: see ``data.load.open_data``.
-        """
-        return cls(source, open_data(source, keys, need="photos").whole().items)
-
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 of the content keys, in their own order: file names and folders do not count."""
-        return hashlib.sha256(
-            "".join(sorted(key_of(self.items, i) for i in range(len(self.items)))).encode()
-        ).hexdigest()
-
-
-def smallest(items: Samples[Any], without: Collection[str] = ()) -> Subset[Any]:
-    """Return the ``MOST`` images with the smallest content keys, in that order, so that no label and no file name has a
-    say; unreadable ones and those of the keys in ``without`` not.
-    """
-    keys = sorted((key, i) for i in range(len(items)) if (key := key_of(items, i)) and key not in without)
-    return Subset(items, tuple(i for _, i in keys[:MOST]))
-
-
-def key_of(samples: Samples[Any], index: int) -> str:
-    """Return the content key of an item; "" where it cannot be read."""
-    try:
-        return samples.key(index)
-    except UnreadableItem:
-        return ""

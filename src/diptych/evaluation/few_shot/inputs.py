@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from diptych.core import Method, UnreadableItem
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.few_shot.held import key_of
+from diptych.evaluation.few_shot.unlabelled import key_of
 
 SHARED = tuple(f"diptych.{room}." for room in ("backbones.towers", "data", "features", "metrics", "nn", "train"))
 """Rooms that systems take code from: losses, heads and loops, the edits and kernels that they put into towers, and the

@@ -31,9 +31,10 @@ from diptych.data.words.classnames import tidy
 from diptych.data.words.pools import Pool, pool_of
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.few_shot.episodes import Episode, episode, measured, readable
-from diptych.evaluation.few_shot.held import HELD, Held, Unlabelled, apart, keys_of, reserved, smallest
+from diptych.evaluation.few_shot.held import HELD, Held, apart, keys_of, reserved
 from diptych.evaluation.few_shot.inputs import code_of, readable_hash
 from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
 from diptych.evaluation.kept import kept_row, row_file
 from diptych.evaluation.measure import evaluate
 from diptych.evaluation.outcome import Outcome

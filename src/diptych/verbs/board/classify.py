@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from diptych.data.labelled import LabelledData
     from diptych.data.words.pools import Pool
     from diptych.evaluation.few_shot.board import Board
-    from diptych.evaluation.few_shot.held import Unlabelled
     from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.few_shot.unlabelled import Unlabelled
     from diptych.features.artefacts import About
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
@@ -123,7 +123,7 @@ class BoardClassify(BoardVerb):
 
     def run(self, context: Context) -> Classifiers:
         """Open the data, then the backbone, unless a board of the same lies there, and measure."""
-        from diptych.evaluation.few_shot.held import Unlabelled
+        from diptych.evaluation.few_shot.unlabelled import Unlabelled
 
         plan, given = self.plan(), self.data
         sets = [open_labelled(data, "classes", context.keys) for data in given]
