@@ -207,8 +207,7 @@ class Edit(Verb):
         if self.photos is None:
             return None
         frames = clip_frames(self.photos, self.frames)
-        photos: Samples[Any] = open_photos(self.photos, context.keys, frames=frames)[0].items
-        return photos
+        return open_photos(self.photos, context.keys, frames=frames)[0].items
 
 
 def _named(verb: Edit, kit: Kit) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class _LastBlock(nn.Module):
         block: Any = self.block
         tokens, first = block.ln_1(x), x[:, :1]
         first = first + block.ls_1(block.attention(tokens[:, :1], tokens, tokens))
-        out: Tensor = first + block.ls_2(block.mlp(block.ln_2(first)))
-        return out
+        return first + block.ls_2(block.mlp(block.ln_2(first)))
 
 
 def _pools_class_token(tower: Any) -> bool:
