@@ -34,9 +34,8 @@ from sklearn.preprocessing import StandardScaler
 
 import diptych
 from benchmarks.cut import Embedded, embedded
-from diptych.data.words.absent import picture_nouns
 from diptych.metrics.cut import STRATA, Floats
-from diptych.tasks.search.absent import encoded
+from diptych.tasks.search.absent import encoded, picture_nouns
 from recipes.search_truth import SETS
 
 CHOSEN_ON, DEPTH, FOLDS, NOUNS = "caltech40", 50, 5, 256

@@ -30,8 +30,14 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
 from diptych.backbones.generators.factors import PLACE, TEMPERATURE, FactorGenerator
-from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
-from diptych.backbones.generators.load import MEAN_OF, SMALL_DRAWS, SMALL_PLACED, load_small
+from diptych.backbones.generators.load import (
+    MEAN_OF,
+    SMALL_DRAWS,
+    SMALL_PLACED,
+    ConvInverter,
+    fresh_encoder,
+    load_small,
+)
 from diptych.backbones.generators.stylegan2 import LR_MULTIPLIER, StyleGAN2, fresh_weights, normalised
 from diptych.core import Clock, ParamGroup, Row, Run, Styles, Trainee
 from diptych.tasks.record import now, versions

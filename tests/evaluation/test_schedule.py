@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.evaluation.kept import Unwritten
-from diptych.evaluation.schedule import Limits, Worked, work
+from diptych.evaluation.schedule import Limits, OutOfTime, Worked, deadline, work
 
 
 def done(worked: Worked[str, Any]) -> list[str]:
@@ -97,3 +98,38 @@ def test_limits_are_numbers_of_seconds() -> None:
     assert Limits().left(9, 9) == (None, "")
     assert Limits(10, 4).left(7, 0) == (3, "the budget of 10 s was spent")
     assert Limits(10, 4).left(1, 2) == (2, "its time-out of 4 s was over")
+
+
+def test_it_stops_what_takes_too_long_and_leaves_nothing_behind() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(OutOfTime), deadline(0.05):
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_no_end_and_enough_time_change_nothing() -> None:
+    for seconds in (None, 60.0):
+        with deadline(seconds):
+            done = True
+        assert done
+    with pytest.raises(OutOfTime), deadline(0):
+        pass
+
+
+def test_a_system_cannot_take_it_for_a_failure_of_its_own() -> None:
+    assert not issubclass(OutOfTime, Exception)
+
+
+def test_outside_the_main_thread_nothing_is_stopped() -> None:
+    found: list[str] = []
+
+    def work() -> None:
+        with deadline(0.01):
+            time.sleep(0.05)
+            found.append("whole")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == ["whole"]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from diptych.core import Run, UnreadableItem
 from diptych.data.memory import InMemory
-from diptych.features.picture_facts import FactsEncoder, picture_facts
-from diptych.features.picture_hash import difference_hash
+from diptych.features.picture_facts import FactsEncoder, bits_apart, difference_hash, picture_facts
 from diptych.features.pool_vectors import PoolVectors
+from tests.support.pictures import picture
 
 
 @dataclass
@@ -65,3 +65,23 @@ def test_without_a_cache_they_are_taken_each_time() -> None:
     assert (looked.kept.tolist(), looked.sizes.tolist(), len(looked.failed)) == ([1], [[300, 24]], 1)
     none = picture_facts(InMemory([Item(2)]), Run(), PoolVectors(Run()))
     assert (none.hashes.shape, none.sizes.shape) == ((0, 2), (0, 2))
+
+
+def test_bits_are_the_signs_of_differences_to_the_right() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (8, 9), dtype=np.uint8)
+    bits = [int(grey[r, c + 1] > grey[r, c]) for r in range(8) for c in range(8)]
+    assert difference_hash(Image.fromarray(grey))[0] == int("".join(map(str, bits)), 2)
+
+
+def test_the_second_hash_is_that_of_the_mirror_image() -> None:
+    for i in range(4):
+        image = picture(i, i).resize((72, 64))
+        own, mirrored = difference_hash(image)
+        assert difference_hash(ImageOps.mirror(image)) == (mirrored, own)
+
+
+def test_bits_apart_counts_as_python_does() -> None:
+    a, b = np.random.default_rng(1).integers(0, 2**63, (2, 5), dtype=np.uint64)
+    counted = bits_apart(a, b[:3])
+    assert counted.shape == (5, 3)
+    assert counted.tolist() == [[bin(x ^ y).count("1") for y in b[:3].tolist()] for x in a.tolist()]

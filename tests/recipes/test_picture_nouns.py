@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from diptych.data.words.absent import picture_nouns as listed
 from diptych.data.words.wordnet import WordNet
+from diptych.tasks.search.absent import picture_nouns as listed
 from recipes.picture_nouns import picture_nouns, roots
 
 

@@ -21,8 +21,7 @@ from diptych.serve.model import ServedModel
 from diptych.serve.refusals import GoneError, Refusal
 from diptych.serve.service import LONG, Service
 from diptych.serve.settings import Settings
-from diptych.serve.turns import ASKER
-from diptych.serve.workers import Workers
+from diptych.serve.turns import ASKER, Workers
 from tests.support.servers.serving import colour_uri
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
+from diptych.backbones.generators.load import ConvInverter, fresh_encoder
 from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
 from diptych.core import (
     DataError,

@@ -18,7 +18,7 @@ import pytest
 from diptych.core import DataError, UsageError
 from diptych.data.files import read_json, write_json, write_whole
 from diptych.evaluation.few_shot.board import Board
-from diptych.tasks.record import Record, model_names, versions, write_csv
+from diptych.tasks.record import Record, model_names, versions, write_table
 from tests.support.colours import ColourBackbone
 
 RECORD = Record(
@@ -117,7 +117,7 @@ def test_nothing_is_overwritten_unasked_and_a_failed_write_leaves_nothing(
 
 
 def test_csv_has_one_row_a_record_with_flat_columns(tmp_path: Path) -> None:
-    write_csv(tmp_path / "a.csv", [RECORD])
+    write_table(tmp_path / "a.csv", [RECORD.row()])
     with (tmp_path / "a.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["acc1"], row["acc1_low"], row["acc1_high"], row["seconds_fit"]) == ("0.5", "0.4", "0.6", "1.0")

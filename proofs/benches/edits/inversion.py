@@ -26,8 +26,8 @@ from diptych.data.edits import edit_table
 from diptych.data.memory import InMemory
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm, Floats
-from diptych.features.early import early, unlike
 from diptych.features.embed import embed
+from diptych.features.visual import early, unlike
 from diptych.methods.audit.augclip import AugCLIP
 from diptych.methods.edit.clipinverter import CLIPInverter, FittedCLIPInverter
 from diptych.nn.style_space import direction_loss, seen

@@ -23,7 +23,7 @@ from diptych.tasks.progress import progress_of
 from diptych.tasks.runs import KEYS, cache_folder, make_run
 from diptych.tasks.sole_writer import sole_writer
 from diptych.tasks.space_classifier import NamingSpace
-from diptych.verbs.context import Once, refuse_below_file, refuse_taken
+from diptych.verbs.context import Once, refuse_file, refuse_taken
 from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import SETTINGS
 
@@ -77,7 +77,7 @@ class CallContext(Once):
 
     def _refuse(self, path: Path, argument: str) -> None:
         if self.overwrite:
-            refuse_below_file(path, argument)
+            refuse_file(path.parents, argument)
         else:
             refuse_taken(path, argument, "{overwrite}")
 

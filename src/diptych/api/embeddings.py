@@ -91,5 +91,4 @@ class Embeddings(np.ndarray[Any, np.dtype[np.float32]]):
         from diptych.api.results import need_pandas
 
         columns = {"path": self.names, **self.columns, "embedding": list(self.vectors)}
-        frame: pandas.DataFrame = need_pandas().DataFrame(columns)
-        return frame
+        return need_pandas().DataFrame(columns)

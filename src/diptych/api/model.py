@@ -232,8 +232,7 @@ class Model(Backbone):
         encoded = isinstance(images, (EncodedRows, Embeddings))
         rows = unit_rows(np.asarray(images)) if encoded else np.asarray(self.encode_image(images))
         columns = unit_rows(texts) if isinstance(texts, np.ndarray) else np.asarray(self.encode_text(texts))
-        cosines: Vectors = rows @ np.asarray(columns).T
-        return cosines
+        return rows @ np.asarray(columns).T
 
     def preprocess(self, image: object) -> Tensor:
         """Return the (3, S, S) normalised pixels of one photo, as open_clip's transform does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from diptych.backbones.names import parse
-from diptych.core import ModelRecord, Spec, UsageError
+from diptych.core import Backbone, Kit, ModelRecord, Spec, Subject, UsageError
 
 EMBEDDED = {
     "lite": ModelRecord("supervised", "imagenet1k", 1_281_167, "efficientnet_lite0"),
@@ -33,6 +33,11 @@ def record_of(spec: Spec) -> ModelRecord:
         tag = ""
     source, size, finetuned = source_of(tag)
     return ModelRecord("clip", source, size, spec.architecture, finetuned, spec.score)
+
+
+def subject_of(backbone: Backbone) -> Subject:
+    """Return a backbone as the subject of an audit, with what its name says about its training."""
+    return Subject(Kit.of(backbone), record_of(backbone.spec))
 
 
 def source_of(tag: str) -> tuple[str, int | None, str]:

@@ -214,35 +214,25 @@ def command(verb: type[Verb]) -> Callable[..., None]:
                 shutil.rmtree(unfinished.parent, ignore_errors=True)  # also what other questions left there
         finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **_flag(verb, name, a)) for name, a in names.items()
-    ]
+    parameters = [_parameter(verb, name, a) for name, a in names.items()]
     if verb.on_model:
         word = Annotated[str, typer.Argument(help=options.BACKBONE_NAMES, metavar="BACKBONE")]
-        start = inspect.Parameter(
-            "model", inspect.Parameter.KEYWORD_ONLY, default=options.RunOptions.backbone, annotation=word
-        )
-        parameters.insert(0, start)
+        parameters.insert(0, _keyword("model", word, options.RunOptions.backbone))
     if verb.out:
-        kind = Annotated[Path, options.option("--out", "-o", help=verb.out_help)]
         parameters.append(
-            inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=Path(verb.out), annotation=kind)
+            _keyword("out", Annotated[Path, options.option("--out", "-o", help=verb.out_help)], Path(verb.out))
         )
     if verb.report:
-        report = Annotated[Path | None, options.option("--out", "-o", help=verb.report)]
-        parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=report))
+        parameters.append(
+            _keyword("out", Annotated[Path | None, options.option("--out", "-o", help=verb.report)], None)
+        )
     if "settings" in names and verb.trains:
-        dry = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
-        parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=dry))
+        parameters.append(_keyword("dry_run", Annotated[bool, options.option("--dry-run", help=DRY_RUN)], False))
     if verb.learns_in_steps:
-        again = recipe_file.RecipeFile
-        parameters.append(inspect.Parameter("recipe", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=again))
+        parameters.append(_keyword("recipe", recipe_file.RecipeFile, None))
     by_batch = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
     shared_options = options.LoaderOptions if verb.learns_in_steps else by_batch
-    defaults = shared_options(**verb.run_options)
-    parameters.append(
-        inspect.Parameter("shared", inspect.Parameter.KEYWORD_ONLY, default=defaults, annotation=shared_options)
-    )
+    parameters.append(_keyword("shared", shared_options, shared_options(**verb.run_options)))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.locked = verb.locked  # type: ignore[attr-defined]
     derived = options.offers(*verb.offers)(run)
@@ -328,25 +318,24 @@ def option_of(verb: type[Verb], name: str) -> Any:
     return options.option(*names, help=help, rich_help_panel=a.panel or None)
 
 
-def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
-    """Return the annotation and the default of a flag."""
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """Return a parameter of a command's function, which is given by its name."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parameter(verb: type[Verb], name: str, a: Argument) -> inspect.Parameter:
+    """Return the parameter of an argument: a word of the command line, or a flag."""
     (field,) = (f for f in fields(verb) if f.name == name)
-    kind = a.kind.command or verb.type_of(name)
-    named: dict[str, Any] = {"metavar": a.flag} if a.flag else {}
-    if field.default is MISSING and not a.positional:
-        return {"annotation": Annotated[kind, option_of(verb, name)]}
-    if field.default is MISSING:
-        return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)]}
-    default = None if field.default == () else field.default
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    if _is_positional(verb, name):
-        return {"annotation": Annotated[kind | None, typer.Argument(help=a.help)], "default": default}
-    if kind in (str, int, float, list[str]) and default is None:
+    kind, default = a.kind.command or verb.type_of(name), field.default
+    if default is MISSING:
+        default = inspect.Parameter.empty
+    elif isinstance(default, tuple):
+        default = ",".join(map(str, default)) if default else None
+    if default is None and kind in (str, int, float, list[str]):
         kind = kind | None
-    if a.word:
-        return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)], "default": default}
-    return {"annotation": Annotated[kind, option_of(verb, name)], "default": default}
+    if a.word or _is_positional(verb, name):
+        return _keyword(name, Annotated[kind, typer.Argument(help=a.help, metavar=a.flag or None)], default)
+    return _keyword(name, Annotated[kind, option_of(verb, name)], default)
 
 
 def _is_positional(verb: type[Verb], name: str) -> bool:

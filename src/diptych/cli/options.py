@@ -7,7 +7,7 @@ import inspect
 import math
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
@@ -23,7 +23,7 @@ from diptych.core.errors import need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
 from diptych.tasks.sole_writer import sole_writer
-from diptych.verbs.context import refuse_below_file, refuse_taken
+from diptych.verbs.context import refuse_file, refuse_taken
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -171,12 +171,7 @@ class RunOptions:
             if path is not None and not self.overwrite:
                 refuse_taken(path, flag, "--overwrite")
             elif path is not None:
-                refuse_below_file(path, flag)
-
-    @staticmethod
-    def _refuse_file(folders: Iterable[Path], flag: str) -> None:
-        if file := next((p for p in folders if p.is_file()), None):
-            raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")
+                refuse_file(path.parents, flag)
 
     def writable(self, folder: Path | None, flag: str = "--out") -> None:
         """Refuse a folder in which nothing can be written, before any work; nothing stays behind.
@@ -186,8 +181,10 @@ class RunOptions:
         """
         from diptych.data.files import try_to_write
 
-        self._refuse_file(() if folder is None else (folder, *folder.parents), flag)
-        if folder is not None and (reason := try_to_write(folder)):
+        if folder is None:
+            return
+        refuse_file((folder, *folder.parents), flag)
+        if reason := try_to_write(folder):
             raise UsageError(f"{folder} cannot be written ({reason}): give another {flag}.")
 
 

@@ -109,8 +109,7 @@ def with_settings(system: T, settings: Mapping[str, Any]) -> T:
             changes[name] = with_settings(part, {inner: value})
         else:
             changes[name] = typed(value, hints[name], full)
-    changed: T = dataclasses.replace(system, **changes)  # type: ignore[type-var]
-    return changed
+    return dataclasses.replace(system, **changes)  # type: ignore[type-var]
 
 
 def _published(system: Any) -> Mapping[str, Any]:

@@ -168,6 +168,16 @@ def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
     return Subset(samples, tuple(readable)), failed
 
 
+def need_photos(samples: Samples[Any]) -> None:
+    """Refuse samples of which there are none.
+
+    Raises:
+        DataError: there is none.
+    """
+    if len(samples) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
+
+
 def need_readable(samples: Samples[Any]) -> None:
     """Refuse samples of which none can be opened; items are opened until one can be.
 

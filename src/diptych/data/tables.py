@@ -34,9 +34,7 @@ LISTINGS = ("labels.csv", "captions.csv")
 """File names of tables that list the pictures of a folder; the first present one is read."""
 
 
-def read_table(
-    path: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_outside: bool = False
-) -> LabelledData:
+def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
     """Read a table with one picture per row.
 
     Columns have the names in ``data.rows``:
@@ -51,8 +49,6 @@ def read_table(
     Args:
         path: file that ends in .csv, .tsv (both UTF-8) or .parquet.
         keys: cache of content keys.
-        allow_outside: whether paths may leave the table's folder (default False, so that an untrusted table reads no
-            other files).
 
     Returns:
         Data whose classes are the label values, sorted as numbers where all are whole numbers, else as text. Splits
@@ -103,7 +99,7 @@ def read_table(
         for name, chosen in text_columns.items():
             texts = tuple(tuple(t for c in chosen for t in texts_of(columns[c][i])) for i in rows[split])
             split_columns[name] = Column("captions", texts)
-        files = [_resolved(paths[i], table, i, allow_outside) for i in rows[split]]
+        files = [inside(table.parent, paths[i], f"Row {i + 1} of {table}") for i in rows[split]]
         splits[split] = Table(ImageFiles(files, keys), split_columns)
     return LabelledData(table.stem, _named(values, labels, columns), splits)
 
@@ -133,12 +129,6 @@ def _named(values: Sequence[str], labels: Sequence[str], columns: Mapping[str, S
             count = Counter(names.values())
             return tuple(names[v] if count[names[v]] == 1 else f"{names[v]} ({v})" for v in values)
     return tuple(values)
-
-
-def _resolved(path: str, table: Path, number: int, allow_outside: bool) -> str:
-    if allow_outside:
-        return os.path.normpath(os.path.join(os.path.abspath(table.parent), path))
-    return inside(table.parent, path, f"Row {number + 1} of {table}")
 
 
 def _is_table(path: Path, request: Request) -> bool:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core import Around, Backbone, DataError, Encoder, MissingHook, Parts, Run, Samples, Space, Spec, Tower
+from diptych.features.networks import twin_of
 from diptych.features.strict_weights import check_tensors, load_tensors
-from diptych.features.twin import twin_of
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from diptych.core import Backbone, Dense, Encoder, Inputs, MissingHook, Run, Samples, Spec, Table, Texts, Tower
 from diptych.features.embed import embed
-from diptych.features.reach import reached
+from diptych.features.networks import reached
 from diptych.features.vectors import Vectors
 
 

@@ -33,8 +33,7 @@ from diptych.core.one_thread import one_thread
 from diptych.data.draws import random_state_kept, uniform
 from diptych.data.memory import InMemory
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
-from diptych.features.picture_facts import picture_facts
-from diptych.features.picture_hash import Bits, bits_apart
+from diptych.features.picture_facts import Bits, bits_apart, picture_facts
 from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
 

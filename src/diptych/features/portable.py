@@ -53,7 +53,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "Calibration": "diptych.tasks.calibrate",
         "ClipSpace": "diptych.features.clips",
         "CloudSpace": "diptych.features.depth_views",
-        "ConvInverter": "diptych.backbones.generators.inverter",
+        "ConvInverter": "diptych.backbones.generators.load",
         "ClassNames": "diptych.core.data",
         "ClassWords": "diptych.nn.dense.mask_training",
         "FactorGenerator": "diptych.backbones.generators.factors",

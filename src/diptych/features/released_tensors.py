@@ -10,8 +10,8 @@ from torch import Tensor
 from diptych.backbones.released import misfit
 from diptych.core import Backbone, ClassNames, DataError, UsageError
 from diptych.core.wording import first_of
+from diptych.features.networks import twin_of
 from diptych.features.strict_weights import load_tensors
-from diptych.features.twin import twin_of
 
 _COUNTER = "num_batches_tracked"
 """End of the names of counters in norms, which files of some years lack."""

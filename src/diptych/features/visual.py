@@ -1,4 +1,4 @@
-"""Features of an image encoder before its projection to the joint space."""
+"""Features of an image encoder before its projection to the joint space, and of an early layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, interpolate, normalize
 
 from diptych.core import Backbone, Inputs, MissingHook
 
@@ -78,3 +79,36 @@ class Unprojected(SameInputs):
             return tower.pooled(tower.blocks(tower.start(x))).float()
         dense = self.backbone.dense()
         return dense.pool(dense.maps(x)[-1])[:, 0].float()
+
+
+def early(backbone: Backbone, pictures: Tensor) -> Tensor:
+    """Return the first block of the image tower, or the finest map of a convolutional encoder, of (B, 3, H, W) pictures
+    in [0, 1]. Gradients pass.
+
+    Returns:
+        (B, n, C) of n tokens or cells.
+
+    Raises:
+        MissingHook: it has neither a tower nor maps.
+    """
+    side = backbone.image.size or 224
+    square = interpolate(pictures, size=(side, side), mode="bilinear", antialias=True)
+    inputs = backbone.image.inputs(list(square))
+    x = inputs if isinstance(inputs, Tensor) else inputs["pixels"]
+    try:
+        tower = backbone.tower("image")
+    except MissingHook:
+        return backbone.dense().maps(x)[0].flatten(2).transpose(1, 2)
+    return tower.blocks(tower.start(x), 0, 1).h
+
+
+def unlike(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far (B, n, C) layers of two batches of pictures differ, here and there and as a whole, (B,) each.
+
+    The first is the mean over n of the squared distance of unit vectors, in [0, 4], as LPIPS measures without its
+    learnt weights. The second is 1 - the cosine of the means over n, in [0, 2].
+
+    Source: Zhang et al. 2018 (LPIPS), equation 1.
+    """
+    local = (normalize(first, dim=-1) - normalize(second, dim=-1)).square().sum(-1).mean(1)
+    return local, 1 - cosine_similarity(first.mean(1), second.mean(1), dim=-1)

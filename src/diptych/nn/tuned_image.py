@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from diptych.backbones.towers.edits import insert
 from diptych.core import Backbone, Inputs
-from diptych.features.reach import reached
+from diptych.features.networks import reached, twin_of
 from diptych.features.strict_weights import load_tensors
-from diptych.features.twin import twin_of
 from diptych.features.visual import SameInputs
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, interpolate
 
 from diptych.core import Backbone, Inputs, Tower
-from diptych.features.reach import reached
+from diptych.features.networks import reached
 from diptych.features.visual import SameInputs
 from diptych.nn.tuned_image import TunedImage
 

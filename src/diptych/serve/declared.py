@@ -110,10 +110,7 @@ def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: 
         text = "Name or alias of a served model; the first one where none is named."
         body["model"] = (str, Field("", description=text))
     name = f"{verb.__name__}Request"
-    model_type: type[BaseModel] = create_model(
-        name, __config__=ConfigDict(extra="forbid"), __doc__=verb.__doc__, **body
-    )
-    return model_type
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=verb.__doc__, **body)
 
 
 class Declared:

@@ -24,10 +24,9 @@ from diptych.serve.metrics import Metrics
 from diptych.serve.model import Cut, Prepared, ServedModel
 from diptych.serve.refusals import ClosingError, Refusal, TimedOutError
 from diptych.serve.settings import Settings
-from diptych.serve.turns import ASKER
+from diptych.serve.turns import ASKER, Workers
 from diptych.serve.uploads import decoded
 from diptych.serve.waiting import awaited
-from diptych.serve.workers import Workers
 
 T = TypeVar("T")
 PIXELS = 8

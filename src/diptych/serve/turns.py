@@ -1,11 +1,13 @@
-"""Whose turn it is: clients take turns, and the requests of one client take turns within it."""
+"""Whose turn it is: clients take turns, and the requests of one client within it; and the threads that they share."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Asker = tuple[str, int]
@@ -90,3 +92,46 @@ def in_turns(queues: Iterable[Iterable[T]]) -> Iterator[T]:
                 remaining.append(queue)
                 break
         left = remaining
+
+
+class Workers:
+    """A pool of threads, in which clients take turns.
+
+    Args:
+        threads: number of threads.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._lock = threading.Lock()
+        self._turns: Turns[tuple[Future[Any], Callable[[], Any]]] = Turns()
+
+    def submit(self, function: Callable[[], Any]) -> Future[Any]:
+        """Queue work for the client that ``ASKER`` names, and return the future of its result."""
+        future: Future[Any] = Future()
+        with self._lock:
+            self._turns.put(ASKER.get(), (future, function))
+        self._pool.submit(self._next)  # a thread for the work whose turn it then is, which may be another's
+        return future
+
+    def _next(self) -> None:
+        with self._lock:
+            if not self._turns:
+                return
+            future, function = self._turns.pop()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            del future, function  # the error's traceback refers to this frame
+
+    def close(self) -> None:
+        """Start nothing more, and cancel what waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            waiting, self._turns = list(self._turns), Turns()
+        for future, _ in waiting:
+            future.cancel()

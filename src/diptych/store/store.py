@@ -163,8 +163,7 @@ class Store:
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether they have vectors; (N,). Nothing is read: ``get`` may still find a damaged block."""
         check_keys(keys)
-        known: NDArray[np.bool_] = self._of(space).index().find(keys)[0] >= 0
-        return known
+        return self._of(space).index().find(keys)[0] >= 0
 
     def failures(self, space: str) -> Mapping[str, str]:
         """Return key -> reason of members of finished batches that could not be read."""

@@ -27,7 +27,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.wording import lacks
-from diptych.data.samples import need_readable
+from diptych.data.samples import need_photos, need_readable
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.tasks.classify import with_store
@@ -182,8 +182,7 @@ def caption(
         MissingHook, MissingEvidence, UsageError: as the method says; a rate outside (0, 1), or with another captioner;
             a user for a captioner that writes for nobody in particular.
     """
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
+    need_photos(photos)
     need_readable(photos)
     if rate is not None:
         check_rate(rate)

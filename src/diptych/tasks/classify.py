@@ -15,7 +15,6 @@ from diptych.core import (
     Backbone,
     Classifier,
     ClassNames,
-    DataError,
     Evidence,
     FittedClassifier,
     Kit,
@@ -26,6 +25,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.data.samples import need_photos
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
 from diptych.tasks.classified import Classified, probabilities, ranked
@@ -172,8 +172,7 @@ def check_request(photos: Samples[Any], top: int, threshold: float | None, reaso
     if reasons < 0:
         raise UsageError(f"reasons must be 0, which asks for none, or more, got {reasons}.")
     _check_shown(top, threshold)
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
+    need_photos(photos)
 
 
 def _check_shown(top: int, threshold: float | None) -> None:

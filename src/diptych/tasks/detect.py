@@ -27,7 +27,7 @@ from diptych.core import (
 )
 from diptych.core.wording import lacks
 from diptych.data.files import write_whole
-from diptych.data.samples import openable
+from diptych.data.samples import need_photos, openable
 from diptych.metrics.conformal import false_alarm_shares, raised
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.calibration_split import Stretches, calibration_split, held_threshold, stretches
@@ -234,7 +234,7 @@ def detect(
 ) -> Detections:
     """Fit a detector, see ``fit``, and score photos, see ``detections``."""
     given = run or Run()
-    _some(photos)
+    need_photos(photos)
     return detections(fit(method, backbone, given, normal, auxiliary, rate), photos, given)
 
 
@@ -296,18 +296,13 @@ def detections(ready: Ready, photos: Samples[Any], run: Run) -> Detections:
     Raises:
         DataError: there is no photo.
     """
-    _some(photos)
+    need_photos(photos)
     good, failed = openable(photos)
     with with_store(run) as stored:
         scores = scored(ready, good, stored)
     clean = ready.clean
     higher = None if clean is None or not scores else raised(np.array([d.score for d in scores]), clean)
     return Detections(scores, (*failed, *ready.failed), ready, higher)
-
-
-def _some(photos: Samples[Any]) -> None:
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
 
 
 def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]:

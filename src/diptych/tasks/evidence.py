@@ -60,14 +60,13 @@ def evidence_for(
     filled: dict[str, Any] = {}
     if like is not None:
         needed: Need = "captions" if reads & {"train", "texts"} else "photos"
-        table = _table(like, needed, keys)
+        table = table_of(like, needed, keys)
         if "train" in reads:
             filled["train"] = table
         if "unlabelled" in reads:
             filled["unlabelled"] = table.items
         if "texts" in reads:
-            sentences = dict.fromkeys(str(t) for of_photo in table.columns["captions"].values for t in of_photo)
-            filled["texts"] = TextPool({"": tuple(Text(t) for t in sentences)})
+            filled["texts"] = captions_of(table)
     if texts is not None:
         filled["texts"] = texts if isinstance(texts, TextPool) else read_sentences(texts)
     return Evidence(**filled)
@@ -77,7 +76,18 @@ def _reads(card: Card) -> set[str]:
     return {f for f in (*card.needs.evidence, *card.needs.optional) if f in FIELDS}
 
 
-def _table(like: object, need: Need, keys: FileKeys | None) -> Table[Any]:
+def captions_of(table: Table[Any]) -> TextPool:
+    """Return the captions of photos as sentences, each once."""
+    sentences = dict.fromkeys(str(t) for of_photo in table.columns["captions"].values for t in of_photo)
+    return TextPool({"": tuple(Text(t) for t in sentences)})
+
+
+def table_of(like: object, need: Need, keys: FileKeys | None = None) -> Table[Any]:
+    """Return photos to learn from, opened where they are a path.
+
+    Raises:
+        UsageError: captions are needed, and there are none.
+    """
     if isinstance(like, (str, os.PathLike)):
         return open_data(os.fspath(like), keys, need=need).whole()
     table = like if isinstance(like, Table) else as_table(like, keys)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.lite_sharpness import scales
-from diptych.core import ClassNames, DataError, Run, Samples
+from diptych.core import ClassNames, Run, Samples
+from diptych.data.samples import need_photos
 from diptych.features.embed import embed_arrays
 from diptych.features.head_cache import read_head
 from diptych.features.unit_rows import unit_rows
@@ -70,8 +71,7 @@ def classify(
     Raises:
         DataError: there is no photo, or none can be read.
     """
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
+    need_photos(photos)
     before, start = run.tally["encoded"], time.perf_counter()
     embedded = embed_arrays(backbone.image, photos, run).some("photos")
     seconds = {"encode": time.perf_counter() - start, "fit": 0.0}

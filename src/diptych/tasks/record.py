@@ -7,7 +7,7 @@ import io
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -150,11 +150,6 @@ class Record(About):
         flat |= {f"fitted_{name}": flat["fitted"][name] for name in ("folder", "sha256") if name in self.fitted}
         del flat["fitted"]
         return {**metrics, **intervals, **flat, **seconds, "model_fullname": f"{self.model} {self.pretrained}"}
-
-
-def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False) -> None:
-    """Write the rows of CLIP_benchmark's ``build`` and our own columns; see ``write_whole``."""
-    write_table(path, [record.row() for record in records], overwrite=overwrite)
 
 
 def write_table(path: Path, lines: Sequence[Mapping[str, Any]], *, overwrite: bool = False) -> None:

@@ -32,6 +32,7 @@ from diptych.core import (
 from diptych.core.void import NARROW
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
+from diptych.data.samples import need_photos
 from diptych.metrics.mask_ap import Matched, matched
 from diptych.metrics.panoptic import VOID, panoptic_counts
 from diptych.metrics.segmentation import confusion, totals
@@ -85,8 +86,7 @@ def segment(
     query = question(
         names, chosen, templates=templates, background=background, threshold=threshold, unknown=unknown, things=things
     )
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
+    need_photos(photos)
     given = run or Run()
     fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), query.asked, evidence or Evidence(), given)
     return segmented(fitted, photos, query, given, confidence=confidence)

@@ -100,8 +100,7 @@ class Shuffle:
         if self.rows > MOST:
             return LongOrder(self.rows, key, size)
         order = np.random.default_rng(key).permutation(self.rows)
-        batches: list[list[int]] = order[: self.rows // size * size].reshape(-1, size).tolist()
-        return batches
+        return order[: self.rows // size * size].reshape(-1, size).tolist()
 
 
 @dataclass(frozen=True)

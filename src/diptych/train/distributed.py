@@ -164,8 +164,7 @@ def from_first(make: Callable[[], NDArray[np.int64]], world: World) -> NDArray[n
     sent = torch.from_numpy(np.ascontiguousarray(values)) if world.rank == 0 else torch.zeros(size, dtype=torch.int64)
     sent = sent.to(home())
     dist.broadcast(sent, src=0)
-    numbers: NDArray[np.int64] = sent.cpu().numpy()
-    return numbers
+    return sent.cpu().numpy()
 
 
 def means(values: Sequence[Tensor], world: World) -> list[float]:

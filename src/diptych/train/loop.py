@@ -20,8 +20,8 @@ from diptych.core import Clock, DataError, DiptychError, Diverged, Progress, Run
 from diptych.train import distributed
 from diptych.train.batch_norm import synchronised
 from diptych.train.batches import Batch, Source, open_source, validation_source
-from diptych.train.compiled import compiled
 from diptych.train.groups import training
+from diptych.train.layers import compiled
 from diptych.train.length import Length
 from diptych.train.lock import sole
 from diptych.train.log import History, Log, Position

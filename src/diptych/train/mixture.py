@@ -95,8 +95,7 @@ class Mixture:
         units = len(self.rows[first]) // self.shares[first]
         units -= units % (size // unit)
         drawn = [self._order(name, epoch, units * share).reshape(units, share) for name, share in self.shares.items()]
-        batches: list[list[int]] = np.concatenate(drawn, axis=1).reshape(-1, size).tolist()
-        return batches
+        return np.concatenate(drawn, axis=1).reshape(-1, size).tolist()
 
     def _order(self, name: str, epoch: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         rows = np.asarray(self.rows[name])

@@ -123,7 +123,7 @@ class Fit:
         shard_blocks: with ``shard``, have one block of a tower whole at a time, and not all weights during a step.
         shard_offload: with ``shard``, keep the parts, their gradients and optimiser states in the memory of the host,
             where the optimiser then runs.
-        compile: run the blocks of towers compiled by torch; see ``train.compiled``.
+        compile: run the blocks of towers compiled by torch; see ``train.layers``.
         log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
         watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
             Never after the last step, when the result is measured in any case.

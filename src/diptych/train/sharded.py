@@ -78,8 +78,7 @@ class Sharded:
     @staticmethod
     def local(x: Tensor) -> Tensor:
         """Return this process's part of a tensor, in the same memory; the tensor itself where it is whole."""
-        part: Tensor = x.to_local() if isinstance(x, DTensor) else x
-        return part
+        return x.to_local() if isinstance(x, DTensor) else x
 
     @torch.no_grad()
     def clip(self, grads: Sequence[Tensor], most: float | None) -> Tensor:

@@ -13,7 +13,7 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
-from diptych.verbs.declare import CLUSTER, LOCAL, RUN, Verb, argument, method, settings
+from diptych.verbs.declare import BOXES, CLUSTER, LOCAL, RUN, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
 
@@ -77,9 +77,7 @@ class Classify(Verb):
         "Frames sampled from each clip; each folder of pictures then counts as one clip.", default=None,
         range=at_least(1), faces=LOCAL,
     )  # fmt: skip
-    regions: str | Path | None = argument(
-        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.TABLE, None
-    )
+    regions: str | Path | None = argument(BOXES, kinds.TABLE, None)
     top: int = argument("Classes shown for each photo.", default=5, short="-k", range=at_least(1))
     threshold: float | None = argument("Leave out classes below this probability.", default=None, range=between(0, 1))
     reasons: int = argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -206,10 +206,10 @@ def refuse_taken(path: Path, flag: str, again: str) -> None:
 
     if exists_at(path):
         raise UsageError(f"{named(path)} exists: give another {flag} or {again}.")
-    refuse_below_file(path, flag)
+    refuse_file(path.parents, flag)
 
 
-def refuse_below_file(path: Path, flag: str) -> None:
+def refuse_file(folders: Iterable[Path], flag: str) -> None:
     """Refuse a path whose folder would be a file; raises UsageError."""
-    if file := next((p for p in path.parents if p.is_file()), None):
+    if file := next((p for p in folders if p.is_file()), None):
         raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")

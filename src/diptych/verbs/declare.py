@@ -22,7 +22,7 @@ from diptych.data.files import database_address
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.kinds import Kind
-from diptych.verbs.reads import Reads, refuse_unread
+from diptych.verbs.reads import Reads, refuse_unread, uses
 
 if TYPE_CHECKING:
     from diptych.core import Method
@@ -91,6 +91,12 @@ class Argument:
     most: int = 0
 
 
+NAMES = 'Class names: a file, or "cat, dog, ..." (default: folder names).'
+"""Help of an argument that several verbs have, as are the two below."""
+TEMPLATES = "A file of prompts, or one prompt with {}; repeat for several (default: seven prompts)."
+BOXES = "A table with one box per row, in pixels: the boxes are used instead of whole photos."
+
+
 def argument(help: str, kind: Kind = kinds.PLAIN, default: Any = MISSING, **more: Any) -> Any:
     """Return the field of an argument; see ``Argument``."""
     if default is MISSING:
@@ -101,6 +107,11 @@ def argument(help: str, kind: Kind = kinds.PLAIN, default: Any = MISSING, **more
 def method(default: str | None, help: str, flag: str = "--method") -> Any:
     """Return the field of the system that does the work."""
     return argument(help, kinds.SYSTEM, default, flag=flag, short="-m")
+
+
+def like(help: str) -> Any:
+    """Return the argument of the photos that a system learns from, where it learns from some."""
+    return argument(help, kinds.TABLE, None, reads=uses("train", "texts", "unlabelled"))
 
 
 def fitted() -> Any:

@@ -110,6 +110,7 @@ class Detect(Verb):
     def run(self, context: Context) -> Anomalies:
         """Score the photos."""
         from diptych.core import Kit
+        from diptych.data.samples import need_photos
         from diptych.tasks.detect import Ready, detections, fit
 
         table, classes = open_photos(self.photos, context.keys)
@@ -121,8 +122,7 @@ class Detect(Verb):
             else open_table(self.auxiliary, "anomalies", context.keys, split="test")
         )
         context.free("detect.json")
-        if len(table) == 0:
-            raise DataError("No photos: give a folder, a table or files that hold some.")
+        need_photos(table.items)
         context = keeping.where(self, context)
         model, run = context.model(), context.run()
         if self.detector:

@@ -13,10 +13,10 @@ from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, like, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
 from diptych.verbs.pictures import Pictures
-from diptych.verbs.reads import needs, uses
+from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
     from diptych.core import Editor, Kit, Samples, Start
@@ -86,10 +86,7 @@ class Edit(Verb):
     segmenter: str | None = argument(
         "A segmenter, for a method that takes one.", default=None, reads=needs("Segmenter")
     )
-    like: object = argument(
-        "Photos to learn from, for a method that learns from some.", kinds.TABLE, None,
-        reads=uses("train", "texts", "unlabelled"),
-    )  # fmt: skip
+    like: object = like("Photos to learn from, for a method that learns from some.")
     frames: int | None = argument("Frames sampled from each clip (default: 8).", default=None, range=at_least(1))
     count: int | None = argument(
         "Pictures drawn from the generator (default: 4).", default=None, short="-n", range=at_least(1)
@@ -210,8 +207,7 @@ class Edit(Verb):
         if self.photos is None:
             return None
         frames = clip_frames(self.photos, self.frames)
-        photos: Samples[Any] = open_photos(self.photos, context.keys, frames=frames)[0].items
-        return photos
+        return open_photos(self.photos, context.keys, frames=frames)[0].items
 
 
 def _named(verb: Edit, kit: Kit) -> dict[str, Any]:

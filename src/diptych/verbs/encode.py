@@ -12,8 +12,8 @@ from diptych.core import DataError, Texts, UsageError
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
-from diptych.verbs.declare import CLUSTER, RUN, Verb, argument
-from diptych.verbs.photos import paths_of, with_remedy
+from diptych.verbs.declare import BOXES, CLUSTER, RUN, Verb, argument
+from diptych.verbs.photos import open_labelled, paths_of, with_remedy
 
 if TYPE_CHECKING:
     from diptych.core import Run
@@ -46,9 +46,7 @@ class Encode(Verb):
     texts: str | Sequence[str] | Path | None = argument(
         "Encode texts instead: a file with one text per line.", kinds.FILE, None
     )
-    regions: Any = argument(
-        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.FILE, None
-    )
+    regions: Any = argument(BOXES, kinds.FILE, None)
     parquet: bool = argument(
         "Write Parquet of image_id and embedding beside them, in OUT/parquet.", default=False,
         faces=("command", "python"),
@@ -135,13 +133,10 @@ class Encode(Verb):
 
     def _photos(self, context: Context) -> LabelledData:
         from diptych.data.labelled import LabelledData
-        from diptych.data.load import open_data
         from diptych.data.samples import as_data, as_table
 
-        if isinstance(self.photos, (str, os.PathLike)):
-            return open_data(os.fspath(self.photos), context.keys, need="photos")
-        if isinstance(self.photos, LabelledData):
-            return self.photos
+        if isinstance(self.photos, (str, os.PathLike, LabelledData)):
+            return open_labelled(self.photos, "photos", context.keys)
         return as_data(as_table(self.photos, context.keys))
 
 

@@ -12,7 +12,7 @@ from diptych.core.errors import need_extra, need_onnx
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, Verb, argument
+from diptych.verbs.declare import LOCAL, NAMES, TEMPLATES, Verb, argument
 
 if TYPE_CHECKING:
     from diptych.core import ClassNames, DiptychError, Samples, Table
@@ -40,13 +40,8 @@ class Export(Verb):
     )  # fmt: skip
     images: Any = argument("Your images, to measure parity and to calibrate int8.", kinds.PHOTOS, None, faces=LOCAL)
     labelled: Any = argument("A folder of class folders, on which top-1 must not fall.", kinds.TABLE, None)
-    names: NamesLike = argument(
-        'Class names: a file, or "cat, dog, ..." (default: folder names).', kinds.NAMES, None, faces=LOCAL
-    )
-    templates: TemplatesLike = argument(
-        "A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).", kinds.TEMPLATES,
-        None, faces=LOCAL,
-    )  # fmt: skip
+    names: NamesLike = argument(NAMES, kinds.NAMES, None, faces=LOCAL)
+    templates: TemplatesLike = argument(TEMPLATES, kinds.TEMPLATES, None, faces=LOCAL)
     max_drop: float = argument("Points of top-1 that may be lost.", default=0.3, range=at_least(0), faces=LOCAL)
     limit: int = argument(
         "Images of each kind that are used, evenly spread.", default=256, range=at_least(1), faces=LOCAL
@@ -87,15 +82,12 @@ class Export(Verb):
         return Graphs(self, result, context.out, context.backbone, classes)
 
     def _labelled(self, context: Context) -> tuple[Table[Any] | None, ClassNames | None]:
-        from diptych.data.labelled import LabelledData
-        from diptych.data.load import open_data
         from diptych.data.samples import as_data
         from diptych.verbs.names import names_of
 
         if self.labelled is None:
             return None, None
-        given = self.labelled
-        data: LabelledData = open_data(given, context.keys) if isinstance(given, (str, Path)) else as_data(given)
+        data = as_data(self.labelled, context.keys)
         table = data.split("test" if "test" in data.splits else next(iter(data.splits)))
         return table, names_of(self.names, data.classes, self.templates)
 

@@ -17,7 +17,7 @@ from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, RUN, Verb, argument, fit_workers, method, plain_system, settings
+from diptych.verbs.declare import LOCAL, NAMES, RUN, Verb, argument, fit_workers, method, plain_system, settings
 from diptych.verbs.reads import has
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ class Extend(Verb):
         "A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one with "
         "light_curves.csv and stars.csv.", kinds.Kind(str), flag="CLIPS", positional=True, faces=LOCAL,
     )  # fmt: skip
-    names: NamesLike = argument(
-        'Class names: a file, or "cat, dog, ..." (default: folder names).', kinds.NAMES, None, faces=LOCAL
-    )
+    names: NamesLike = argument(NAMES, kinds.NAMES, None, faces=LOCAL)
     template: str = argument(
         "One prompt with {} for the class of a clip or cloud.", default=TEMPLATE, faces=LOCAL,
         reads=lambda system: modality(system.samples).named,

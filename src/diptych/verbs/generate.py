@@ -11,9 +11,9 @@ from diptych.core import EditAsk, Run, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, like, method, settings
 from diptych.verbs.pictures import Pictures
-from diptych.verbs.reads import never, uses
+from diptych.verbs.reads import never
 
 if TYPE_CHECKING:
     from diptych.core import Editor
@@ -74,10 +74,7 @@ class Generate(Verb):
     )  # fmt: skip
     variant: str = argument("Variant of the method; 'diptych systems METHOD' lists them.", default="")
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
-    like: object = argument(
-        "Photos with captions to learn from, for a method that learns.", kinds.TABLE, None,
-        reads=uses("train", "texts", "unlabelled"),
-    )  # fmt: skip
+    like: object = like("Photos with captions to learn from, for a method that learns.")
     fitted: str | Path | None = fitted()
     fit_workers: int = fit_workers()
 

@@ -14,7 +14,7 @@ from diptych.core import UsageError
 from diptych.core.errors import install, need_extra
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
-from diptych.verbs.declare import CLUSTER, LOCAL, RUN, Verb, argument
+from diptych.verbs.declare import BOXES, CLUSTER, LOCAL, RUN, Verb, argument
 from diptych.verbs.index_report import IndexReport
 from diptych.verbs.photos import clip_frames, with_remedy
 
@@ -70,9 +70,7 @@ class IndexPhotos(Verb):
         "These are clips: frames sampled from each (videos: 8).", default=None, range=at_least(1),
         faces=LOCAL,
     )  # fmt: skip
-    regions: Any = argument(
-        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.FILE, None
-    )
+    regions: Any = argument(BOXES, kinds.FILE, None)
 
     def paths(self) -> list[str]:
         """Return the paths of the photos.
@@ -175,9 +173,8 @@ class IndexPhotos(Verb):
         """Take records in, build the approximate index where it is due, and say how good it is."""
         from diptych.data.files import database_address
         from diptych.data.load import open_data, open_records
+        from diptych.data.records.parts import region_records, root
         from diptych.data.records.records import Records, joined
-        from diptych.data.records.regions import region_records
-        from diptych.data.records.roots import root
         from diptych.data.records.vectors import StoredVectors
         from diptych.search_index import ann as approximate
         from diptych.search_index import recall

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core import ClassNames, Evidence, Text, TextPool, UsageError
 from diptych.data.captions import read_sentences
-from diptych.data.load import open_data
-from diptych.data.samples import as_table
 from diptych.data.words.classnames import read_names, tidy
 from diptych.data.words.pools import read_pool
 from diptych.data.words.templates import ENSEMBLE, SETS, read_templates
+from diptych.tasks import evidence
 
 if TYPE_CHECKING:
     from diptych.data.keys import FileKeys
@@ -136,13 +135,6 @@ def captions_of(texts: TextsLike, like: object = None, keys: FileKeys | None = N
     """
     pool, table = texts_of(texts, sentences=True), None
     if like is not None:
-        path = isinstance(like, (str, os.PathLike))
-        table = open_data(os.fspath(like), keys, need="captions").whole() if path else as_table(like)  # type: ignore[call-overload]
-        column = table.columns.get("captions")
-        if column is None:
-            raise UsageError('These photos have no captions: give a table with a column "captions".')
-        if pool is None:
-            pool = TextPool(
-                {"": tuple(Text(t) for t in dict.fromkeys(str(t) for captions in column.values for t in captions))}
-            )
+        table = evidence.table_of(like, "captions", keys)
+        pool = evidence.captions_of(table) if pool is None else pool
     return Evidence(train=table, texts=pool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,8 @@ from diptych.core import DataError
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, RUN, Verb, argument
+from diptych.verbs.declare import LOCAL, NAMES, RUN, TEMPLATES, Verb, argument
+from diptych.verbs.photos import open_labelled
 
 if TYPE_CHECKING:
     from diptych.core import ClassNames
@@ -35,13 +35,8 @@ class Recommend(Verb):
         "A folder of class folders, or a table with labels. With splits, train and val are used.", kinds.Kind(str),
         flag="DATA", positional=True, faces=LOCAL,
     )  # fmt: skip
-    names: NamesLike = argument(
-        'Class names: a file, or "cat, dog, ..." (default: folder names).', kinds.NAMES, None, faces=LOCAL
-    )
-    templates: TemplatesLike = argument(
-        "A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).", kinds.TEMPLATES,
-        None, faces=LOCAL,
-    )  # fmt: skip
+    names: NamesLike = argument(NAMES, kinds.NAMES, None, faces=LOCAL)
+    templates: TemplatesLike = argument(TEMPLATES, kinds.TEMPLATES, None, faces=LOCAL)
     methods: Sequence[str] = argument(
         "Classifiers to compare, with commas (default: all that learn from labelled photos in seconds).", kinds.WORDS,
         (), faces=LOCAL,
@@ -62,14 +57,11 @@ class Recommend(Verb):
 
     def run(self, context: Context) -> Recommended:
         """Open the photos, then load the backbone and compare."""
-        from diptych.data.load import open_data
-        from diptych.data.samples import as_data
         from diptych.evaluation.recommendation import quick_systems, recommend
         from diptych.tasks.classify import with_store
         from diptych.verbs.names import names_of
 
-        path = isinstance(self.data, (str, os.PathLike))
-        data = open_data(self.data, context.keys, need="classes") if path else as_data(self.data)
+        data = open_labelled(self.data, "classes", context.keys)
         if not data.classes:
             raise DataError(
                 f"{data.name} has no labels, by which systems are compared: put the photos in a folder for each class, "

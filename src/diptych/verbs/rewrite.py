@@ -12,8 +12,7 @@ from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, method, settings
-from diptych.verbs.reads import uses
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, like, method, settings
 
 if TYPE_CHECKING:
     from diptych.core import Rewriter
@@ -45,10 +44,7 @@ class Rewrite(Verb):
     prompts: str | Sequence[str] = argument(
         "A .txt file with one prompt per line, or prompts.", kinds.MANY_TEXTS, positional=True
     )
-    like: object = argument(
-        "Photos with a short and a long caption each to learn from: a table or folder.", kinds.TABLE, None,
-        reads=uses("train", "texts", "unlabelled"),
-    )  # fmt: skip
+    like: object = like("Photos with a short and a long caption each to learn from: a table or folder.")
     method: str | Rewriter = method(SLUG, "A rewriter; 'diptych systems --verb rewrite' lists them.")
     variant: str | None = argument(
         f'Variant of the method; {SLUG} has {ROW} (default), text (no denoiser), and "", the paper\'s.', default=None

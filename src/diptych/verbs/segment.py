@@ -12,7 +12,7 @@ from diptych.core import MissingHook, UsageError
 from diptych.core.ranges import between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.declare import BOXES, CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
@@ -89,9 +89,7 @@ class Segment(Verb):
         faces=("command", "python"),
     )
     confidence: bool = argument("Give the probability of each pixel too.", default=False)
-    regions: object = argument(
-        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.TABLE, None
-    )
+    regions: object = argument(BOXES, kinds.TABLE, None)
     unlabelled: object = argument(
         "Photos without labels to learn from, about a hundred.", kinds.PHOTOS, None,
         reads=needs("unlabelled"), evidence="unlabelled",
@@ -155,9 +153,9 @@ class Segment(Verb):
 
     def run(self, context: Context) -> LabelMaps:
         """Begin to segment: the photos are read one by one while the answer is."""
-        from diptych.core import DataError
         from diptych.data.formats.region_table import with_regions
         from diptych.data.load import open_data
+        from diptych.data.samples import need_photos
         from diptych.data.words.classnames import with_words
         from diptych.tasks.label_maps.fitted_segmenter import names_of_folder, of_classes, parts_of_folder
         from diptych.tasks.label_maps.question import question
@@ -174,8 +172,7 @@ class Segment(Verb):
                 raise UsageError("{regions} names boxes on files: give {photos} as paths.")
             table = with_regions(open_data(paths, keys, need="photos"), Path(str(self.regions))).whole()
             table = table.take([i for i, b in enumerate(table.columns["boxes"].values) if len(b.corners)])
-        if len(table) == 0:
-            raise DataError("No photos: give a folder, a table or files that hold some.")
+        need_photos(table.items)
         about = keeping.about_of(self) if known is None else known.about
         if about is not None and self.names is None:
             named, background = names_of_folder(about, self.background)

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from diptych.backbones.generators import load as loading
 from diptych.backbones.generators import stylegan2
-from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
-from diptych.backbones.generators.load import load_generator, load_stylegan2
+from diptych.backbones.generators.load import ConvInverter, fresh_encoder, load_generator, load_stylegan2
 from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
 from diptych.core import DataError, Inverter, StyleGenerator, Styles, UsageError
 

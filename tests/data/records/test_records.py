@@ -14,8 +14,8 @@ from PIL import Image
 
 from diptych.core import DataError, UsageError
 from diptych.data.load import open_records
+from diptych.data.records.parts import root
 from diptych.data.records.records import Records, joined, stamp
-from diptych.data.records.roots import root
 
 
 def jpeg(colour: str) -> bytes:

@@ -25,7 +25,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.features import portable
-from diptych.features.early import early, unlike
+from diptych.features.visual import early, unlike
 from diptych.methods.edit.clipinverter import CLIPInverter, FittedCLIPInverter, _Training, added, inverted
 from tests.support.pictures import Pictures, picture
 from tests.support.refused import refused

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import diptych
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
+from tests.methods.audit.test_concept_association_bias import OBJECTS, Bag, fruit
 
 
 def test_the_drop_of_several_models_between_groups_of_a_file_or_open_data() -> None:
@@ -33,3 +34,35 @@ def test_ranges_and_columns_are_checked_before_a_model_is_loaded() -> None:
         diptych.audit.groups("set", "no-such-model")
     with pytest.raises(UsageError, match="group= names a column of a file, and this is a LabelledData"):
         diptych.audit.groups(diptych.open_data("set"), group="light")
+
+
+def test_sources_are_groups_of_open_data_too() -> None:
+    data = diptych.open_data("set", group="light", need="groups")
+    with pytest.warns(UserWarning, match=r" is not testable\. ") as warned:
+        found = diptych.audit.sources(data, sources=["dim", "bright"])
+    assert {f.subject for f in found} == {"source=dim", "source=bright", "source=dim+bright"}
+    assert [str(w.message) for w in warned] == list(found.remarks)
+    assert all(" is not testable. " in line for line in found.remarks)
+    assert found.data["seed"] == 0
+    with pytest.raises(UsageError, match="A comparison of sources needs two, got 1"):
+        diptych.audit.sources(data, sources="dim")
+    with pytest.raises(UsageError, match="models must be at least 3, got 2"):
+        diptych.audit.sources(data, settings={"models": 2})
+
+
+def test_an_open_table_is_asked_for_any_column_of_its_groups() -> None:
+    table = fruit(24)
+    found = diptych.audit.association(table, Bag(1.0), attribute="attribute", names=OBJECTS)
+    assert (len(found), found[0].value) == (1, 1.0)
+    assert found.labels[0].startswith("Beside another object it names the right value in 0 %")
+    few = diptych.audit.association(table, Bag(1.0), attribute="attribute", names=OBJECTS, settings={"most": 20})
+    assert few[0].count == 20
+    with pytest.raises(DataError, match="no column 'size', only label, attribute: give another attribute="):
+        diptych.audit.association(table, Bag(1.0), attribute="size", names=OBJECTS)
+    with pytest.raises(UsageError, match=r"template must hold one '\{object\}' and one '\{value\}'"):
+        diptych.audit.association(table, Bag(1.0), attribute="attribute", template="a {value} thing")
+
+
+def test_columns_of_what_is_no_file_are_refused() -> None:
+    with pytest.raises(UsageError, match="label= names a column of a file, and this is a Table: give a path"):
+        diptych.audit.association(fruit(6), Bag(1.0), attribute="attribute", label="kind")

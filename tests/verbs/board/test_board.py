@@ -6,7 +6,7 @@ import pytest
 
 from diptych.core import UsageError
 from diptych.verbs.board.board import DATA, FOLDERS, ROW_SETTINGS, SLUGS, classes_of, the_same, whole_numbers
-from diptych.verbs.board.detect import BoardDetect
+from diptych.verbs.board.systems import BoardDetect
 from diptych.verbs.detect import Detect
 
 SHOTS = whole_numbers("shots", "1,4,16")

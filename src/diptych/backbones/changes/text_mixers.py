@@ -58,8 +58,7 @@ class TextRepMixer(nn.Module):
     def forward(self, x: Tensor, *unused: Any, attn_mask: Tensor | None = None) -> Tensor:
         """Return (B, T, C) tokens. The arguments of a block that attends have no effect."""
         h = x + self.mixed(x)
-        out: Tensor = h + self.channel_scale * self.mlp(self.mlp_input(h))
-        return out
+        return h + self.channel_scale * self.mlp(self.mlp_input(h))
 
     def get_weight_dtype(self) -> torch.dtype:
         """Return the type of the weights, as open_clip asks its blocks for it."""

@@ -44,8 +44,7 @@ class T5Part:
         ids = self.tokenizer(
             list(texts), padding="max_length", max_length=T5_TOKENS, truncation=True, return_tensors="pt"
         ).input_ids
-        tokens: Tensor = self.encoder(ids.to(self.encoder.device)).last_hidden_state
-        return tokens
+        return self.encoder(ids.to(self.encoder.device)).last_hidden_state
 
 
 @dataclass(frozen=True)

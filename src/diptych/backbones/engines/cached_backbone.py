@@ -60,8 +60,7 @@ class CachedEncoder:
             return self.reads(items)
         if self.pixels is None:
             raise DiptychError("This text encoder is remembered without its tokenizer: load the backbone.")
-        batch: NDArray[np.float32] = np.stack([prepare(item, self.pixels) for item in items])
-        return batch
+        return np.stack([prepare(item, self.pixels) for item in items])
 
     def encode(self, x: Any, /) -> Any:
         """Refuse: a runtime encodes."""

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.engines.half import module_of
+from diptych.backbones.engines.copies import module_of, only_pooled
 from diptych.backbones.engines.parity import Reference, fixed_items, measured_speeds
-from diptych.backbones.engines.pooled import only_pooled
 from diptych.backbones.engines.runners import BOUNDS, EXACT, graph_folder, opened
 from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
 from diptych.backbones.engines.runtimes.openvino import openvino_version

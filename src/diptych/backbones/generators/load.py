@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d, leaky_relu, linear
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.files import SUFFIXES, encoder_tensors, generator_tensors
-from diptych.backbones.generators.inverter import ConvInverter
 from diptych.backbones.generators.maps import ThreeMapInverter
 from diptych.backbones.generators.pyramid import PyramidInverter, inverter_of
 from diptych.backbones.generators.stylegan2 import CLAMP, StyleGAN2
 from diptych.backbones.weights import read_state
-from diptych.core import DataError, Inverter, MapInverter, NotAvailable, StyleGenerator, UsageError
+from diptych.core import DataError, Inverter, MapInverter, NotAvailable, StyleGenerator, Styles, UsageError
 
 SMALL = Path(__file__).parents[2] / "assets" / "generator" / "small.safetensors"
 SMALL_MAPS = SMALL.with_name("small_maps.safetensors")
@@ -227,3 +228,44 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
         raise DataError(
             f"{path} holds tensors that StyleGAN2 has not: {', '.join(strange[:3])}; save the generator alone."
         )
+
+
+WIDTHS = (32, 64, 64, 128)
+
+
+@dataclass(frozen=True)
+class ConvInverter:
+    """Convolutions of 3 x 3, each after the first halving the size, then a linear layer to w.
+
+    Args:
+        weights: "0.weight", "0.bias", ... of the convolutions, "last.weight" and "last.bias".
+        generator: whose pictures it reads, and whose styles it gives.
+    """
+
+    weights: Mapping[str, Tensor]
+    generator: StyleGAN2
+
+    def code(self, images: Tensor) -> Tensor:
+        """Return (B, C) codes w of (B, 3, size, size) pictures in [0, 1]."""
+        x = images * 2 - 1
+        for i in range(len(WIDTHS)):
+            weight, bias = (self.weights[f"{i}.{part}"].to(x) for part in ("weight", "bias"))
+            x = leaky_relu(conv2d(x, weight, bias, stride=1 if i == 0 else 2, padding=1), 0.2)
+        return linear(x.flatten(1), self.weights["last.weight"].to(x), self.weights["last.bias"].to(x))
+
+    def invert(self, images: Tensor, /) -> Styles:
+        """Return the styles from which the generator draws (B, 3, size, size) pictures again."""
+        return self.generator.styles(self.code(images)[:, None].expand(-1, self.generator.latents, -1))
+
+
+def fresh_encoder(style_dim: int, g: torch.Generator, size: int = 32) -> dict[str, Tensor]:
+    """Return the initial weights of a training: normal, of variance 2 / fan-in."""
+    out, into = {}, 3
+    for i, wide in enumerate(WIDTHS):
+        out[f"{i}.weight"] = torch.randn(wide, into, 3, 3, generator=g) * math.sqrt(2 / (9 * into))
+        out[f"{i}.bias"] = torch.zeros(wide)
+        into = wide
+    cells = into * (size // 2 ** (len(WIDTHS) - 1)) ** 2
+    out["last.weight"] = torch.randn(style_dim, cells, generator=g) / math.sqrt(cells)
+    out["last.bias"] = torch.zeros(style_dim)
+    return out

@@ -58,12 +58,7 @@ class SamMasks:
         self.patch = int(config.prompt_encoder_config.patch_size)
         self.processor = processor or _processor(self.side, second=self.second)
         facts = json.dumps([type(model).__name__, self.side, getattr(config.vision_config, "model_type", "")])
-        self._fingerprint = hashlib.sha256(f"{facts}/{state_hash(model)}".encode()).hexdigest()[:16]
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the weights and the side of the input."""
-        return self._fingerprint
+        self.fingerprint = hashlib.sha256(f"{facts}/{state_hash(model)}".encode()).hexdigest()[:16]
 
     def see(self, image: Any, /) -> Seen:
         """Encode an image once; SAM keeps the ratio and pads right and below, SAM 2 squashes to a square."""

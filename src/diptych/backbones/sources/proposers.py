@@ -58,15 +58,15 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
 
         return PointGrid(sam_in(folder, kind))
     if kind == "mask2former":
-        from diptych.backbones.mask_models.mask2former import Mask2FormerProposals
+        from diptych.backbones.mask_models.transformers_models import Mask2FormerProposals
 
         return Mask2FormerProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "AutoImageProcessor"))
     if kind == "clipseg":
-        from diptych.backbones.mask_models.clipseg import ClipSegProposals
+        from diptych.backbones.mask_models.transformers_models import ClipSegProposals
 
         return ClipSegProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "CLIPSegProcessor"))
     if kind in ("owlvit", "owlv2"):
-        from diptych.backbones.mask_models.owl import OwlProposals
+        from diptych.backbones.mask_models.transformers_models import OwlProposals
 
         return OwlProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "AutoProcessor"))
     known = ", ".join(sorted([*PROMPTABLE, *_PROPOSERS]))

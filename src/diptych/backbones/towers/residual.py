@@ -66,8 +66,7 @@ class MixerBlock:
 
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Return the convolutional branch."""
-        added: Tensor = self.module.mixed(h)
-        return added
+        return self.module.mixed(h)
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output."""
@@ -75,8 +74,7 @@ class MixerBlock:
         x = self.module.mlp_input(h)
         if look is not None:
             look(x)
-        out: Tensor = h + self.module.channel_scale * self.module.mlp(x)
-        return out
+        return h + self.module.channel_scale * self.module.mlp(x)
 
 
 def residual_blocks(name: str, transformer: Any) -> list[Block]:

@@ -201,7 +201,4 @@ def _angles(rope: Any, grid: tuple[int, int], native: tuple[int, int]) -> Tensor
     if getattr(rope, "feat_shape", None) is not None and grid != native:
         rope = copy.deepcopy(rope)
         rope.update_feat_shape(list(grid))
-    table: Tensor = (
-        rope.get_embed() if getattr(rope, "feat_shape", None) is not None else rope.get_embed(shape=list(grid))
-    )
-    return table
+    return rope.get_embed() if getattr(rope, "feat_shape", None) is not None else rope.get_embed(shape=list(grid))

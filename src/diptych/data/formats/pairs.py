@@ -155,8 +155,6 @@ def open_pairs(
     images: str = "filepath",
     texts: str = "title",
     broken: Callable[[UnreadableItem], None] | None = None,
-    *,
-    allow_outside: bool = False,
 ) -> PairStream:
     """Open a picture-text table as a stream; see ``PairStream`` for the arguments.
 
@@ -166,7 +164,7 @@ def open_pairs(
     file = Path(path)
     if not file.is_file() or file.suffix.lower() not in _KINDS:
         raise UsageError(f"There is no table {file} that ends in .csv or .tsv: check the spelling.")
-    return PairStream(os.path.abspath(file), images, texts, broken, allow_outside or bool(OUTSIDE.get()))
+    return PairStream(os.path.abspath(file), images, texts, broken, bool(OUTSIDE.get()))
 
 
 def _usual(path: Path, request: Request) -> PairStream:

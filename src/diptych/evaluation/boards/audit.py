@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.names import parse
-from diptych.backbones.provenance import record_of
+from diptych.backbones.provenance import subject_of
 from diptych.backbones.sources.load_options import split_name
 from diptych.core import (
     AuditData,
@@ -27,9 +27,7 @@ from diptych.core import (
     Backbone,
     DiptychError,
     Finding,
-    Kit,
     Run,
-    Subject,
     UnreadableItem,
     UsageError,
 )
@@ -198,10 +196,10 @@ class AuditBench:
         start, name, base = monotonic(), backbone.spec.name, self.base.spec.name
         results: list[tuple[str, Finding]] = []
         lacking: dict[str, str] = {}
-        alone = {name: _subject(backbone)}
+        alone = {name: subject_of(backbone)}
         for slug, auditor in auditors(self.only).items():
             selects = "reference" in {f.name for f in fields(auditor)}  # type: ignore[arg-type]
-            subjects = {base: _subject(self.base), **alone} if selects else alone
+            subjects = {base: subject_of(self.base), **alone} if selects else alone
             chosen: Auditor = replace(auditor, reference=base) if selects else auditor  # type: ignore[type-var]
             lack = chosen.lacks(subjects, self.data)
             try:
@@ -263,10 +261,6 @@ def audit_board(
 
 JOINED = "joined "
 """Before the number of a finding in the file of its units."""
-
-
-def _subject(backbone: Backbone) -> Subject:
-    return Subject(Kit.of(backbone), record_of(backbone.spec))
 
 
 def _to_file(row: AuditedBackbone) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -48,7 +48,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.features.released_tensors import check_released
 from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from diptych.core import Anomaly, Backbone, Dense, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.core.ranges import at_least, check
 from diptych.data.evidence import normal_photos
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.nn.dense.label_maps import squashed
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from diptych.core import Anomaly, Detector, Evidence, FittedDetector, Kit, Run, Samples, Space
 from diptych.core.ranges import at_least, between, check, wrong
 from diptych.data.evidence import normal_photos
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.nn.dense.label_maps import squashed
 
 _ROWS = 4096  # cells whose distances are computed at once

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from diptych.core import Anomaly, Backbone, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.nn.dense.label_maps import squashed
 from diptych.nn.dense.windows import harmonic_map, window_cells, windows_of
 

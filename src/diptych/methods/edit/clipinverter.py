@@ -18,7 +18,7 @@ Second training, of the refinement alone:
     L = 0.15 identity + 0.15 [squared + 0.35 squared to G(w')] + 0.15 [the same, perceptual] + 1.75 direction
 
 e: (D,) text vector, not normalised, of what shall be;  I, T: unit image and text vectors
-identity, perceptual: see ``features.early``;  squared: mean squared difference of pictures in [-1, 1]
+identity, perceptual: see ``features.visual``;  squared: mean squared difference of pictures in [-1, 1]
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.data.evidence import captioned_images
-from diptych.features.early import early, unlike
 from diptych.features.embed import embed
 from diptych.features.released_tensors import check_released, generator_apart
 from diptych.features.strict_weights import load_tensors
+from diptych.features.visual import early, unlike
 from diptych.nn.style_space import PIXELS, direction_loss, seen, square_of
 from diptych.nn.text_adapters import MapAdapters, Refinement
 from diptych.train.pair import drawn_caption

@@ -46,9 +46,9 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, check
 from diptych.features.embed import embed
+from diptych.features.networks import twin_of
 from diptych.features.released_tensors import check_released, frozen_apart
 from diptych.features.strict_weights import load_tensors
-from diptych.features.twin import twin_of
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty
 from diptych.nn.frozen_vit_maps import as_input, block_maps, prompted_blocks, prompted_map
 from diptych.train.pair import drawn_caption

@@ -52,8 +52,8 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.data.words.styled_objects import parsed
-from diptych.features.early import early
 from diptych.features.heads import text_head
+from diptych.features.visual import early
 from diptych.nn.dense.label_maps import dense_map, shared_out
 from diptych.nn.spaces.viewpoints import blurred, crops_inside, viewed
 from diptych.nn.style_net import StyleNet

@@ -52,10 +52,9 @@ from diptych.features.clips import each_frame, image_head
 from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, CloudSpace, EachView, pooled_views
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
-from diptych.features.reach import reached
+from diptych.features.networks import reached, twin_of
 from diptych.features.released_tensors import check_released, frozen_apart, tuned_backbone
 from diptych.features.strict_weights import load_tensors
-from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.soft import frozen
 from diptych.nn.spaces.view_adapters import AdaptedClouds, ViewAdapter, dual_path

@@ -52,9 +52,8 @@ from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
-from diptych.features.reach import reached
+from diptych.features.networks import reached, twin_of
 from diptych.features.released_tensors import tuned_backbone
-from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
 from diptych.nn.prompts.prompted_clips import PromptedClips

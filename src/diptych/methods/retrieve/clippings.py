@@ -44,10 +44,10 @@ from diptych.core import (
     Trainee,
 )
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
+from diptych.features.networks import twin_of
 from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
 from diptych.features.strict_weights import check_names, load_tensors
-from diptych.features.twin import twin_of
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.distributed import gather

@@ -45,9 +45,8 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, check
 from diptych.data.evidence import captioned_images
-from diptych.features.reach import reached
+from diptych.features.networks import reached, twin_of
 from diptych.features.strict_weights import load_tensors
-from diptych.features.twin import twin_of
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 from diptych.nn.style_space import square_of
 from diptych.nn.text.beams import beam

@@ -54,7 +54,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, between, check
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.features.released_tensors import check_released, named_classes
 from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors

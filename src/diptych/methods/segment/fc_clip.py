@@ -27,7 +27,7 @@ from torch import Tensor
 from diptych.core import Backbone, ClassNames, Evidence, FittedSegmenter, Kit, Regions, Run, Samples, Segmenter
 from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.pixels import normalise
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.nn.dense.mask_classes import (
     LONGEST,

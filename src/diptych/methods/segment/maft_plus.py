@@ -43,7 +43,7 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.data.pixels import normalise
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.features.strict_weights import load_tensors
 from diptych.nn.dense.mask_classes import LONGEST, as_pixels, mask_regions, unpadded

@@ -53,7 +53,7 @@ from diptych.data.words.nouns import Tagger
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.features.strict_weights import check_names, load_tensors
 from diptych.features.vectors import Vectors

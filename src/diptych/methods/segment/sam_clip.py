@@ -54,7 +54,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check, one_of
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.features.strict_weights import load_tensors
 from diptych.nn.dense.label_maps import cells, squashed
 from diptych.nn.dense.two_heads import TwoHeads, clip_loss, mask_loss, prompted

@@ -36,7 +36,7 @@ from diptych.core.ranges import at_least, check
 from diptych.data.pixels import normalise
 from diptych.data.words.stuff import PHRASES, stuff_phrases
 from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.nn.dense.label_maps import LONG, cells
 from diptych.nn.dense.mask_classes import whole_cells
 from diptych.nn.dense.patches import BLOCK, check_patches, embed_patches

@@ -43,7 +43,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check, one_of
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.nn.dense.affinity import (
     correlation,
     guide_affinity,

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.core import Backbone, Inputs
-from diptych.features.reach import reached
+from diptych.features.networks import reached, twin_of
 from diptych.features.strict_weights import load_tensors
-from diptych.features.twin import twin_of
 from diptych.nn.dense.masked_crops import MaskedCrop, kept_patches, masked_inputs
 from diptych.nn.prompts.masked import fresh_prompts, mask_prompts
 

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from diptych.core import Backbone
 from diptych.features.heads import logits
-from diptych.features.reach import reached
-from diptych.features.twin import twin_of
+from diptych.features.networks import reached, twin_of
 from diptych.nn.dense.content_transfer import ContentTransfer, ReferenceTransfer, mixed_cells
 from diptych.nn.dense.mask_classes import inside_cells, pooled_embeddings
 from diptych.nn.dense.mask_queries import (

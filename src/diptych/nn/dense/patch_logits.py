@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from diptych.core import Backbone, Run, Samples
 from diptych.features.heads import logits
-from diptych.features.inference import inference
+from diptych.features.networks import inference
 from diptych.nn.dense.label_maps import Windows, resized, slide
 
 

@@ -14,9 +14,8 @@ from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import Entry
 from diptych.search_index.where import Condition
-from diptych.serve.pages.facets import facets
 from diptych.serve.pages.state import State
-from diptych.serve.pages.tiles import Contents, Slider, Tile
+from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
 from diptych.tasks.search.default_cut import DefaultCut
 from diptych.tasks.search.marks import calibration
 

@@ -19,10 +19,9 @@ from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Hit, Modality
 from diptych.serve.inputs import Input
 from diptych.serve.pages.browsing import browsed, highest
-from diptych.serve.pages.facets import facets
 from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import MOST, State
-from diptych.serve.pages.tiles import Contents, Slider, Tile
+from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, ask, combined

@@ -74,12 +74,13 @@ class LabelStudio:
         ):
             raise Refusal(400, 'A request has tasks: {"tasks": [{"id": 1, "data": {"image": "..."}}]}.')
         self.service.check_count(len(tasks))
+        project = str(body.get("project", "")).partition(".")[0]  # of "1.1700000000"
         results: list[list[dict[str, Any]]] = [[] for _ in tasks]
         for control in controls:
             inputs = [await self._picture(task["data"], control, i) for i, task in enumerate(tasks)]
             answers = {"choices": self._choices, "brushlabels": self._brushes, "rectanglelabels": self._rectangles}
             answer = answers[control.kind]
-            for result, more in zip(results, await answer(request, _project(body), control, inputs), strict=True):
+            for result, more in zip(results, await answer(request, project, control, inputs), strict=True):
                 result += more
         version = f"diptych {__version__} {self.service.first.name}"
         return {
@@ -132,7 +133,7 @@ class LabelStudio:
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]
     ) -> list[list[dict[str, Any]]]:
         words, pictures = list(control.words), await self.service.pictures(inputs)
-        masks = await self.regions.masks(request, self.service.first, words, pictures)
+        masks = await self.regions.maps(request, self.service.first, words, pictures)
         results = []
         for item in masks:
             brushes = []
@@ -155,7 +156,7 @@ class LabelStudio:
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]
     ) -> list[list[dict[str, Any]]]:
         words, pictures = list(control.words), await self.service.pictures(inputs)
-        maps = await self.regions.boxes(request, self.service.first, words, pictures)
+        maps = await self.regions.maps(request, self.service.first, words, pictures, counted=True)
         rows: list[list[dict[str, Any]]] = []
         for item in maps:
             width, height = item.image.size
@@ -185,7 +186,7 @@ class LabelStudio:
         for control in controls_of(str(config)):
             if control.kind != "choices":
                 continue
-            shots = self._shots.get_or_make((_number(project.get("id", "")), control.name, control.values), Shots)
+            shots = self._shots.get_or_make((str(project.get("id", "")), control.name, control.values), Shots)
             shots.rows.pop(number, None)
             labels = chosen(annotation.get("result"), control)
             if action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED") or len(labels) != 1:
@@ -230,12 +231,3 @@ def _percent(box: tuple[int, int, int, int], width: int, height: int) -> dict[st
     return {
         "x": 100 * left / width, "y": 100 * top / height, "width": 100 * wide / width, "height": 100 * high / height,
     }  # fmt: skip
-
-
-def _project(body: Mapping[str, Any]) -> str:
-    """Return the number of the project of a request for predictions, which says "1.1700000000"."""
-    return _number(str(body.get("project", "")).partition(".")[0])
-
-
-def _number(value: object) -> str:
-    return str(value)

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from diptych.serve.protocols import immich
@@ -34,8 +33,6 @@ def router(service: Service, label_studio: LabelStudio) -> APIRouter:
             body = json.loads(await request.body())
         except (ValueError, RecursionError):
             raise Refusal(400, "The body is no JSON, and no form.") from None
-        except HTTPException:
-            raise
         if not isinstance(body, dict):
             raise Refusal(400, 'The body is no object: send {"tasks": [...]}.')
         return await label_studio.predict(request, body)

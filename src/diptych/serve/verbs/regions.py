@@ -30,24 +30,24 @@ class Regions:
         self.service = service
         self._segmenters: Recent[FittedSegmenter] = Recent(FITTED)
 
-    async def boxes(
-        self, request: Any, model: ServedModel, labels: Sequence[str], pictures: list[Image.Image]
-    ) -> list[Segmented]:
-        """Return label maps in which the parts of each label are counted; what no label names is background."""
+    async def maps(
+        self, request: Any, model: ServedModel, labels: Sequence[str], pictures: list[Image.Image], *,
+        counted: bool = False,
+    ) -> list[Segmented]:  # fmt: skip
+        """Return the label map of each picture by the plain segmenter, from names alone.
+
+        Args:
+            request: whose client may go.
+            model: the model.
+            labels: class names.
+            pictures: the pictures.
+            counted: whether the parts of each label are counted; what no label names is background then.
+        """
         method = catalog.find(DEFAULTS["segment"], Segmenter)()
         taken = {label.casefold().strip() for label in labels}
-        background = [] if BACKGROUND in taken else [word for word in ELSE if word not in taken]
-        query = question(class_names(labels, None), method, background=background, things=list(labels))
-        return await self.service.call(
-            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, query, pictures)
-        )
-
-    async def masks(
-        self, request: Any, model: ServedModel, labels: Sequence[str], pictures: list[Image.Image]
-    ) -> list[Segmented]:
-        """Return the label map of each picture by the plain segmenter, from names alone."""
-        method = catalog.find(DEFAULTS["segment"], Segmenter)()
-        query = question(class_names(labels, None), method)
+        background = [word for word in ELSE if word not in taken] if counted and BACKGROUND not in taken else []
+        things = list(labels) if counted else []
+        query = question(class_names(labels, None), method, background=background, things=things)
         return await self.service.call(
             request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, query, pictures)
         )

@@ -67,24 +67,6 @@ class ServedIndex:
         """Name of the model's backbone."""
         return self.model.model.spec.name
 
-    def ask(
-        self,
-        query: Vectors,
-        terms: Sequence[Term],
-        *,
-        top: int,
-        captions: float | None = None,
-        where: Sequence[str] = (),
-        exact: bool = False,
-        at_least: float | None = None,
-    ) -> Answer:
-        """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
-        with index_at(self.folder) as index:
-            return ask(
-                index, query, tuple(terms), self.backbone, k=top, weights=weights_of(captions), where=where,
-                exact=exact or None, at_least=at_least,
-            )  # fmt: skip
-
 
 def parts_of(query: str | Sequence[str | QueryTerm]) -> list[tuple[Input, Term]]:
     """Return the inputs of a query, and what its answer calls them.
@@ -152,13 +134,7 @@ class Search:
                 raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {checked.top}.")
             parts = parts_of(given.query)
             query = await self.vector(request, index, parts)
-            terms = [term for _, term in parts]
-            answer = await self.service.thread(
-                lambda: index.ask(
-                    query, terms, top=checked.top, captions=checked.captions, where=checked.where, exact=checked.exact,
-                    at_least=checked.at_least,
-                )
-            )  # fmt: skip
+            answer = await self.service.thread(_asked, index, query, tuple(term for _, term in parts), checked)
             answers = Answers(answer, languages=index.model.model.spec.languages)
             return answers.data([], [UsageError(line).spelled(spell) for line in answers.remarks(answer.results)])
         except DiptychError as error:
@@ -176,6 +152,15 @@ class Search:
         routes = APIRouter(tags=["diptych"])
         routes.add_api_route("/v1/search", search, methods=["POST"], responses={200: {"model": SearchAnswer}})
         return routes
+
+
+def _asked(index: ServedIndex, query: Vectors, terms: tuple[Term, ...], declared: Declaration) -> Answer:
+    """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
+    with index_at(index.folder) as opened:
+        return ask(
+            opened, query, terms, index.backbone, k=declared.top, weights=weights_of(declared.captions),
+            where=declared.where, exact=declared.exact or None, at_least=declared.at_least,
+        )  # fmt: skip
 
 
 def spell(name: str) -> str:

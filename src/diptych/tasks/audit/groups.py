@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import cosine_similarity
 
-from diptych.backbones.provenance import record_of
+from diptych.backbones.provenance import subject_of
 from diptych.core import (
     AuditData,
     Auditor,
@@ -24,7 +24,6 @@ from diptych.core import (
     PairScorer,
     Part,
     Run,
-    Subject,
     Table,
     Texts,
     UnreadableItem,
@@ -69,7 +68,7 @@ def audit_groups(
         DataError: fewer than two readable items, nothing is testable, or as the method says.
     """
     with with_store(run or Run()) as stored:
-        subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
+        subjects = {b.spec.name: subject_of(b) for b in backbones}
         readable, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
         if len(readable) < 2:
             raise DataError("Fewer than two photos can be read: an audit needs several in each class and group.")

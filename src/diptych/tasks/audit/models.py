@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diptych.backbones.provenance import record_of
+from diptych.backbones.provenance import record_of, subject_of
 from diptych.core import (
     AuditData,
     Auditor,
@@ -52,7 +52,7 @@ def audit_models(
         UsageError: there is no backbone.
         DataError: the data lack a table or a column, or nothing is testable.
     """
-    subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
+    subjects = {b.spec.name: subject_of(b) for b in backbones}
     with with_store(run or Run()) as stored:
         findings = auditor.audit(subjects, data, stored)
     if not any(f.testable for f in findings):
@@ -145,7 +145,7 @@ def audit_association(
         columns = dict(readable.columns)
         if column in columns:
             columns[auditor.column] = Column("group", tuple(str(v) for v in columns[column].values))
-        subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
+        subjects = {b.spec.name: subject_of(b) for b in backbones}
         findings: list[Finding] = auditor.audit(
             subjects, AuditData.single(Table(readable.items, columns), classes), stored
         )

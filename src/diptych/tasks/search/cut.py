@@ -206,8 +206,7 @@ def _ranks(index: AnyIndex, vector: Vectors, scores: Sequence[float]) -> list[in
     for part in index.blocks("image"):
         block = np.sort(part @ vector)
         higher += len(block) - np.searchsorted(block, np.asarray(scores, dtype=np.float32), side="right")
-    ranks: list[int] = (1 + higher).tolist()
-    return ranks
+    return (1 + higher).tolist()
 
 
 def marked_answers(

@@ -15,9 +15,8 @@ from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Run, UnreadableItem, UsageError
 from diptych.core.wording import none_readable
 from diptych.data.files import named
-from diptych.data.records.parts import RecordPart
+from diptych.data.records.parts import RecordPart, root
 from diptych.data.records.records import Records, stamp
-from diptych.data.records.roots import root
 from diptych.data.records.vectors import StoredVectors
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import Arrays, embed_arrays

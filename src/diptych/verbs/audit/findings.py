@@ -12,7 +12,7 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import RUN, Verb, argument
+from diptych.verbs.declare import NAMES, RUN, Verb, argument
 from diptych.verbs.photos import open_labelled
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ OTHERS = kinds.Kind(
     lambda value: tuple(value) if isinstance(value, (list, tuple)) else (value,) if value else (),
 )
 """Further models: names, and in Python also loaded ones."""
-NAMES = 'Class names: a file, or "cat, dog, ..." (default: folder names).'
 AGAINST = "Another model to compare with; repeat."
 SEED = "Seed of halves and controls."
 

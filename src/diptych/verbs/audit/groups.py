@@ -1,4 +1,4 @@
-"""``audit groups``: how much accuracy does a model lose between groups, such as backgrounds?"""
+"""Audits of labelled tables with a further column: ``audit groups``, ``audit sources`` and ``audit association``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from diptych.core import DataError
 from diptych.core.ranges import at_least, between, one_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Shown
-from diptych.verbs.audit.findings import OTHERS, Findings, Grouped, percent
-from diptych.verbs.declare import RUN, argument, settings
+from diptych.verbs.audit.findings import OTHERS, Audit, Findings, Grouped, class_names, control_of, percent
+from diptych.verbs.declare import NAMES, RUN, argument, settings
+from diptych.verbs.photos import open_labelled, paths_of
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Finding
     from diptych.verbs.context import Context
+    from diptych.verbs.names import NamesLike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +97,119 @@ def _tables(findings: Sequence[Finding]) -> list[Shown]:
 
 def _group(f: Finding, name: str) -> str:
     return f"{', '.join(f.details[name])} {100 * f.details[f'{name}_accuracy']:.0f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSources(Grouped):
+    """Train heads on each source and on mixtures, and compare them at equal accuracy."""
+
+    name: ClassVar[str] = "audit sources"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit sources labels.csv --group domain",
+        "audit sources labels.csv --group domain --source cartoon --source sketch",
+    )
+
+    sources: str | Sequence[str] = argument(
+        "A group; repeat it. The first is the reference (default: all groups).", kinds.TEXTS, (), flag="--source"
+    )
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+
+    def run(self, context: Context) -> Sources:
+        """Train heads, and compare them."""
+        from diptych.tasks.audit.sources import audit_sources
+
+        data, names, notes = self.opened(context)
+        findings, failed = audit_sources(
+            data.whole(), names, context.model(), context.run(), sources=tuple(self.sources), method=self.system()
+        )
+        return Sources(self, findings, failed, notes, data=data.name, seed=self.seed)
+
+
+class Sources(Findings):
+    """Lines of each source and mixture, on each shift."""
+
+    def line(self, item: Finding) -> str:
+        """Return the value, and which shift it is about."""
+        line = _value(item) if item.testable else f"not testable: {item.reason}"
+        return f"{_source(item)} on {item.about}: {line}"
+
+    def tables(self) -> list[Shown]:
+        """Return a table for each shift."""
+        return [
+            Shown(
+                ("source", "measure", "value, 95 % interval", "control"),
+                [(_source(f), f.title, _value(f), _held(f)) for f in self.items if f.about == shift and f.testable],
+                (2,), f"on {shift}",
+            )
+            for shift in dict.fromkeys(f.about for f in self.items)
+        ]  # fmt: skip
+
+    def remarks(self, items: Sequence[Finding]) -> list[str]:
+        """Return what is not testable, and why."""
+        silent = [f"{_source(f)}: {f.title} is not testable. {f.reason}" for f in self.items if not f.testable]
+        return [*self.noted, *silent]
+
+
+def _source(f: Finding) -> str:
+    return f.subject.removeprefix("source=")
+
+
+def _value(f: Finding) -> str:
+    if f.unit != "slope":
+        return f"{percent(f)} points"
+    value = f.value or 0.0
+    low, high = f.interval or (value, value)
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _held(f: Finding) -> str:
+    return "not measured: too few models" if f.control is None and "without_control" in f.details else control_of(f)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditAssociation(Audit):
+    """Put pictures of two objects side by side, and ask for the attribute of one."""
+
+    name: ClassVar[str] = "audit association"
+    examples: ClassVar[tuple[str, ...]] = (
+        "audit association fruits/labels.csv --attribute color",
+        "audit association fruits/labels.csv --attribute color --out association.json",
+    )
+
+    data: Any = argument("A table, or a folder with labels.csv: one object per picture.", kinds.TABLE, positional=True)
+    attribute: str = argument("Column with the attribute, such as color.")
+    label: str = argument("Column with the classes.", default="")
+    names: NamesLike = argument(NAMES, kinds.NAMES, None)
+    template: str = argument("Question with {object} and {value} (default: about the color).", default="")
+    seed: int = argument("Seed of the pairs.", default=0)
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+
+    def defaults(self) -> Mapping[str, Any]:
+        """Return the question, where there is one."""
+        return {"template": self.template} if self.template else {}
+
+    def run(self, context: Context) -> Association:
+        """Ask."""
+        from diptych.tasks.audit.models import audit_association
+
+        path = paths_of(self.data) is not None
+        columns = {"group": self.attribute} if path else {}
+        data = open_labelled(self.data, "groups", context.keys, label=self.label, **columns)
+        table, column = data.whole(), "group" if path else self.attribute
+        if not path and column not in table.columns:
+            there = ", ".join(table.columns) or "none"
+            raise DataError(f"These data have no column {column!r}, only {there}: give another {{attribute}}.")
+        names, notes = class_names(self.names, data)
+        self.free(context)
+        findings, failed = audit_association(
+            table, names, [context.model()], context.run(), column=column, method=self.system()
+        )  # fmt: skip
+        return Association(self, findings, failed, notes)
+
+
+class Association(Findings):
+    """The bias of a model."""
+
+    def tables(self) -> list[str]:
+        """Return the score and the sentence."""
+        return [f.reason if f.value is None else f"CAB score {f.value:.2f}. {f.says}" for f in self.items]

@@ -62,8 +62,7 @@ class AuditReport(Tabled):
 
     def run(self, context: Context) -> Reported:
         """Run the audits."""
-        from diptych.backbones.provenance import record_of
-        from diptych.core import Kit, Subject
+        from diptych.backbones.provenance import subject_of
         from diptych.tasks.audit.measured import with_measured
         from diptych.tasks.audit.report import Bound, report
 
@@ -73,7 +72,7 @@ class AuditReport(Tabled):
         self.free(context)
         models = self.models(context, self.against)
         data, failed = opened.gathered(self.names, models[0], context.run())
-        subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in models}
+        subjects = {b.spec.name: subject_of(b) for b in models}
         result = report(
             with_measured(subjects, self.measured) if self.measured else subjects, data, context.run(), only=self.only,
             title=f"{opened.data.name}: audit of {models[0].spec.name}", bounds=bounds, failed=failed,

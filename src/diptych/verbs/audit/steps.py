@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from diptych.verbs.audit.association import AuditAssociation
 from diptych.verbs.audit.blind import AuditBlind
 from diptych.verbs.audit.edits import AuditEdits
-from diptych.verbs.audit.groups import AuditGroups
+from diptych.verbs.audit.groups import AuditAssociation, AuditGroups, AuditSources
 from diptych.verbs.audit.models import AuditRobustness, AuditShortcuts
 from diptych.verbs.audit.pairs import AuditPairs
 from diptych.verbs.audit.report import AuditReport
-from diptych.verbs.audit.sources import AuditSources
 from diptych.verbs.group import Group
 
 AUDIT = Group(

@@ -86,8 +86,6 @@ ROW_SETTINGS = Kind(list[str] | None, None, _by_system)
 FOLDERS = Kind(list[Path] | None, None, _folders)
 METHODS = "Systems, with commas, as NAME or NAME:VARIANT (default: all of the verb)."
 SETTING = "A setting of a system, such as SLUG.epochs=100; repeat for several."
-NAMES = 'Class names: a file, or "cat, dog, ..." (default: folder names).'
-TEMPLATES = "A file of prompts, or one prompt with {}; repeat for several (default: seven prompts)."
 BUDGET = "Seconds for all rows; those that are finished by then are shown."
 FITTED = (
     "Folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system "

@@ -12,11 +12,9 @@ from diptych.core import DataError, UsageError
 from diptych.core.settings import as_text
 from diptych.verbs import kinds
 from diptych.verbs.board.board import (
-    NAMES,
     ROW_SETTINGS,
     SETTING,
     SLUGS,
-    TEMPLATES,
     BoardVerb,
     Loader,
     classes_of,
@@ -24,12 +22,12 @@ from diptych.verbs.board.board import (
     whole_numbers,
 )
 from diptych.verbs.board.classifiers import Classifiers
-from diptych.verbs.declare import argument
+from diptych.verbs.declare import NAMES, TEMPLATES, argument
 from diptych.verbs.kinds import Kind
+from diptych.verbs.photos import open_labelled
 
 if TYPE_CHECKING:
     from diptych.core import ClassNames
-    from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
     from diptych.data.words.pools import Pool
     from diptych.evaluation.few_shot.board import Board
@@ -128,7 +126,7 @@ class BoardClassify(BoardVerb):
         from diptych.evaluation.few_shot.unlabelled import Unlabelled
 
         plan, given = self.plan(), self.data
-        sets = [opened_data(data, context.keys) for data in given]
+        sets = [open_labelled(data, "classes", context.keys) for data in given]
         if self.names is None:
             for data in sets:
                 _need_classes(data)
@@ -234,15 +232,6 @@ class EarlierBoard:
 
         request = {"backbone": fingerprint, "source": self.source, "export": self.verb.export, **self.context.options}
         return again.key_of(self.data, self.plan, self.classes, self.pool, self.photos, request)
-
-
-def opened_data(data: Any, keys: FileKeys | None) -> LabelledData:
-    """Return a data set with classes, of a path or of what ``open_data`` takes."""
-    from diptych.data.load import open_data
-    from diptych.data.samples import as_data
-
-    path = isinstance(data, (str, os.PathLike))
-    return open_data(data, keys, need="classes") if path else as_data(data)
 
 
 def _need_classes(data: LabelledData) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.verbs.answer import Answer, Shown
 from diptych.verbs.board.board import BoardVerb, the_same, whole_numbers
 from diptych.verbs.board.classifiers import tables_of
-from diptych.verbs.board.classify import BoardClassify, opened_data, pool_of
+from diptych.verbs.board.classify import BoardClassify, pool_of
 from diptych.verbs.board.measured import INTERRUPTED
 from diptych.verbs.declare import argument
 from diptych.verbs.kinds import Kind
+from diptych.verbs.photos import open_labelled
 from diptych.verbs.train.fitting import several
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ class BoardFewShot(BoardVerb):
         shots, seeds = (whole_numbers(n, "1,4,16").read(getattr(self, n)) for n in ("shots", "seeds"))
         rule: Any = self.val
         plan = Plan(tuple(self.methods or ()) or None, shots, seeds, rule, settings=tuple(self.settings))
-        data, *others = (opened_data(each, context.keys) for each in (self.data, *self.cross, *self.shifted))
+        data, *others = (
+            open_labelled(each, "classes", context.keys) for each in (self.data, *self.cross, *self.shifted)
+        )
         assert context.out is not None  # every face has one
         result = protocol(
             data, context.model(), replace(context.run(), out=context.out), plan, cross=others[: len(self.cross)],

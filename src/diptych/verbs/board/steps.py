@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from diptych.verbs.board.audit import BoardAudit
-from diptych.verbs.board.caption import BoardCaption
 from diptych.verbs.board.classify import BoardClassify
-from diptych.verbs.board.curate import BoardCurate
-from diptych.verbs.board.detect import BoardDetect
-from diptych.verbs.board.extend import BoardExtend
 from diptych.verbs.board.few_shot import BoardFewShot
-from diptych.verbs.board.retrieve import BoardRetrieve
 from diptych.verbs.board.segment import BoardSegment
 from diptych.verbs.board.several_labels import BoardSeveralLabels
+from diptych.verbs.board.systems import BoardCaption, BoardCurate, BoardDetect, BoardExtend, BoardRetrieve
 from diptych.verbs.board.tune import BoardFinetune, BoardPretrain
 from diptych.verbs.group import Group
 

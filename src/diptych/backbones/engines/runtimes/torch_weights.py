@@ -28,8 +28,7 @@ class Bf16Runner:
 
     @cached_property
     def _forward(self) -> Callable[[Any], NDArray[np.float32]]:
-        from diptych.backbones.engines.half import in_bf16
-        from diptych.backbones.engines.pooled import only_pooled
+        from diptych.backbones.engines.copies import in_bf16, only_pooled
 
         return in_bf16(only_pooled(self._encoder))
 

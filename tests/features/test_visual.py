@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diptych.core import Backbone, MissingHook
-from diptych.features.early import early, unlike
+from diptych.features.visual import early, unlike
 from tests.support.backbone import SmallBackbone
 from tests.support.small_clip import small_clip
 

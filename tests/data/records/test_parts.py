@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from diptych.data.folders import ImageFiles
+from diptych.data.records.parts import region_records
 from diptych.data.records.records import stamp
-from diptych.data.records.regions import region_records
 from diptych.data.region_items import Regions
 
 

@@ -1,23 +1,41 @@
-"""An image tower whose last block computes only the token that is pooled: nothing reads its other outputs.
-
-    y_0 = x_0 + MHA(LN(x_0), LN(x), LN(x)),   z_0 = y_0 + MLP(LN(y_0))
-
-x: (B, T, D) tokens before the last block, x_0 the class token; all of them are keys and values
-z_0: (B, 1, D) what the block gives for the class token
-
-Of the block's 12 D^2 products a token, 2 D^2 remain for the others. The vectors are the same but for rounding.
-"""
+"""Copies of encoders for export: with bfloat16 weights, and with a last block that computes only the pooled token."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.backbones.engines.half import module_of
-from diptych.core import Encoder
+from diptych.backbones.engines.parity import rows
+from diptych.core import Encoder, Inputs
+
+
+def module_of(encoder: Encoder[Any]) -> tuple[str, nn.Module]:
+    """Return the attribute that holds an encoder's module, and the module."""
+    for name, value in vars(encoder).items():
+        if isinstance(value, nn.Module):
+            return name, value
+    raise TypeError(f"{type(encoder).__name__} keeps its module where it is not found")
+
+
+def in_bf16(encoder: Encoder[Any]) -> Callable[[Any], NDArray[np.float32]]:
+    """Return the forward of a copy with bfloat16 weights; the other modality's tower is copied with it."""
+    name, module = module_of(encoder)
+    half = copy.copy(encoder)
+    object.__setattr__(half, name, copy.deepcopy(module).bfloat16())
+    return lambda x: rows(half, _halved_inputs(x))
+
+
+def _halved_inputs(x: Inputs) -> Inputs:
+    if isinstance(x, Tensor):
+        return x.bfloat16() if x.is_floating_point() else x
+    return {name: t.bfloat16() if t.is_floating_point() else t for name, t in x.items()}
+
 
 E = TypeVar("E", bound=Encoder[Any])
 
@@ -56,8 +74,7 @@ class _LastBlock(nn.Module):
         block: Any = self.block
         tokens, first = block.ln_1(x), x[:, :1]
         first = first + block.ls_1(block.attention(tokens[:, :1], tokens, tokens))
-        out: Tensor = first + block.ls_2(block.mlp(block.ln_2(first)))
-        return out
+        return first + block.ls_2(block.mlp(block.ln_2(first)))
 
 
 def _pools_class_token(tower: Any) -> bool:

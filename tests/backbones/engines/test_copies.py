@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.backbones.engines.half import in_bf16, module_of
-from diptych.backbones.engines.pooled import only_pooled
+from diptych.backbones.engines.copies import in_bf16, module_of, only_pooled
 from tests.support.small_clip import small_clip
 
 

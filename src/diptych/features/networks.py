@@ -1,11 +1,15 @@
-"""Which parameters an output depends on, by gradients, since libraries name the parts of towers differently."""
+"""Networks of fitted systems: how they run, a copy with weights of its own, and the parameters behind an output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from diptych.core import Backbone, Run
 
 
 def reached(module: nn.Module, *outputs: Callable[[], Tensor], among: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -34,3 +38,30 @@ def reached(module: nn.Module, *outputs: Callable[[], Tensor], among: Iterable[s
         for name, p in named.items():
             p.requires_grad_(flags[name])
     return tuple(name for name in named if name in names)
+
+
+def twin_of(backbone: Backbone) -> Backbone:
+    """Return a copy of a backbone, which training may change while the backbone stays as it is.
+
+    Raises:
+        MissingHook: the backbone cannot be rebuilt.
+    """
+    twin = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
+    assert isinstance(twin, Backbone)  # rebuild keeps the kind
+    return twin
+
+
+@contextmanager
+def inference(run: Run) -> Iterator[None]:
+    """Compute without gradients, and in the precision of the run.
+
+    Example:
+        >>> layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
+        >>> with inference(Run(precision="bf16")):
+        ...     y = layer(x)
+        >>> y.dtype, y.requires_grad
+        (torch.bfloat16, False)
+    """
+    kind = torch.device(run.device).type
+    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=run.precision == "bf16"):
+        yield
