@@ -59,7 +59,7 @@ class LabelMask:
     mask: str
 
 
-class PictureRoute(APIRoute):
+class PictureRoute(APIRoute):  # type: ignore[misc]  # FastAPI is untyped here
     """A route that also takes the bytes of a picture as its body."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
