@@ -99,8 +99,9 @@ print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_command_ends_in_one_sentence_and_as_its_parent_expects(number: int, code: int) -> None:
     words = f"""
-import os, signal, sys
+import atexit, os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(print, "a runtime is torn down")
 from diptych import catalog
 from diptych.cli.__main__ import main
 catalog.cards = lambda: os.kill(os.getpid(), {int(number)})

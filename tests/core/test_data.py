@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core import Column, DataError, Table, Texts
+from diptych.core import ClassNames, Column, DataError, Table, Texts, UsageError
 
 
 def test_images_beside_the_items_are_selected_without_being_read() -> None:
@@ -16,3 +16,9 @@ def test_images_beside_the_items_are_selected_without_being_read() -> None:
         table.images("target")
     with pytest.raises(DataError, match="has 1 values for 2 items"):
         Table(Texts(("a", "b")), {"source": Column.images(Texts(("x",)))})
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_an_empty_class_name_is_refused(blank: str) -> None:
+    with pytest.raises(UsageError, match=r"^Class name 2 of 3 is empty: leave it out, or write a word\.$"):
+        ClassNames(("cat", blank, "dog"))

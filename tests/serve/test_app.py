@@ -108,3 +108,10 @@ def test_no_request_of_random_values_breaks_a_route(client: Any) -> None:
                 if answer.status_code >= 400:
                     assert answer.json()["message"]
     assert {200, 400} <= statuses
+
+
+@pytest.mark.parametrize("body", [b"\xff{", b"[" * 5000, b"{"])
+def test_a_body_that_is_no_json_is_refused_with_what_to_send(client: Any, body: bytes) -> None:
+    answer = client.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("The body is no JSON: send ")

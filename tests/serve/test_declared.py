@@ -42,7 +42,7 @@ def test_a_body_has_the_fields_of_the_declaration() -> None:
     ("path", "given", "says"),
     [
         ("segment", {"labels": ["a", "b"], "threshold": 2, "background": ["c"]}, '"threshold" must be in [0, 1]'),
-        ("segment", {"labels": ["a", "b"], "settings": {"no-such": "x"}}, "has no setting 'no-such'"),
+        ("segment", {"labels": ["a", "b"], "settings": {"no-such": "x"}}, "has no setting 'no-such': it has "),
         ("segment", {"labels": ["a", "b"], "proposer": "hf:a/b"}, "proposer"),
         ("segment", {"labels": ["a"] * 2000}, "at most 1000 entries"),
         ("segment", {"labels": ["a", "b"], "templates": ["/etc/passwd"]}, "/etc/passwd"),

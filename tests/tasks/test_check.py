@@ -193,3 +193,26 @@ def test_one_class_numbers_and_specks(tmp_path: Path) -> None:
     assert [f.kind for f in check(tmp_path / "numbers").findings if f.severity == "warning"] == ["names"]
     Image.new("RGB", (1, 1)).save(tmp_path / "numbers" / "7" / "dot.png")
     assert "small" in kinds(check(tmp_path / "numbers"))
+
+
+def test_pictures_without_a_caption_beside_others_are_counted(tmp_path: Path) -> None:
+    for i in range(3):
+        make.photo(tmp_path / f"{i}.png", i)
+    table = tmp_path / "captions.csv"
+    table.write_text("path,caption\n0.png,a cat\n1.png,\n2.png,a dog\n")
+    (finding,) = check(table).findings
+    assert (finding.kind, finding.severity, finding.message) == (
+        "caption",
+        "warning",
+        "1 of 3 pictures has no caption.",
+    )
+    assert [Path(p).name for p in finding.paths] == ["1.png"]
+    table.write_text("path,caption\n0.png,\n1.png,\n2.png,\n")
+    assert check(table).ok, "photos alone"
+
+
+def test_data_that_cannot_be_opened_have_no_counts_in_their_title(tmp_path: Path) -> None:
+    make.photo(tmp_path / "0.png", 0)
+    (tmp_path / "t.csv").write_text("path,label\n0.png,\n")
+    report = check(tmp_path / "t.csv")
+    assert (report.ok, report.title()) == (False, str(tmp_path / "t.csv"))

@@ -17,10 +17,10 @@ def test_marks_are_in_the_data_and_each_level_in_the_summary() -> None:
     counts = {"entries": 1, "added": 1, "unchanged": 0, "removed": 0}
     report.result = SimpleNamespace(**counts, as_dict=dict)  # type: ignore[assignment]
     cuts = {"0.8": {"share": 0.81, "interval": (0.7, 0.9)}, "0.9": "too few marks"}
-    report.marked = {"marks": 200, "queries": 20, "source": "captions", "cuts": cuts}
+    report.marked = {"marks": 1200, "queries": 20, "source": "label", "cuts": cuts}
     assert report.data([], [])["cut"] == report.marked
     first, marks, low, high = report.summary(None)
     assert first == "1 entry in photo-index: 1 added, 0 unchanged, 0 removed"
-    assert marks == "200 answers of 20 queries marked by captions"
+    assert marks == "1,200 answers to 20 queries, marked by the column label"
     assert low == f"  --at-least 0.8: {promise(0.81, (0.7, 0.9))}"
     assert high == "  --at-least 0.9: too few marks"

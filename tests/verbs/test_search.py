@@ -66,3 +66,17 @@ def test_photos_in_the_place_of_an_index_are_answered_with_how_to_make_one(photo
     for arguments in ((name, "a cat"), ("a cat", name)):
         with pytest.raises(DiptychError, match=f"an index, and {name} holds none: make one with 'diptych index {name}"):
             diptych.search(*arguments, MODEL)
+
+
+def test_an_answer_has_the_names_of_its_json(photos: Path) -> None:
+    first = diptych.index(photos, model=MODEL).search("red", top=1)
+    row = first.data["results"][0]
+    assert (first[0].path, first[0].caption, first[0].metadata) == (row["path"], row["caption"], row["metadata"])
+
+
+def test_captions_of_an_index_without_any_are_refused(photos: Path) -> None:
+    index = diptych.index(photos, model=MODEL)
+    for share in (0.5, 1):
+        with pytest.raises(DiptychError, match=r"^No entry of .* has a caption: leave out captions=\.$"):
+            index.search("red", captions=share)
+    assert len(index.search("red", captions=0)) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from diptych.cli.signals import INTERRUPTED, Signals
@@ -19,7 +18,7 @@ def main() -> None:
         sys.stderr.write("Interrupted.\n")
         sys.exit(INTERRUPTED)
     finally:
-        if signals.number == signal.SIGTERM and getattr(sys.exception(), "code", INTERRUPTED) == INTERRUPTED:
+        if signals.number and getattr(sys.exception(), "code", INTERRUPTED) == INTERRUPTED:
             signals.end()
 
 

@@ -208,8 +208,8 @@ class ClassNames:
             stated.
 
     Raises:
-        UsageError: no names, duplicate names, a template without exactly one "{}", another number of words or marks
-            than names, a class without a word, or a word of two classes.
+        UsageError: no names, empty or duplicate names, a template without exactly one "{}", another number of words or
+            marks than names, a class without a word, or a word of two classes.
 
     Example:
         >>> seats = ClassNames(("seat", "cat"), ("a {}.",), words=(("sofa", "couch"), ("cat",)))
@@ -228,6 +228,8 @@ class ClassNames:
     def __post_init__(self) -> None:
         if not self.names:
             raise UsageError("No class names: give at least one name.")
+        if blank := [i for i, name in enumerate(self.names) if not name.strip()]:
+            raise UsageError(f"Class name {blank[0] + 1} of {len(self.names)} is empty: leave it out, or write a word.")
         duplicates = (
             sorted({n for n in self.names if self.names.count(n) > 1}) if len(set(self.names)) < len(self.names) else []
         )

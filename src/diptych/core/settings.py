@@ -98,9 +98,9 @@ def with_settings(system: T, settings: Mapping[str, Any]) -> T:
             name = "C"
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
-            guess = f", did you mean {near[0]!r}?" if near else ":"
+            guess = f", did you mean {near[0]!r}? It" if near else ": it"
             raise UsageError(
-                f"{type(system).__name__} has no setting {name!r}{guess} It has {', '.join(names) or 'none'}."
+                f"{type(system).__name__} has no setting {name!r}{guess} has {', '.join(names) or 'none'}."
             )
         if inner:
             part = changes.get(name, getattr(system, name))

@@ -64,6 +64,21 @@ class Hit:
     entry: Entry
     score: float
 
+    @property
+    def path(self) -> str:
+        """The name of the entry, usually the path of its photo."""
+        return self.entry.name
+
+    @property
+    def caption(self) -> str:
+        """The caption of the entry, "" without one."""
+        return self.entry.caption
+
+    @property
+    def metadata(self) -> Mapping[str, str | int | float]:
+        """The metadata of the entry."""
+        return self.entry.facts
+
 
 class Rows:
     """The rows of an index."""

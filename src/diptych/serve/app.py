@@ -18,6 +18,8 @@ from diptych.serve.guard import LOG, Guard
 from diptych.serve.refusals import REFUSED, UNKNOWN_FIELD, Refusal, body, of_error
 from diptych.serve.service import Service
 
+NO_JSON = "The body is no JSON: send an object with the fields that /openapi.json lists."
+
 
 def application(service: Service, routers: Sequence[APIRouter]) -> Any:
     """Return the ASGI application of a service; its end stops the service."""
@@ -63,6 +65,8 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
     if request.method != "GET" and not (kind == "application/json" or kind.endswith("+json")):
         sentence = f"The body's content type is {kind[:80]!r}" if kind else "The body has no content type"
         return _answer(Refusal(415, f"{sentence}: send the header 'Content-Type: application/json'.", "content_type"))
+    if first["type"] == "json_invalid":
+        return _answer(Refusal(400, NO_JSON))
     place = ".".join(str(p) for p in first["loc"] if isinstance(p, int) or _is_field(p))
     if unknown is not None:
         message = (
@@ -90,6 +94,8 @@ async def _surrogate(request: Request, error: Any) -> JSONResponse:
 
 async def _http(request: Request, error: Any) -> JSONResponse:
     message, path = str(error.detail), request.url.path[:80]
+    if error.status_code == 400 and "parsing the body" in message:
+        message = NO_JSON
     if error.status_code == 404 and message == "Not Found":
         message = f"There is nothing at {path}: /openapi.json lists what is there."
     if error.status_code == 405:

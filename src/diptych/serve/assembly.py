@@ -63,6 +63,7 @@ def server(settings: Settings, content: Content) -> Any:
     regions = Regions(service)
     label_studio = LabelStudio(service, classify, regions)
     search = Search(service, content.indexes)
+    segment = Declared(service, Segment, SegmentAnswer, {"segmenter": content.segmenters})
     routes = (
         health.router(service),
         openai.router(service),
@@ -70,7 +71,7 @@ def server(settings: Settings, content: Content) -> Any:
         rerank.router(service),
         classify.router(),
         search.router(),
-        Declared(service, Segment, SegmentAnswer, {"segmenter": content.segmenters}).router(),
+        segment.router(),
         Declared(service, Detect, DetectAnswer, {"detector": content.detectors}).router(),
         Declared(
             service,
@@ -83,7 +84,7 @@ def server(settings: Settings, content: Content) -> Any:
         immich.router(service),
         predict.router(service, label_studio),
         weaviate.router(service),
-        huggingface.router(service, classify),
+        huggingface.router(service, classify, segment, list(content.segmenters)),
         Page(service, search, content.reports).router(),
     )
     return application(service, routes)

@@ -63,7 +63,14 @@ def check(
     if opened is None:
         return CheckReport(str(data), (), {}, tuple(layout))
     items = _look(opened, Run() if run is None else run)
-    remarks = [*layout, *_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
+    remarks = [
+        *layout,
+        *_layout(opened),
+        *_names(opened, names),
+        *_captions(opened),
+        *_pictures(items),
+        *_duplicates(items),
+    ]
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
     return CheckReport(opened.name, opened.classes, counts, tuple(sorted(remarks, key=lambda f: rank(f.severity))))
@@ -192,6 +199,18 @@ def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | N
             yield Finding(
                 "name-collision", "error", message, "Give a file of names that tells them apart.", tuple(folders)
             )
+
+
+def _captions(data: LabelledData) -> Iterator[Finding]:
+    """Pictures without a caption beside others that have one."""
+    tables = [table for table in data.splits.values() if "captions" in table.columns]
+    without = [
+        t.items.name(i) for t in tables for i, texts in enumerate(t.columns["captions"].values) if not any(texts)
+    ]
+    if 0 < len(without) < (total := sum(map(len, tables))):
+        message = f"{len(without):,} of {total:,} pictures {'has' if len(without) == 1 else 'have'} no caption."
+        remedy = "Fill them, or remove the rows: what learns from captions, or measures them, refuses them."
+        yield Finding("caption", "warning", message, remedy, tuple(without))
 
 
 def _pictures(items: list[_Item]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from diptych.core.wording import number_of
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout", "empty-class", "one-class", "missing-split", "unreadable", "large", "small", "names", "name-collision",
-    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate",
+    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "caption",
 ]  # fmt: skip
 
 
@@ -52,10 +52,12 @@ class CheckReport:
         return "\n".join([self.title(), *lines])
 
     def title(self) -> str:
-        """Return the name of the data, with the number of classes and of the pictures of each split."""
+        """Return the name of the data, with the number of classes and of the pictures of each split that could be
+        opened.
+        """
         counts = ", ".join(f"{n} {split}" for split, n in self.counts.items())
         classes = number_of(len(self.classes), "class", "classes") if self.classes else "no classes"
-        return f"{self.name}: {classes}; {counts or 'nothing'}"
+        return f"{self.name}: {classes}; {counts}" if counts else self.name
 
     @property
     def ok(self) -> bool:

@@ -52,6 +52,7 @@ class IndexReport(Answer[Any]):
     def summary(self, out: Path | None) -> list[str]:
         """Return what was added and removed, and what the marks allow."""
         from diptych.data.files import named
+        from diptych.tasks.search.marks import marked_by
 
         lines = []
         if self.result is not None:
@@ -61,7 +62,10 @@ class IndexReport(Answer[Any]):
                 f"unchanged, {r.removed} removed"
             )
         if marked := self.marked:
-            lines.append(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
+            lines.append(
+                f"{marked['marks']:,} answers to {number_of(marked['queries'], 'query', 'queries')}, "
+                f"{marked_by(marked['source'])}"
+            )
             for level, cut in marked["cuts"].items():
                 shown = cut if isinstance(cut, str) else promise(cut["share"], cut["interval"])
                 lines.append(f"  --at-least {level}: {shown}")

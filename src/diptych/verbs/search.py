@@ -187,10 +187,8 @@ class Answers(Answer["Hit"]):
             lines.append(foreign)
         if answer.cut is not None:
             cut = answer.cut.cut
-            lines.append(
-                f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
-                f"{cut.queries} queries, marked by {answer.cut.source}). {answer.cut.absent}"
-            )
+            stated = f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({answer.cut.basis})."
+            lines.append(f"{stated} {answer.cut.absent}".rstrip())
         if answer.doubt:
             lines.append(answer.doubt)
         if answer.recall is not None:

@@ -266,6 +266,7 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     assert "disabled" not in slider()
     text = client.get("/?q=red&at_least=0.8&top=60").text
     assert "of the answers are expected to be right" in text
+    assert " answers to 20 queries, marked by people)" in text
     assert "% likely right" in text
     assert 10 <= text.count("<figure") < 60
     api = client.post("/v1/search", json={"query": "red", "top": 60, "at_least": 0.8}).json()

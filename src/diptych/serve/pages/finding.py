@@ -209,9 +209,8 @@ def _promise(answer: Answer) -> str:
     cut = answer.cut.cut
     return (
         f"Above this cut {100 * cut.share:.0f} % of the answers are expected to be right ({100 * cut.low:.0f} to "
-        f"{100 * cut.high:.0f} %), by {cut.marks} marks of {cut.queries} queries ({answer.cut.source})."
-        f" {answer.cut.absent}"
-    )
+        f"{100 * cut.high:.0f} %; {answer.cut.basis}). {answer.cut.absent}"
+    ).rstrip()
 
 
 def _tile(

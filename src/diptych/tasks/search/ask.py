@@ -287,11 +287,13 @@ def ask(
         cut_depth: first answers of each query for which the cut is to hold; None: ``k``.
 
     Raises:
-        UsageError: a condition or share that cannot mean anything.
+        UsageError: a condition or share that cannot mean anything, or captions where there are none.
         DataError: the index is empty, or its marks allow no such cut.
     """
     conditions, count = [Condition.parse(w) for w in where], filled(index)
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
+    if count and chosen.get("text") and not len(index.vectors("text")):
+        raise UsageError(f"No entry of {index.folder} has a caption: leave out {{captions}}.")
     fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
     cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
     entries = nearest(index, query, k, chosen, where=conditions, exact=exact)

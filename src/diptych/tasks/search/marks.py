@@ -25,6 +25,7 @@ from diptych.tasks.search.default_cut import default_cut
 Kind = Literal["text", "image", "both"]
 FILE = "marks.jsonl"
 PEOPLE = "people"
+SHIPPED = "default of "
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,35 @@ class CutAnswers:
     nothing: bool = False
 
     @property
+    def basis(self) -> str:
+        """The marks behind the cut, in words."""
+        counts = f"{self.cut.above:,} of {self.cut.marks:,} answers to {self.cut.queries:,} queries"
+        return f"{counts}, {marked_by(self.source)}"
+
+    @property
     def absent(self) -> str:
         """How often words for absent things have an answer, in a sentence; "" where that is not known."""
         if self.cut.absent is None:
             return ""
-        return f"Of {self.cut.words} words for absent things {100 * self.cut.absent:.0f} % have an answer."
+        return f"Of {self.cut.words:,} words for absent things {100 * self.cut.absent:.0f} % have an answer."
 
     def as_dict(self) -> CutAnswerRow:
         """Return plain data for JSON."""
         facts = {name: value for name, value in asdict(self.cut).items() if name not in ("low", "high")}
         facts |= {"interval": [self.cut.low, self.cut.high], "source": self.source}
         return cast("CutAnswerRow", facts)
+
+
+def marked_by(source: str) -> str:
+    """Return who marked answers, in words.
+
+    Example:
+        >>> marked_by("people"), marked_by("label"), marked_by("default of lite")
+        ('marked by people', 'marked by the column label', 'marked on other data sets')
+    """
+    if source.startswith(SHIPPED):
+        return "marked on other data sets"
+    return f"marked by {source}" if source in (PEOPLE, "captions") else f"marked by the column {source}"
 
 
 def weights_key(weights: Mapping[Modality, float]) -> str:
@@ -199,7 +218,7 @@ def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) 
         if key is None:
             raise
         key.check(len(index))
-        return Calibrated(key, f"default of {key.name}")
+        return Calibrated(key, f"{SHIPPED}{key.name}")
     if kind == "text":
         _check(index, words)
     return fitted
