@@ -100,8 +100,8 @@ def test_bad_input(kit: Kit, run: Run) -> None:
     assert GDA(alpha=0.1).fit(kit, names, replace(evidence, val=None), run).alpha == 0.1
     with pytest.raises(MissingHook, match="whose card offers other classes"):
         GDA().fit(kit, names, evidence, run).for_classes(NEW)
-    with pytest.raises(UsageError, match="Each class must have a name"):
-        GDA(base_to_new=True).fit(kit, names, evidence, run).for_classes(ClassNames(("sea horse", " ")))
+    with pytest.raises(UsageError, match="Class name 2 of 2 is empty"):
+        ClassNames(("sea horse", " "))
     with pytest.raises(UsageError, match="No class names"):
         ClassNames(())
     with pytest.raises(UsageError, match="there are 0 views"):

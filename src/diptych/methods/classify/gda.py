@@ -48,7 +48,6 @@ from diptych.core import (
     Run,
     Samples,
     Scores,
-    UsageError,
 )
 from diptych.core.ranges import at_least, check
 from diptych.data.evidence import held_out, shots
@@ -182,13 +181,7 @@ class BaseGDA(FittedGDA):
     views: Tensor
 
     def for_classes(self, classes: ClassNames) -> NewGDA:
-        """Return the classifier of other classes, which are known by their names alone.
-
-        Raises:
-            UsageError: a class has no name.
-        """
-        if not all(name.strip() for name in classes):
-            raise UsageError(f"Each class must have a name, got {list(classes)}: give the empty one a name.")
+        """Return the classifier of other classes, which are known by their names alone."""
         return NewGDA(classes, self.backbone, self.views, self.alpha)
 
 
