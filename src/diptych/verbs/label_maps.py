@@ -105,11 +105,11 @@ class LabelMaps(Answer["Segmented"]):
 
     def remarks(self, items: Sequence[Segmented]) -> list[str]:
         """Return what is promised, that names are not English, and that one name leaves no choice."""
-        from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.classnames import unreadable_names
         from diptych.data.words.english import not_english
 
         promised = [] if self.promise is None else [self.promise.sentence()]
-        numbers = numbers_for_names(self.named.names)
+        numbers = unreadable_names(self.named.names)
         if self.verb.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
             promised.append(foreign)
         if len(self.question.classes) > 1:
