@@ -6,6 +6,7 @@ loaded when it is first asked for.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -72,7 +73,7 @@ def __getattr__(name: str) -> Any:
 
 def _remedy(name: str) -> str:
     """Return what to use instead of a name that is not there; "" where nothing is near."""
-    if name.startswith("__"):
+    if name.startswith("__") or _is_module(name):
         return ""
     if name in _ELSEWHERE:
         return f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}"
@@ -83,6 +84,13 @@ def _remedy(name: str) -> str:
     from diptych import systems
 
     return f": use diptych.systems.{name}" if name in dir(systems) else ": dir(diptych) lists what it has"
+
+
+def _is_module(name: str) -> bool:
+    """Return whether a name is a module, which ``from diptych import catalog`` asks for here before it is imported,
+    where a search for what to use instead would read all cards.
+    """
+    return any(os.path.exists(os.path.join(folder, name + end)) for folder in __path__ for end in ("", ".py"))
 
 
 def __dir__() -> list[str]:

@@ -166,3 +166,23 @@ main()
 """
     process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)
     assert (process.returncode, process.stderr) == (code, "Interrupted.\n")
+
+
+def test_an_interruption_that_python_wraps_while_a_class_is_made_is_one() -> None:
+    words = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from diptych import catalog
+from diptych.cli.__main__ import main
+
+class Named:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGINT)
+
+catalog.cards = lambda: type("Owner", (), {"named": Named()})
+import sys
+sys.argv = ["diptych", "systems"]
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (130, "Interrupted.\n")

@@ -7,14 +7,17 @@ import signal
 import sys
 import time
 from _thread import interrupt_main, start_new_thread
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 from typing import Any
 
 TOGETHER = 1.0
 """Seconds in which several signals count as one: GNU timeout sends one to a process and to its group."""
 
-LONGEST_IMPORT = 30.0
+LONGEST_IMPORT = 10.0
 """Seconds for which an interruption waits until a module is imported."""
+_IMPORT, _LOADERS = "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"
+"""Files that the frames of an import name."""
 
 INTERRUPTED = 130
 """Exit code."""
@@ -25,8 +28,8 @@ class Signals:
 
     A signal that the process ignores, as jobs in the background of a script ignore Ctrl-C, stays ignored. A worker that
     was forked ends without a sentence. An interruption that Python drops, as in a destructor, is raised again. One that
-    comes while a module is imported is raised after that: what an extension module calls while it is initialised, such
-    as the C++ of torch, drops exceptions, or aborts the process.
+    comes while a module of another package is imported is raised after that: what an extension module calls while it is
+    initialised, such as the C++ of torch, drops exceptions, or aborts the process.
 
     Attributes:
         number: of the signal that was received; 0: none.
@@ -114,9 +117,16 @@ class Signals:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a module is being imported by what runs in a frame."""
+    """Return whether an extension module, or a module of another package, is being imported by what runs in a frame.
+
+    Modules of our own do not wait: reading and compiling all of them can take seconds.
+    """
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+        code, caller = frame.f_code, frame.f_back
+        if code.co_filename == _LOADERS and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
             return True
-        frame = frame.f_back
+        is_body = code.co_name == "<module>" and caller is not None and caller.f_code.co_filename == _IMPORT
+        if is_body and str(frame.f_globals.get("__name__")).partition(".")[0] != __name__.partition(".")[0]:
+            return True
+        frame = caller
     return False
