@@ -58,6 +58,16 @@ _ELSEWHERE = {
     **dict.fromkeys(("benchmark", "evaluate"), "board(data)"),
     **dict.fromkeys(("to_onnx", "onnx", "export_model"), "export(model, out)"),
     **dict.fromkeys(("fit", "train"), "systems.GDA().fit(model, train)"),
+    **dict.fromkeys(("PhotoIndex", "Index", "VectorStore", "build_index", "create_index"), "index(photos)"),
+    **dict.fromkeys(
+        ("open_index", "load_index", "read_index"), "search(folder, query), which opens an index by its folder"
+    ),
+    **dict.fromkeys(("load_predictor", "load_system", "load_fitted", "Predictor"), "load_classifier(folder)"),
+    **dict.fromkeys(("Board", "compare", "leaderboard", "run_board"), "board(data, model)"),
+    **dict.fromkeys(("Results", "Plan", "plan", "apply"), "what the verbs return, such as curate(pairs, method=...)"),
+    **dict.fromkeys(("score", "accuracy", "metrics"), "systems.GDA().fit(model, train).score(test)"),
+    **dict.fromkeys(("set_device", "device", "cuda"), "load(name, device=...)"),
+    **dict.fromkeys(("seed", "set_seed", "manual_seed"), "seed= or seeds= of a verb"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
 }
 """Name that other libraries have -> what to use here."""
