@@ -90,3 +90,8 @@ def test_no_submodule_hides_a_function() -> None:
 
 if __name__ == "__main__":
     FROZEN.write_text("\n".join(signatures()) + "\n", encoding="utf-8")
+
+
+def test_a_module_that_is_imported_from_the_package_costs_no_search_for_another_name() -> None:
+    code = "import sys; from diptych import catalog; print('diptych.systems' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

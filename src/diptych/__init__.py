@@ -6,6 +6,7 @@ loaded when it is first asked for.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -57,6 +58,16 @@ _ELSEWHERE = {
     **dict.fromkeys(("benchmark", "evaluate"), "board(data)"),
     **dict.fromkeys(("to_onnx", "onnx", "export_model"), "export(model, out)"),
     **dict.fromkeys(("fit", "train"), "systems.GDA().fit(model, train)"),
+    **dict.fromkeys(("PhotoIndex", "Index", "VectorStore", "build_index", "create_index"), "index(photos)"),
+    **dict.fromkeys(
+        ("open_index", "load_index", "read_index"), "search(folder, query), which opens an index by its folder"
+    ),
+    **dict.fromkeys(("load_predictor", "load_system", "load_fitted", "Predictor"), "load_classifier(folder)"),
+    **dict.fromkeys(("Board", "compare", "leaderboard", "run_board"), "board(data, model)"),
+    **dict.fromkeys(("Results", "Plan", "plan", "apply"), "what the verbs return, such as curate(pairs, method=...)"),
+    **dict.fromkeys(("score", "accuracy", "metrics"), "systems.GDA().fit(model, train).score(test)"),
+    **dict.fromkeys(("set_device", "device", "cuda"), "load(name, device=...)"),
+    **dict.fromkeys(("seed", "set_seed", "manual_seed"), "seed= or seeds= of a verb"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
 }
 """Name that other libraries have -> what to use here."""
@@ -72,7 +83,7 @@ def __getattr__(name: str) -> Any:
 
 def _remedy(name: str) -> str:
     """Return what to use instead of a name that is not there; "" where nothing is near."""
-    if name.startswith("__"):
+    if name.startswith("__") or _is_module(name):
         return ""
     if name in _ELSEWHERE:
         return f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}"
@@ -83,6 +94,13 @@ def _remedy(name: str) -> str:
     from diptych import systems
 
     return f": use diptych.systems.{name}" if name in dir(systems) else ": dir(diptych) lists what it has"
+
+
+def _is_module(name: str) -> bool:
+    """Return whether a name is a module, which ``from diptych import catalog`` asks for here before it is imported,
+    where a search for what to use instead would read all cards.
+    """
+    return any(os.path.exists(os.path.join(folder, name + end)) for folder in __path__ for end in ("", ".py"))
 
 
 def __dir__() -> list[str]:

@@ -21,13 +21,25 @@ def __getattr__(name: str) -> Any:
         near = get_close_matches(re.sub("[-_]", "", name).lower(), plain, n=1)
         raise AttributeError(
             f"module 'diptych.systems' has no system {name!r}: "
-            f"{f'the nearest is {plain[near[0]]}, and ' if near else ''}dir(diptych.systems) lists them"
+            f"{_meant(name) or (f'the nearest is {plain[near[0]]}, and ' if near else '')}dir(diptych.systems) lists "
+            f"them"
         )
     from diptych.api.fitting import system_class
 
     system = system_class(catalog.find(slug))
     globals()[name] = system
     return system
+
+
+def _meant(name: str) -> str:
+    """Return the system that scikit-learn, or the field, calls by another name; "" where there is none."""
+    known = {
+        **dict.fromkeys(("LogisticRegression", "LogReg", "Linear", "SGDClassifier", "LinearSVC"), "LinearProbe"),
+        **dict.fromkeys(("LDA", "LinearDiscriminantAnalysis"), "GDA"),
+    }
+    if name in ("list", "all", "available", "names", "keys"):
+        return "diptych.list_systems() returns them, and "
+    return f"use {known[name]}, and " if name in known else ""
 
 
 def __dir__() -> list[str]:

@@ -59,7 +59,7 @@ def test_the_usual_plot_is_of_what_there_is() -> None:
 
 
 def test_what_cannot_be_plotted_is_refused() -> None:
-    with pytest.raises(UsageError, match="kind= must be one of classes, confusion"):
+    with pytest.raises(UsageError, match="kind= must be one of board, classes, confusion"):
         results().plot("pie")
     with pytest.raises(UsageError, match="needs labelled photos"):
         results(()).plot("reliability")

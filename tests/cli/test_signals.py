@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,42 @@ except KeyboardInterrupt:
     assert ended(code) == (0, ["interrupted True"])
 
 
+def test_an_interruption_that_comes_in_an_import_is_raised_after_it(tmp_path: Path) -> None:
+    swallowing = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+except BaseException:  # as the C++ of an extension module does
+    pass
+imported = True
+"""
+    (tmp_path / "swallowing.py").write_text(swallowing)
+    code = f"""
+sys.path.insert(0, {str(tmp_path)!r})
+try:
+    import swallowing
+    time.sleep(3)
+    print("lost")
+except KeyboardInterrupt:
+    print("interrupted", sys.modules["swallowing"].imported, signals.number == signal.SIGINT)
+"""
+    assert ended(code) == (0, ["interrupted True True"])
+
+
+def test_a_second_signal_ends_an_import_that_takes_long_at_once(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(
+        "send(signal.SIGINT)\nsignals._since -= 2\nsend(signal.SIGTERM)\nprint('lost')"
+    )
+    code = f"""
+import builtins
+builtins.send, builtins.signal, builtins.signals = send, signal, signals
+sys.path.insert(0, {str(tmp_path)!r})
+import endless
+"""
+    assert ended(code) == (-signal.SIGTERM, [])
+
+
 def test_a_forked_worker_ends_without_a_sentence() -> None:
     code = """
 child = os.fork()
@@ -129,3 +166,23 @@ main()
 """
     process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)
     assert (process.returncode, process.stderr) == (code, "Interrupted.\n")
+
+
+def test_an_interruption_that_python_wraps_while_a_class_is_made_is_one() -> None:
+    words = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from diptych import catalog
+from diptych.cli.__main__ import main
+
+class Named:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGINT)
+
+catalog.cards = lambda: type("Owner", (), {"named": Named()})
+import sys
+sys.argv = ["diptych", "systems"]
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (130, "Interrupted.\n")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.tasks.classified import Prediction, probabilities
+from diptych.tasks.classified import Prediction, probabilities, same_symbols
 
 LOGITS = np.array([[1.0, 3.0, -np.inf], [300.0, -300.0, 299.0]], np.float32)
 
@@ -32,3 +32,10 @@ def test_a_key_as_of_a_dictionary_leads_to_the_fields() -> None:
     assert (found.label, found.probability) == ("cat", 0.75)
     with pytest.raises(TypeError, match="not indexed by 'label': use its label, its probability or its top"):
         _ = found["label"]
+
+
+def test_symbols_with_equal_probabilities_are_named_and_words_or_other_symbols_are_not() -> None:
+    table = np.array([[0.3, 0.3, 0.3, 0.1], [0.2, 0.2, 0.2, 0.4]])
+    assert same_symbols(["\N{RED APPLE}", "\N{AUTOMOBILE}", "car", "?"], table) == ["\N{RED APPLE}", "\N{AUTOMOBILE}"]
+    assert same_symbols(["a", "b", "c", "?"], table) == []
+    assert same_symbols(["?", "!"], np.zeros((2, 2))) == []

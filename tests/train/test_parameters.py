@@ -13,6 +13,7 @@ from diptych.core import ParamGroup, Run, Table, Texts, UsageError
 from diptych.features.vectors import Vectors
 from diptych.train.loop import train
 from diptych.train.parameters import checkpointed, copies, resumable, train_parameters
+from diptych.train.resume import OtherTraining
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
@@ -161,3 +162,19 @@ def test_an_empty_folder_keeps_checkpoints_beside_it(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"), resumable(folder):
         two_trainings(9)
     assert (tmp_path / "fitted.training/training-1/checkpoints").is_dir()
+
+
+@pytest.mark.filterwarnings("ignore:A training that was stopped")
+def test_other_settings_after_a_stop_are_named_without_a_path_of_a_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "fitted"
+    with pytest.raises(RuntimeError, match="killed"), resumable(folder):
+        two_trainings(9)
+    other = OtherTraining(folder, "steps 9, now 5")
+    with (
+        pytest.raises(
+            UsageError, match=r"fitted that was stopped .*\(steps 9, now 5\).*fitted\.training to begin"
+        ) as error,
+        resumable(folder),
+    ):
+        raise other
+    assert "checkpoints" not in str(error.value)

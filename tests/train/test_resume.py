@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from diptych.core import ParamGroup, UsageError
 from diptych.train import checkpoint
-from diptych.train.resume import longer, reopened, settings
+from diptych.train.resume import OtherTraining, longer, reopened, settings
 from diptych.train.schedule import Fit
 
 FIT = Fit(0.1, 4, steps=3)
@@ -42,8 +43,10 @@ def test_a_training_is_continued_by_the_same_settings_and_frozen_weights(tmp_pat
     assert found[1]["settings"] == own
     with pytest.raises(UsageError, match="has a training already"):
         reopened(tmp_path, False, own, WEIGHTS)
-    with pytest.raises(UsageError, match="another fit, seed or groups"):
+    with pytest.raises(OtherTraining, match=r"another fit, seed or groups \(seed 1, now 2\): give") as error:
         reopened(tmp_path, True, {**own, "seed": 2}, WEIGHTS)
+    assert "checkpoints" not in str(error.value)
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
     with pytest.raises(UsageError, match="other frozen weights"):
         reopened(tmp_path, True, own, {**WEIGHTS, "still": torch.full((3,), 2.0)})
 

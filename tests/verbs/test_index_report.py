@@ -14,7 +14,7 @@ def test_a_report_without_photos_names_the_index_alone() -> None:
 
 def test_marks_are_in_the_data_and_each_level_in_the_summary() -> None:
     report = IndexReport(Path("photo-index"))
-    counts = {"entries": 1, "added": 1, "unchanged": 0, "removed": 0}
+    counts = {"entries": 1, "added": 1, "changed": 0, "unchanged": 0, "removed": 0}
     report.result = SimpleNamespace(**counts, as_dict=dict)  # type: ignore[assignment]
     cuts = {"0.8": {"share": 0.81, "interval": (0.7, 0.9)}, "0.9": "too few marks"}
     report.marked = {"marks": 1200, "queries": 20, "source": "label", "cuts": cuts}

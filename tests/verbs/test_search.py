@@ -80,3 +80,9 @@ def test_captions_of_an_index_without_any_are_refused(photos: Path) -> None:
         with pytest.raises(DiptychError, match=r"^No entry of .* has a caption: leave out captions=\.$"):
             index.search("red", captions=share)
     assert len(index.search("red", captions=0)) == 3
+
+
+def test_a_query_longer_than_a_file_name_may_be_is_words(photos: Path) -> None:
+    words = "red things on a table in the house of my uncle " * 12
+    index = diptych.index(photos, model=Model(ColourBackbone(), Run()))
+    assert len(diptych.search(index, words, Model(ColourBackbone(), Run()), top=1)) == 1

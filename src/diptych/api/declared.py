@@ -260,6 +260,7 @@ def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallC
     main = functions[verbs.main]
     main.__name__ = main.__qualname__ = verbs.name
     main.steps = functions  # type: ignore[attr-defined]
+    main.run = main  # type: ignore[attr-defined]  # a function cannot answer a name that it lacks
     for name, step in functions.items():
         setattr(main, name, step)
     return main

@@ -70,7 +70,10 @@ class Model(Backbone):
         raise TypeError("A Model is not called: use encode_image(photos), encode_text(texts) or similarity of both.")
 
     def __iter__(self) -> NoReturn:
-        raise TypeError("load returns one Model, not several parts: use its preprocess and its tokenizer.")
+        raise TypeError(
+            "load returns one Model, not several parts: use its preprocess and its tokenizer. Where a function takes a "
+            "list in this position, write model= before it."
+        )
 
     @property
     def device(self) -> str:

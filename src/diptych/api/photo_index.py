@@ -6,8 +6,9 @@ import shutil
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from diptych.api.elsewhere import answers_for
 from diptych.core.wording import lacks, number_of
 
 if TYPE_CHECKING:
@@ -15,6 +16,28 @@ if TYPE_CHECKING:
     from diptych.api.results import Results
     from diptych.core import UnreadableItem
     from diptych.search_index.rows import Hit
+
+
+ELSEWHERE = {
+    **dict.fromkeys(("query", "find", "lookup", "knn", "nearest", "neighbors", "similar", "search_image"),
+                    "search(query), where a query is words, the path of a picture, a picture, or a list of these"),
+    **dict.fromkeys(("add", "update", "upsert", "insert", "append", "extend", "refresh"),
+                    "diptych.index(photos, folder), which adds to the index of a folder"),
+    **dict.fromkeys(("remove", "delete", "drop"), "diptych.index(remove='*/holiday/*', out=folder)"),
+    **dict.fromkeys(("prune", "clean"), "diptych.index(photos, folder, prune=True)"),
+    **dict.fromkeys(("save", "write", "persist"), "diptych.index(photos, folder), which writes the index there"),
+    **dict.fromkeys(("load", "open"), "diptych.search(folder, query), which opens an index by its folder"),
+    **dict.fromkeys(("path", "out", "location"), "folder"),
+    **dict.fromkeys(("paths", "names", "photos", "items", "files"),
+                    "search(query, top=len(index)).paths, or diptych.index(export='entries.parquet', out=folder)"),
+    **dict.fromkeys(("vectors", "embeddings"), "diptych.encode(photos), whose rows are in the order of the photos"),
+    **dict.fromkeys(("model", "backbone"), "data, or the model with which it was made"),
+    **dict.fromkeys(("export", "to_parquet"), "diptych.index(export='entries.parquet', out=folder)"),
+    **dict.fromkeys(("cut", "calibrate", "mark"), "diptych.index(cut='captions', out=folder)"),
+    **dict.fromkeys(("size", "count", "ntotal"), "len(index)"),
+    "to_pandas": "search(query).to_pandas()",
+}  # fmt: skip
+"""Name that other libraries have -> what to use here."""
 
 
 class PhotoIndex:
@@ -57,7 +80,10 @@ class PhotoIndex:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, {"query": "search(query)", "to_pandas": "search(query).to_pandas()"})
+            raise lacks(self, name, ELSEWHERE)
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("A PhotoIndex has no positions and no keys: use search(query, top=...)[0].")
 
     @property
     def entries(self) -> int:
@@ -86,6 +112,12 @@ class PhotoIndex:
         """Return what was done as plain data."""
         return dict(self.data)
 
+    @answers_for(
+        dict.fromkeys(("k", "n", "top_k", "topk", "limit", "n_results", "num_results", "size"), "top=")
+        | dict.fromkeys(("text", "image", "q", "words", "photo", "vector"), "query=")
+        | dict.fromkeys(("threshold", "min_score", "cutoff"), "at_least=")
+        | dict.fromkeys(("filter", "filters"), "where=")
+    )
     def search(
         self,
         query: object,

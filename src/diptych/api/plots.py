@@ -23,12 +23,26 @@ BINS = 10
 def plot(results: Any, kind: str = "") -> Figure:
     """Return a figure; see ``Results.plot``."""
     need_extra("plot", "A plot")
-    kinds = {"classes": _classes, "confusion": _confusion, "reliability": _reliability, "pictures": _pictures}
+    kinds = {
+        "board": _board,
+        "classes": _classes,
+        "confusion": _confusion,
+        "reliability": _reliability,
+        "pictures": _pictures,
+    }
     if kind and kind not in kinds:
         raise UsageError(f"{{kind}} must be one of {', '.join(kinds)}, got {kind!r}.")
     if not len(results):
         raise UsageError(f"There is nothing to plot: {results.title}.")
-    usual = "confusion" if results.truth else "classes" if results.table is not None else "pictures"
+    usual = (
+        "board"
+        if _is_board(results)
+        else "confusion"
+        if results.truth
+        else "classes"
+        if results.table is not None
+        else "pictures"
+    )
     return kinds[kind or usual](results)
 
 
@@ -50,6 +64,26 @@ def _classes(results: Any) -> Figure:
     ax.barh([names[i] for i in order], counts[order])
     ax.invert_yaxis()
     ax.set_xlabel("number of results")
+    return figure  # type: ignore[no-any-return]
+
+
+def _is_board(results: Any) -> bool:
+    return {"low", "high"}.issubset(results.columns)
+
+
+def _board(results: Any) -> Figure:
+    """Points with their 95 % intervals, a row each, in the order of the board."""
+    if not _is_board(results):
+        raise UsageError("These results are no board, whose rows have a metric with its interval.")
+    names = list(results.columns)
+    metric = names[names.index("low") - 1]
+    value, low, high = (np.array(results.columns[c], dtype=float) for c in (metric, "low", "high"))
+    figure, axes = _figure(7, 1 + 0.32 * len(value))
+    ax = axes[0, 0]
+    ax.errorbar(value, range(len(value)), xerr=[value - low, high - value], fmt="o", capsize=3)
+    ax.set_yticks(range(len(value)), results.item_names)
+    ax.invert_yaxis()
+    ax.set(xlabel=f"{metric}, with its 95 % interval", title=results.title)
     return figure  # type: ignore[no-any-return]
 
 

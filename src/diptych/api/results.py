@@ -32,16 +32,22 @@ ELSEWHERE = {
     **dict.fromkeys(("to_csv", "to_df", "to_dataframe", "to_frame", "head"), "to_pandas()"),
     **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
     **dict.fromkeys(("df", "dataframe", "values"), "to_pandas()"),
-    **dict.fromkeys(("top1", "top", "predicted", "predictions", "classes_"), "labels"),
+    **dict.fromkeys(("top", "predicted", "predictions", "classes_"), "labels"),
+    **dict.fromkeys(("top_k", "topk", "top5"), "top= of the verb, and [item.top for item in results]"),
+    **dict.fromkeys(("top1", "acc", "accuracy_score"), "accuracy, of labelled data"),
+    **dict.fromkeys(("errors", "wrong", "mistakes", "misclassified"),
+                    "[item for item, true in zip(results, results.truth) if item.label != true], of labelled data"),
+    **dict.fromkeys(("f1", "f1_score", "classification_report", "precision", "recall"),
+                    "sklearn.metrics.classification_report(results.truth, results.labels), of labelled data"),
+    "filter": "[item for item in results if ...]",
     **dict.fromkeys(("captions", "texts", "sentences"), "labels, or list(results)"),
     **dict.fromkeys(("show", "display", "masks", "overlays", "heatmaps", "heat_maps"), "plot(), or picture(i)"),
     **dict.fromkeys(("sort", "sorted"), "sorted(results, key=lambda item: ...), or to_pandas()"),
     **dict.fromkeys(("save", "write"), "out= of the verb, or to_json() and to_pandas()"),
-    **dict.fromkeys(("probabilities", "probs", "scores"), "[item.probability for item in results], or to_pandas()"),
+    **dict.fromkeys(("probabilities", "scores"), "[item.probability for item in results], or to_pandas()"),
     **dict.fromkeys(("results", "rows", "findings", "pairs", "matches", "flagged", "records", "candidates"),
                     "the results themselves, as in results[0] and for item in results"),
-    **dict.fromkeys(("best", "best_params_", "best_estimator_", "best_score_", "cv_results_", "winner", "worst",
-                     "leaderboard", "ranking", "recommended"),
+    **dict.fromkeys(("best", "best_params_", "best_score_", "cv_results_", "winner", "worst", "leaderboard", "ranking"),
                     "to_pandas(), whose rows can be sorted"),
     **dict.fromkeys(("summary", "report"), "print(results), or remarks"),
     **{name: f"to_pandas().{name}" for name in (
@@ -50,6 +56,17 @@ ELSEWHERE = {
     )},
 }  # fmt: skip
 """Name that other libraries have -> what to use here."""
+OF_A_BOARD = {
+    **dict.fromkeys(("rows", "results"), "the board itself, as in board[0], or data['rows'] as plain data"),
+    **dict.fromkeys(("recommended", "recommendation", "choice", "best_model", "best_estimator_"),
+                    "data['choice'], and export= of diptych.board to write the classifier"),
+    **dict.fromkeys(("fit", "predict"), "export= of diptych.board, and diptych.load_classifier(folder)"),
+    **dict.fromkeys(("systems", "labels_", "system"), "names, or [row.method for row in board]"),
+    **dict.fromkeys(("scores", "score", "values_", "metrics"), "to_pandas(), which has the metric with its interval"),
+    **dict.fromkeys(("confusion", "confusion_matrices", "report", "html", "to_html"),
+                    "out= of diptych.board, which writes report.html"),
+}  # fmt: skip
+"""The same for a board."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -118,11 +135,15 @@ class Results(Sequence[T], Generic[T]):
         """Return what to use for a name that another library has: a fact of the data, or what each item has."""
         if name.startswith("_"):  # as pickle asks before there are items
             return ELSEWHERE
+        if self.data.get("kind") == "board" and name in OF_A_BOARD:
+            return OF_A_BOARD
+        if name in ("probs", "proba", "predict_proba"):
+            return {name: "probabilities" if self.table is not None else ELSEWHERE["probabilities"]}
         for one in (name, name.removesuffix("s")):
             if self.items and hasattr(self.items[0], one):
                 call = "()" if callable(getattr(self.items[0], one)) else ""
                 return {name: f"[item.{one}{call} for item in results], or to_pandas()"}
-        return {name: f"data[{name!r}]"} if name in self.data else ELSEWHERE
+        return {name: f"data[{name!r}]"} if name in self.data and name != "predictions" else ELSEWHERE
 
     def __repr__(self) -> str:
         shown = aligned(short_names(self.item_names), WIDEST)
@@ -229,9 +250,10 @@ class Results(Sequence[T], Generic[T]):
         """Return a figure of matplotlib, which a notebook shows and ``.savefig("plot.png")`` writes.
 
         Args:
-            kind: "classes", how often each was named; "confusion", true classes against those that were named;
-                "reliability", accuracy against confidence; or "pictures" with their labels, overlays or heat maps. "":
-                the confusion matrix of labelled photos, else the classes, else the pictures.
+            kind: "board", the metric of each row of a board with its interval; "classes", how often each was named;
+                "confusion", true classes against those that were named; "reliability", accuracy against confidence; or
+                "pictures" with their labels, overlays or heat maps. "": the rows of a board, the confusion matrix of
+                labelled photos, else the classes, else the pictures.
 
         Raises:
             UsageError: there is nothing to plot, or not of this kind.

@@ -13,6 +13,7 @@ def main() -> None:
     try:
         from diptych.cli.main import main as run
 
+        signals.settle()
         run()
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")

@@ -314,6 +314,9 @@ class Verbs(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # as Python wraps one that comes while a class is made
+                say("Interrupted.")
+                raise typer.Exit(INTERRUPTED) from None
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
                 _end_in_a_sentence(self, ctx, error)
             if ctx.params.get("debug"):

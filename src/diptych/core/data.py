@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -254,13 +255,17 @@ class ClassNames:
         """Return class names: those that are made already as they are, or a list of names with templates.
 
         Args:
-            names: the names, or one text with commas or line ends between them: "cat, dog".
+            names: the names, or one text with commas or line ends between them: "cat, dog". There a name with a comma
+                stands in double quotes.
             templates: of a list of names; () takes the default.
+
+        Example:
+            >>> ClassNames.of('cat, "dog, wet", bird').names
+            ('cat', 'dog, wet', 'bird')
         """
         if isinstance(names, ClassNames):
             return names
-        parts = names.replace("\n", ",").split(",") if isinstance(names, str) else names
-        listed = tuple(n.strip() for n in parts if n.strip()) if isinstance(names, str) else tuple(parts)
+        listed = tuple(_parts(names) if isinstance(names, str) else names)
         return cls(listed, tuple(templates)) if templates else cls(listed)
 
     def __len__(self) -> int:
@@ -336,3 +341,10 @@ class Evidence(Generic[S_co]):
     texts: TextPool | None = None
     other_classes: ClassNames | None = None
     auxiliary: Table[S_co] | None = None
+
+
+def _parts(names: str) -> list[str]:
+    """Return the names of a text with commas or line ends between them, those in quotes whole."""
+    rows = csv.reader(names.splitlines(), skipinitialspace=True) if '"' in names else None
+    parts = names.replace("\n", ",").split(",") if rows is None else [part for row in rows for part in row]
+    return [part.strip() for part in parts if part.strip()]

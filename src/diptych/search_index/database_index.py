@@ -112,6 +112,11 @@ class DatabaseIndex(Described):
         matches = re.compile(shell_pattern(pattern)).fullmatch
         yield from sorted(row.entry.name for row in self._rows() if matches(row.entry.name))
 
+    def keyed(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of every entry with the content key of its picture, "" without one."""
+        for row in self._rows():
+            yield row.entry.name, row.entry.key
+
     def count(self, where: Sequence[Condition] = ()) -> int:
         """Return how many entries meet all conditions."""
         return self.database.count(where)

@@ -118,6 +118,11 @@ class Rows:
         query = "SELECT name FROM rows WHERE name GLOB ? ORDER BY name"
         yield from (_read(row[0]) for row in self._database.execute(query, (bound(pattern),)))
 
+    def keyed(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of every entry with the content key of its picture, "" without one."""
+        for name, key in self._database.execute("SELECT name, key FROM rows"):
+            yield _read(name), key
+
     def count(self, where: Sequence[Condition] = ()) -> int:
         """Return how many entries meet all conditions."""
         text, values = clause(where)

@@ -18,7 +18,7 @@ from diptych.data.images import SMALL
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.words.classnames import numbers_for_names, read_names, tidy
+from diptych.data.words.classnames import read_names, tidy, unreadable_names
 from diptych.tasks.check_report import CheckReport, Finding
 
 LARGE = 40_000_000
@@ -188,8 +188,10 @@ def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | N
     except DiptychError as error:
         yield Finding("names", "error", str(error), "Give one name per class.")
         return
-    if sentence := numbers_for_names(spoken):
-        yield Finding("names", "warning", sentence, "Digits that are what the pictures show may stay.", ())
+    if sentence := unreadable_names(spoken):
+        numbers = all(name.isdecimal() for name in spoken)
+        remedy = "Digits that are what the pictures show may stay." if numbers else "Names of brands may stay."
+        yield Finding("names", "warning", sentence, remedy, ())
     sharing = defaultdict(list)
     for name, folder in zip(spoken, data.classes, strict=False):
         sharing[name.lower()].append(folder)

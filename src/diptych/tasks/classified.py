@@ -120,6 +120,23 @@ def probabilities(
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
+def same_symbols(names: Sequence[str], table: NDArray[np.floating[Any]]) -> list[str]:
+    """Return the names without a letter or digit, such as emoji, that a text encoder does not tell apart: their
+    probabilities are equal on every photo.
+
+    Args:
+        names: of K classes.
+        table: (N, K) probabilities.
+    """
+    symbols = [k for k, name in enumerate(names) if not any(c.isalnum() for c in name)]
+    equal = [
+        k
+        for k in symbols
+        if table[:, k].all() and any(np.allclose(table[:, k], table[:, j], rtol=1e-5) for j in symbols if j != k)
+    ]
+    return [names[k] for k in equal]
+
+
 def ranked(
     items: Samples[Any], names: Sequence[str], probabilities: Any, order: Any, threshold: float | None
 ) -> tuple[Prediction, ...]:

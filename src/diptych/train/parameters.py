@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core import Run, Table, Trainee
+from diptych.core import Run, Table, Trainee, UsageError
 from diptych.core.ranges import at_least, check
 from diptych.train.loop import train
+from diptych.train.resume import OtherTraining
 from diptych.train.schedule import Fit
 from diptych.train.stopping import announced
 
@@ -99,6 +100,9 @@ def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
             holds something: nothing is kept.
         workers: see ``checkpointed``.
 
+    Raises:
+        UsageError: the training that was stopped has other settings; it says which, and what to remove.
+
     Example:
         >>> with resumable(None):
         ...     pass
@@ -112,7 +116,13 @@ def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
     block = checkpointed(beside, resume=True, workers=workers)
     with block, announced(warnings.warn, "the same command goes on from there", beside):
-        yield
+        try:
+            yield
+        except OtherTraining as error:
+            raise UsageError(
+                f"The training of {folder} that was stopped has other settings ({error.differences}): give the same, "
+                f"or remove {beside} to begin anew."
+            ) from None
     shutil.rmtree(beside, ignore_errors=True)
 
 

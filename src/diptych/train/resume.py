@@ -56,6 +56,38 @@ def longer(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return all(now["fit"][name] > before["fit"][name] for name in units[0])
 
 
+class OtherTraining(UsageError):
+    """A folder has a training of other settings, which cannot go on with these.
+
+    Args:
+        out: the folder.
+        differences: which settings, with both values.
+    """
+
+    def __init__(self, out: Path | None, differences: str) -> None:
+        super().__init__(
+            f"The training in {out} has another fit, seed or groups ({differences}): give the same ones, a longer fit, "
+            f"or another folder."
+        )
+        self.out, self.differences = out, differences
+
+    def __reduce__(self) -> tuple[type[OtherTraining], tuple[Path | None, str]]:
+        return OtherTraining, (self.out, self.differences)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return how ``settings`` differ, each with both values.
+
+    Example:
+        >>> differences(settings(Fit(0.1, 4, steps=9), 9, 1, {}), settings(Fit(0.1, 4, steps=5), 5, 2, {}))
+        'steps 9, now 5; seed 1, now 2'
+    """
+    flat = [{**{k: v for k, v in s.items() if k not in ("fit", "groups")}, **s["fit"]} for s in (before, now)]
+    names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
+    lines = [f"{name} {flat[0].get(name)}, now {flat[1].get(name)}" for name in names]
+    return "; ".join([*lines, *(["other groups of parameters"] if before["groups"] != now["groups"] else [])])
+
+
 def reopened(
     out: Path | None, resume: bool, settings: Mapping[str, Any], parameters: Mapping[str, Tensor]
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
@@ -68,8 +100,8 @@ def reopened(
         parameters: name -> weights of the module as it is now.
 
     Raises:
-        UsageError: there is one and ``resume`` is False, or it is of other frozen weights, or of other settings that
-            are not those of a shorter training.
+        UsageError: there is one and ``resume`` is False, or it is of other frozen weights.
+        OtherTraining: it is of other settings that are not those of a shorter training.
         DataError: it is damaged.
     """
     newest = checkpoint.newest(out / "checkpoints") if out else None
@@ -80,10 +112,7 @@ def reopened(
     tensors, state = checkpoint.read(newest, parameters)
     if state["settings"] != settings:
         if not longer(state["settings"], settings):
-            raise UsageError(
-                f"{newest} was trained with another fit, seed or groups: give the same ones, a longer fit, or another "
-                f"folder."
-            )
+            raise OtherTraining(out, differences(state["settings"], settings))
         if settings["fit"]["schedule"]["kind"] != "constant" or settings["fit"]["schedule"]["cooldown"]:
             warnings.warn(
                 f"The training in {out} becomes longer, and its learning rate goes on as if it had been so from the "

@@ -235,13 +235,15 @@ class Anomalies(Answer["Detected"]):
         return {"heat_map": None if path is None else str(path)}
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
-        """Write detect.json."""
+        """Write detect.json, and name photos of an earlier run."""
         from diptych.data.files import write_json
+        from diptych.tasks.label_maps.segmented import of_others
 
         write_json(folder / "detect.json", data, overwrite=overwrite)
         maps = sum(d.map is not None for d in self.result.results)
         if maps:
-            return [f"{number_of(maps, 'heat map')} and detect.json in {folder}"]
+            others = of_others(folder, ".heat.png", self.stems.values())
+            return [f"{number_of(maps, 'heat map')} and detect.json in {folder}", *others]
         return [f"detect.json in {folder}; {self.slug} judges whole photos and has no maps"]
 
 

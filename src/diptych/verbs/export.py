@@ -135,9 +135,9 @@ class Graphs(Answer["Graph"]):
 
     def remarks(self, items: Sequence[Graph]) -> list[str]:
         """Return that names are numbers, and which encoder has no file, and why."""
-        from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.classnames import unreadable_names
 
-        numbers = "" if self.counted is None or self.verb.names else numbers_for_names(self.counted.names)
+        numbers = "" if self.counted is None or self.verb.names else unreadable_names(self.counted.names)
         refused = [f"{modality}: not exported ({reason})" for modality, reason in self.result.refused.items()]
         return [*([numbers] if numbers else []), *refused]
 

@@ -234,9 +234,9 @@ class Extension(Answer[Any]):
 
     def remarks(self, items: Sequence[Any]) -> list[str]:
         """Return that names are numbers, and that nothing was measured."""
-        from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.classnames import unreadable_names
 
-        numbers = "" if self.verb.names else numbers_for_names(self.labels)
+        numbers = "" if self.verb.names else unreadable_names(self.labels)
         unmeasured = "" if self.result.held else "There is no test or val split, so nothing is measured."
         return [line for line in (numbers, unmeasured) if line]
 

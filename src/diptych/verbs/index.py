@@ -173,6 +173,7 @@ class IndexPhotos(Verb):
         """Take records in, build the approximate index where it is due, and say how good it is."""
         from diptych.data.files import database_address
         from diptych.data.load import open_data, open_records
+        from diptych.data.named_sets import located
         from diptych.data.records.parts import region_records, root
         from diptych.data.records.records import Records, joined
         from diptych.data.records.vectors import StoredVectors
@@ -216,11 +217,13 @@ class IndexPhotos(Verb):
             raise UsageError("Workers of a cluster encode whole photos alone: leave out {cluster}.")
         records = joined(parts) if photos else None
         gone = [root(p, self.image) for p in photos] if self.prune else ()
+        here = [located(p) for p in photos if "://" not in p]
+        folders = [os.path.abspath(p) for p in here if p.is_dir()]
         if records is not None:
             context.expect(len(records))
         weightless = samples is None and (boxes is None or boxes.prompter is None)
         known = context.recalled() if records is not None and not self.ann and weightless else None
-        result = unchanged(records, *known, taken.folder, prune=gone) if records and known else None
+        result = unchanged(records, *known, taken.folder, prune=gone, folders=folders) if records and known else None
         if result is None:
             light = known if known and boxes is None and known[0].torchless(known[1], known[0].encoders) else None
             tower: Any
@@ -234,7 +237,7 @@ class IndexPhotos(Verb):
                 if records is not None and not stored:
                     context.encode_ahead(tower, records.images, run)
             if records is not None:
-                result = take_in(records, tower, run, taken.folder, prune=gone)
+                result = take_in(records, tower, run, taken.folder, prune=gone, folders=folders)
             if self.ann or (not database and approximate.installed()):
                 taken.built = build(
                     taken.folder, tower, run, always=self.ann, words=light is not None or has_words(tower)

@@ -42,8 +42,8 @@ class IndexReport(Answer[Any]):
         return {**facts, "remarks": list(remarks)}
 
     def remarks(self, items: Sequence[Any]) -> list[str]:
-        """Return what a user should know of the index."""
-        return self.advice
+        """Return what a user should know of the index, such as entries whose photos are no longer there."""
+        return [*self.advice, *(self.result.gone.remarks() if self.result else ())]
 
     def notes(self) -> list[str]:
         """Return how good the approximate index is, and what was copied."""
@@ -57,9 +57,10 @@ class IndexReport(Answer[Any]):
         lines = []
         if self.result is not None:
             r = self.result
+            changed = f" ({r.changed} of them changed)" if r.changed else ""
             lines.append(
-                f"{number_of(r.entries, 'entry', 'entries')} in {named(self.folder)}: {r.added} added, {r.unchanged} "
-                f"unchanged, {r.removed} removed"
+                f"{number_of(r.entries, 'entry', 'entries')} in {named(self.folder)}: {r.added} added{changed}, "
+                f"{r.unchanged} unchanged, {r.removed} removed"
             )
         if marked := self.marked:
             lines.append(

@@ -49,6 +49,7 @@ class LabelMaps(Answer["Segmented"]):
         self.backbone, self.seconds, self.count = "", 0.0, 0
         self.processor, self.languages = Run(), tuple[str, ...]()
         self._coco: Coco | None = None
+        self._stems = dict[str, str]()
         self.promise: Promise | None = None
 
     def start(self, items: Iterator[Segmented | UnreadableItem]) -> None:
@@ -105,11 +106,11 @@ class LabelMaps(Answer["Segmented"]):
 
     def remarks(self, items: Sequence[Segmented]) -> list[str]:
         """Return what is promised, that names are not English, and that one name leaves no choice."""
-        from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.classnames import unreadable_names
         from diptych.data.words.english import not_english
 
         promised = [] if self.promise is None else [self.promise.sentence()]
-        numbers = numbers_for_names(self.named.names)
+        numbers = unreadable_names(self.named.names)
         if self.verb.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
             promised.append(foreign)
         if len(self.question.classes) > 1:
@@ -131,12 +132,15 @@ class LabelMaps(Answer["Segmented"]):
         return {"overlay": str(paths[0]), "label_map": str(paths[1])}
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
-        """Write COCO's files of the run."""
+        """Write COCO's files of the run, and name photos of an earlier one."""
+        from diptych.tasks.label_maps.segmented import of_others
+
         if self._coco is not None and self.counted:
             self._coco.write(folder, overwrite=overwrite)
         made = self._made()
         fast = [speed(made, self.seconds, self.processor, self.backbone)] if made else []
-        return [*fast, f"{number_of(self.count, 'overlay')}, label maps and areas in {folder}"]
+        others = of_others(folder, ".labels.png", self._stems.values())
+        return [*fast, f"{number_of(self.count, 'overlay')}, label maps and areas in {folder}", *others]
 
     def inline(self, item: Segmented) -> dict[str, Any]:
         """Return the label map as PNG in base64."""

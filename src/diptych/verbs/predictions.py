@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.wording import number_of, one_line
+from diptych.core.wording import first_of, number_of, one_line
 from diptych.tasks.classified import Promises
 from diptych.verbs.answer import Answer, speed
 from diptych.verbs.photos import paths_of
@@ -116,14 +116,20 @@ class Labels(Answer["Prediction"]):
     def remarks(self, items: Sequence[Prediction]) -> list[str]:
         """Return that names are numbers or not English, that one leaves no choice, and which pictures are specks."""
         from diptych.data.images import SMALL, specks
-        from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.classnames import unreadable_names
         from diptych.data.words.english import not_english
+        from diptych.tasks.classified import same_symbols
 
         remarks, names = [], self.result.classes.names
-        if not self.verb.is_fitted() and (numbers := numbers_for_names(names)):
+        if not self.verb.is_fitted() and (numbers := unreadable_names(names)):
             remarks.append(numbers)
         if self.verb.names is not None and (foreign := not_english(names, self.result.backbone, self.result.languages)):
             remarks.append(foreign)
+        if self.result.table is not None and (same := same_symbols(names, self.result.table)):
+            remarks.append(
+                f"{self.result.backbone} does not tell {first_of(same)} apart: every photo has the same probability of "
+                f"each, so give words."
+            )
         if len(names) == 1 and self.result.score == "softmax":
             remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")
         files = paths_of(self.verb.photos) is not None

@@ -138,9 +138,9 @@ class Recommended(Answer["Candidate"]):
 
     def remarks(self, items: Sequence[Candidate]) -> list[str]:
         """Return that names are numbers, what could not be fitted, and which photos were left out."""
-        from diptych.data.words.classnames import numbers_for_names
+        from diptych.data.words.classnames import unreadable_names
 
-        numbers = "" if self.verb.names else numbers_for_names(self.counted.names)
+        numbers = "" if self.verb.names else unreadable_names(self.counted.names)
         repeated = self.result.repeated
         twice = f"{repeated} photos are left out, for each shows what another one does." if repeated else ""
         missing = [f"{label} did not run: {reason}" for label, reason in self.result.missing.items()]

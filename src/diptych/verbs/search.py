@@ -239,7 +239,8 @@ def _is_index(value: object) -> bool:
         return False
     from diptych.data.files import database_address
 
-    return database_address(value) is not None or Path(value, "index.json").is_file()
+    # of os.path, for a path of many words is an error of pathlib
+    return database_address(value) is not None or os.path.isfile(os.path.join(value, "index.json"))
 
 
 def _refuse_photos(value: object) -> None:
@@ -247,7 +248,7 @@ def _refuse_photos(value: object) -> None:
     if not isinstance(value, (str, os.PathLike)):
         return
     name = os.fspath(value)
-    if name.startswith("demo:") or (Path(name).is_dir() and not Path(name, "rows.sqlite").exists()):
+    if name.startswith("demo:") or (os.path.isdir(name) and not os.path.exists(os.path.join(name, "rows.sqlite"))):
         raise DataError(
             f"A search needs an index, and {name} holds none: make one with 'diptych index {shlex.quote(name)} --out "
             f"photo-index' (in Python diptych.index({name!r}, 'photo-index')), and search in photo-index."

@@ -8,7 +8,7 @@ import pytest
 
 from diptych.core import ClassNames, DataError, UsageError
 from diptych.data.words import textfiles
-from diptych.data.words.classnames import read_names, tidy, with_words
+from diptych.data.words.classnames import read_names, tidy, unreadable_names, with_words
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,14 @@ def test_synonyms_are_words_of_the_first() -> None:
 def test_words_and_marks_that_do_not_fit_are_refused(words: Any, things: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         ClassNames(("a", "b"), words=words, things=things)
+
+
+def test_names_without_spaces_are_named_and_words_and_brands_of_short_pieces_are_not() -> None:
+    said = unreadable_names(["beach", "BaseballDiamond", "golfcourse", "tenniscourt", "outwear", "dachshund"])
+    assert said.startswith("'golfcourse', 'tenniscourt' look like several words without spaces")
+    assert unreadable_names(["beach", "outwear", "golden retriever"]) == ""
+
+
+def test_a_name_in_quotes_may_have_a_comma_and_an_inch_is_no_quote() -> None:
+    assert ClassNames.of('"cup, of coffee", globe\n"a cow"').names == ("cup, of coffee", "globe", "a cow")
+    assert ClassNames.of('12" record, cat').names == ('12" record', "cat")

@@ -11,7 +11,7 @@ from pycocotools import coco
 
 from diptych.data.formats.panoptic import read_panoptic
 from diptych.nn.dense.segments import Panoptic, Segment
-from diptych.tasks.label_maps.segmented import COCO, GREY, Coco, Segmented, endings, in_boxes, percent
+from diptych.tasks.label_maps.segmented import COCO, GREY, Coco, Segmented, endings, in_boxes, of_others, percent
 
 IDS = np.zeros((20, 30), dtype=np.int32)
 IDS[2:8, 3:9], IDS[10:18, 12:28] = 1, 2
@@ -116,3 +116,13 @@ def test_a_phrase_names_the_class_and_the_smaller_box_has_shared_pixels() -> Non
 def test_the_part_of_a_box_outside_of_the_photo_does_not_count() -> None:
     made = in_boxes(photo([[1, 1], [1, 1]]), boxes((-2.0, 0.5, 9.0, 9.0)), ("thing",))
     assert made.segments()[0]["bbox"] == [0, 0, 2, 2]
+
+
+def test_files_of_photos_of_an_earlier_run_are_named(tmp_path: Path) -> None:
+    for name in ("a.labels.png", "b.labels.png", "b.overlay.png", "c.d.labels.png"):
+        (tmp_path / name).touch()
+    assert of_others(tmp_path, ".labels.png", ["a", "b", "c.d", "e"]) == []
+    (said,) = of_others(tmp_path, ".labels.png", ["b"])
+    assert said.startswith(
+        f"{tmp_path} has files of 2 photos that are not among these, left by an earlier run: a, c.d."
+    )

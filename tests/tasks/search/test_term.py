@@ -43,3 +43,9 @@ def test_a_query_is_of_words_of_pictures_or_of_both(tmp_path: Path) -> None:
     assert [kind_of(terms) for terms in ([word], [file], [open_picture], [word, file])] == [
         "text", "image", "image", "both",
     ]  # fmt: skip
+
+
+def test_words_longer_than_a_file_name_may_be_are_words() -> None:
+    assert not Term.parse("a globe on a table " * 40).is_picture
+    with pytest.raises(UsageError, match="There is no picture"):
+        Term.parse("x" * 400 + ".jpg")

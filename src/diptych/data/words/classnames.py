@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from diptych.core import ClassNames, DataError, UsageError
+from diptych.core.wording import first_of
+from diptych.data.words.english import run_together
 from diptych.data.words.textfiles import read_json, read_text
 
 _INDEX = re.compile(r"^\d{2,}\.(?=[^\W\d])")
@@ -51,14 +53,25 @@ def with_words(classes: ClassNames) -> ClassNames:
     return replace(classes, names=tuple(of_class[0] for of_class in words), words=words)
 
 
-def numbers_for_names(names: Sequence[str]) -> str:
-    """Return a warning where all class names are numbers; "" else."""
-    if not names or not all(n.isdecimal() for n in names):
-        return ""
-    return (
-        f"The class names are numbers ({', '.join(names[:3])}): a text encoder knows no such classes, so give their "
-        f"names with {{names}}, or in a column class_name of the table."
-    )
+def unreadable_names(names: Sequence[str]) -> str:
+    """Return a warning where all class names are numbers, or some seem to be several words without spaces; "" else.
+
+    Example:
+        >>> unreadable_names(["beach", "harbor"]), unreadable_names(["0", "1"])[:37]
+        ('', 'The class names are numbers (0, 1): a')
+    """
+    if names and all(n.isdecimal() for n in names):
+        return (
+            f"The class names are numbers ({', '.join(names[:3])}): a text encoder knows no such classes, so give "
+            f"their names with {{names}}, or in a column class_name of the table."
+        )
+    if joined := run_together([tidy(name) for name in names]):
+        those = f"{joined[0]!r} looks" if len(joined) == 1 else f"{first_of(map(repr, joined))} look"
+        return (
+            f"{those} like several words without spaces, which a text encoder hardly reads: give names with spaces "
+            f"with {{names}}, or in a column class_name of the table."
+        )
+    return ""
 
 
 def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence[str] = ()) -> tuple[str, ...]:

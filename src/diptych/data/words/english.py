@@ -10,8 +10,10 @@ from importlib.resources import files
 from diptych.core.wording import first_of
 from diptych.data.words.nouns import IRREGULAR
 
-LEAST = 3
-"""Letters of the shortest word that is looked up: shorter ones exist in many languages."""
+LEAST, PIECE = 3, 4
+"""Letters of the shortest word that is looked up, since shorter ones exist in many languages, and of the shortest of
+which others are composed.
+"""
 _ENDINGS = (("ies", "y"), ("men", "man"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -59,6 +61,27 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
         f"{backbone} reads only English, and {named} {have} in another language, its answers are no better than "
         f"chance, so translate {them}, or take a multilingual backbone."
     )
+
+
+def run_together(names: Sequence[str]) -> list[str]:
+    """Return the names of one word that has no English noun, and of which two or three together are it.
+
+    Example:
+        >>> run_together(["baseballdiamond", "mobilehomepark", "storagetanks", "airplane", "dachshund", "parking lot"])
+        ['baseballdiamond', 'mobilehomepark', 'storagetanks']
+    """
+    long = [n for n in names if len(n) >= 2 * PIECE and _WORD.fullmatch(n)]
+    words = {name.lower() for name in without_english(long)}
+    pieces = {w[i:j] for w in words for i in range(len(w)) for j in range(i + PIECE, len(w) + 1)}
+    known = _nouns({form for piece in pieces for form in _forms(piece)})
+    nouns = {piece for piece in pieces if known & {*_forms(piece)}}
+
+    def is_split(word: str, most: int) -> bool:
+        return word in nouns or (
+            most > 1 and any(word[:i] in nouns and is_split(word[i:], most - 1) for i in range(PIECE, len(word)))
+        )
+
+    return [name for name in long if name.lower() in words and is_split(name.lower(), 3)]
 
 
 def _is_looked_up(word: str) -> bool:

@@ -6,7 +6,7 @@ Within boxes, each box becomes one object of the class that most of its pixels h
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.void import Labels, as_map, void_of
-from diptych.core.wording import lacks
+from diptych.core.wording import first_of, lacks, number_of
 from diptych.data.files import write_json, write_whole
 from diptych.data.formats.panoptic import rgb_of
 from diptych.data.formats.rle import to_runs
@@ -212,6 +212,24 @@ def stems(names: Sequence[str]) -> list[str]:
         taken.add(stem)
         unique.append(stem)
     return unique
+
+
+def of_others(folder: Path, ending: str, stems: Collection[str]) -> list[str]:
+    """Return a sentence that a folder has files of photos that are not among those of this run; [] where it has none.
+
+    Args:
+        folder: to which the run wrote.
+        ending: of one of the files of a photo, such as ".labels.png".
+        stems: those of the photos of this run.
+    """
+    there = (path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    if not (others := sorted(set(there).difference(stems))):
+        return []
+    photos = number_of(len(others), "photo that is", "photos that are")
+    return [
+        f"{folder} has files of {photos} not among these, left by an earlier run: {first_of(others)}. Delete what "
+        "begins so, or give a new folder."
+    ]
 
 
 COCO = ("panoptic.json", "instances.json")

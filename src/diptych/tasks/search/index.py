@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from diptych.search_index.opening import AnyIndex, create_at, holds_index, index
 from diptych.search_index.rows import Entry, Modality, dumped
 from diptych.tasks.record import engine_of, now, precision_of, versions
 from diptych.tasks.search.approximate import outgrown
+from diptych.tasks.search.gone import Gone, gone
 from diptych.tasks.search.interruption import Interruptible
 
 SLICE = 1024
@@ -49,6 +50,8 @@ class Indexed:
         failed: those that could not be read, and why.
         encoded: pictures and texts that went through a tower; the others came from the cache.
         seconds: wall seconds.
+        changed: those of the added ones that were in the index before, as another picture, caption or metadata.
+        gone: entries whose photos are no longer there.
     """
 
     out: Path
@@ -59,12 +62,16 @@ class Indexed:
     failed: tuple[UnreadableItem, ...]
     encoded: int
     seconds: float
+    changed: int = 0
+    gone: Gone = field(default_factory=Gone)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        counts = {name: getattr(self, name) for name in ("entries", "added", "unchanged", "removed", "encoded")}
+        names = ("entries", "added", "changed", "unchanged", "removed", "encoded")
+        counts = {name: getattr(self, name) for name in names}
         skipped = [e.as_dict() for e in self.failed]
-        return {"index": named(self.out), **counts, "seconds": round(self.seconds, 3), "skipped": skipped}
+        lost = self.gone.as_dict()
+        return {"index": named(self.out), **counts, **lost, "seconds": round(self.seconds, 3), "skipped": skipped}
 
 
 def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
@@ -98,7 +105,13 @@ def open_index(out: Path, backbone: Backbone | CachedBackbone, run: Run) -> AnyI
 
 
 def index(
-    records: Records, backbone: Backbone | CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
+    records: Records,
+    backbone: Backbone | CachedBackbone,
+    run: Run,
+    out: Path,
+    *,
+    prune: Sequence[str] = (),
+    folders: Sequence[str] = (),
 ) -> Indexed:
     """Add records to an index.
 
@@ -109,6 +122,7 @@ def index(
         run: device, precision, cache and progress.
         out: folder of the index; made if absent.
         prune: folders and files whose entries are deleted where the records no longer name them.
+        folders: that the records come from; entries below them whose files are no longer there are named.
 
     Raises:
         UsageError: the index was made with another backbone, the folder holds other files, or a table that names
@@ -122,7 +136,7 @@ def index(
     stored: object = records.images
     if isinstance(stored, StoredVectors):
         _refuse_others(stored, backbone, run)
-    added, unchanged, failed = 0, 0, list(records.failed)
+    added, changed, unchanged, failed = 0, 0, 0, list(records.failed)
     with open_index(out, backbone, run) as opened:
         if not len(opened) and not isinstance(stored, StoredVectors):
             run = calibrate(backbone.image, RecordPart(records, "image"), run)
@@ -133,11 +147,12 @@ def index(
                 fresh = _fresh(opened, records, rows)
                 unchanged += len(rows) - len(fresh)
                 if fresh:
+                    changed += len(opened.numbers([records.names[i] for i in fresh]))
                     stored, broken = _add(opened, records, fresh, backbone, run)
                     added, failed = added + stored, failed + broken
                 progress.advance(len(rows))
                 bar.advance(len(rows))
-        removed = _pruned(opened, records, roots)
+        removed, lost = _pruned(opened, records, roots, folders)
         count = len(opened)
     if not count and failed:
         if created and out.is_dir():  # no empty index is left behind
@@ -146,11 +161,18 @@ def index(
                 out.mkdir()
         raise DataError(none_readable(len(records), "records", failed))
     encoded = run.tally["encoded"] - before
-    return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, seconds, changed, lost)
 
 
 def unchanged(
-    records: Records, backbone: CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
+    records: Records,
+    backbone: CachedBackbone,
+    run: Run,
+    out: Path,
+    *,
+    prune: Sequence[str] = (),
+    folders: Sequence[str] = (),
 ) -> Indexed | None:
     """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more
     to build.
@@ -161,6 +183,7 @@ def unchanged(
         run: decides the index that fits.
         out: folder of the index.
         prune: as for ``index``.
+        folders: as for ``index``.
 
     Raises:
         UsageError: the index was made with another backbone, or a table that names pictures is to be pruned.
@@ -179,15 +202,18 @@ def unchanged(
                 if _fresh(opened, records, rows):
                     return None
                 bar.advance(len(rows))
-        removed = _pruned(opened, records, roots)
-        return Indexed(out, len(opened), 0, len(records), removed, records.failed, 0, time.perf_counter() - start)
+        removed, lost = _pruned(opened, records, roots, folders)
+        seconds = time.perf_counter() - start
+        return Indexed(out, len(opened), 0, len(records), removed, records.failed, 0, seconds, 0, lost)
 
 
-def _pruned(opened: AnyIndex, records: Records, roots: Sequence[str]) -> int:
-    removed = opened.delete(list(_gone(opened, records, roots))) if roots else 0
+def _pruned(opened: AnyIndex, records: Records, roots: Sequence[str], folders: Sequence[str]) -> tuple[int, Gone]:
+    going = list(_gone(opened, records, roots)) if roots else []
+    lost = gone(opened, records.names, folders, going)
+    removed = opened.delete(going) if going else 0
     if opened.wasted() > WASTE:
         opened.compact()
-    return removed
+    return removed, lost
 
 
 def remove(out: Path, patterns: Sequence[str]) -> Indexed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Term:
         """Whether it is a picture, or names a file that is there."""
         if self.photo is not None or self.sample is not None:
             return True
-        return Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file()
+        return Path(self.value).suffix.lower() in SUFFIXES and os.path.isfile(self.value)  # False for long words
 
     @property
     def photos(self) -> Samples[Any]:

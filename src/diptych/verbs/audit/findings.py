@@ -75,11 +75,11 @@ class Audit(Verb):
 
 def class_names(names: NamesLike, data: LabelledData) -> tuple[ClassNames, list[str]]:
     """Return the class names, and a remark where they are numbers."""
-    from diptych.data.words.classnames import numbers_for_names
+    from diptych.data.words.classnames import unreadable_names
     from diptych.data.words.templates import SINGLE
     from diptych.verbs.names import names_of
 
-    numbers = numbers_for_names(data.classes) if names is None else ""
+    numbers = unreadable_names(data.classes) if names is None else ""
     return names_of(names, data.classes, SINGLE), [numbers] if numbers else []
 
 

@@ -107,10 +107,10 @@ def classes_of(
     names: NamesLike, classes: Sequence[str], templates: TemplatesLike = None
 ) -> tuple[ClassNames, list[str]]:
     """Return class names with their templates, and a remark where they are numbers."""
-    from diptych.data.words.classnames import numbers_for_names
+    from diptych.data.words.classnames import unreadable_names
     from diptych.verbs.names import names_of
 
-    numbers = numbers_for_names(classes) if names is None else ""
+    numbers = unreadable_names(classes) if names is None else ""
     return names_of(names, tuple(classes), templates), [numbers] if numbers else []
 
 
