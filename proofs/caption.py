@@ -29,8 +29,8 @@ def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     """Open captioned photos: those of val are captioned, the captions of train are learnt from."""
     data = open_data(present(name), need="captions", text="caption_*")
     test = data.split("val")
-    references = tuple(tuple(own) for own in test.columns["captions"].values)
-    learnt = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)
+    references = tuple(tuple(texts) for texts in test.columns["captions"].values)
+    learnt = tuple(Text(t) for texts in data.split("train").columns["captions"].values for t in texts)
     photos = CaptionedPhotos(data.name, test.items, references, TextPool({"": learnt}), ())
     return CaptionBench(photos, backbone, run, seeds, unit=10.0)
 
@@ -38,11 +38,11 @@ def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
 def permuted(purpose: str) -> SpoilCaptions:
     """Return what gives each photo the caption of another; ``purpose`` names the draw."""
 
-    def said(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
-        own = first_captions(fitted, photos, run)
-        return [own[i] for i in np.random.default_rng(run.integer(purpose)).permutation(len(own))]
+    def exchanged(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
+        written = first_captions(fitted, photos, run)
+        return [written[i] for i in np.random.default_rng(run.integer(purpose)).permutation(len(written))]
 
-    return said
+    return exchanged
 
 
 def at_random(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:

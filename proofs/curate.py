@@ -89,7 +89,7 @@ def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         "entries_met": len(met),
         "rare_entries": int((met <= bench.settings["t"]).sum()),
         "matched_share": len(np.unique(bench.rows)) / len(pool.texts),
-        "kept_share": float(np.mean([kept(bench, curator, pool.pairs(own), own).mean() for own in runs])),
+        "kept_share": float(np.mean([kept(bench, curator, pool.pairs(seeded), seeded).mean() for seeded in runs])),
     }
     return bench
 
@@ -134,8 +134,8 @@ def of_equal_length(of: Any, bench: CurateBench, curator: Curator, pairs: Pairs,
     lengths = np.bincount(bench.rows, minlength=len(keep))
     rng, out = np.random.default_rng(run.integer("shuffled verdicts")), keep.copy()
     for n in np.unique(lengths):
-        own = np.flatnonzero(lengths == n)
-        out[own] = keep[rng.permutation(own)]
+        of_length = np.flatnonzero(lengths == n)
+        out[of_length] = keep[rng.permutation(of_length)]
     return out
 
 
@@ -146,12 +146,12 @@ def other_photos(bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -
 
 
 def _captions(table: Table[Any], name: str) -> tuple[str, Any, tuple[tuple[str, ...], ...]]:
-    return name, table.items, tuple(tuple(own) for own in table.columns["captions"].values)
+    return name, table.items, tuple(tuple(texts) for texts in table.columns["captions"].values)
 
 
-def _not_over(baselines: Sequence[str], own: Arm) -> tuple[Claim, ...]:
+def _not_over(baselines: Sequence[str], arm: Arm) -> tuple[Claim, ...]:
     """Return what a control must not gain: over each baseline of the claims, and over chance where that is harder."""
-    return tuple(Claim(name, own=own, base=Arm(name)) for name in baselines)
+    return tuple(Claim(name, own=arm, base=Arm(name)) for name in baselines)
 
 
 _CHECKED_OVER = (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)

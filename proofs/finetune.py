@@ -140,8 +140,8 @@ FIND_BY_TEXT = Claim("classes alone", base=Arm(BY_CLASSES), part=BY_TEXT)
 
 
 def _permuted(how: Training) -> Claim:
-    own = Arm(replace(how, rows=shuffled_labels))
-    return replace(OVER_BEFORE, own=own, name="permuted labels")
+    shuffled = Arm(replace(how, rows=shuffled_labels))
+    return replace(OVER_BEFORE, own=shuffled, name="permuted labels")
 
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(

@@ -133,26 +133,28 @@ class Trial:
             sides = [measured(arm) for arm in (self._own(slug, claim), self._base(claim))]
             if claim.less:
                 sides = [minus(one, measured(less)) for one, less in zip(sides, claim.less, strict=True)]
-            own, base = (one.part(claim.part) for one in sides)
+            subject, base = (one.part(claim.part) for one in sides)
             assert bench.statistic.lower is not None, "this bench is of boards alone"
-            gain = bench.statistic.lower(own.values, base.values, bench.run.integer("bootstrap"))
+            gain = bench.statistic.lower(subject.values, base.values, bench.run.integer("bootstrap"))
             about: dict[str, Any] = {"name": claim.name} if claim.name else {}
             about |= {"over": claim.over, "variant": claim.variant, "shots": claim.shots}
             about |= {"what": claim.part} if claim.part else {}
-            return {**about, "gain": gain.value, "gain_lower95": gain.low}, side(own, claim), side(base, claim)
+            return {**about, "gain": gain.value, "gain_lower95": gain.low}, side(subject, claim), side(base, claim)
 
         data: dict[str, Any] = {**facts, "claims": [], "controls": [], "beside": []}
         if isinstance(bench, Tabled) and not bench.table:
             return data
-        for claim in _made_on(self.claims, name):
-            about, own, base = compared(claim)
-            data["claims"].append({**about, "method": own, "baseline": base, "shown": about["gain_lower95"] > ROUNDING})
-        for claim in _made_on(self._controls(slug), name):
-            about, own, _ = compared(claim)
-            data["controls"].append({**about, "control": own, "failed": about["gain_lower95"] <= ROUNDING})
-        for claim in _made_on(self._beside(slug), name):
-            about, own, base = compared(claim)
-            data["beside"].append({**about, "twin": base} | ({"own": own} if claim.own else {}))
+        for claim in _claims_on(self.claims, name):
+            about, subject, base = compared(claim)
+            data["claims"].append(
+                {**about, "method": subject, "baseline": base, "shown": about["gain_lower95"] > ROUNDING}
+            )
+        for claim in _claims_on(self._controls(slug), name):
+            about, subject, _ = compared(claim)
+            data["controls"].append({**about, "control": subject, "failed": about["gain_lower95"] <= ROUNDING})
+        for claim in _claims_on(self._beside(slug), name):
+            about, subject, base = compared(claim)
+            data["beside"].append({**about, "twin": base} | ({"own": subject} if claim.own else {}))
         return data
 
     def _own(self, slug: str, claim: Claim) -> Arm:
@@ -185,7 +187,7 @@ class Trial:
                 yield replace(claim, base=base or replace(self._own(slug, claim), spoil=twin))
 
 
-def _made_on(claims: Sequence[Claim] | Iterator[Claim], name: str) -> list[Claim]:
+def _claims_on(claims: Sequence[Claim] | Iterator[Claim], name: str) -> list[Claim]:
     return [claim for claim in claims if not claim.on or Path(name).name in claim.on]
 
 
@@ -229,9 +231,9 @@ def each_seed(once: Callable[[Run], Mapping[K, Any]], run: Run, seeds: Sequence[
     return {name: np.stack([one[name] for one in results]) for name in results[0]}
 
 
-def over(base: str, own: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
+def over(base: str, arm: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
     """Return the gain of one name of a table over another."""
-    return Claim(base, own=Arm(own), name=name, on=on)
+    return Claim(base, own=Arm(arm), name=name, on=on)
 
 
 def hash_of(*samples: Samples[Any]) -> str:

@@ -60,8 +60,8 @@ class Known:
         """Draw pictures with asks."""
         styles = placed(SMALL_DRAWS.sample(count, g))
         start = Factors(SMALL_DRAWS).read(styles)
-        asked = Asks.draw(styles, start, (len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)), g)
-        known = cls(asked, torch.empty(0))
+        asks = Asks.draw(styles, start, (len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)), g)
+        known = cls(asks, torch.empty(0))
         return replace(known, x=known.rendered(start))  # drawn factors mix near ties, and a mixture shows nothing named
 
     def shows(self, pictures: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def placed(styles: Styles) -> Styles:
     return SMALL_DRAWS.styles({**f, "place": SMALL_PLACED * f["place"]})
 
 
-def said(names: Tensor) -> list[str]:
+def phrases(names: Tensor) -> list[str]:
     """Return "a red circle" of each of (N, 2) colours and shapes."""
     return [article(f"{SMALL_DRAWS.colours[c]} {SMALL_DRAWS.shapes[s]}") for c, s in names.tolist()]
 
@@ -117,7 +117,7 @@ def weighed(known: Known, pictures: Tensor, backbone: Backbone, run: Run) -> dic
     was asked for and what was there before, and the cosine of a picture before and after.
     """
     before, wanted = known.asked.start, known.asked.wanted()
-    table = edit_table(photographed(known.x), photographed(pictures), said(wanted), named(before), named(wanted))
+    table = edit_table(photographed(known.x), photographed(pictures), phrases(wanted), named(before), named(wanted))
     scores = AugCLIP().fit(Kit({"main": backbone}), Evidence(), run).score(table, run)
     return {"augclip": float(scores.values.mean()), SIMILARITY: float(scores.columns[SIMILARITY].mean())}
 
@@ -135,13 +135,13 @@ def photographed(x: Tensor) -> InMemory:
 def captioned(count: int, g: torch.Generator) -> Table[Any]:
     """Return ``count`` rendered pictures with their captions."""
     known = Known.draw(count, g)
-    return Table(photographed(known.x), {"captions": Column("captions", [(t,) for t in said(known.asked.start)])})
+    return Table(photographed(known.x), {"captions": Column("captions", [(t,) for t in phrases(known.asked.start)])})
 
 
 def optimised(fitted: FittedCLIPInverter, known: Known, names: Tensor, run: Run, steps: int) -> Tensor:
     """Edit each picture by Adam on its w+, with the losses of the first training; it starts at the inversion."""
     m, b, generator = fitted.method, fitted.backbone, fitted.generator
-    old, new = (embed(b.text, Texts(tuple(said(n))), run) for n in (known.asked.start, names))
+    old, new = (embed(b.text, Texts(tuple(phrases(n))), run) for n in (known.asked.start, names))
     d = normalize(new, dim=1) - normalize(old, dim=1)
     out = []
     for start in range(0, len(known.x), 32):
@@ -175,10 +175,10 @@ def editing(fitted: FittedCLIPInverter, run: Run) -> Edit:
     """Return the edit of a fitted editor."""
 
     def edit(known: Known, names: Tensor) -> Tensor:
-        vectors = embed(fitted.backbone.text, Texts(tuple(said(names))), run)
-        found = fitted.edited(known.x, vectors, run).after
-        assert isinstance(found, Tensor)
-        return found
+        vectors = embed(fitted.backbone.text, Texts(tuple(phrases(names))), run)
+        edited = fitted.edited(known.x, vectors, run).after
+        assert isinstance(edited, Tensor)
+        return edited
 
     return edit
 
@@ -212,9 +212,9 @@ def open_inversions(
         pictures["inversion"] = fixed.generator.synthesise(fixed.maps.invert(test.x))
     results = []
     for seed in seeds:
-        own = replace(run, seed=seed)
-        fitted = method.fit(kit, Evidence(train=captioned(train, own.generator("inversion/train"))), own)
-        arms, took = _seed(fitted, method.untrained(kit, own), test, own)
+        seeded = replace(run, seed=seed)
+        fitted = method.fit(kit, Evidence(train=captioned(train, seeded.generator("inversion/train"))), seeded)
+        arms, took = _seed(fitted, method.untrained(kit, seeded), test, seeded)
         results.append({**arms, **{name: (test, y) for name, y in pictures.items()}})
     hits = {arm: np.stack([one[arm][0].clean(one[arm][1]) for one in results]) for arm in results[0]}
     beside = {
@@ -239,14 +239,14 @@ def _seed(
     """Return arm -> what its pictures are read for, and they; and the seconds of an edit."""
     wanted, edit, items = test.asked.wanted(), editing(fitted, run), len(test.x)
     start = time.perf_counter()
-    own = edit(test, wanted)
+    edits = edit(test, wanted)
     took = (time.perf_counter() - start) / items
     g = run.generator("inversion/others")
     spoilt = edit(test, wanted[torch.randperm(items, generator=g)])
     sizes = len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)
     first = replace(fitted, method=replace(fitted.method, refine=0))
     return {
-        "own": (test, own),
+        "own": (test, edits),
         "no refinement": (test, editing(first, run)(test, wanted)),
         "own caption": (test, edit(test, test.asked.start)),
         "untrained adapters": (test, editing(fresh, run)(test, wanted)),

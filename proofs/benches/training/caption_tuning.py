@@ -45,9 +45,9 @@ class PermutedTuning(LLM2CLIP):
 
     def seen(self, captions: Captions, run: Run) -> Captions:
         """Return the captions permuted among the images."""
-        every = [text for own in captions for text in own]
+        every = [text for texts in captions for text in texts]
         order = iter(np.random.default_rng(run.integer("permuted captions")).permutation(len(every)).tolist())
-        return tuple(tuple(every[next(order)] for _ in own) for own in captions)
+        return tuple(tuple(every[next(order)] for _ in texts) for texts in captions)
 
 
 def next_words(captions: Sequence[str], run: Run, fit: Fit = WORDS) -> LanguageText:
@@ -81,7 +81,7 @@ class SmallLanguageModel:
 
     def __call__(self, space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]:
         """Return {"language_model": one that was trained on the captions of a table}."""
-        captions = tuple(t for own in table.columns["captions"].values for t in own)
+        captions = tuple(t for texts in table.columns["captions"].values for t in texts)
         if captions not in self.made:
             with torch.enable_grad():
                 self.made[captions] = next_words(captions, replace(run, seed=0), self.fit)

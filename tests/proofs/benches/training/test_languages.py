@@ -19,7 +19,7 @@ from PIL import Image
 from diptych.core import NotAvailable
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from proofs.benches.training import languages
-from proofs.benches.training.languages import FIT, find_named, found, open_named
+from proofs.benches.training.languages import FIT, find_named, open_named, recalls
 from proofs.pretrain import TRIALS
 from tests.support.proofs import judged
 from tests.train.test_pair import RUN, small
@@ -67,7 +67,7 @@ def test_recall_counts_both_directions(table: Path, monkeypatch: pytest.MonkeyPa
     text[0] = text[1]  # name 0 finds picture 1; pictures 0 and 1 find no name of their own before another's
     monkeypatch.setattr(languages, "_unit", lambda encoder, items: image if encoder == "image" else text)
     space = type("Space", (), {"image": "image", "text": "text"})()
-    assert found(space, data.asked, data.names)["en"].tolist() == [0, 0.5, 1, 1, 1, 1]
+    assert recalls(space, data.asked, data.names)["en"].tolist() == [0, 0.5, 1, 1, 1, 1]
 
 
 def test_the_bench_measures_every_arm(table: Path) -> None:
