@@ -31,9 +31,9 @@ LEVELS = {"imagenet1k_sample": 0.7, "coco_mini": 0.5, "caltech40": 0.7}
 class People:
     """Marks of a simulated person."""
 
-    def __init__(self, own: Searched, seed: int, start: int) -> None:
-        self.own, self.rng = own, np.random.default_rng(seed)
-        order = self.rng.permutation(len(own.present.score)).tolist()
+    def __init__(self, searched: Searched, seed: int, start: int) -> None:
+        self.searched, self.rng = searched, np.random.default_rng(seed)
+        order = self.rng.permutation(len(searched.present.score)).tolist()
         self.left = order[start:]
         self.rows = [(q, r, np.nan) for q in order[:start] for r in range(1, STRATA[0] + 1)]
         self.floor = -np.inf
@@ -43,7 +43,7 @@ class People:
         query, rank, stands_for = (np.array(column) for column in zip(*self.rows, strict=True))
         at = (query, rank - 1)
         return Marks(
-            self.own.present.score[at], self.own.present.right[at], query, rank, self.own.drawn,
+            self.searched.present.score[at], self.searched.present.right[at], query, rank, self.searched.drawn,
             stands_for=stands_for, floor=self.floor,
         )  # fmt: skip
 
@@ -57,7 +57,7 @@ class People:
         self.floor = max(self.floor, self.marks().cut(LEVEL, depth=STRATA[0]).threshold)
         marks = 0
         for q in list(self.left):
-            place, above = drawn(self.own.present.score[q, : STRATA[0]].tolist(), self.floor, self.rng)
+            place, above = drawn(self.searched.present.score[q, : STRATA[0]].tolist(), self.floor, self.rng)
             if above and marks < COUNT:
                 self.rows.append((q, place + 1, float(above)))
                 self.left.remove(q)

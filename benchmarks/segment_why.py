@@ -87,7 +87,9 @@ def _fitted(bench: MaskBench, slug: str, loaded: bool, times: int) -> tuple[Any,
             return None
         method = replace(method, windows=replace(windows, side=times * windows.side))
     kit, evidence = bench.given(system)
-    return method.fit(kit, bench._question(bench.names, method).asked, evidence or Evidence(), bench.run), bench.names
+    return method.fit(
+        kit, bench._question(bench.names, method).fit_classes, evidence or Evidence(), bench.run
+    ), bench.names
 
 
 def _measured(bench: MaskBench, fitted: Any, names: ClassNames) -> str:

@@ -259,7 +259,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("zero-shot", 16),),
             all_labels_shuffled,
             CHANCE,
-            controls=(Claim("zero-shot", 16, own=Arm("linear-probe", "", 16, all_labels_shuffled)),),
+            controls=(Claim("zero-shot", 16, arm=Arm("linear-probe", "", 16, all_labels_shuffled)),),
             beside={"labels of train alone shuffled": shuffled_labels},
         ),
         "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
@@ -297,7 +297,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (
                 Claim(EVEN, 4),
                 Claim(EVEN, 16),
-                Claim("no penalty", 4, own=Arm("prolip", "", 4, FAST), base=Arm("prolip", "", 4, FAST_AND_FREE)),
+                Claim("no penalty", 4, arm=Arm("prolip", "", 4, FAST), base=Arm("prolip", "", 4, FAST_AND_FREE)),
             ),
             shuffled_labels,
             EVEN,
@@ -334,7 +334,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"shuffled labels": shuffled_labels},
         ),
         "nola": Trial(
-            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone"), Claim(EVEN, 8, own=Arm("nola", "head"))),
+            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone"), Claim(EVEN, 8, arm=Arm("nola", "head"))),
             as_subclass(PermutedLabels),
             "nola",
             variant="head",

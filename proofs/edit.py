@@ -204,8 +204,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 Claim("absolute", on=_FACTORS),
                 Claim("no mask", less=(Arm(SPOILT), Arm(SPOILT_WHOLE)), on=_FACTORS, name="gain by the right words"),
             ),
-            own=Arm("own"),
-            controls=(Claim(FRESH, own=Arm(SPOILT), on=_FACTORS), Claim("absolute", own=Arm(SPOILT), on=_FACTORS)),
+            arm=Arm("own"),
+            controls=(Claim(FRESH, arm=Arm(SPOILT), on=_FACTORS), Claim("absolute", arm=Arm(SPOILT), on=_FACTORS)),
             beside={
                 "threshold 0.03": Arm("threshold 0.03"),
                 "threshold 1": Arm("threshold 1"),

@@ -170,13 +170,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "uf-fgtg": Trial(
             (
-                Claim("kept, permuted", own=Arm("kept"), name="kept"),
-                Claim("kept, of another", own=Arm("kept"), name="kept"),
-                Claim("distinct_2, no groups", own=Arm("distinct_2, groups"), name="distinct_2"),
-                Claim("error, words alone", own=Arm("error, trained"), name="denoising error"),
+                Claim("kept, permuted", arm=Arm("kept"), name="kept"),
+                Claim("kept, of another", arm=Arm("kept"), name="kept"),
+                Claim("distinct_2, no groups", arm=Arm("distinct_2, groups"), name="distinct_2"),
+                Claim("error, words alone", arm=Arm("error, trained"), name="denoising error"),
             ),
             variant="small",
-            controls=(Claim("kept, of another", own=Arm("kept, permuted"), name="permuted"),),
+            controls=(Claim("kept, of another", arm=Arm("kept, permuted"), name="permuted"),),
             bench=open_scenes,
         )
     }

@@ -30,14 +30,14 @@ def clipinverter_panel(s: Studio) -> Panel:
     known = Known.draw(8, run.generator("gallery"))
     with torch.no_grad():
         inversion = fitted.generator.synthesise(fitted.maps.invert(known.x))
-    after = editing(fitted, run)(known, known.asked.wanted())
+    after = editing(fitted, run)(known, known.asks.wanted())
     pictures: list[Image.Image] = []
     lines: Lines = []
     right = known.clean(after)
     for i in range(len(known.x)):
         pictures += [shown(t[i], 150) for t in (known.x, inversion, after)]
-        wanted = phrases(known.asked.wanted())[i]
-        lines += [[(phrases(known.asked.start)[i], INK)], [("inversion", DIM)]]
+        wanted = phrases(known.asks.wanted())[i]
+        lines += [[(phrases(known.asks.start)[i], INK)], [("inversion", DIM)]]
         lines.append([(f"{wanted}{'' if right[i] else ': missed'}", INK)])
     words = (
         "Eight rendered pictures of seed 1, what the encoder of the generator `small` makes of them, and what a text "

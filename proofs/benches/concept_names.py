@@ -108,7 +108,7 @@ TRIAL = Trial(
         over(PERMUTED[NAMES], NAMES, "names, over permuted names"),
         Claim(
             UNTRAINED,
-            own=Arm(NAMES),
+            arm=Arm(NAMES),
             base=Arm(UNTRAINED),
             less=(Arm(PERMUTED[NAMES]), Arm(PERMUTED[UNTRAINED])),
             name="gain over permuted names, over that of an untrained dictionary",

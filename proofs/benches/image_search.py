@@ -75,7 +75,7 @@ class SearchBench(PlainBench):
         space: its trunks.
         sets: labelled photos.
         pairs: captioned photos that align.
-        asked: captioned photos that are searched.
+        queries: captioned photos that are searched.
     """
 
     backbone: Backbone
@@ -84,7 +84,7 @@ class SearchBench(PlainBench):
     space: Headed
     sets: tuple[LabelledSet, ...]
     pairs: Table[Any]
-    asked: Table[Any]
+    queries: Table[Any]
     facts: Mapping[str, Any]
     metric: str = "value"
     always = (BEFORE,)
@@ -107,7 +107,7 @@ class SearchBench(PlainBench):
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
             start = self._start(run)
-            result = self._found(start if arm.system == BEFORE.system else self._tuned(arm, start, run), start)
+            result = self._hits(start if arm.system == BEFORE.system else self._tuned(arm, start, run), start)
             means = {name: float(v.mean()) for name, v in result.items()}
             return result[MAP], means, {name: result[name] for name in (MAP, BY_TEXT)}
 
@@ -134,7 +134,7 @@ class SearchBench(PlainBench):
         assert isinstance(tuned, HeadSpace)  # a training keeps the kind
         return tuned
 
-    def _found(self, space: HeadSpace, start: HeadSpace) -> dict[str, Floats]:
+    def _hits(self, space: HeadSpace, start: HeadSpace) -> dict[str, Floats]:
         """Return the parts, zero-shot hits on the classes that were not trained, and how far vectors turned."""
         precision, hits = [], []
         for _, table, classes in self.unseen:
@@ -142,14 +142,14 @@ class SearchBench(PlainBench):
             precision.append(class_precision(x.numpy(), table.labels()))
             head = text_head(space, ClassNames(names).prompts(), Run())
             hits.append((x @ head.T).argmax(1).numpy() == table.labels())
-        captions = [tuple(texts) for texts in self.asked.columns["captions"].values]
+        captions = [tuple(texts) for texts in self.queries.columns["captions"].values]
         texts, owner = (
             [t for texts in captions for t in texts],
             np.repeat(range(len(captions)), list(map(len, captions))),
         )
-        x, y = _images(space, self.asked), _texts(space, texts)
+        x, y = _images(space, self.queries), _texts(space, texts)
         ranks = first_ranks((y @ x.T).double().numpy(), owner[:, None] == np.arange(len(captions))[None])
-        turned = [1 - (a * b).sum(1).numpy() for a, b in ((x, _images(start, self.asked)), (y, _texts(start, texts)))]
+        turned = [1 - (a * b).sum(1).numpy() for a, b in ((x, _images(start, self.queries)), (y, _texts(start, texts)))]
         return {
             MAP: np.concatenate(precision),
             BY_TEXT: np.bincount(owner, ranks <= K) / np.bincount(owner),  # captions of a photo are not independent

@@ -158,17 +158,17 @@ OVSEG = Trial(
     (
         Claim("ovseg", variant="plain", on=ON_PHOTOS),
         Claim(_DEALT, base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS),
-        Claim("ovseg", own=PROMPTS, base=Arm("ovseg", "plain", spoil=Altered(crops_only)), on=ON_SCENES),
-        Claim(_DEALT, own=PROMPTS, base=replace(PROMPTS, spoil=Altered(crops_only, shuffled)), on=ON_SCENES),
+        Claim("ovseg", arm=PROMPTS, base=Arm("ovseg", "plain", spoil=Altered(crops_only)), on=ON_SCENES),
+        Claim(_DEALT, arm=PROMPTS, base=replace(PROMPTS, spoil=Altered(crops_only, shuffled)), on=ON_SCENES),
     ),
     controls=(
         Claim(
-            _DEALT, name="other nouns", own=Arm("ovseg", spoil=renamed), base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS
+            _DEALT, name="other nouns", arm=Arm("ovseg", spoil=renamed), base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS
         ),
         Claim(
             _DEALT,
             name="other nouns",
-            own=replace(PROMPTS, spoil=Altered(crops_only, renamed)),
+            arm=replace(PROMPTS, spoil=Altered(crops_only, renamed)),
             base=replace(PROMPTS, spoil=Altered(crops_only, shuffled)),
             on=ON_SCENES,
         ),
@@ -176,7 +176,7 @@ OVSEG = Trial(
     beside={
         "maskclip": Claim("maskclip", on=ON_PHOTOS),
         "inverted masks": Claim(
-            "inverted masks", own=PROMPTS, base=replace(PROMPTS, spoil=Altered(inverted)), on=ON_SCENES
+            "inverted masks", arm=PROMPTS, base=replace(PROMPTS, spoil=Altered(inverted)), on=ON_SCENES
         ),
     },
     bench=open_mined,

@@ -138,7 +138,7 @@ class ContextBench(AroundClassify):
         kind: one of ``HALVES`` and ``PASTED``.
     """
 
-    made: Contexts
+    contexts: Contexts
     kind: str
     metric: str = "worst_group"
     statistic: Statistic = RATIOS
@@ -147,13 +147,18 @@ class ContextBench(AroundClassify):
     @cached_property
     def names(self) -> list[str]:
         """Groups, in alphabetical order."""
-        return sorted(set(self.made.groups.tolist()))
+        return sorted(set(self.contexts.groups.tolist()))
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """As of any photos, with their groups."""
-        counts = {name: int((self.made.groups == name).sum()) for name in self.names}
-        return {**self.inner.facts, "photos": int(self.made.photos.max()) + 1, "groups": counts, "composite": self.kind}
+        counts = {name: int((self.contexts.groups == name).sum()) for name in self.names}
+        return {
+            **self.inner.facts,
+            "photos": int(self.contexts.photos.max()) + 1,
+            "groups": counts,
+            "composite": self.kind,
+        }
 
     def measure(self, arm: Arm) -> Measured:
         """Measure each picture; "acc1" and the accuracy of each group stand beside the metric.
@@ -163,10 +168,10 @@ class ContextBench(AroundClassify):
         if arm.system == "perceptionclip":
             arm = replace(arm, spoil=_with_factors(FACTORS_OF[self.kind], arm.spoil))
         result = self.inner.measure(arm)
-        masks = [self.made.groups == name for name in self.names]
-        units = int(self.made.photos.max()) + 1
+        masks = [self.contexts.groups == name for name in self.names]
+        units = int(self.contexts.photos.max()) + 1
         values = np.array(
-            [[counted(row[mask], self.made.photos[mask], units) for mask in masks] for row in result.values]
+            [[counted(row[mask], self.contexts.photos[mask], units) for mask in masks] for row in result.values]
         ).swapaxes(1, 2)
         groups = {name: float(result.values[:, mask].mean()) for name, mask in zip(self.names, masks, strict=True)}
         return Measured(values, {"acc1": float(result.values.mean()), **groups}, result.seeds)

@@ -160,7 +160,7 @@ def fc_clip_arms(kit: Kit, classes: ClassNames, train: NamedTable, table: Table[
 
 FC_CLIP = Trial(
     (Claim("trained head alone"), Claim("frozen head alone"), Claim("one weight")),
-    controls=(Claim("one weight", own=Arm("other marks")),),
+    controls=(Claim("one weight", arm=Arm("other marks")),),
     bench=partial(open_unseen, fc_clip_arms),
 )
 
@@ -212,6 +212,6 @@ def vars_of(fitted: FittedMAFTPlus) -> dict[str, Any]:
 
 MAFT_PLUS = Trial(
     (Claim("frozen CLIP"),),
-    controls=(Claim("frozen CLIP", own=Arm("other masks' IoU")),),
+    controls=(Claim("frozen CLIP", arm=Arm("other masks' IoU")),),
     bench=partial(open_unseen, maft_plus_arms, most=FEW),
 )

@@ -108,6 +108,6 @@ TRIAL = Trial(
     (Claim("independent"),),
     controls=(over(COIN, "independent", "colours that go with no shape"),),
     beside={"associated, over one half": Claim(COIN), "before, over one half": Claim(COIN)},
-    own=Arm("associated"),
+    arm=Arm("associated"),
     bench=open_association,
 )

@@ -126,11 +126,11 @@ def _average_precision(good: NDArray[np.float32], bad: NDArray[np.float32]) -> f
 
 TRIAL = Trial(
     (
-        Claim(_NOUN, own=Arm("own, nouns")),
-        Claim(_OTHER, own=Arm("own, nouns"), base=Arm("other photo, nouns")),
+        Claim(_NOUN, arm=Arm("own, nouns")),
+        Claim(_OTHER, arm=Arm("own, nouns"), base=Arm("other photo, nouns")),
     ),
-    own=Arm("own"),
-    controls=(Claim(_NOUN, own=Arm("other photo, nouns")),),
+    arm=Arm("own"),
+    controls=(Claim(_NOUN, arm=Arm("other photo, nouns")),),
     beside={
         _WORD: Arm(_WORD),
         "leave one word out": Arm("leave one word out"),

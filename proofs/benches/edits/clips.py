@@ -187,14 +187,14 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "cut-and-paste": Trial(
             (
-                Claim("iou of single frames", own=Arm("iou"), name="iou"),
-                Claim("psnr, everywhere", own=Arm("psnr, subject"), name="background"),
-                Claim("no subject", own=Arm("subject"), name="subject"),
+                Claim("iou of single frames", arm=Arm("iou"), name="iou"),
+                Claim("psnr, everywhere", arm=Arm("psnr, subject"), name="background"),
+                Claim("no subject", arm=Arm("subject"), name="subject"),
             ),
             variant="small",
             controls=(
-                Claim("iou of single frames", own=Arm("iou in random order"), name="random order"),
-                Claim("no subject", own=Arm("subject of others"), name="subject of others"),
+                Claim("iou of single frames", arm=Arm("iou in random order"), name="random order"),
+                Claim("no subject", arm=Arm("subject of others"), name="subject of others"),
             ),
             bench=open_clips,
         )

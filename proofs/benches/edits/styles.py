@@ -163,7 +163,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "mosaic": Trial(
             (Claim("whole picture"), Claim("pasted")),
-            own=Arm("own"),
+            arm=Arm("own"),
             variant="small",
             controls=(over("whole picture", "masks of others"),),
             bench=open_styles,

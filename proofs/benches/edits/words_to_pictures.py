@@ -137,10 +137,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "galip": Trial(
             (ASKED, OVER_RANDOM),
-            own=Arm(Drawing(SMALL)),
+            arm=Arm(Drawing(SMALL)),
             controls=(
-                replace(ASKED, own=OTHERS, name="captions of other scenes"),
-                replace(OVER_RANDOM, own=OTHERS, name="captions of other scenes"),
+                replace(ASKED, arm=OTHERS, name="captions of other scenes"),
+                replace(OVER_RANDOM, arm=OTHERS, name="captions of other scenes"),
             ),
             beside={"shapes": Claim(CHANCE, part=SHAPE)},
             bench=open_words,

@@ -230,13 +230,13 @@ def _trained(method: Objective | Recipe, kit: Mapping[str, Any], rows: Evidence[
 
 DC_CLIP = Trial(
     (Claim(PAIRS_ALONE),),
-    own=Arm("own"),
-    controls=(Claim(PAIRS_ALONE, own=Arm(OTHERS), name=OTHERS),),
+    arm=Arm("own"),
+    controls=(Claim(PAIRS_ALONE, arm=Arm(OTHERS), name=OTHERS),),
     beside={
         "after stage 1": Arm(FEATURES_ALONE),
         "the teacher": Arm("teacher"),
         **{
-            f"names in {c}": Claim(PAIRS_ALONE, own=Arm(f"own in {c}"), base=Arm(f"{PAIRS_ALONE} in {c}"))
+            f"names in {c}": Claim(PAIRS_ALONE, arm=Arm(f"own in {c}"), base=Arm(f"{PAIRS_ALONE} in {c}"))
             for c in ("en", OTHER)
         },
     },

@@ -124,21 +124,21 @@ class CaptionBench(TuneBench):
     "miou_at_1_percent" and so on, (R, 1).
 
     Args:
-        known, asked: cells of the dense transfer.
+        known, test: cells of the dense transfer.
     """
 
     known: Cells | None = field(default=None, kw_only=True)
-    asked: Cells | None = field(default=None, kw_only=True)
+    test: Cells | None = field(default=None, kw_only=True)
 
     def _reached(self, trained: Trained, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
         values, means, parts = super()._reached(trained, run)
         assert self.known is not None, "open_quality gives the cells"
-        assert self.asked is not None, "open_quality gives the cells"
+        assert self.test is not None, "open_quality gives the cells"
         space: Any = trained.space
         head, out = space.module().linear["image"], dict(parts)
         for share in SHARES:
             g = np.random.default_rng(run.integer(f"labelled photos/{share}"))
-            right, iou = transfer(self.known, self.asked, head, share, g)
+            right, iou = transfer(self.known, self.test, head, share, g)
             out |= {cells_right(share): right, f"miou_at_{100 * share:g}_percent": np.array([iou])}
         return values, means, out
 
@@ -174,7 +174,7 @@ def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
     space = bench.space
     assert isinstance(space, Headed)  # heads learn here
     bench.kit = {"scorer": space}
-    bench.known, bench.asked = (Cells.of(space, labelled.split(split)) for split in ("train", "val"))
+    bench.known, bench.test = (Cells.of(space, labelled.split(split)) for split in ("train", "val"))
     texts = [t for table in data.splits.values() for c in table.columns.values() for texts in c.values for t in texts]
     bench.report = {
         "data_hash": hash_of_words(whole.split("train").items, texts),
@@ -184,7 +184,7 @@ def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         "wrong": WRONG,
         "labelled": MASKS,
         "labelled_train": len(bench.known.labels),
-        "labelled_items": len(bench.asked.labels),
+        "labelled_items": len(bench.test.labels),
         "trains": "linear heads on frozen towers",
     }
     return bench

@@ -77,15 +77,15 @@ class SmallLanguageModel:
 
     def __init__(self, fit: Fit = WORDS) -> None:
         self.fit = fit
-        self.made: dict[tuple[str, ...], LanguageText] = {}
+        self.tuned_models: dict[tuple[str, ...], LanguageText] = {}
 
     def __call__(self, space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]:
         """Return {"language_model": one that was trained on the captions of a table}."""
         captions = tuple(t for texts in table.columns["captions"].values for t in texts)
-        if captions not in self.made:
+        if captions not in self.tuned_models:
             with torch.enable_grad():
-                self.made[captions] = next_words(captions, replace(run, seed=0), self.fit)
-        return {LANGUAGE: self.made[captions]}
+                self.tuned_models[captions] = next_words(captions, replace(run, seed=0), self.fit)
+        return {LANGUAGE: self.tuned_models[captions]}
 
 
 OWN = Training(TUNED, kit=SmallLanguageModel(), start=NewHeads())
@@ -95,8 +95,8 @@ R5 = "recall_at_5"
 TO_UNTUNED = Claim("the untuned language model", base=Arm(UNTUNED), part=R5)
 LLM2CLIP_TRIAL = Trial(
     (TO_UNTUNED,),
-    own=Arm(OWN),
-    controls=(replace(TO_UNTUNED, own=Arm(PERMUTED)),),
+    arm=Arm(OWN),
+    controls=(replace(TO_UNTUNED, arm=Arm(PERMUTED)),),
     beside={
         "R@1": replace(TO_UNTUNED, part="recall_at_1"),
         "chance": Claim(CHANCE, part=R5),

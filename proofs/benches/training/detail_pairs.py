@@ -190,14 +190,14 @@ def _arms(
 
 
 def _over(start: str, arm: str, part: str, name: str = "") -> Claim:
-    return Claim(start, own=Arm(f"{arm}, {part}"), base=Arm(f"{start}, {part}"), name=name or part)
+    return Claim(start, arm=Arm(f"{arm}, {part}"), base=Arm(f"{start}, {part}"), name=name or part)
 
 
 BLIND_PARTS = tuple(f"texture, {pooling}" for pooling in POOLINGS)
 """What the start is blind to."""
 DIVA_TRIAL = Trial(
     tuple(_over("before", "own", part) for part in BLIND_PARTS),
-    own=Arm(f"own, {BLIND_PARTS[0]}"),
+    arm=Arm(f"own, {BLIND_PARTS[0]}"),
     controls=tuple(
         _over("before", arm, part, f"{part}: {what}")
         for arm, what in (("shuffled", "conditions of other pictures"), ("ignorant", "a denoiser that knows nothing"))

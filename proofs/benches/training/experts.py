@@ -118,14 +118,14 @@ def open_experts(
     return Tabled(backbone, run, seeds, "value", facts, each_seed(once, run, seeds))
 
 
-OTHER = Claim(RANDOM, own=Arm("features of own"), base=Arm(f"features of {RANDOM}"), name="other features")
+OTHER = Claim(RANDOM, arm=Arm("features of own"), base=Arm(f"features of {RANDOM}"), name="other features")
 BEFORE = Claim(BASE)
 CLIP_MOE = Trial(
     (replace(BEFORE, name="recall at 1"), OTHER),
-    own=Arm("own"),
+    arm=Arm("own"),
     controls=(
-        replace(BEFORE, own=Arm(EQUAL), name=EQUAL),
-        replace(OTHER, own=Arm(f"features of {SHUFFLED}"), name=SHUFFLED),
+        replace(BEFORE, arm=Arm(EQUAL), name=EQUAL),
+        replace(OTHER, arm=Arm(f"features of {SHUFFLED}"), name=SHUFFLED),
     ),
     beside={"dense, as many steps": Arm("dense"), "the best single expert": Arm("best expert")},
     bench=open_experts,

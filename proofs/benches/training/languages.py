@@ -78,12 +78,12 @@ class Named:
     """Two pictures of each thing, and its names.
 
     Args:
-        learnt, asked: N pictures each.
+        learnt, test: N pictures each.
         names: language -> N names.
     """
 
     learnt: OnWhite
-    asked: OnWhite
+    test: OnWhite
     names: Mapping[str, tuple[str, ...]]
 
     def rows(self, languages: Sequence[str], order: Sequence[int] | None = None) -> Table[Any]:
@@ -165,14 +165,14 @@ def open_named(
         for kind, (how, rows) in arms.items():
             result = train_space(how, Kit({"main": backbone}), Evidence(train=rows), fit, seeded)
             assert isinstance(result.space, Backbone)
-            reached.setdefault(kind, []).append(recalls(result.space, data.asked, data.names))
+            reached.setdefault(kind, []).append(recalls(result.space, data.test, data.names))
     table = {kind: over(rows, SCRIPTS) for kind, rows in reached.items()}
     in_english = {"own in English": "own", "English in English": ENGLISH_ALONE}
     table |= {kind: over(reached[source], (ENGLISH,)) for kind, source in in_english.items()}
-    count = len(data.asked)
+    count = len(data.test)
     table[CHANCE] = np.full_like(table["own"], 1 / count)
     others = {kind: {code: float(np.mean([r[code] for r in rows])) for code in every} for kind, rows in reached.items()}
-    keys = [samples.key(i) for samples in (data.learnt, data.asked) for i in range(count)]
+    keys = [samples.key(i) for samples in (data.learnt, data.test) for i in range(count)]
     words = [text for code in every for text in data.names[code]]
     facts = {
         "data_hash": hashlib.sha256("\0".join([*keys, *words]).encode()).hexdigest(),

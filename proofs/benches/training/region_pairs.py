@@ -145,7 +145,7 @@ class FrozenBench(PlainBench):
     statistic = RATIOS
     owner: Tensor = field(init=False)
     words: Tensor = field(init=False)
-    made: list[tuple[Training, int, Any]] = field(default_factory=list, init=False)
+    trainings: list[tuple[Training, int, Any]] = field(default_factory=list, init=False)
 
     def measure(self, arm: Arm) -> Measured:
         """Train on the seen pictures, or take an arm without training, and name the regions of the others."""
@@ -157,13 +157,13 @@ class FrozenBench(PlainBench):
 
     def _once(self, how: Training, run: Run) -> Any:
         """Return what a training makes with the seed of a run, made once."""
-        for other, seed, known in self.made:
+        for other, seed, known in self.trainings:
             if (other, seed) == (how, run.seed):
                 return known
         quiet = replace(run, out=None, workers=0)
         rows = Evidence(train=how.rows(self.train, quiet) if how.rows else self.train)
-        self.made.append((how, run.seed, self._trained(how, rows, how.fit or self.fit, quiet)))
-        return self.made[-1][2]
+        self.trainings.append((how, run.seed, self._trained(how, rows, how.fit or self.fit, quiet)))
+        return self.trainings[-1][2]
 
     def _counted(self, values: Floats) -> Floats:
         """Return (P, 2) numbers of regions, and sums of a value of each region."""
