@@ -62,7 +62,7 @@ def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[s
 
     - "words": the share of other pictures, given which the masked words are less likely than given their own.
     - "tokens": 1 where the own picture is the first of ``AMONG`` by matched words and patches, else 0.
-    - "exact": the same with one word a patch.
+    - "exact": the same with one word per patch.
     """
     trainee.module().eval()
     views = [{"image": table.items[i], "text": c[0]} for i, c in enumerate(table.columns["captions"].values)]

@@ -77,7 +77,7 @@ class StoredSlots(StoredTowers):
 
 
 class ImageAlone(GRAIN):
-    """The twin whose slots learn from captions alone. Its image slot stands for each region: it names one a scene."""
+    """The twin whose slots learn from captions alone. Its image slot stands for each region: it names one per scene."""
 
 
 def learns(name: str) -> bool:

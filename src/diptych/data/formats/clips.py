@@ -77,7 +77,7 @@ class FrameFolders(KeyedFiles):
 
     Args:
         paths: N folders.
-        frames: pictures an item, T.
+        frames: pictures per item, T.
     """
 
     paths: Sequence[str]
@@ -120,7 +120,7 @@ class Videos(KeyedFiles):
 
     Args:
         paths: N files.
-        frames: pictures an item, T.
+        frames: pictures per item, T.
         max_pixels: largest number of pixels of a frame.
 
     Raises:
