@@ -114,28 +114,28 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, help="of each row, at most: 3 (1 with --quick)")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     chosen = (
-        asked.only.split(",")
-        if asked.only
-        else [name for name, entry in ROWS.items() if not asked.quick or entry.quick is not None]
+        options.only.split(",")
+        if options.only
+        else [name for name, entry in ROWS.items() if not options.quick or entry.quick is not None]
     )
-    unknown = [name for name in chosen if name not in ROWS or (asked.quick and ROWS[name].quick is None)]
+    unknown = [name for name in chosen if name not in ROWS or (options.quick and ROWS[name].quick is None)]
     if unknown:
         parser.error(
-            f"no row {', '.join(unknown)}{' with --quick' if asked.quick else ''}: choose from {', '.join(ROWS)}"
+            f"no row {', '.join(unknown)}{' with --quick' if options.quick else ''}: choose from {', '.join(ROWS)}"
         )
-    rounds, start = asked.rounds or (1 if asked.quick else 3), time.perf_counter()
-    found: dict[str, Any] = {}
+    rounds, start = options.rounds or (1 if options.quick else 3), time.perf_counter()
+    rows: dict[str, Any] = {}
     for name in chosen:
-        found[name] = one(ROWS[name], asked.quick, rounds)
-        show(name, found[name])
-        write(asked.out, found, asked.quick, rounds, time.perf_counter() - start)
+        rows[name] = one(ROWS[name], options.quick, rounds)
+        show(name, rows[name])
+        write(options.out, rows, options.quick, rounds, time.perf_counter() - start)
     print(
-        f"{asked.out}: {len(found)} rows in {time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f} on "
+        f"{options.out}: {len(rows)} rows in {time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f} on "
         f"{os.cpu_count()} cores"
     )
-    return int(any("error" in row for row in found.values()))
+    return int(any("error" in row for row in rows.values()))
 
 
 def one(entry: Entry, quick: bool, rounds: int) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def one(entry: Entry, quick: bool, rounds: int) -> dict[str, Any]:
     before, start = os.getloadavg()[0], time.perf_counter()
     try:
         with entry.open(quick) as row:
-            found = row.measured(rounds)
+            row_result = row.measured(rounds)
     except Exception as error:
-        found = {"error": f"{type(error).__name__}: {error}"}
-    return {**found, "load": [before, os.getloadavg()[0]], "wall_seconds": time.perf_counter() - start}
+        row_result = {"error": f"{type(error).__name__}: {error}"}
+    return {**row_result, "load": [before, os.getloadavg()[0]], "wall_seconds": time.perf_counter() - start}
 
 
 def show(name: str, row: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ def without_place(words: Sequence[str]) -> list[str]:
 
 
 def write(
-    out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: float, module: str = "benchmarks"
+    out: Path, results: dict[str, Any], quick: bool, rounds: int, seconds: float, module: str = "benchmarks"
 ) -> None:
     """Write what is measured so far."""
     about = {
@@ -196,7 +196,7 @@ def write(
         "command": " ".join([f"python -m {module}", *without_place(sys.argv[1:])]),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({**about, "benchmarks": found}, indent=1) + "\n", encoding="utf-8")
+    out.write_text(json.dumps({**about, "benchmarks": results}, indent=1) + "\n", encoding="utf-8")
 
 
 def processor() -> str:
@@ -216,13 +216,13 @@ def instructions() -> str:
     """
     import torch
 
-    found = torch.backends.cpu.get_cpu_capability()
+    result = torch.backends.cpu.get_cpu_capability()
     if not version("openvino"):
-        return found
+        return result
     from openvino import Core
 
     kinds = Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return f"{found}, {'with' if 'BF16' in kinds else 'without'} bfloat16"
+    return f"{result}, {'with' if 'BF16' in kinds else 'without'} bfloat16"
 
 
 def version(name: str) -> str:

@@ -30,13 +30,13 @@ def steps(name: str, pairs: int, rounds: int) -> Iterator[Row]:
     Raises:
         ValueError: the three give unlike gradients.
     """
-    found = together("averages", [name, pairs, rounds], 2)
-    seconds = {how: statistics.median(runs) for how, runs in found["runs"].items()}
-    norms = found["norms"]
+    result = together("averages", [name, pairs, rounds], 2)
+    seconds = {how: statistics.median(runs) for how, runs in result["runs"].items()}
+    norms = result["norms"]
     if max(norms.values()) / min(norms.values()) - 1 > 1e-6:
         raise ValueError(f"the gradients differ: {norms}")
     ratios = {f"{how} / after, seconds": seconds[how] / seconds["after"] for how in ("during", "torch")}
-    yield Row({}, 2 * pairs, "pairs", facts={"processes": 2, **found, "seconds": seconds, **ratios})
+    yield Row({}, 2 * pairs, "pairs", facts={"processes": 2, **result, "seconds": seconds, **ratios})
 
 
 def measured(name: str, pairs: int, rounds: int) -> dict[str, Any]:

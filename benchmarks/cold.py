@@ -56,19 +56,19 @@ def starts(name: str) -> Iterator[Row]:
             done = subprocess.run([sys.executable, *words], env=given, capture_output=True, text=True, check=True)
             return json.loads(done.stdout)
 
-        def ours(own: str) -> Any:
-            options = ("--names", ", ".join(NAMES), "--templates", TEMPLATE, "--backbone", own, "--json")
-            found = shell("-m", "diptych.cli", "classify", str(photo), *options)
-            top = {row["label"]: row["probability"] for row in found["predictions"][0]["labels"]}
-            return None if own == "lite" else [top[n] for n in NAMES]
+        def ours(name: str) -> Any:
+            options = ("--names", ", ".join(NAMES), "--templates", TEMPLATE, "--backbone", name, "--json")
+            done = shell("-m", "diptych.cli", "classify", str(photo), *options)
+            top = {row["label"]: row["probability"] for row in done["predictions"][0]["labels"]}
+            return None if name == "lite" else [top[n] for n in NAMES]
 
         names = {"diptych, same weights": f"local:{model}", "diptych, lite": "lite"}
-        for own in names.values():
-            ours(own)
+        for backbone in names.values():
+            ours(backbone)
         base = f"open_clip script, {name}"
         yield Row(
             {base: lambda: shell("-c", SCRIPT, str(model), str(photo), TEMPLATE, *NAMES)}
-            | {who: lambda own=own: ours(own) for who, own in names.items()},
+            | {who: lambda name=name: ours(name) for who, name in names.items()},
             unit="answers",
             same=lambda p: None if p is None else np.log(p) - np.log(p).mean(),
             targets=(

@@ -68,12 +68,12 @@ def counting(texts: int) -> Iterator[Row]:
         with pool.open("w", encoding="utf-8") as file:
             file.writelines(f"{text}\n" for text in alt_texts(texts, 0, names))
         missing: dict[str, str] = {}
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         with optional(missing, "pyahocorasick script"):
             import ahocorasick  # noqa: F401
 
-            found["pyahocorasick script"] = lambda: pyahocorasick(pool, names)
-        found["diptych metaclip"] = lambda: MetaCLIP().plan(Kit(), open_lines(pool), run).counts
+            results["pyahocorasick script"] = lambda: pyahocorasick(pool, names)
+        results["diptych metaclip"] = lambda: MetaCLIP().plan(Kit(), open_lines(pool), run).counts
         plan = MetaCLIP().plan(Kit(), open_lines(pool), run)
         t = max(1.0, float(np.quantile(plan.counts[plan.counts > 0], 0.97)))
         start = time.perf_counter()
@@ -84,4 +84,6 @@ def counting(texts: int) -> Iterator[Row]:
             "kept": kept.kept,
             "balancing_texts_per_second": texts / (time.perf_counter() - start),
         }
-        yield Row(found, texts, "texts", floors={"diptych metaclip": 1 - 1e-12}, facts=facts, missing=missing, rounds=3)
+        yield Row(
+            results, texts, "texts", floors={"diptych metaclip": 1 - 1e-12}, facts=facts, missing=missing, rounds=3
+        )

@@ -54,18 +54,18 @@ def by_text(folder: Path, near: bool = False) -> np.ndarray:
     words = texts.str.lower().str.findall(r"[^\W_]+")
     sentences = texts.str.lower().str.strip(".!?").str.split(r"[.!?]+\s*", regex=True)
     bad = (words.str.len() < 3) | (texts.str.split().str.len() > LONG) | texts.str.fullmatch(r"\S+\.jpg")
-    bad |= sentences.map(lambda own: len(set(own)) < len(own))
+    bad |= sentences.map(lambda texts: len(set(texts)) < len(texts))
     keep = ~(bad | words.where(~bad).str.join(" ").duplicated()).to_numpy()
     if near:
         from datasketch import MinHash, MinHashLSH
 
         index = MinHashLSH(params=(8, 8), num_perm=64)
         for i in np.flatnonzero(keep):
-            own = MinHash(64)
-            own.update_batch([f"{a} {b}".encode() for a, b in zip(words[i], words[i][1:], strict=False)])
-            keep[i] = not index.query(own)
+            signature = MinHash(64)
+            signature.update_batch([f"{a} {b}".encode() for a, b in zip(words[i], words[i][1:], strict=False)])
+            keep[i] = not index.query(signature)
             if keep[i]:
-                index.insert(int(i), own)
+                index.insert(int(i), signature)
     return keep
 
 

@@ -73,15 +73,15 @@ def encoders(dim: int) -> dict[str, Stored]:
 
 def captions(count: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
     """Return distinct captions, of which some have a fault or are copies, and the group of each."""
-    names, said, groups = np.array(entries("wordnet")), list[str](), np.arange(count)
+    names, sentences, groups = np.array(entries("wordnet")), list[str](), np.arange(count)
     for i in range(count):
         fault, words = i % 15, " ".join(rng.choice(names, 60 if i % 15 == 6 else rng.integers(4, 9)))
         if fault in (2, 8):  # the caption before with other marks, or a long one with another last word
             groups[i] = i - max(1, fault // 4)
-            words = f"{said[-1]}!" if fault == 2 else f"{said[-2].rpartition(' ')[0]} otherwise"
+            words = f"{sentences[-1]}!" if fault == 2 else f"{sentences[-2].rpartition(' ')[0]} otherwise"
         faulty = {3: f"x{i}", 4: f"IMG_{i}.jpg", 10: f"{words}. {words}.", 12: f"{words} " * LONG}
-        said.append(faulty.get(fault, words).strip())
-    return said, groups
+        sentences.append(faulty.get(fault, words).strip())
+    return sentences, groups
 
 
 def fill(folder: Path, count: int, dim: int) -> None:
@@ -94,18 +94,18 @@ def fill(folder: Path, count: int, dim: int) -> None:
     across -= (across * z).sum(1, keepdims=True) * z
     cosine = np.where(rng.permutation(count) < 0.3 * count, 0.5, 0.1)[:, None] + rng.uniform(-0.05, 0.05, (count, 1))
     texts = cosine * z + np.sqrt(1 - cosine**2) * across / np.linalg.norm(across, axis=1, keepdims=True)
-    said, groups = captions(count, rng)
+    sentences, groups = captions(count, rng)
     planted = {"images": z, "texts": texts.astype(np.float32), "kinds": kinds, "copies": copies, "groups": groups}
     planted["rows"] = np.arange(count)
     for name, values in planted.items():
         np.save(folder / f"{name}.npy", values)
     pictures = [jpeg(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(count)]
-    pq.write_table(pa.table({"image": pictures, "caption": said}), folder / "pool.parquet")
+    pq.write_table(pa.table({"image": pictures, "caption": sentences}), folder / "pool.parquet")
     right, few = kinds < WANTED, min(1000, count // 2)
     fit_head(z[:few], right[:few], z[few : 2 * few], right[few : 2 * few]).save(folder / "head.safetensors")
     store, run = Store(folder / "cache"), Run(cache=folder / "cache")
     items = [item for _, item in open_parquet_pairs(folder / "pool.parquet")]
-    for name, samples in (("image", InMemory(items)), ("text", Texts(tuple(said)))):
+    for name, samples in (("image", InMemory(items)), ("text", Texts(tuple(sentences)))):
         space, rows = store.space(space_facts(encoders(dim)[name], run)), {samples.key(i): i for i in range(count)}
         for batch in store.plan(space, list(rows), size=256):
             store.put(space, batch, planted[f"{name}s"][[rows[key] for key in batch.keys]])
@@ -171,8 +171,8 @@ def called(folder: Path, system: str, who: str) -> dict[str, Any]:
         raise ImportError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         raise ValueError(f"{system} failed as {who}: {done.stderr[-300:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
 
 
 def kept(folder: Path, system: str) -> tuple[int, int]:
@@ -221,8 +221,8 @@ def curating(pairs: int, dim: int) -> Iterator[Row]:
                 missing[system] = str(error)
                 continue
             ours, less = called(whole, system, "diptych"), called(part, system, "diptych")["peak_mib"]
-            for who, facts, own in zip(("script", "diptych"), (script, ours), kept(whole, system), strict=True):
-                rows[f"{system}, {who}"] = {"pairs_per_second": pairs / facts["seconds"], **facts, "kept": own}
+            for who, facts, counts in zip(("script", "diptych"), (script, ours), kept(whole, system), strict=True):
+                rows[f"{system}, {who}"] = {"pairs_per_second": pairs / facts["seconds"], **facts, "kept": counts}
             ratio, grown = script["cpu_seconds"] / ours["cpu_seconds"], ours["peak_mib"] / less
             targets += [
                 Target(f"{system}: processor seconds, script / diptych", lambda _, r=ratio: r, 1 / SLOWER),

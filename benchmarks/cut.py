@@ -140,10 +140,17 @@ def embedded(name: str, data: Path, model: diptych.Model) -> Embedded:
 
 def searched(name: str, data: Path, model: diptych.Model) -> Searched:
     """Index a set, ask its queries, and draw words for absent things."""
-    own = embedded(name, data, model)
-    present = answers(own.entries, own.queries, own.right)
-    aside = answers(own.entries, own.aside, None)
-    return Searched(len(own.entries), present, aside, own.drawn.scores, own.words, int(own.right.sum()))
+    embedded_set = embedded(name, data, model)
+    present = answers(embedded_set.entries, embedded_set.queries, embedded_set.right)
+    aside = answers(embedded_set.entries, embedded_set.aside, None)
+    return Searched(
+        len(embedded_set.entries),
+        present,
+        aside,
+        embedded_set.drawn.scores,
+        embedded_set.words,
+        int(embedded_set.right.sum()),
+    )
 
 
 def marks_of(part: Answers, rng: np.random.Generator, absent: AbsentScores | None, *, before: bool = False) -> Marks:
@@ -162,21 +169,21 @@ def marks_of(part: Answers, rng: np.random.Generator, absent: AbsentScores | Non
     )  # fmt: skip
 
 
-def one_split(own: Searched, seed: int, rule: str) -> dict[tuple[float, int], list[float] | str]:
+def one_split(searched: Searched, seed: int, rule: str) -> dict[tuple[float, int], list[float] | str]:
     """Return (level, depth) -> stated share, low, high, realised, kept, any; or why there is no cut."""
     rng = np.random.default_rng(seed)
-    half = np.zeros(len(own.present.score), dtype=bool)
+    half = np.zeros(len(searched.present.score), dtype=bool)
     half[rng.permutation(len(half))[: len(half) // 2]] = True
-    seen, test = own.present.part(half), own.present.part(~half)
+    seen, test = searched.present.part(half), searched.present.part(~half)
     if rule == "shuffled":
         seen = Answers(seen.score, seen.standard, rng.permutation(seen.right.ravel()).reshape(seen.right.shape))
     rows: dict[tuple[float, int], list[float] | str] = {}
     before = rule == "before"
     try:
-        marks = marks_of(seen, rng, None if before else own.drawn, before=before)
+        marks = marks_of(seen, rng, None if before else searched.drawn, before=before)
     except DataError as error:
         return {(level, depth): str(error) for level in LEVELS for depth in DEPTHS}
-    score, aside = (a.standard if before else a.score for a in (test, own.aside))
+    score, aside = (a.standard if before else a.score for a in (test, searched.aside))
     for level in LEVELS:
         for depth in DEPTHS:
             try:
@@ -194,9 +201,9 @@ def one_split(own: Searched, seed: int, rule: str) -> dict[tuple[float, int], li
     return rows
 
 
-def table(own: Searched, rule: str) -> dict[str, Any]:
+def table(searched: Searched, rule: str) -> dict[str, Any]:
     """Return level -> depth -> means over splits, and whether the level holds."""
-    every = [one_split(own, seed, rule) for seed in RULES[rule]]
+    every = [one_split(searched, seed, rule) for seed in RULES[rule]]
     result: dict[str, Any] = {}
     for level in LEVELS:
         rows: dict[str, Any] = {}
@@ -221,11 +228,11 @@ def table(own: Searched, rule: str) -> dict[str, Any]:
     return result
 
 
-def measured(own: Searched) -> dict[str, Any]:
+def measured(searched: Searched) -> dict[str, Any]:
     """Return all that is measured of a set with a backbone."""
     return {
-        "entries": own.entries, "queries": len(own.present.score), "words_aside": len(own.words),
-        "words_drawn": len(own.drawn.scores), **{rule: table(own, rule) for rule in RULES},
+        "entries": searched.entries, "queries": len(searched.present.score), "words_aside": len(searched.words),
+        "words_drawn": len(searched.drawn.scores), **{rule: table(searched, rule) for rule in RULES},
     }  # fmt: skip
 
 

@@ -46,29 +46,31 @@ FEATURES = (
 )  # fmt: skip
 
 
-def facts(own: Embedded, queries: Floats, empty: Floats, nouns: Floats) -> tuple[dict[str, Floats], NDArray[np.int64]]:
+def facts(
+    embedded_set: Embedded, queries: Floats, empty: Floats, nouns: Floats
+) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Return name -> (q, k) facts of the first answers, and their places."""
-    scores = (queries @ own.entries.T).astype(np.float64)
+    scores = (queries @ embedded_set.entries.T).astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
-    bank = own.entries @ nouns.T
+    bank = embedded_set.entries @ nouns.T
     every = {
         "cosine": scores,
         "standard": (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True),
-        "empty": scores - (own.entries @ empty.T).mean(axis=1),
+        "empty": scores - (embedded_set.entries @ empty.T).mean(axis=1),
         "margin": scores - bank.mean(axis=1),
         "nouns": (scores - bank.mean(axis=1)) / bank.std(axis=1),
     }
-    found = {name: np.take_along_axis(values, order, axis=1) for name, values in every.items()}
-    first = found["cosine"]
-    found["gap"] = np.repeat(first[:, :1] - first[:, [min(STRATA[0], first.shape[1]) - 1]], first.shape[1], axis=1)
-    return found, order
+    ordered = {name: np.take_along_axis(values, order, axis=1) for name, values in every.items()}
+    first = ordered["cosine"]
+    ordered["gap"] = np.repeat(first[:, :1] - first[:, [min(STRATA[0], first.shape[1]) - 1]], first.shape[1], axis=1)
+    return ordered, order
 
 
 def folded(names: tuple[str, ...], sides: list[dict[str, Floats]], right: NDArray[np.bool_]) -> list[Floats]:
     """Return the probability of each answer of queries, drawn nouns and words kept aside, from the other folds."""
     x = [np.stack([side[name] for name in names], axis=-1) for side in sides]
     folds = [np.random.default_rng(i).permutation(len(values)) % FOLDS for i, values in enumerate(x[:2])]
-    found = [np.zeros(values.shape[:2]) for values in x]
+    sums = [np.zeros(values.shape[:2]) for values in x]
     for k in range(FOLDS):
         seen = [values[fold != k] for values, fold in zip(x, folds, strict=False)]
         rows = np.concatenate([part.reshape(-1, len(names)) for part in seen])
@@ -81,17 +83,17 @@ def folded(names: tuple[str, ...], sides: list[dict[str, Floats]], right: NDArra
             part = values if i == 2 else values[folds[i] == k]
             p = model.predict_proba(part.reshape(-1, len(names)))[:, 1].reshape(part.shape[:2])
             if i == 2:
-                found[i] += p / FOLDS
+                sums[i] += p / FOLDS
             else:
-                found[i][folds[i] == k] = p
-    return found
+                sums[i][folds[i] == k] = p
+    return sums
 
 
-def measured(own: Embedded, empty: Floats, nouns: Floats, drawn: Floats) -> dict[str, Any]:
+def measured(embedded_set: Embedded, empty: Floats, nouns: Floats, drawn: Floats) -> dict[str, Any]:
     """Return features -> Brier score and area of presence."""
-    asked, order = facts(own, own.queries, empty, nouns)
-    sides = [asked, *(facts(own, v, empty, nouns)[0] for v in (drawn, own.aside))]
-    right = np.take_along_axis(own.right, order, axis=1)
+    features, order = facts(embedded_set, embedded_set.queries, empty, nouns)
+    sides = [features, *(facts(embedded_set, v, empty, nouns)[0] for v in (drawn, embedded_set.aside))]
+    right = np.take_along_axis(embedded_set.right, order, axis=1)
     rows: dict[str, Any] = {}
     for names in FEATURES:
         there, absent, aside = folded(names, sides, right)
@@ -121,9 +123,9 @@ def main() -> None:
         empty, nouns = encoded(EMPTY, model, model.run), encoded(bank, model, model.run)
         result[backbone] = {}
         for name in SETS:
-            own = embedded(name, options.data, model)
-            drawn = encoded(list(own.drawn.words), model, model.run)
-            result[backbone][name] = measured(own, empty, nouns, drawn)
+            embedded_set = embedded(name, options.data, model)
+            drawn = encoded(list(embedded_set.drawn.words), model, model.run)
+            result[backbone][name] = measured(embedded_set, empty, nouns, drawn)
             for features, row in result[backbone][name].items():
                 print(f"{backbone} {name} {features:38} {row['brier']:.4f} {row['presence']:.3f}", flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)

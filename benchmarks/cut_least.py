@@ -36,10 +36,10 @@ def answers(rng: np.random.Generator, queries: int, separation: float) -> Answer
     """Return (queries, FIRST) standard scores of the first answers to each query, and whether they are right."""
     x, right = np.empty((queries, FIRST)), np.empty((queries, FIRST), dtype=bool)
     for q in range(queries):
-        scores, own = rng.normal(size=ENTRIES), int(rng.integers(5, 41))
-        scores[:own] += separation + rng.normal()
+        scores, relevant = rng.normal(size=ENTRIES), int(rng.integers(5, 41))
+        scores[:relevant] += separation + rng.normal()
         first = np.argsort(-scores)[:FIRST]
-        x[q], right[q] = (scores[first] - scores.mean()) / scores.std(), first < own
+        x[q], right[q] = (scores[first] - scores.mean()) / scores.std(), first < relevant
     return x, right
 
 
@@ -78,12 +78,12 @@ def main() -> None:
                 rng = np.random.default_rng([1, queries, per_query])
                 every = [measured(rng, queries, per_query, separation, truth) for _ in range(DRAWS)]
                 for level in LEVELS:
-                    own = np.array([r[level] for r in every if level in r])
-                    if len(own):
-                        stated, low, realised = own.T
+                    at_level = np.array([r[level] for r in every if level in r])
+                    if len(at_level):
+                        stated, low, realised = at_level.T
                         rows.append({
                             "backbone": world, "queries": queries, "marks": queries * per_query, "level": level,
-                            "cuts": len(own) / DRAWS, "stated": float(stated.mean()),
+                            "cuts": len(at_level) / DRAWS, "stated": float(stated.mean()),
                             "realised": float(realised.mean()),
                             "broken": float((realised < level - SLACK).mean()),
                             "below_interval": float((realised < low).mean()),

@@ -31,9 +31,9 @@ LEVELS = {"imagenet1k_sample": 0.7, "coco_mini": 0.5, "caltech40": 0.7}
 class People:
     """Marks of a simulated person."""
 
-    def __init__(self, own: Searched, seed: int, start: int) -> None:
-        self.own, self.rng = own, np.random.default_rng(seed)
-        order = self.rng.permutation(len(own.present.score)).tolist()
+    def __init__(self, searched: Searched, seed: int, start: int) -> None:
+        self.searched, self.rng = searched, np.random.default_rng(seed)
+        order = self.rng.permutation(len(searched.present.score)).tolist()
         self.left = order[start:]
         self.rows = [(q, r, np.nan) for q in order[:start] for r in range(1, STRATA[0] + 1)]
         self.floor = -np.inf
@@ -43,7 +43,7 @@ class People:
         query, rank, stands_for = (np.array(column) for column in zip(*self.rows, strict=True))
         at = (query, rank - 1)
         return Marks(
-            self.own.present.score[at], self.own.present.right[at], query, rank, self.own.drawn,
+            self.searched.present.score[at], self.searched.present.right[at], query, rank, self.searched.drawn,
             stands_for=stands_for, floor=self.floor,
         )  # fmt: skip
 
@@ -55,19 +55,19 @@ class People:
                 self.rows += [(q, r, np.nan) for r in range(1, STRATA[0] + 1)]
             return
         self.floor = max(self.floor, self.marks().cut(LEVEL, depth=STRATA[0]).threshold)
-        asked = 0
+        marks = 0
         for q in list(self.left):
-            place, above = drawn(self.own.present.score[q, : STRATA[0]].tolist(), self.floor, self.rng)
-            if above and asked < COUNT:
+            place, above = drawn(self.searched.present.score[q, : STRATA[0]].tolist(), self.floor, self.rng)
+            if above and marks < COUNT:
                 self.rows.append((q, place + 1, float(above)))
                 self.left.remove(q)
-                asked += 1
+                marks += 1
 
 
-def rounds(own: Searched, seed: int, start: int, level: float, *, telling: bool) -> list[tuple[float, ...] | None]:
+def rounds(searched: Searched, seed: int, start: int, level: float, *, telling: bool) -> list[tuple[float, ...] | None]:
     """Return (width, whether the interval holds the truth, stated, truth) after each round; None: no cut."""
-    people, rows = People(own, seed, start), list[tuple[float, ...] | None]()
-    score, right = own.present.score[:, : STRATA[0]], own.present.right[:, : STRATA[0]]
+    people, rows = People(searched, seed, start), list[tuple[float, ...] | None]()
+    score, right = searched.present.score[:, : STRATA[0]], searched.present.right[:, : STRATA[0]]
     for number in range(ROUNDS + 1):
         try:
             if number:
@@ -81,11 +81,11 @@ def rounds(own: Searched, seed: int, start: int, level: float, *, telling: bool)
     return rows
 
 
-def measured(own: Searched, name: str) -> dict[str, Any]:
+def measured(searched: Searched, name: str) -> dict[str, Any]:
     """Return way -> a row a round."""
     result: dict[str, Any] = {}
     for way in ("telling", "whole"):
-        every = [rounds(own, s, START[name], LEVELS[name], telling=way == "telling") for s in SEEDS]
+        every = [rounds(searched, s, START[name], LEVELS[name], telling=way == "telling") for s in SEEDS]
         result[way] = []
         for number in range(ROUNDS + 1):
             some = np.array([r[number] for r in every if r[number] is not None], dtype=np.float64)
@@ -94,7 +94,7 @@ def measured(own: Searched, name: str) -> dict[str, Any]:
                 width, holds, stated, truth = some.mean(axis=0).tolist()
                 row |= {"width": width, "holds": holds, "stated": stated, "truth": truth}
             result[way].append(row)
-    return {"level": LEVELS[name], "queries": len(own.present.score), **result}
+    return {"level": LEVELS[name], "queries": len(searched.present.score), **result}
 
 
 def main() -> None:

@@ -21,12 +21,12 @@ def planted(pairs: int, dim: int, seed: int, spread: float = 1.0) -> tuple[np.nd
     """
     rng = np.random.default_rng(seed)
     centres = spread * rng.normal(size=(KINDS, dim))
-    own = pairs - pairs // 3
-    kinds = rng.integers(KINDS, size=own)
-    z = centres[kinds] + rng.normal(size=(own, dim))
-    groups = np.concatenate([np.arange(own), rng.permutation(own)[: pairs // 3]])
+    distinct = pairs - pairs // 3
+    kinds = rng.integers(KINDS, size=distinct)
+    z = centres[kinds] + rng.normal(size=(distinct, dim))
+    groups = np.concatenate([np.arange(distinct), rng.permutation(distinct)[: pairs // 3]])
     z = z[groups] / np.linalg.norm(z[groups], axis=1, keepdims=True)
-    z[own:] += rng.normal(size=(pairs // 3, dim)) * 0.05 / np.sqrt(dim)
+    z[distinct:] += rng.normal(size=(pairs // 3, dim)) * 0.05 / np.sqrt(dim)
     order = rng.permutation(pairs)
     unit = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
     return unit[order], groups[order], kinds[groups[order]]
@@ -59,14 +59,14 @@ def deduplicating(pairs: int, dim: int) -> Iterator[Row]:
         return np.bincount(groups, keep, minlength=groups.max() + 1)[None].astype(np.float32)
 
     missing: dict[str, str] = {}
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with optional(missing, "faiss script"):
         import faiss  # noqa: F401
 
-        found["faiss script"] = lambda: kept(script(z, cells))
-    found["diptych semdedup"] = lambda: kept(
+        results["faiss script"] = lambda: kept(script(z, cells))
+    results["diptych semdedup"] = lambda: kept(
         near(stored.rows(), 1, cells, "hard", "vector", 10, 0).whole()["score"] < 1 - EPS
     )
     facts = {"cells": cells, "planted": pairs // 3, "eps": EPS}
-    facts |= {f"kept by {name}": int(call().sum()) for name, call in found.items()}
-    yield Row(found, pairs, "pairs", floors={"diptych semdedup": 0.999}, facts=facts, missing=missing, rounds=3)
+    facts |= {f"kept by {name}": int(call().sum()) for name, call in results.items()}
+    yield Row(results, pairs, "pairs", floors={"diptych semdedup": 0.999}, facts=facts, missing=missing, rounds=3)

@@ -60,16 +60,16 @@ def main(names: Sequence[str]) -> None:
         train, test = data.split("train"), data.split("test")
         good = [t.take(np.flatnonzero(t.labels() == 0).tolist()).items for t in (train, test)]
         for light in LIGHTS:
-            said, alarms = [], []
+            scores, alarms = [], []
             for seed in range(SEEDS):
                 run = replace(Run(), seed=seed)
                 photos = good[1] if light == 1 else Darker(good[1], light)
-                found = detect(
+                detected = detect(
                     photos, tower, run, method=detector("feature-memory", "", "object"), normal=good[0], rate=RATE
                 )
-                said.append((found.raised or 1.0) < 0.05)
-                alarms.append(np.mean([bool(d.flagged) for d in found.results]))
-            sys.stdout.write(f"{name:15} {light:5}  {sum(said)}/{SEEDS}  {np.mean(alarms):.3f}\n")
+                scores.append((detected.raised or 1.0) < 0.05)
+                alarms.append(np.mean([bool(d.flagged) for d in detected.results]))
+            sys.stdout.write(f"{name:15} {light:5}  {sum(scores)}/{SEEDS}  {np.mean(alarms):.3f}\n")
             sys.stdout.flush()
 
 

@@ -52,41 +52,41 @@ def backbone_of(name: str) -> Backbone:
 
 def ours(encoder: Encoder[Any], missing: dict[str, str], facts: dict[str, Any]) -> dict[str, Callable[[Any], Any]]:
     """Return our engine at each precision; one that runs as the precision before it is named as missing, and why."""
-    found: dict[str, Callable[[Any], Any]] = {}
+    results: dict[str, Callable[[Any], Any]] = {}
     for name, precision in PRECISIONS.items():
-        who, told = f"diptych {name}", list[str]()
+        who, lines = f"diptych {name}", list[str]()
         try:
-            runner = Engines(Path(engines().name), "auto", told.append).runner(encoder, Run(precision=precision))
+            runner = Engines(Path(engines().name), "auto", lines.append).runner(encoder, Run(precision=precision))
         except DiptychError as error:
             missing[who] = str(error)
             continue
-        for line in told:
+        for line in lines:
             say(line)
-        said, _, reasons = (told[-1].partition(": ")[2] if told else "torch, fp32").partition("; ")
-        if said in facts.values():
+        engine, _, reasons = (lines[-1].partition(": ")[2] if lines else "torch, fp32").partition("; ")
+        if engine in facts.values():
             missing[who] = (
-                f"runs as {next(w for w, other in facts.items() if other == said)}: "
+                f"runs as {next(w for w, other in facts.items() if other == engine)}: "
                 f"{reasons or 'the engine offers no more'}"
             )
             continue
-        facts[who] = said
-        found[who] = runner or partial(rows, encoder)
-    return found
+        facts[who] = engine
+        results[who] = runner or partial(rows, encoder)
+    return results
 
 
 def plain_runtimes(
     graph: Callable[[], Path], missing: dict[str, str]
 ) -> dict[str, Callable[[Mapping[str, Tensor]], Any]]:
     """Return the runtimes with their own defaults, on one graph."""
-    found = {}
+    results = {}
     with optional(missing, *RUNTIMES):
         path = graph()
         with optional(missing, RUNTIMES[0]):
-            found[RUNTIMES[0]] = onnxruntime_plain(path)
+            results[RUNTIMES[0]] = onnxruntime_plain(path)
         for name, precision in zip(RUNTIMES[1:], ("f32", "bf16"), strict=True):
             with optional(missing, name):
-                found[name] = openvino_plain(path, precision)
-    return found
+                results[name] = openvino_plain(path, precision)
+    return results
 
 
 def targets(base: str, *, int8_too: bool) -> tuple[Target, ...]:
@@ -150,26 +150,26 @@ def images(name: str, batch: int) -> Iterator[Row]:
         library, forward = "open_clip", model.encode_image
     base = f"{library} eager fp32"
     facts["images/s if float32 products were all"] = round(product_limit(forward, x), 1)
-    found: Contenders = {
+    results: Contenders = {
         base: lambda: no_grad(forward)(x),
         f"{library} bf16 autocast": lambda: no_grad(forward, autocast=True)(x),
     }
     if library == "open_clip":
         with optional(missing, "transformers fp32"):
             theirs = transformers_clip(model, backbone.config)  # type: ignore[attr-defined]
-            found["transformers fp32"] = lambda: no_grad(
+            results["transformers fp32"] = lambda: no_grad(
                 lambda pixels: features(theirs.get_image_features(pixel_values=pixels))
             )(x)
     with tempfile.TemporaryDirectory(prefix="bench-graphs-") as folder:
         for who, run in plain_runtimes(
             lambda: write_graph(model, forward, {"x": x[:2]}, Path(folder) / "plain.onnx", any_length=False), missing
         ).items():
-            found[who] = lambda run=run: run({"x": x})
+            results[who] = lambda run=run: run({"x": x})
         for who, run in ours(backbone.image, missing, facts).items():
-            found[who] = lambda run=run: run(x)
+            results[who] = lambda run=run: run(x)
         floors = FLOORS | {f"{library} bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
         yield Row(
-            found,
+            results,
             batch,
             "images",
             floors=floors,
@@ -188,18 +188,18 @@ def texts(name: str, batch: int) -> Iterator[Row]:
     given = captions(batch)
     missing: dict[str, str] = {}
     facts: dict[str, Any] = {"batch": batch, "words": sum(len(t.split()) for t in given) / batch}
-    found, base, tokens, forward = (_minilm if name == "lite" else _clip_text)(model, backbone, given, missing)
+    result, base, tokens, forward = (_minilm if name == "lite" else _clip_text)(model, backbone, given, missing)
     with tempfile.TemporaryDirectory(prefix="bench-graphs-") as folder:
         sample = {k: v[:2] for k, v in tokens(given).items()}
         for who, run in plain_runtimes(
             lambda: write_graph(model, forward, sample, Path(folder) / "plain.onnx", any_length=name == "lite"), missing
         ).items():
-            found[who] = lambda run=run: run(tokens(given))
+            result[who] = lambda run=run: run(tokens(given))
         for who, run in ours(backbone.text, missing, facts).items():
-            found[who] = lambda run=run: run(backbone.text.inputs(given))
+            result[who] = lambda run=run: run(backbone.text.inputs(given))
         floors = FLOORS | {"open_clip bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
         yield Row(
-            found,
+            result,
             batch,
             "texts",
             floors=floors,
@@ -219,16 +219,16 @@ def _clip_text(model: Any, backbone: Any, given: Sequence[str], missing: dict[st
 
     tokenize = open_clip.get_tokenizer("ViT-B-32")
     base = "open_clip eager fp32"
-    found: Contenders = {
+    results: Contenders = {
         base: lambda: no_grad(model.encode_text)(tokenize(list(given))),
         "open_clip bf16 autocast": lambda: no_grad(model.encode_text, autocast=True)(tokenize(list(given))),
     }
     with optional(missing, "transformers fp32"):
         theirs, words = transformers_clip(model, backbone.config), clip_tokenizer()
-        found["transformers fp32"] = lambda: no_grad(lambda **x: features(theirs.get_text_features(**x)))(
+        results["transformers fp32"] = lambda: no_grad(lambda **x: features(theirs.get_text_features(**x)))(
             **words(list(given), padding=True, return_tensors="pt")
         )
-    return found, base, lambda some: {"ids": tokenize(list(some))}, model.encode_text
+    return results, base, lambda some: {"ids": tokenize(list(some))}, model.encode_text
 
 
 def _minilm(model: Any, backbone: Any, given: Sequence[str], missing: dict[str, str]) -> Parts:
@@ -242,18 +242,18 @@ def _minilm(model: Any, backbone: Any, given: Sequence[str], missing: dict[str, 
         out: Tensor = model.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
         return out
 
-    found: Contenders = {}
+    results: Contenders = {}
     base = "sentence-transformers"
     from transformers import AutoTokenizer
 
     words = AutoTokenizer.from_pretrained(str(packaged(*TEXT).parent), local_files_only=True)
 
     def tokens(some: Sequence[str]) -> dict[str, Tensor]:
-        made = words(list(some), padding=True, return_tensors="pt")
-        return {"ids": made["input_ids"], "mask": made["attention_mask"]}
+        ids = words(list(some), padding=True, return_tensors="pt")
+        return {"ids": ids["input_ids"], "mask": ids["attention_mask"]}
 
     with optional(missing, base):
         theirs = sentence_transformer()
-        found[base] = lambda: no_grad(lambda some: model.text_head(theirs(some)))(given)
-    found["transformers fp32"] = lambda: no_grad(forward)(**tokens(given))
-    return found, next(iter(found)), tokens, forward
+        results[base] = lambda: no_grad(lambda some: model.text_head(theirs(some)))(given)
+    results["transformers fp32"] = lambda: no_grad(forward)(**tokens(given))
+    return results, next(iter(results)), tokens, forward

@@ -66,12 +66,12 @@ class Faiss:
             how = self.faiss.SearchParametersIVF(sel=selector, nprobe=self.nprobe)
         else:
             how = self.faiss.SearchParameters(sel=selector)
-        found: list[int] = self.index.search(query[None], TOP, params=how)[1][0].tolist()
-        return found
+        ids: list[int] = self.index.search(query[None], TOP, params=how)[1][0].tolist()
+        return ids
 
-    def tuned(self, queries: np.ndarray, asked: np.ndarray, truth: list[list[int]]) -> None:
+    def tuned(self, queries: np.ndarray, labels: np.ndarray, truth: list[list[int]]) -> None:
         """Double the cells that are looked at until enough neighbours are found."""
-        while recall([self.near(q, int(c)) for q, c in zip(queries, asked, strict=True)], truth) < ENOUGH:
+        while recall([self.near(q, int(c)) for q, c in zip(queries, labels, strict=True)], truth) < ENOUGH:
             if self.nprobe >= self.index.nlist:
                 return
             self.nprobe *= 2
@@ -89,9 +89,9 @@ def lance(folder: Path, stored: np.ndarray, labels: np.ndarray) -> Callable[[np.
     table.create_scalar_index("label", index_type="BITMAP")
 
     def near(query: np.ndarray, label: int) -> list[int]:
-        asked = table.search(query).distance_type("dot").where(f"label = {label}", prefilter=True)
-        found: list[int] = asked.limit(TOP).refine_factor(4).select(["id", "_distance"]).to_arrow()["id"].to_pylist()
-        return found
+        search = table.search(query).distance_type("dot").where(f"label = {label}", prefilter=True)
+        ids: list[int] = search.limit(TOP).refine_factor(4).select(["id", "_distance"]).to_arrow()["id"].to_pylist()
+        return ids
 
     return near
 
@@ -99,23 +99,23 @@ def lance(folder: Path, stored: np.ndarray, labels: np.ndarray) -> Callable[[np.
 def ours(folder: Path, stored: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray, int], list[int]]:
     """Build our index with its approximate part, as ``diptych index --ann`` does."""
     facts = {"dim": stored.shape[1], "fingerprint": "bench", "backbone": "bench"}
-    made = Index.create(folder, facts)
+    index = Index.create(folder, facts)
     for start in range(0, len(stored), 4096):
         part = stored[start : start + 4096]
         names = [Entry(f"{i}", facts={"label": int(labels[i])}) for i in range(start, start + len(part))]
-        made.add(names, {"image": (np.arange(len(part)), part)})
-    ann.build(made, "image", Run())
+        index.add(names, {"image": (np.arange(len(part)), part)})
+    ann.build(index, "image", Run())
 
     def near(query: np.ndarray, label: int) -> list[int]:
-        found = nearest(made, query, TOP, {"image": 1.0}, where=[Condition("label", "=", str(label))])
-        return [int(f.entry.name) for f in found]
+        nearest_entries = nearest(index, query, TOP, {"image": 1.0}, where=[Condition("label", "=", str(label))])
+        return [int(f.entry.name) for f in nearest_entries]
 
     return near
 
 
-def recall(found: list[list[int]], truth: list[list[int]]) -> float:
+def recall(answers: list[list[int]], truth: list[list[int]]) -> float:
     """Return the share of the true neighbours that were found."""
-    return float(np.mean([len(set(a) & set(b)) / TOP for a, b in zip(found, truth, strict=True)]))
+    return float(np.mean([len(set(a) & set(b)) / TOP for a, b in zip(answers, truth, strict=True)]))
 
 
 @contextlib.contextmanager
@@ -126,9 +126,9 @@ def filtered(count: int, dim: int) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     shape = rng.normal(size=(256, dim)) / np.sqrt(dim), rng.normal(size=(32, dim)) / np.sqrt(32 * dim)
     stored, labels = vectors(count, dim, rng, shape), rng.integers(LABELS, size=count)
-    queries, asked = vectors(2 * QUERIES, dim, rng, shape), rng.integers(LABELS, size=2 * QUERIES)
+    queries, wanted = vectors(2 * QUERIES, dim, rng, shape), rng.integers(LABELS, size=2 * QUERIES)
     truth = []
-    for query, label in zip(queries, asked, strict=True):
+    for query, label in zip(queries, wanted, strict=True):
         rows = np.flatnonzero(labels == label)
         truth.append(rows[np.argsort(-(stored[rows] @ query), kind="stable")[:TOP]].tolist())
 
@@ -142,12 +142,12 @@ def filtered(count: int, dim: int) -> Iterator[Row]:
         facts[name] = {"build_cpu_seconds": time.process_time() - start, "mib": size_of(folder)}
 
     def written(folder: Path, kind: str) -> Callable[[np.ndarray, int], list[int]]:
-        made = Faiss(stored, labels, kind)
+        index = Faiss(stored, labels, kind)
         folder.mkdir()
-        made.faiss.write_index(made.index, str(folder / "index.faiss"))
+        index.faiss.write_index(index.index, str(folder / "index.faiss"))
         if "IVF" in kind:
-            made.tuned(queries[QUERIES:], asked[QUERIES:], truth[QUERIES:])
-        return made.near
+            index.tuned(queries[QUERIES:], wanted[QUERIES:], truth[QUERIES:])
+        return index.near
 
     with tempfile.TemporaryDirectory(prefix="bench-filtered-") as place:
         take(OURS, partial(ours, stored=stored, labels=labels))
@@ -160,7 +160,7 @@ def filtered(count: int, dim: int) -> Iterator[Row]:
             take(LANCE, partial(lance, stored=stored, labels=labels))
 
         def call(name: str) -> list[list[int]]:
-            return [near[name](q, int(c)) for q, c in zip(queries[:QUERIES], asked[:QUERIES], strict=True)]
+            return [near[name](q, int(c)) for q, c in zip(queries[:QUERIES], wanted[:QUERIES], strict=True)]
 
         for name in near:
             call(name)
@@ -168,9 +168,9 @@ def filtered(count: int, dim: int) -> Iterator[Row]:
             found_ids = call(name)
             facts[name]["query_cpu_ms"] = 1000 * (time.process_time() - start) / QUERIES
             facts[name]["recall@10"] = recall(found_ids, truth[:QUERIES])
-        found = {name: partial(call, name) for name in near}
+        calls = {name: partial(call, name) for name in near}
         yield Row(
-            found,
+            calls,
             QUERIES,
             "queries",
             same=None,

@@ -95,7 +95,7 @@ def vectors(name: str, count: int, size: tuple[int, int], precision: str = "fp32
 
         batches = torch.cat(decode()).split(BATCH)
         base = f"DataLoader + {library} script"
-        found = {
+        results = {
             base: script,
             OURS: lambda: embed(encoder, items, run),
             DRAFT: lambda: embed(encoder, items, replace(run, decode="draft")),
@@ -103,7 +103,7 @@ def vectors(name: str, count: int, size: tuple[int, int], precision: str = "fp32
             ENCODE: lambda: [encode(x) for x in batches],
         }
         yield Row(
-            found,
+            results,
             count,
             "images",
             same=lambda result: result if isinstance(result, torch.Tensor) else None,
@@ -159,9 +159,12 @@ def growing(name: str, counts: tuple[int, ...]) -> Iterator[Row]:
     """``diptych encode`` on larger and larger folders, each by a process of its own: images a second and peak
     memory.
     """
-    found = {f"{count:,} images": row for count, row in scaling(counts, name).items()}
-    before, last = (row["peak_mib"] for row in list(found.values())[-2:])
+    results = {f"{count:,} images": row for count, row in scaling(counts, name).items()}
+    before, last = (row["peak_mib"] for row in list(results.values())[-2:])
     what = f"peak memory, {counts[-1]:,} / {counts[-2]:,} images"
     yield Row(
-        {}, unit="images", facts={"folders": found}, targets=(Target(what, lambda _: last / before, 1.1, least=False),)
+        {},
+        unit="images",
+        facts={"folders": results},
+        targets=(Target(what, lambda _: last / before, 1.1, least=False),),
     )

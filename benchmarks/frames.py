@@ -39,12 +39,14 @@ def main(folder: str, slug: str, seeds: int) -> None:
             given = {"method": detector(slug, "", "object"), "normal": normal, "rate": RATE}
             if title == "frame":
                 with patch("diptych.tasks.detect.stretches", lambda photos: None):
-                    found = detect(later, tower, run, **given)
+                    detected = detect(later, tower, run, **given)
             else:
-                found = detect(later, tower, run, **given)
-            alarms.append(float(np.mean([bool(d.flagged) for d in found.results])))
+                detected = detect(later, tower, run, **given)
+            alarms.append(float(np.mean([bool(d.flagged) for d in detected.results])))
             counts.append(
-                "" if found.by.stretches is None else f"{found.by.stretches}{'' if found.by.held else ' (too few)'}"
+                ""
+                if detected.by.stretches is None
+                else f"{detected.by.stretches}{'' if detected.by.held else ' (too few)'}"
             )
         values = f"{np.mean(alarms):.3f}, {min(alarms):.3f} to {max(alarms):.3f}"
         sys.stdout.write(f"{title:15} {values:42} {', '.join(counts)}\n")

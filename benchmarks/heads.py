@@ -69,7 +69,7 @@ def labels(count: int, name: str, photos: int) -> Iterator[Row]:
         engine = Engines(Path(engines().name), "auto", say)
         engine.runner(backbone.image, Run())
         paths = sorted(folder.iterdir())
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         with optional(missing, "transformers pipeline"):
             import transformers
 
@@ -91,7 +91,7 @@ def labels(count: int, name: str, photos: int) -> Iterator[Row]:
                 scores = {answer["label"]: answer["score"] for answer in answers}
                 return [scores[name] for name in things(count)]
 
-            found["transformers pipeline"] = theirs
+            results["transformers pipeline"] = theirs
 
         numbers = {n: itertools.count() for n in (1, count)}
 
@@ -107,10 +107,10 @@ def labels(count: int, name: str, photos: int) -> Iterator[Row]:
             return [scores[name] for name in things(n)] if n == count else None
 
         for n in (1, count):
-            found[f"diptych, {n} label{'s' * (n > 1)}"] = lambda n=n: one(n)
+            results[f"diptych, {n} label{'s' * (n > 1)}"] = lambda n=n: one(n)
         many = f"diptych, {count} labels"
         yield Row(
-            found,
+            results,
             unit="photos",
             same=lambda p: None if p is None else np.log(p) - np.log(p).mean(),
             missing=missing,

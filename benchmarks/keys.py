@@ -147,10 +147,10 @@ def encoded(folder: Path, count: int) -> dict[str, float]:
     backbone = Around(base, {"image": Slopes(), "text": Slopes()})
     for what in ("encode_seconds", "again_seconds"):
         run, start = Run(cache=folder / "cache", batch=BATCH), time.perf_counter()
-        made = encode(data, backbone, run, folder / "out", crew=Crew(Here(), lambda: backbone), overwrite=True)
+        encoded = encode(data, backbone, run, folder / "out", crew=Crew(Here(), lambda: backbone), overwrite=True)
         facts[what] = time.perf_counter() - start
-        if (made.items, made.encoded) != (count, count if what == "encode_seconds" else 0):
-            raise ValueError(f"{made.items} vectors of {count} numbers, {made.encoded} of them encoded")
+        if (encoded.items, encoded.encoded) != (count, count if what == "encode_seconds" else 0):
+            raise ValueError(f"{encoded.items} vectors of {count} numbers, {encoded.encoded} of them encoded")
     peak, path = peak_mib(), folder / "out" / "img_emb" / "img_emb_0.npy"
     for start_row in range(0, count, ASKED):  # mapped anew: pages that were read would count as memory
         slopes = np.load(path, mmap_mode="r")[start_row : start_row + ASKED]
@@ -183,17 +183,17 @@ def _resident() -> float:
 @contextlib.contextmanager
 def growing(work: str, counts: tuple[int, ...]) -> Iterator[Row]:
     """More and more keys, each count by a process of its own: seconds, bytes and peak memory."""
-    found = {}
+    results = {}
     for count in counts:
         words = [sys.executable, "-m", "benchmarks.keys", work, str(count)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ValueError(f"{count} keys failed: {done.stderr[-300:]}")
-        found[f"{count:,} keys"] = json.loads(done.stdout)
-    before, last = (row["peak_mib"] for row in list(found.values())[-2:])
+        results[f"{count:,} keys"] = json.loads(done.stdout)
+    before, last = (row["peak_mib"] for row in list(results.values())[-2:])
     what = f"peak memory, {counts[-1]:,} / {counts[-2]:,} keys"
     target = Target(what, lambda _: last / before, 1.1, least=False)
-    yield Row({}, unit="keys", facts={"keys": found}, targets=(target,))
+    yield Row({}, unit="keys", facts={"keys": results}, targets=(target,))
 
 
 if __name__ == "__main__":

@@ -84,10 +84,10 @@ def measured(loss: str, how: str, batch: int, rounds: int, rank: int = 0, world:
     value, gradient = one()
     seconds, processor = [], []
     for _ in range(rounds):
-        start, own = time.perf_counter(), time.process_time()
+        start, process_start = time.perf_counter(), time.process_time()
         one()
         seconds.append(time.perf_counter() - start)
-        processor.append(time.process_time() - own)
+        processor.append(time.process_time() - process_start)
     return {
         "loss": value, "gradient": gradient, "seconds": statistics.median(seconds),
         "processor_seconds": statistics.median(processor),
@@ -113,17 +113,17 @@ def memory(loss: str, batch: int, rounds: int = 1, world: int = 1) -> Iterator[R
     Raises:
         ValueError: the three differ in value or gradient.
     """
-    found = {}
+    results = {}
     for how in ("open_clip", "whole", "chunked"):
-        found[how] = together("losses", [loss, how, batch, rounds], world)
-    for how, facts in found.items():
+        results[how] = together("losses", [loss, how, batch, rounds], world)
+    for how, facts in results.items():
         for name in ("loss", "gradient"):
-            if abs(facts[name] / found["open_clip"][name] - 1) > 1e-4:
+            if abs(facts[name] / results["open_clip"][name] - 1) > 1e-4:
                 raise ValueError(
-                    f"{how} differs from open_clip in its {name}: {facts[name]} and {found['open_clip'][name]}"
+                    f"{how} differs from open_clip in its {name}: {facts[name]} and {results['open_clip'][name]}"
                 )
     shares = {
-        f"{ours} / {theirs}, {what}": found[ours][what] / max(found[theirs][what], 1e-9)
+        f"{ours} / {theirs}, {what}": results[ours][what] / max(results[theirs][what], 1e-9)
         for ours, theirs in (("chunked", "whole"), ("whole", "open_clip"), ("chunked", "open_clip"))
         for what in ("added_mib", "seconds", "processor_seconds")
     }
@@ -131,7 +131,7 @@ def memory(loss: str, batch: int, rounds: int = 1, world: int = 1) -> Iterator[R
         {},
         batch,
         "pairs",
-        facts={"dim": DIM, "chunk": CHUNK, "processes": world, "steps": found, **shares},
+        facts={"dim": DIM, "chunk": CHUNK, "processes": world, "steps": results, **shares},
     )
 
 
@@ -149,10 +149,10 @@ def together(module: str, given: Sequence[object], world: int) -> dict[str, Any]
         )
         for rank in range(world)
     ]
-    said = [process.communicate()[0] for process in running]
+    outputs = [process.communicate()[0] for process in running]
     if failed := [process.args for process in running if process.returncode]:
         raise ValueError(f"{failed[0]} failed")
-    first: dict[str, Any] = json.loads(said[0])
+    first: dict[str, Any] = json.loads(outputs[0])
     return first
 
 

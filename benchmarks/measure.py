@@ -137,16 +137,16 @@ class Row:
             name: np.atleast_2d(np.asarray(rows, dtype=np.float64)) for name, rows in taken.items() if rows is not None
         }
         base = next(iter(vectors.values()))
-        found = {}
+        collected = {}
         for name, rows in vectors.items():
             if rows.shape != base.shape:
                 raise ValueError(f"{name} gives vectors of size {rows.shape} instead of {base.shape}")
-            found[name] = float(
+            collected[name] = float(
                 ((rows * base).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(base, axis=1)).min()
             )
-            if not found[name] >= self.floors.get(name, 0.999):
-                raise ValueError(f"{name} computes something else: cosine {found[name]:.5f}")
-        return found
+            if not collected[name] >= self.floors.get(name, 0.999):
+                raise ValueError(f"{name} computes something else: cosine {collected[name]:.5f}")
+        return collected
 
 
 def gain(of: str, to: str) -> Callable[[Rates], float]:

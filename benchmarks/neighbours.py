@@ -27,15 +27,15 @@ Near = Callable[[np.ndarray], list[int]]
 
 def ours(folder: Path, stored: np.ndarray, approximate: bool) -> Near:
     """Build our index, with its approximate part as ``diptych index --ann`` does, or without."""
-    made = Index.create(folder, {"dim": stored.shape[1], "fingerprint": "bench", "backbone": "bench"})
+    index = Index.create(folder, {"dim": stored.shape[1], "fingerprint": "bench", "backbone": "bench"})
     for start in range(0, len(stored), 4096):
         part = stored[start : start + 4096]
-        made.add([Entry(f"{start + i}") for i in range(len(part))], {"image": (np.arange(len(part)), part)})
+        index.add([Entry(f"{start + i}") for i in range(len(part))], {"image": (np.arange(len(part)), part)})
     if approximate:
-        ann.build(made, "image", Run())
+        ann.build(index, "image", Run())
 
     def near(query: np.ndarray) -> list[int]:
-        return [int(f.entry.name) for f in nearest(made, query, TOP, {"image": 1.0}, exact=not approximate)]
+        return [int(f.entry.name) for f in nearest(index, query, TOP, {"image": 1.0}, exact=not approximate)]
 
     return near
 
@@ -44,15 +44,15 @@ def faiss_index(folder: Path, stored: np.ndarray, kind: str, queries: np.ndarray
     """Build one of FAISS's own indexes; what it looks at is doubled until it finds enough neighbours of the queries."""
     import faiss
 
-    made = faiss.index_factory(stored.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(stored.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     rng = np.random.default_rng(0)
-    made.train(stored[np.sort(rng.choice(len(stored), min(len(stored), 128 * 2**10), replace=False))])
-    made.add(stored)
+    index.train(stored[np.sort(rng.choice(len(stored), min(len(stored), 128 * 2**10), replace=False))])
+    index.add(stored)
     folder.mkdir()
-    faiss.write_index(made, str(folder / "index.faiss"))
+    faiss.write_index(index, str(folder / "index.faiss"))
 
     def near(query: np.ndarray) -> list[int]:
-        ids: list[int] = made.search(query[None], TOP)[1][0].tolist()
+        ids: list[int] = index.search(query[None], TOP)[1][0].tolist()
         return ids
 
     setting, most = ("nprobe", len(stored)) if "IVF" in kind else ("efSearch", 4096)
@@ -60,7 +60,7 @@ def faiss_index(folder: Path, stored: np.ndarray, kind: str, queries: np.ndarray
     for value in (2**n for n in range(4, 13)):
         if kind == "Flat" or value > most:
             break
-        settings.set_index_parameter(made, setting, value)
+        settings.set_index_parameter(index, setting, value)
         if recall([near(query) for query in queries], truth) >= ENOUGH:
             break
     return near

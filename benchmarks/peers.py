@@ -80,7 +80,7 @@ def transformers_clip(model: nn.Module, config: Mapping[str, Any]) -> Any:
 
     vision, text, dim = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
     act = "quick_gelu" if config.get("quick_gelu") else "gelu"
-    made = transformers.CLIPModel(
+    clip = transformers.CLIPModel(
         transformers.CLIPConfig(
             vision_config={
                 "hidden_size": vision["width"], "intermediate_size": 4 * vision["width"],
@@ -100,8 +100,8 @@ def transformers_clip(model: nn.Module, config: Mapping[str, Any]) -> Any:
             projection_dim=dim,
         )
     )  # fmt: skip
-    made.load_state_dict(_renamed(model.state_dict()), strict=False)
-    return made.eval()
+    clip.load_state_dict(_renamed(model.state_dict()), strict=False)
+    return clip.eval()
 
 
 ONCE = {

@@ -64,18 +64,18 @@ def encoded(folder: Path, cache: Path, backbone: str, options: Sequence[str] = (
             text=True,
         )
         assert child.stdout is not None
-        said = json.load(child.stdout)
+        reply = json.load(child.stdout)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {child.returncode}")
     peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {"seconds": time.perf_counter() - start, "per_second": said["encoded"] / said["seconds"], "peak_mib": peak}
+    return {"seconds": time.perf_counter() - start, "per_second": reply["encoded"] / reply["seconds"], "peak_mib": peak}
 
 
 def scaling(counts: Sequence[int], backbone: str = "lite", options: Sequence[str] = ()) -> dict[int, dict[str, float]]:
     """Return count -> what ``encoded`` measured."""
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory() as work:
         warm = Path(work) / "warm"
         photos(warm, 1)
@@ -86,8 +86,8 @@ def scaling(counts: Sequence[int], backbone: str = "lite", options: Sequence[str
             cache.mkdir()
             (cache / "engines").symlink_to(Path(work) / "engines", target_is_directory=True)
             encoded(warm, cache, backbone, options)
-            found[count] = encoded(folder, cache, backbone, options)
-    return found
+            results[count] = encoded(folder, cache, backbone, options)
+    return results
 
 
 def main() -> None:
@@ -96,12 +96,12 @@ def main() -> None:
     parser.add_argument("--counts", default="1000,4000,16000")
     parser.add_argument("--backbone", default="lite")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    found = scaling([int(c) for c in asked.counts.split(",")], asked.backbone)
-    if asked.json:
-        print(json.dumps(found))
+    options = parser.parse_args()
+    result = scaling([int(c) for c in options.counts.split(",")], options.backbone)
+    if options.json:
+        print(json.dumps(result))
         return
-    for count, row in found.items():
+    for count, row in result.items():
         print(f"{count:>8} photos {row['per_second']:>8.0f}/s {row['peak_mib']:>8.0f} MiB {row['seconds']:>7.1f} s")
 
 

@@ -113,8 +113,8 @@ class ScriptedBackbone(Backbone):
 
     def __init__(self, classes: int = 16, dim: int = 512) -> None:
         seed = torch.Generator().manual_seed(0)
-        groups, own = (torch.randn(n, dim, generator=seed) for n in ((classes + 9) // 10, classes))
-        centres = normalize(groups[torch.arange(classes) // 10] + own, dim=1)
+        groups, offsets = (torch.randn(n, dim, generator=seed) for n in ((classes + 9) // 10, classes))
+        centres = normalize(groups[torch.arange(classes) // 10] + offsets, dim=1)
         self.written = ScriptedText(centres)
         self._encoders = {"image": ScriptedImage(centres), "text": self.written}
 
@@ -182,9 +182,9 @@ def scripted_pool(names: tuple[str, ...], pairs: int) -> Pool:
     """
     texts = {name: tuple(Text(f"{name} with part {j}") for j in range(5)) for name in names}
     for a, b in itertools.permutations(names, 2):
-        own = (
+        classes_of = (
             f"{a} unlike {b.replace('thing ', 'item-')} by mark {j}" if j % 2 else f"{a} with part {j}"
             for j in range(pairs)
         )
-        texts[f"{a}{VERSUS}{b}"] = tuple(Text(text) for text in own)
+        texts[f"{a}{VERSUS}{b}"] = tuple(Text(text) for text in classes_of)
     return Pool("scripted", TextPool(texts))

@@ -63,11 +63,11 @@ def main(words: list[str]) -> None:
     sys.stdout.write(f"{given.data}: {len(bench.table)} photos, mIoU in percent\n")
     sys.stdout.write(f"{'system':16}{'changed':16}{'plain':>7}{'regions':>9}{'even':>7}  most\n")
     for slug in [given.fitted] if given.fitted else given.methods.split(","):
-        for title, asked, times in changes:
-            fitted = _fitted(asked, slug, bool(given.fitted), times)
+        for title, settings, times in changes:
+            fitted = _fitted(settings, slug, bool(given.fitted), times)
             if fitted is None:
                 continue
-            row = _measured(asked, *fitted)
+            row = _measured(settings, *fitted)
             sys.stdout.write(f"{Path(slug).name:16}{title:16}{row}\n")
             sys.stdout.flush()
 
@@ -87,7 +87,9 @@ def _fitted(bench: MaskBench, slug: str, loaded: bool, times: int) -> tuple[Any,
             return None
         method = replace(method, windows=replace(windows, side=times * windows.side))
     kit, evidence = bench.given(system)
-    return method.fit(kit, bench._question(bench.names, method).asked, evidence or Evidence(), bench.run), bench.names
+    return method.fit(
+        kit, bench._question(bench.names, method).fit_classes, evidence or Evidence(), bench.run
+    ), bench.names
 
 
 def _measured(bench: MaskBench, fitted: Any, names: ClassNames) -> str:

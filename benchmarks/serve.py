@@ -148,13 +148,13 @@ def asking(
 
     def ask() -> list[bytes]:
         before = seconds_of(process)
-        found, times = asyncio.run(asked(port, requests, clients))
+        replies, times = asyncio.run(asked(port, requests, clients))
         p50, p99 = np.quantile(times, (0.5, 0.99))
         used = 1000 * (seconds_of(process) - before) / len(requests)
         rounds.append({"CPU ms a request": used, "p50 s": p50, "p99 s": p99, "p99 / p50": p99 / p50})
         about.update({key: float(np.median([r[key] for r in rounds[1:] or rounds])) for key in rounds[0]})
         about.update({"p50 s of one client": float(np.median(alone)), "peak MiB": peak(process)})
-        return found
+        return replies
 
     return ask
 
@@ -175,9 +175,9 @@ def bodies(count: int) -> list[bytes]:
     return rows
 
 
-def vectors(found: Sequence[bytes]) -> Any:
+def vectors(replies: Sequence[bytes]) -> Any:
     """Return the vectors of answers, a row each."""
-    packed = [json.loads(body)["data"][0]["embedding"] for body in found]
+    packed = [json.loads(body)["data"][0]["embedding"] for body in replies]
     return np.stack([np.frombuffer(base64.b64decode(text), dtype="<f4") for text in packed])
 
 
@@ -186,7 +186,7 @@ async def asked(port: int, requests: Sequence[bytes], clients: int) -> tuple[lis
 
     A client is a bare connection: a library for HTTP takes more of the cores that the servers share than they do.
     """
-    waiting, found, times = list(enumerate(requests))[::-1], [b""] * len(requests), [0.0] * len(requests)
+    waiting, replies, times = list(enumerate(requests))[::-1], [b""] * len(requests), [0.0] * len(requests)
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -194,13 +194,13 @@ async def asked(port: int, requests: Sequence[bytes], clients: int) -> tuple[lis
             (i, sent), start = waiting.pop(), time.perf_counter()
             writer.write(sent)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            found[i] = await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
+            replies[i] = await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
             times[i] = time.perf_counter() - start
-            assert head.split()[1] == "200", found[i]
+            assert head.split()[1] == "200", replies[i]
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
-    return found, times
+    return replies, times
 
 
 @contextlib.contextmanager

@@ -44,12 +44,12 @@ def measure(name: str, things: Sequence[str], data: Path | None = None) -> dict[
         for words in WORDS:
             fitted = WinCLIPStyle(thing, words=words, scales=()).fit(Kit.of(backbone), Evidence(), run)
             scores = np.array([anomaly.score for anomaly in fitted.detect(test.items, run)])
-            found = {}
+            results = {}
             for kind, chosen in columns.items():
                 kept = chosen | ~bad
                 interval = auroc_interval(scores[None, kept], bad[kept])
-                found[kind] = {"value": interval.value, "ci95": [interval.low, interval.high]}
-            rows.append({"object": thing, "prompts": words, "image_auroc": found})
+                results[kind] = {"value": interval.value, "ci95": [interval.low, interval.high]}
+            rows.append({"object": thing, "prompts": words, "image_auroc": results})
     about = circumstances(backbone, run, f"python -m benchmarks.state_words {name} {','.join(things)}")
     photos = {kind: int(chosen.sum()) for kind, chosen in columns.items()}
     return {**about, "dataset": name, "normal": int((~bad).sum()), "photos": photos, "rows": rows}

@@ -62,13 +62,13 @@ def cached_board(classes: int, test: int) -> Iterator[Row]:
 
         def one(kind: str, cache: str) -> Any:
             run = Run(cache=Path(work) / cache, engine=engine)
-            made = board(data, backbone, run, plan)
-            if made.missing:
-                raise ValueError(f"rows are missing: {made.missing}")
+            measured = board(data, backbone, run, plan)
+            if measured.missing:
+                raise ValueError(f"rows are missing: {measured.missing}")
             encoded[kind] = run.tally["encoded"]
             if kind == "cached" and encoded[kind]:
                 raise ValueError(f"the cached board encoded {encoded[kind]} items")
-            return [row.as_dict()["metrics"]["acc1"] for row in made.rows]
+            return [row.as_dict()["metrics"]["acc1"] for row in measured.rows]
 
         facts = {"methods": list(SIX), "classes": len(chosen), "test_items": len(splits["test"]), "encoded": encoded}
         yield Row(
@@ -93,12 +93,12 @@ def gaussian(classes: int, shots: int, dim: int) -> Iterator[Row]:
     x = centres[y] + 2 * rng.standard_normal((len(y), dim), dtype=np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     features, labels = torch.from_numpy(x), torch.from_numpy(y)
-    asked = x[:: max(1, len(x) // 200)]
+    sample = x[:: max(1, len(x) // 200)]
 
     def ours() -> Any:
         means = class_means(features, labels, classes)
         weight, bias = discriminant(means, shrunk_precision(pooled_scatter(features, labels, means), len(features)))
-        return asked @ weight.numpy().T + bias.numpy()
+        return sample @ weight.numpy().T + bias.numpy()
 
     def numpy_script() -> Any:
         means = np.stack([x[y == k].mean(axis=0) for k in range(classes)]).astype(np.float64)
@@ -106,7 +106,7 @@ def gaussian(classes: int, shots: int, dim: int) -> Iterator[Row]:
         covariance = centred.T @ centred / (len(x) - 1)
         precision = dim * np.linalg.pinv((len(x) - 1) * covariance + np.trace(covariance) * np.eye(dim), hermitian=True)
         weight = means @ precision
-        return asked @ weight.T - np.log(classes) - 0.5 * (weight * means).sum(axis=1)
+        return sample @ weight.T - np.log(classes) - 0.5 * (weight * means).sum(axis=1)
 
     def sklearn_script() -> Any:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -114,7 +114,7 @@ def gaussian(classes: int, shots: int, dim: int) -> Iterator[Row]:
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=dim / (dim + len(x) - 1)).fit(
             x.astype(np.float64), y
         )
-        return model.decision_function(asked)
+        return model.decision_function(sample)
 
     yield Row(
         {"NumPy script": numpy_script, "scikit-learn LDA": sklearn_script, "diptych": ours},
@@ -155,7 +155,7 @@ def all_systems(classes: int, shots: int, test: int, dim: int) -> Iterator[Row]:
             embed(backbone.image, table.items, run)
         embed(backbone.image, data.splits["train"].items, run, views=replace(TIP_VIEWS, draws=10))
         middle = time.perf_counter()
-        texts = dict.fromkeys(text.value for own in pool.texts.texts.values() for text in own) | dict.fromkeys(
+        texts = dict.fromkeys(text.value for texts in pool.texts.texts.values() for text in texts) | dict.fromkeys(
             WordNet.load().general_words()
         )
         embed(backbone.text, Texts(tuple(texts)), run)
@@ -165,10 +165,10 @@ def all_systems(classes: int, shots: int, test: int, dim: int) -> Iterator[Row]:
         }  # fmt: skip
 
         def one() -> None:
-            made = board(data, backbone, run, plan, texts=pool)
-            if made.missing:
-                raise ValueError(f"rows are missing: {made.missing}")
-            rows = [row.as_dict() for row in made.rows]
+            measured = board(data, backbone, run, plan, texts=pool)
+            if measured.missing:
+                raise ValueError(f"rows are missing: {measured.missing}")
+            rows = [row.as_dict() for row in measured.rows]
             facts["systems"] = {
                 ", ".join(part for part in (row["method"], row["variant"]) if part): {
                     "fit": row["seconds"]["fit"], "predict": row["seconds"]["predict"], "acc1": row["metrics"]["acc1"],

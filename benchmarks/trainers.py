@@ -116,10 +116,10 @@ def _prepared(space: Any) -> Callable[[Image.Image], torch.Tensor]:
     from open_clip.transform import image_transform
 
     pixels = space.spec.pixels
-    made: Callable[[Image.Image], torch.Tensor] = image_transform(
+    transform: Callable[[Image.Image], torch.Tensor] = image_transform(
         pixels.size, is_train=False, mean=pixels.mean, std=pixels.std
     )
-    return made
+    return transform
 
 
 def _tokens(space: Any) -> Callable[[list[str]], torch.Tensor]:
@@ -143,7 +143,7 @@ def _losses(space: Any, table: Path, batch: int) -> dict[str, float]:
         model: Any = copy.deepcopy(space.module())
         model.output_dict = True
         theirs = sum(ClipLoss()(**model(pixels, _tokens(space)(captions)), output_dict=True).values())
-    found = {"open_clip": float(theirs), "diptych": float(ours)}
-    if abs(found["diptych"] / found["open_clip"] - 1) > 1e-3:
-        raise ValueError(f"The two trainers compute different losses: {found}")
-    return found
+    losses = {"open_clip": float(theirs), "diptych": float(ours)}
+    if abs(losses["diptych"] / losses["open_clip"] - 1) > 1e-3:
+        raise ValueError(f"The two trainers compute different losses: {losses}")
+    return losses

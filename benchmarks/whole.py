@@ -62,17 +62,17 @@ def encode(name: str, count: int) -> Iterator[Row]:
             shell("-c", SCRIPT, str(model), str(photos), f"{work}/rows.npy", str(batch), str(workers))
             return np.load(f"{work}/rows.npy")
 
-        def ours(own: str, engine: str) -> Any:
+        def ours(name: str, engine: str) -> Any:
             for place in (cache / "embeddings", out):
                 shutil.rmtree(place, ignore_errors=True)
-            shell("-m", "diptych.cli", "encode", str(photos), "--backbone", own, "--engine", engine, "--out", str(out))
-            return None if own == "lite" else np.load(out / "img_emb" / "img_emb_0.npy").astype(np.float32)
+            shell("-m", "diptych.cli", "encode", str(photos), "--backbone", name, "--engine", engine, "--out", str(out))
+            return None if name == "lite" else np.load(out / "img_emb" / "img_emb_0.npy").astype(np.float32)
 
         weights = f"local:{model}"
         contenders = {way: lambda how=how: theirs(*how) for way, how in WAYS.items()}
         contenders |= {
-            f"diptych encode --engine {engine}, {who}": lambda own=own, engine=engine: ours(own, engine)
-            for who, own in (("same weights", weights), ("lite", "lite"))
+            f"diptych encode --engine {engine}, {who}": lambda name=model, engine=engine: ours(name, engine)
+            for who, model in (("same weights", weights), ("lite", "lite"))
             for engine in ("torch", "auto")
         }  # fmt: skip
         yield Row(

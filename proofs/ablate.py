@@ -184,13 +184,13 @@ def _ablated(bench: ClassifyBench, arm: Arm) -> Ablated:
         SWAPPED: replace(arm, spoil=_swapped),
         RANDOM: replace(arm, spoil=_random),
     }
-    own, others = bench.measure(arm).values, {name: bench.measure(other).values for name, other in plans.items()}
-    adjusted = holm([paired_p(own, other, seed) for other in others.values()])
+    measured, others = bench.measure(arm).values, {name: bench.measure(other).values for name, other in plans.items()}
+    adjusted = holm([paired_p(measured, other, seed) for other in others.values()])
     against = tuple(
-        Against(name, bootstrap_mean(other, seed), paired_bootstrap(own, other, seed), p)
+        Against(name, bootstrap_mean(other, seed), paired_bootstrap(measured, other, seed), p)
         for (name, other), p in zip(others.items(), adjusted, strict=True)
     )
-    return Ablated(_label(arm), arm.system, arm.variant, bootstrap_mean(own, seed), against)
+    return Ablated(_label(arm), arm.system, arm.variant, bootstrap_mean(measured, seed), against)
 
 
 def _swapped(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:

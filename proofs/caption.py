@@ -29,8 +29,8 @@ def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     """Open captioned photos: those of val are captioned, the captions of train are learnt from."""
     data = open_data(present(name), need="captions", text="caption_*")
     test = data.split("val")
-    references = tuple(tuple(own) for own in test.columns["captions"].values)
-    learnt = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)
+    references = tuple(tuple(texts) for texts in test.columns["captions"].values)
+    learnt = tuple(Text(t) for texts in data.split("train").columns["captions"].values for t in texts)
     photos = CaptionedPhotos(data.name, test.items, references, TextPool({"": learnt}), ())
     return CaptionBench(photos, backbone, run, seeds, unit=10.0)
 
@@ -38,11 +38,11 @@ def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
 def permuted(purpose: str) -> SpoilCaptions:
     """Return what gives each photo the caption of another; ``purpose`` names the draw."""
 
-    def said(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
-        own = first_captions(fitted, photos, run)
-        return [own[i] for i in np.random.default_rng(run.integer(purpose)).permutation(len(own))]
+    def exchanged(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
+        written = first_captions(fitted, photos, run)
+        return [written[i] for i in np.random.default_rng(run.integer(purpose)).permutation(len(written))]
 
-    return said
+    return exchanged
 
 
 def at_random(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
@@ -85,27 +85,27 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("no noise", base=_NO_NOISE),),
             variant="small",
             controls=(
-                Claim("no noise", own=_OTHER_IMAGES, base=_NO_NOISE),
-                Claim("pure noise", own=_OTHER_IMAGES, base=replace(_MACCAP, spoil=of_noise)),
+                Claim("no noise", arm=_OTHER_IMAGES, base=_NO_NOISE),
+                Claim("pure noise", arm=_OTHER_IMAGES, base=replace(_MACCAP, spoil=of_noise)),
             ),
             beside={"no regions": no_regions, "nearest-caption": _NEAREST},
         ),
         "nearest-caption": Trial(
             (Claim("a sentence at random", base=_RANDOM),),
-            controls=(Claim("a sentence at random", own=replace(_NEAREST, spoil=permuted("nearest")), base=_RANDOM),),
+            controls=(Claim("a sentence at random", arm=replace(_NEAREST, spoil=permuted("nearest")), base=_RANDOM),),
         ),
         "clip-reward": Trial(
             (
                 Claim("likelihood", base=_LIKELY, name="states more of the truth"),
-                Claim("likelihood", own=_part(_OWN, "found"), base=_part(_LIKELY, "found"), name="finds its scene"),
+                Claim("likelihood", arm=_part(_OWN, "found"), base=_part(_LIKELY, "found"), name="finds its scene"),
                 Claim(
                     "no grammar",
-                    own=_part(_OWN, "unrepeated"),
+                    arm=_part(_OWN, "unrepeated"),
                     base=_part(_NO_GRAMMAR, "unrepeated"),
                     name="repeats less",
                 ),
             ),
-            controls=(Claim("likelihood", own=Arm("other picture"), base=_LIKELY),),
+            controls=(Claim("likelihood", arm=Arm("other picture"), base=_LIKELY),),
             beside={
                 "no grammar": _NO_GRAMMAR,
             },
@@ -115,12 +115,12 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "user-aware-prefix": Trial(
             (
                 Claim("no users", base=_NO_USERS, name="the writer is told"),
-                Claim("no users", own=_part(_USER, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
+                Claim("no users", arm=_part(_USER, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
             ),
             controls=(
-                Claim(CHANCE, own=_WRONG, base=Arm(CHANCE), name="the writer is told"),
-                Claim("no users", own=_WRONG, base=_NO_USERS, name="the writer is told"),
-                Claim("no users", own=_part(_WRONG, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
+                Claim(CHANCE, arm=_WRONG, base=Arm(CHANCE), name="the writer is told"),
+                Claim("no users", arm=_WRONG, base=_NO_USERS, name="the writer is told"),
+                Claim("no users", arm=_part(_WRONG, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
             ),
             beside={"nobody": Arm("nobody")},
             variant="small",

@@ -129,8 +129,8 @@ def other_rivals(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tupl
     held = _texts(evidence)
     drawn = {}
     for key, texts in held.items():
-        own = key.split(VERSUS)[0]
-        others = [t for k, ts in held.items() if k != key and k.startswith(own + VERSUS) for t in ts if t not in texts]
+        slug = key.split(VERSUS)[0]
+        others = [t for k, ts in held.items() if k != key and k.startswith(slug + VERSUS) for t in ts if t not in texts]
         if VERSUS in key and others:
             drawn[key] = tuple(others[i] for i in rng.permutation(len(others))[: len(texts)])
     return classes, replace(evidence, texts=TextPool({**held, **drawn}))
@@ -155,7 +155,7 @@ def _random_letters(system: Any, run: Run) -> Classifier:
     def drawn(text: str) -> str:
         return "".join(chr(ord("a") + int(rng.integers(26))) if c.isalpha() else c for c in text)
 
-    factors = {f: {v: tuple(map(drawn, said)) for v, said in values.items()} for f, values in table.factors.items()}
+    factors = {f: {v: tuple(map(drawn, texts)) for v, texts in values.items()} for f, values in table.factors.items()}
     drawn_system: Classifier = replace(system, contexts=Contexts("random letters", factors))
     return drawn_system
 
@@ -179,12 +179,12 @@ def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> t
     if evidence.train is None:
         raise UsageError("There are no captions to swap: this control needs shots.")
     train, labels = evidence.train, evidence.train.labels()
-    said = [f"A photo of {classes.names[k]}. {text}" for k, text in zip(labels, captions(train), strict=True)]
+    sentences = [f"A photo of {classes.names[k]}. {text}" for k, text in zip(labels, captions(train), strict=True)]
     order = np.random.default_rng(run.integer("other captions")).permutation(len(classes))
     other = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
     rows = [np.flatnonzero(labels == k) for k in range(len(classes))]
-    place = {int(i): n for own in rows for n, i in enumerate(own)}
-    moved = tuple((said[rows[other[int(k)]][place[i] % len(rows[other[int(k)]])]],) for i, k in enumerate(labels))
+    place = {int(i): n for rows_of in rows for n, i in enumerate(rows_of)}
+    moved = tuple((sentences[rows[other[int(k)]][place[i] % len(rows[other[int(k)]])]],) for i, k in enumerate(labels))
     return classes, replace(
         evidence, train=Table(train.items, {**train.columns, "captions": Column("captions", moved)})
     )
@@ -259,7 +259,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("zero-shot", 16),),
             all_labels_shuffled,
             CHANCE,
-            controls=(Claim("zero-shot", 16, own=Arm("linear-probe", "", 16, all_labels_shuffled)),),
+            controls=(Claim("zero-shot", 16, arm=Arm("linear-probe", "", 16, all_labels_shuffled)),),
             beside={"labels of train alone shuffled": shuffled_labels},
         ),
         "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
@@ -297,7 +297,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (
                 Claim(EVEN, 4),
                 Claim(EVEN, 16),
-                Claim("no penalty", 4, own=Arm("prolip", "", 4, FAST), base=Arm("prolip", "", 4, FAST_AND_FREE)),
+                Claim("no penalty", 4, arm=Arm("prolip", "", 4, FAST), base=Arm("prolip", "", 4, FAST_AND_FREE)),
             ),
             shuffled_labels,
             EVEN,
@@ -334,7 +334,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"shuffled labels": shuffled_labels},
         ),
         "nola": Trial(
-            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone"), Claim(EVEN, 8, own=Arm("nola", "head"))),
+            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone"), Claim(EVEN, 8, arm=Arm("nola", "head"))),
             as_subclass(PermutedLabels),
             "nola",
             variant="head",

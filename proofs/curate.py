@@ -89,7 +89,7 @@ def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         "entries_met": len(met),
         "rare_entries": int((met <= bench.settings["t"]).sum()),
         "matched_share": len(np.unique(bench.rows)) / len(pool.texts),
-        "kept_share": float(np.mean([kept(bench, curator, pool.pairs(own), own).mean() for own in runs])),
+        "kept_share": float(np.mean([kept(bench, curator, pool.pairs(seeded), seeded).mean() for seeded in runs])),
     }
     return bench
 
@@ -134,8 +134,8 @@ def of_equal_length(of: Any, bench: CurateBench, curator: Curator, pairs: Pairs,
     lengths = np.bincount(bench.rows, minlength=len(keep))
     rng, out = np.random.default_rng(run.integer("shuffled verdicts")), keep.copy()
     for n in np.unique(lengths):
-        own = np.flatnonzero(lengths == n)
-        out[own] = keep[rng.permutation(own)]
+        of_length = np.flatnonzero(lengths == n)
+        out[of_length] = keep[rng.permutation(of_length)]
     return out
 
 
@@ -146,12 +146,12 @@ def other_photos(bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -
 
 
 def _captions(table: Table[Any], name: str) -> tuple[str, Any, tuple[tuple[str, ...], ...]]:
-    return name, table.items, tuple(tuple(own) for own in table.columns["captions"].values)
+    return name, table.items, tuple(tuple(texts) for texts in table.columns["captions"].values)
 
 
-def _not_over(baselines: Sequence[str], own: Arm) -> tuple[Claim, ...]:
+def _not_over(baselines: Sequence[str], arm: Arm) -> tuple[Claim, ...]:
     """Return what a control must not gain: over each baseline of the claims, and over chance where that is harder."""
-    return tuple(Claim(name, own=own, base=Arm(name)) for name in baselines)
+    return tuple(Claim(name, arm=arm, base=Arm(name)) for name in baselines)
 
 
 _CHECKED_OVER = (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)
@@ -162,12 +162,12 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "metaclip": Trial(
             (Claim(RANDOM, base=_AT_RANDOM),),
-            controls=(Claim(RANDOM, own=Arm("metaclip", spoil=permuted_entries), base=_PERMUTED_AT_RANDOM),),
+            controls=(Claim(RANDOM, arm=Arm("metaclip", spoil=permuted_entries), base=_PERMUTED_AT_RANDOM),),
             bench=open_balance,
         ),
         "clip-score": Trial(
             (Claim("half", base=Arm(CHANCE)),),
-            controls=(Claim("half", own=Arm("clip-score", spoil=other_photos), base=Arm(CHANCE)),),
+            controls=(Claim("half", arm=Arm("clip-score", spoil=other_photos), base=Arm(CHANCE)),),
             bench=open_mismatch,
         ),
         "biomedica": Trial(
@@ -179,8 +179,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             tuple(map(Claim, (HASHES, IDENTICAL, AT_RANDOM))),
             variant="either",
             controls=(
-                Claim(HASHES, own=Arm("semdedup", spoil=OTHER_VECTORS), name=OTHER_VECTORS),
-                Claim(MIRRORED, own=Arm("semdedup", spoil=OTHER_HASHES), name=OTHER_HASHES),
+                Claim(HASHES, arm=Arm("semdedup", spoil=OTHER_VECTORS), name=OTHER_VECTORS),
+                Claim(MIRRORED, arm=Arm("semdedup", spoil=OTHER_HASHES), name=OTHER_HASHES),
             ),
             beside={name: Arm(name) for name in (ONE_CELL, HASHES_IN_CELLS, VECTORS)},
             bench=open_copies,
@@ -197,7 +197,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "pathgen": Trial(
             (Claim(RANDOM_TILES), Claim(BY_WORDS, part=COVERAGE)),
-            controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted")),),
+            controls=(Claim(RANDOM_TILES, arm=Arm("pathgen", spoil="permuted")),),
             beside={"words alone": Arm(BY_WORDS), "coverage at random": Claim(RANDOM_TILES, part=COVERAGE)},
             bench=open_wall,
         ),

@@ -73,7 +73,7 @@ def relabelled(change: Callable[[np.ndarray[Any, Any], Run], np.ndarray[Any, Any
     return spoil
 
 
-def another_thing(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+def another_object(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
     """Replace the normal photos by those of the auxiliary thing: what still stands out looks odd beside anything."""
     if evidence.auxiliary is None:
         raise UsageError("There are no photos of another thing to remember: this control needs an auxiliary data set.")
@@ -96,7 +96,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "feature-memory": Trial((Claim(CHANCE),), controls=_HALVES),
         "patch-memory": Trial(
             (Claim(CHANCE),),
-            {"normal photos of another thing": another_thing},
+            {"normal photos of another thing": another_object},
             controls=_HALVES,
             beside={
                 "whole pictures": Arm("gaussian"),

@@ -31,7 +31,7 @@ BETAS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
 METRIC, SPOILT, FRESH = "clean_edits", "words of others", "other asks"
 SPOILT_WHOLE = "words of others, no mask"
-Told = Callable[[Tensor, Tensor], Tensor]
+Change = Callable[[Tensor, Tensor], Tensor]
 Edits = Callable[[Asks, float], Tensor]
 
 
@@ -121,46 +121,46 @@ def _seed(
     kit = Kit({"main": backbone, "generator": bench.generator})
     bank, vectors = method.pictures(kit, Evidence(), run)
     fitted = method.from_pictures(kit, bank, vectors, run)
-    own = _edits(fitted, words, direction, run)
-    out.details = details(bench, test, out.choose("own", bench, val, test, own))
+    edits = _edits(fitted, words, direction, run)
+    out.details = details(bench, test, out.choose("own", bench, val, test, edits))
     for name, beta in (("no mask", 0.0), ("threshold 0.03", 0.03), ("threshold 1", 1.0)):
-        out.hits[name] = clean(bench, test, own(test, beta))
+        out.hits[name] = clean(bench, test, edits(test, beta))
     middle, middle_text = vectors.mean(0), words.unit.flatten(0, 1).mean(0)
-    absolute: dict[str, tuple[Told, Told]] = {
+    absolute: dict[str, tuple[Change, Change]] = {
         "absolute": (lambda a, b: b, lambda a, b: b),
         "absolute, centred": (lambda a, b: direction(middle, b), lambda a, b: direction(middle_text, b)),
     }
-    for name, (seen, told) in absolute.items() if trained else ():
+    for name, (seen, direction_of) in absolute.items() if trained else ():
         weights = method.mapper_weights(fitted.generator, backbone, bank.s, vectors, run, seen)
         twin = replace(fitted, mapper=weights)
-        out.choose(name, bench, val, test, _edits(twin, words, told, run))
+        out.choose(name, bench, val, test, _edits(twin, words, direction_of, run))
     if trained:
-        out.choose("own, strength chosen", bench, val, test, own, STRENGTHS)
+        out.choose("own, strength chosen", bench, val, test, edits, STRENGTHS)
     out.choose("global direction", bench, val, test, _along(fitted.relevance, bank.s.std(0), words), STRENGTHS)
 
     g = run.generator(SPOILT)
     order = torch.randperm(len(test.target), generator=g)
     others = replace(test, start=test.start[order], kind=test.kind[order], target=test.target[order])
-    spoilt = own(others, out.chosen["own"][0])
-    out.hits[SPOILT_WHOLE] = clean(bench, test, own(others, 0.0))
+    spoilt = edits(others, out.chosen["own"][0])
+    out.hits[SPOILT_WHOLE] = clean(bench, test, edits(others, 0.0))
     sizes = words.unit.shape[0], words.unit.shape[1]
     out.hits[SPOILT] = clean(bench, test, spoilt)
     out.hits[FRESH] = clean(bench, Asks.draw(test.styles, test.start, sizes, g), spoilt)
     return out
 
 
-def _edits(fitted: FittedDeltaEdit, words: Words, told: Told, run: Run) -> Edits:
+def _edits(fitted: FittedDeltaEdit, words: Words, direction: Change, run: Run) -> Edits:
     """Return what changes the styles of asks at a threshold; the mapper answers once for all thresholds."""
     known: dict[int, tuple[Asks, Tensor, Tensor]] = {}
     free = replace(fitted, method=replace(fitted.method, beta=0.0))
 
-    def edit(asked: Asks, beta: float) -> Tensor:
-        if id(asked) not in known:
-            source, target = words.at(asked.start), words.at(asked.wanted())
-            change = free.moved(asked.styles, told(source, target), target - source, run).change
+    def edit(asks: Asks, beta: float) -> Tensor:
+        if id(asks) not in known:
+            source, target = words.at(asks.start), words.at(asks.wanted())
+            change = free.moved(asks.styles, direction(source, target), target - source, run).change
             assert change is not None
-            known[id(asked)] = asked, change, target - source
-        _, change, d = known[id(asked)]
+            known[id(asks)] = asks, change, target - source
+        _, change, d = known[id(asks)]
         return torch.where(movable(fitted.relevance, d, beta), change, 0.0)
 
     return edit
@@ -169,8 +169,8 @@ def _edits(fitted: FittedDeltaEdit, words: Words, told: Told, run: Run) -> Edits
 def _along(relevance: Tensor, spread: Tensor, words: Words) -> Edits:
     """Return StyleCLIP's global direction: channels move by their relevance where it passes the threshold."""
 
-    def edit(asked: Asks, beta: float) -> Tensor:
-        d = words.at(asked.wanted()) - words.at(asked.start)
+    def edit(asks: Asks, beta: float) -> Tensor:
+        d = words.at(asks.wanted()) - words.at(asks.start)
         return torch.where(movable(relevance, d, beta), (d @ relevance.T) * spread, 0.0)
 
     return edit
@@ -204,8 +204,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 Claim("absolute", on=_FACTORS),
                 Claim("no mask", less=(Arm(SPOILT), Arm(SPOILT_WHOLE)), on=_FACTORS, name="gain by the right words"),
             ),
-            own=Arm("own"),
-            controls=(Claim(FRESH, own=Arm(SPOILT), on=_FACTORS), Claim("absolute", own=Arm(SPOILT), on=_FACTORS)),
+            arm=Arm("own"),
+            controls=(Claim(FRESH, arm=Arm(SPOILT), on=_FACTORS), Claim("absolute", arm=Arm(SPOILT), on=_FACTORS)),
             beside={
                 "threshold 0.03": Arm("threshold 0.03"),
                 "threshold 1": Arm("threshold 1"),

@@ -53,17 +53,17 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "frame-mean": Trial(
             (Claim(CHANCE),),
             {"shuffled texts": shuffled_answers},
-            own=Arm(_MEAN),
+            arm=Arm(_MEAN),
             bench=partial(open_clips, counted=(_MEAN,)),
         ),
         "vifi-clip": Trial(
             (Claim("frame-mean", SHOTS),),
             {"shuffled texts": shuffled_texts},
             "frame-mean",
-            own=Arm(_HEADS),
+            arm=Arm(_HEADS),
             controls=(
                 Claim(
-                    CHANCE, SHOTS, own=Arm(Direction(_HEADS)), base=Arm(Direction(CHANCE)), name="forwards or backwards"
+                    CHANCE, SHOTS, arm=Arm(Direction(_HEADS)), base=Arm(Direction(CHANCE)), name="forwards or backwards"
                 ),
             ),
             beside={
@@ -83,24 +83,24 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 Claim(CHANCE, part=OPPOSITES, name="which way"),
                 Claim("integration alone", base=Arm(_ALONE), part=OPPOSITES, name="which way"),
             ),
-            own=Arm(_ILA),
-            controls=(Claim(CHANCE, own=_SHUFFLED, part=OPPOSITES, name="shuffled frames, which way"),),
+            arm=Arm(_ILA),
+            controls=(Claim(CHANCE, arm=_SHUFFLED, part=OPPOSITES, name="shuffled frames, which way"),),
             beside={
-                "integration alone": Claim(CHANCE, own=Arm(_ALONE)),
-                "shuffled frames, of four directions": Claim(CHANCE, own=_SHUFFLED),
-                "which way, without order": Claim(CHANCE, own=Arm(UNORDERED), part=OPPOSITES),
+                "integration alone": Claim(CHANCE, arm=Arm(_ALONE)),
+                "shuffled frames, of four directions": Claim(CHANCE, arm=_SHUFFLED),
+                "which way, without order": Claim(CHANCE, arm=Arm(UNORDERED), part=OPPOSITES),
             },
             bench=open_directions,
         ),
         "clip2point": Trial(
             (Claim(_RAW, base=_DEPTH, part=CLASSED), Claim("pre-trained, zero-shot", SHOTS, base=Arm(_POINTS))),
-            own=Arm(_POINTS),
+            arm=Arm(_POINTS),
             controls=(
-                Claim(_RAW, own=Arm(_POINTS, spoil=other_icons), base=_DEPTH, part=CLASSED, name="icons of others"),
+                Claim(_RAW, arm=Arm(_POINTS, spoil=other_icons), base=_DEPTH, part=CLASSED, name="icons of others"),
                 Claim(
                     "pre-trained, zero-shot",
                     SHOTS,
-                    own=Arm(_POINTS, shots=SHOTS, spoil=other_labels),
+                    arm=Arm(_POINTS, shots=SHOTS, spoil=other_labels),
                     base=Arm(_POINTS),
                     name="shuffled labels",
                 ),
@@ -118,12 +118,12 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "astrom3": Trial(
             (Claim(SCRATCH, STARS),),
-            own=Arm("aligned"),
-            controls=(Claim(SCRATCH, STARS, own=Arm("shuffled"), name="shuffled pairs"),),
+            arm=Arm("aligned"),
+            controls=(Claim(SCRATCH, STARS, arm=Arm("shuffled"), name="shuffled pairs"),),
             beside={
                 "photometry, pairs shuffled": Arm("shuffled"),
                 **{
-                    f"{m} {SCRATCH}": Claim(SCRATCH, STARS, own=Arm(f"{m} aligned"), base=Arm(f"{m} {SCRATCH}"))
+                    f"{m} {SCRATCH}": Claim(SCRATCH, STARS, arm=Arm(f"{m} aligned"), base=Arm(f"{m} {SCRATCH}"))
                     for m in ("spectra", "metadata")
                 },
             },

@@ -140,27 +140,27 @@ FIND_BY_TEXT = Claim("classes alone", base=Arm(BY_CLASSES), part=BY_TEXT)
 
 
 def _permuted(how: Training) -> Claim:
-    own = Arm(replace(how, rows=shuffled_labels))
-    return replace(OVER_BEFORE, own=own, name="permuted labels")
+    shuffled = Arm(replace(how, rows=shuffled_labels))
+    return replace(OVER_BEFORE, arm=shuffled, name="permuted labels")
 
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
-        "full": Trial((OVER_BEFORE,), own=Arm(FULL), controls=(_permuted(FULL),)),
-        "lora": Trial((OVER_BEFORE,), own=Arm(LORA), controls=(_permuted(LORA),), beside={"full": Arm(FULL)}),
+        "full": Trial((OVER_BEFORE,), arm=Arm(FULL), controls=(_permuted(FULL),)),
+        "lora": Trial((OVER_BEFORE,), arm=Arm(LORA), controls=(_permuted(LORA),), beside={"full": Arm(FULL)}),
         "wise-ft": Trial(
             (OVER_FULL, replace(OVER_BEFORE, part="task")),
-            own=Arm(WISE),
-            controls=(replace(OVER_FULL, own=Arm(NO_MIX), name="alpha = 1"),),
+            arm=Arm(WISE),
+            controls=(replace(OVER_FULL, arm=Arm(NO_MIX), name="alpha = 1"),),
             beside={"zero-shot": BEFORE},
             bench=_ON_OTHERS,
         ),
         "vr-lwf": Trial(
             (OVER_FULL,),
-            own=Arm(VR),
+            arm=Arm(VR),
             controls=(
-                replace(OVER_FULL, own=Arm(SINGLE), name="one sentence, no text term"),
-                replace(OVER_FULL, own=Arm(replace(VR, kit=random_teacher)), name="random teacher"),
+                replace(OVER_FULL, arm=Arm(SINGLE), name="one sentence, no text term"),
+                replace(OVER_FULL, arm=Arm(replace(VR, kit=random_teacher)), name="random teacher"),
             ),
             beside={
                 "lwf": Arm(replace(VR, method=VRLwF(vocabulary="classes"))),
@@ -171,29 +171,29 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "retrieval-tuning": Trial(
             (
-                replace(FIND_BY_TEXT, own=BEFORE, name="before: what is lost"),
+                replace(FIND_BY_TEXT, arm=BEFORE, name="before: what is lost"),
                 FIND_PHOTOS,
                 FIND_BY_TEXT,
-                replace(FIND_PHOTOS, own=Arm(TWO_STAGES), name="2sft"),
-                replace(FIND_BY_TEXT, own=Arm(TWO_STAGES), name="2sft"),
+                replace(FIND_PHOTOS, arm=Arm(TWO_STAGES), name="2sft"),
+                replace(FIND_BY_TEXT, arm=Arm(TWO_STAGES), name="2sft"),
             ),
-            own=Arm(MCIP),
+            arm=Arm(MCIP),
             controls=(
-                replace(FIND_PHOTOS, own=Arm(replace(BY_CLASSES, rows=permuted_labels)), name="permuted labels"),
-                replace(FIND_BY_TEXT, own=Arm(replace(MCIP, rows=shuffled_captions)), name="permuted captions"),
-                replace(FIND_BY_TEXT, own=Arm(TWO_STAGES, spoil=shuffled_captions), name="2sft, permuted captions"),
+                replace(FIND_PHOTOS, arm=Arm(replace(BY_CLASSES, rows=permuted_labels)), name="permuted labels"),
+                replace(FIND_BY_TEXT, arm=Arm(replace(MCIP, rows=shuffled_captions)), name="permuted captions"),
+                replace(FIND_BY_TEXT, arm=Arm(TWO_STAGES, spoil=shuffled_captions), name="2sft, permuted captions"),
             ),
             beside={
-                "realigned, by text": replace(FIND_BY_TEXT, own=Arm(REALIGNED)),
+                "realigned, by text": replace(FIND_BY_TEXT, arm=Arm(REALIGNED)),
                 "by text, of before": Claim("before", base=BEFORE, part=BY_TEXT),
             },
             bench=open_search,
         ),
         "geodesic-mixup": Trial(
             (OVER_PLAIN,),
-            own=M2,
-            controls=(replace(OVER_PLAIN, own=AT_TEXT),),
-            beside={"m3": replace(OVER_PLAIN, own=M3)},
+            arm=M2,
+            controls=(replace(OVER_PLAIN, arm=AT_TEXT),),
+            beside={"m3": replace(OVER_PLAIN, arm=M3)},
             bench=open_pairs,
         ),
     }

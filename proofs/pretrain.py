@@ -130,38 +130,38 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "clip-loss": Trial(
             (Claim(CHANCE, part=R1), Claim(CHANCE, part=R5)),
-            own=Arm(CLIP),
-            controls=(Claim(CHANCE, own=CLIP_SHUFFLED, part=R1), Claim(CHANCE, own=CLIP_SHUFFLED, part=R5)),
+            arm=Arm(CLIP),
+            controls=(Claim(CHANCE, arm=CLIP_SHUFFLED, part=R1), Claim(CHANCE, arm=CLIP_SHUFFLED, part=R5)),
         ),
         "siglip-loss": Trial(
             (
                 Claim(CHANCE, part=R1),
-                Claim("clip-loss", own=SIGLIP_16, base=CLIP_16, less=(Arm(SIGLIP), Arm(CLIP)), part=R1),
+                Claim("clip-loss", arm=SIGLIP_16, base=CLIP_16, less=(Arm(SIGLIP), Arm(CLIP)), part=R1),
             ),
-            own=Arm(SIGLIP),
+            arm=Arm(SIGLIP),
             controls=(
-                Claim(CHANCE, own=SIGLIP_SHUFFLED, part=R1),
-                Claim("bias learnt from -10", own=Arm(NO_BIAS), base=Arm(SIGLIP), part=R1),
+                Claim(CHANCE, arm=SIGLIP_SHUFFLED, part=R1),
+                Claim("bias learnt from -10", arm=Arm(NO_BIAS), base=Arm(SIGLIP), part=R1),
             ),
             beside={"clip-loss": OF_CLIP},
         ),
         "coca-loss": Trial(
-            (Claim(CHANCE),), own=Arm("own"), controls=(Claim(CHANCE, own=Arm("shuffled")),), bench=open_captioning
+            (Claim(CHANCE),), arm=Arm("own"), controls=(Claim(CHANCE, arm=Arm("shuffled")),), bench=open_captioning
         ),
         "a-clip": Trial(
             (
-                Claim("random half", own=Arm("attentive, untrained"), base=Arm("random, untrained"), name="kept half"),
+                Claim("random half", arm=Arm("attentive, untrained"), base=Arm("random, untrained"), name="kept half"),
                 Claim("random masks", base=Arm("random"), name="after training"),
             ),
-            own=Arm("attentive"),
+            arm=Arm("attentive"),
             controls=(
-                Claim("random half", own=Arm("least, untrained"), base=Arm("random, untrained"), name="kept half"),
-                Claim("random masks", own=Arm("least"), base=Arm("random"), name="after training"),
+                Claim("random half", arm=Arm("least, untrained"), base=Arm("random, untrained"), name="kept half"),
+                Claim("random masks", arm=Arm("least"), base=Arm("random"), name="after training"),
             ),
             beside={
                 "clip-loss": OVER_CLIP,
                 "kept half, of the whole": Claim(
-                    "whole picture", own=Arm("attentive, untrained"), base=Arm("whole, untrained")
+                    "whole picture", arm=Arm("attentive, untrained"), base=Arm("whole, untrained")
                 ),
             },
             bench=open_kept,
@@ -171,10 +171,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 Claim(CHANCE, name="masked words"),
                 replace(OVER_CLIP, part=FIRST, name="matched tokens"),
             ),
-            own=Arm("own"),
+            arm=Arm("own"),
             controls=(
-                Claim(CHANCE, own=Arm("shuffled"), name="masked words, shuffled captions"),
-                replace(OVER_CLIP, own=Arm("shuffled"), part=FIRST, name="matched tokens, shuffled captions"),
+                Claim(CHANCE, arm=Arm("shuffled"), name="masked words, shuffled captions"),
+                replace(OVER_CLIP, arm=Arm("shuffled"), part=FIRST, name="matched tokens, shuffled captions"),
             ),
             beside={
                 "recall at 1": replace(OVER_CLIP, part=R1),
@@ -190,38 +190,38 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 Claim(CHANCE, name="guided painting"),
                 Claim("random masks", base=Arm("random"), name="guided painting"),
             ),
-            own=Arm("own"),
-            controls=(Claim(CHANCE, own=Arm("shuffled"), name="guided painting, shuffled captions"),),
+            arm=Arm("own"),
+            controls=(Claim(CHANCE, arm=Arm("shuffled"), name="guided painting, shuffled captions"),),
             bench=open_painted,
         ),
         "rs-m-clip": Trial(
             (Claim(ENGLISH_ALONE),),
-            own=Arm("own"),
-            controls=(Claim(CHANCE, own=Arm("permuted"), name="permuted translations"),),
+            arm=Arm("own"),
+            controls=(Claim(CHANCE, arm=Arm("permuted"), name="permuted translations"),),
             beside={
                 "without crops": Arm("no crops"),
                 "English names, of English alone": Claim(
-                    ENGLISH_ALONE, own=Arm("own in English"), base=Arm("English in English")
+                    ENGLISH_ALONE, arm=Arm("own in English"), base=Arm("English in English")
                 ),
             },
             bench=open_named,
         ),
         "cloob": Trial(
             (replace(OF_CLIP, part=RANK),),
-            own=Arm(CLOOB_ARM),
+            arm=Arm(CLOOB_ARM),
             controls=(
-                Claim(CHANCE, own=NO_MEMORY, part=R1, name="recall without memory"),
-                replace(OF_CLIP, own=NO_MEMORY, part=RANK, name="rank without memory"),
+                Claim(CHANCE, arm=NO_MEMORY, part=R1, name="recall without memory"),
+                replace(OF_CLIP, arm=NO_MEMORY, part=RANK, name="rank without memory"),
             ),
             beside={
                 "recall of clip-loss": OF_CLIP,
-                "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),
+                "rank without look-up": replace(OF_CLIP, arm=NO_LOOKUP, part=RANK),
             },
         ),
         "cloc": Trial(
             (NOT_THERE, *(replace(SCENES_ONLY, over=name) for name in (PLACELESS, CROP))),
-            own=Arm(PROMPTED),
-            controls=(replace(NOT_THERE, own=Arm(MISLED), base=Arm(Elsewhere(MISLED)), name="permuted boxes"),),
+            arm=Arm(PROMPTED),
+            controls=(replace(NOT_THERE, arm=Arm(MISLED), base=Arm(Elsewhere(MISLED)), name="permuted boxes"),),
             beside={
                 "RoI-align": ALIGNED,
                 "told the whole picture": UNTOLD,
@@ -235,9 +235,9 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "grain": Trial(
             (OTHER_SLOT, OVER_PERMUTED, FIXED_BOXES),
-            own=Arm(SLOTS),
+            arm=Arm(SLOTS),
             controls=(
-                replace(OTHER_SLOT, own=Arm(PERMUTED_SLOTS), base=Arm(Elsewhere(PERMUTED_SLOTS)), name="permuted"),
+                replace(OTHER_SLOT, arm=Arm(PERMUTED_SLOTS), base=Arm(Elsewhere(PERMUTED_SLOTS)), name="permuted"),
             ),
             beside={
                 "image slot": IMAGE_SLOT,
@@ -248,8 +248,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "long-clip": Trial(
             (TRUNCATED, Claim("no short term", base=Arm(NO_SHORT_TERM), part=SHORT)),
-            own=Arm(LONG),
-            controls=(replace(TRUNCATED, own=Arm(LONG), part=OTHER_ENDS, name="test captions with other ends"),),
+            arm=Arm(LONG),
+            controls=(replace(TRUNCATED, arm=Arm(LONG), part=OTHER_ENDS, name="test captions with other ends"),),
             beside={
                 "stretched, not trained": Claim("stretched, not trained", base=Arm(STRETCHED)),
                 "ends permuted in training": Claim("ends permuted", base=Arm(replace(LONG, rows=permuted_ends))),
@@ -261,17 +261,17 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "quality-captions": Trial(
             (
                 TO_ORIGINAL,
-                replace(TO_ORIGINAL, own=SCORED, name="best-scored originals"),
+                replace(TO_ORIGINAL, arm=SCORED, name="best-scored originals"),
                 replace(TO_ORIGINAL, part=cells_right(0.1), name="dense transfer"),
             ),
-            own=Arm(BOTH),
+            arm=Arm(BOTH),
             controls=(
-                replace(TO_ORIGINAL, own=PERMUTED, name="permuted"),
-                replace(TO_ORIGINAL, own=PERMUTED, part=cells_right(0.1), name="permuted, dense transfer"),
+                replace(TO_ORIGINAL, arm=PERMUTED, name="permuted"),
+                replace(TO_ORIGINAL, arm=PERMUTED, part=cells_right(0.1), name="permuted, dense transfer"),
             ),
             beside={
-                "mix": replace(TO_ORIGINAL, own=MIXED),
-                "synthetic alone": replace(TO_ORIGINAL, own=SYNTHETIC),
+                "mix": replace(TO_ORIGINAL, arm=MIXED),
+                "synthetic alone": replace(TO_ORIGINAL, arm=SYNTHETIC),
                 **{f"dense transfer, {s:.0%} of the labels": replace(TO_ORIGINAL, part=cells_right(s)) for s in SHARES},
             },
             bench=open_quality,
@@ -282,8 +282,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "llm2clip": LLM2CLIP_TRIAL,
         "laclip": Trial(
             (TO_ONE,),
-            own=Arm(LACLIP),
-            controls=(replace(TO_ONE, own=Arm(replace(LACLIP, kit=other_people))),),
+            arm=Arm(LACLIP),
+            controls=(replace(TO_ONE, arm=Arm(replace(LACLIP, kit=other_people))),),
             bench=partial(open_pairs, queries=slice(3, 5)),
         ),
     }

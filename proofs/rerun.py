@@ -120,7 +120,7 @@ def rerun(
     except (KeyError, TypeError) as error:
         raise DataError(f"This is no result that can be repeated: it lacks {error}.") from error
     data = open_data(source, keys, need="classes")
-    made = board(
+    measured = board(
         data,
         backbone,
         fresh,
@@ -131,18 +131,20 @@ def rerun(
         loaded=_loaded(written, whole, backbone, data.name, classes),
         source=source,
     )
-    if made.interrupted:  # half a board has other numbers, and has not been compared
+    if measured.interrupted:  # half a board has other numbers, and has not been compared
         raise KeyboardInterrupt
-    _same_data({source: written["data_hash"]}, {source: made.facts["data_hash"]})
+    _same_data({source: written["data_hash"]}, {source: measured.facts["data_hash"]})
     notes = _notes(written, backbone, fresh)
     if whole:
-        new = dict(_board_numbers(made.as_dict()))
-        return Rerun(dict(_board_numbers(written)), new, tolerance, notes, tuple(map(str, made.failed)))
+        new = dict(_board_numbers(measured.as_dict()))
+        return Rerun(dict(_board_numbers(written)), new, tolerance, notes, tuple(map(str, measured.failed)))
     row = tuple(written[name] for name in ("variant", "shots", "seed"))
     loaded = bool(written.get("fitted"))
-    again = next(r for r in made.records if (r.variant, r.shots, r.seed) == row and bool(r.fitted) == loaded).as_dict()
+    again = next(
+        r for r in measured.records if (r.variant, r.shots, r.seed) == row and bool(r.fitted) == loaded
+    ).as_dict()
     return Rerun(
-        _numbers(written["metrics"]), _numbers(again["metrics"]), tolerance, notes, tuple(map(str, made.failed))
+        _numbers(written["metrics"]), _numbers(again["metrics"]), tolerance, notes, tuple(map(str, measured.failed))
     )
 
 

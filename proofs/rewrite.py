@@ -67,7 +67,7 @@ def permuted(data: Table[Any], run: Run) -> Table[Any]:
     """Return the table with the long captions of other pictures."""
     rows = data.columns["captions"].values
     order = np.random.default_rng(run.integer("permuted")).permutation(len(rows))
-    captions = [(own[0], rows[j][1]) for own, j in zip(rows, order, strict=True)]
+    captions = [(pair[0], rows[j][1]) for pair, j in zip(rows, order, strict=True)]
     return Table(data.items, {"captions": Column("captions", captions)})
 
 
@@ -80,28 +80,28 @@ def prompts(count: int) -> tuple[tuple[str, str], ...]:
     return tuple(chosen + [known[i] for i in rng.permutation(len(known))[: count - few]])
 
 
-def written(writer: Writer, asked: Sequence[tuple[str, str]], choices: int) -> list[list[str]]:
+def written(writer: Writer, pairs: Sequence[tuple[str, str]], choices: int) -> list[list[str]]:
     """Return the rewrites of prompts."""
-    found = writer.write([Ask(about=article(" ".join(pair)), n=choices) for pair in asked])
-    return [[t.value for t in own] for own in found]
+    replies = writer.write([Ask(about=article(" ".join(pair)), n=choices) for pair in pairs])
+    return [[t.value for t in texts] for texts in replies]
 
 
-def kept(rewrites: Sequence[Sequence[str]], asked: Sequence[tuple[str, str]]) -> list[float]:
+def kept(rewrites: Sequence[Sequence[str]], pairs: Sequence[tuple[str, str]]) -> list[float]:
     """Return the share of each prompt's rewrites that name a colour and a shape."""
     return [
-        float(np.mean([pair[0] in text.split() and pair[1] in text.split() for text in own])) if own else 0.0
-        for own, pair in zip(rewrites, asked, strict=True)
+        float(np.mean([pair[0] in text.split() and pair[1] in text.split() for text in texts])) if texts else 0.0
+        for texts, pair in zip(rewrites, pairs, strict=True)
     ]
 
 
 @torch.no_grad()
-def errors(diffusion: TextDiffusion, data: Table[Any], told: Condition) -> list[float]:
+def errors(diffusion: TextDiffusion, data: Table[Any], condition: Condition) -> list[float]:
     """Return the denoiser's error on each picture, told a condition, over the same noise for all conditions."""
     z = diffusion.to_latent(torch.stack([square_of(data.items[i], diffusion.size) for i in range(len(data))]))
     g, out = Run().generator("rewrite errors"), torch.zeros(len(z))
     for _ in range(DRAWS):
         t, noise = drawn_noise(diffusion, len(z), g)
-        out += noise_error(diffusion, z, told, t, noise) / DRAWS
+        out += noise_error(diffusion, z, condition, t, noise) / DRAWS
     return out.tolist()
 
 
@@ -119,39 +119,39 @@ def open_scenes(
     if name != "scenes":
         raise NotAvailable(f"{name} has no short and long captions of pictures: this proof takes scenes.")
     method = UFFGTG(**{**UFFGTG.card.variants["small"], **less})
-    diffusion, asked = load_diffusion("small", backbone), prompts(items)
+    diffusion, pairs = load_diffusion("small", backbone), prompts(items)
     test = table(SMALL_SCENES, SEED, items)
     shorts, longs = (tuple(row[k] for row in test.columns["captions"].values) for k in (0, 1))
     rows: dict[str, list[list[float]]] = {}
     rewritten: list[float] = []
     with run.track("rewriters", 3 * len(seeds)) as bar:
         for seed in seeds:
-            own = replace(run, seed=seed, progress=Run().progress)
+            seeded = replace(run, seed=seed, progress=Run().progress)
             data = table(TAUGHT, seed, train)
-            kit, told = Kit({"main": backbone, "diffusion": diffusion}), replace(method, image=0.0)
-            full = method.fit(kit, Evidence(train=data), own)
-            alone = told.fit(kit, Evidence(train=data), own)
-            spoilt = told.fit(kit, Evidence(train=permuted(data, own)), own)
-            rewrites = written(full, asked, method.choices)
-            plain = written(replace(full, method=replace(method, diversity=0.0)), asked, method.choices)
-            control = written(spoilt, asked, method.choices)
-            others = [asked[i - 1] for i in range(len(asked))]
+            kit, text_alone = Kit({"main": backbone, "diffusion": diffusion}), replace(method, image=0.0)
+            full = method.fit(kit, Evidence(train=data), seeded)
+            alone = text_alone.fit(kit, Evidence(train=data), seeded)
+            spoilt = text_alone.fit(kit, Evidence(train=permuted(data, seeded)), seeded)
+            rewrites = written(full, pairs, method.choices)
+            plain = written(replace(full, method=replace(method, diversity=0.0)), pairs, method.choices)
+            control = written(spoilt, pairs, method.choices)
+            others = [pairs[i - 1] for i in range(len(pairs))]
             best = [texts[0].value for texts in full.write([Ask(about=text) for text in shorts])]
             rewritten.append(float(np.mean(errors(diffusion, test, diffusion.encode_text(best)))))
             values = {
-                "kept": kept(rewrites, asked),
-                "kept, permuted": kept(control, asked),
+                "kept": kept(rewrites, pairs),
+                "kept, permuted": kept(control, pairs),
                 "kept, of another": kept(control, others),
-                "distinct_2, groups": [distinct(own, 2) for own in rewrites],
-                "distinct_2, no groups": [distinct(own, 2) for own in plain],
+                "distinct_2, groups": [distinct(texts, 2) for texts in rewrites],
+                "distinct_2, no groups": [distinct(texts, 2) for texts in plain],
                 "error, trained": [-e for e in errors(diffusion, test, full.condition(shorts))],
                 "error, words alone": [-e for e in errors(diffusion, test, alone.condition(shorts))],
             }
-            for arm, found in values.items():
-                rows.setdefault(arm, []).append(found)
+            for arm, numbers in values.items():
+                rows.setdefault(arm, []).append(numbers)
             bar.advance(3)
     facts = {
-        "data_hash": hash_of_words(test.items, [*longs, *(" ".join(pair) for pair in asked)]),
+        "data_hash": hash_of_words(test.items, [*longs, *(" ".join(pair) for pair in pairs)]),
         "items": items,
         "train_items": train,
         "measured_seeds": list(seeds),
@@ -161,7 +161,7 @@ def open_scenes(
             "long": float(np.mean(errors(diffusion, test, diffusion.encode_text(longs)))),
             "rewritten": float(np.mean(rewritten)),
         },
-        "example": {"prompt": article(" ".join(asked[0])), "rewrites": rewrites[0]},
+        "example": {"prompt": article(" ".join(pairs[0])), "rewrites": rewrites[0]},
     }
     return Tabled(backbone, run, seeds, METRIC, facts, {arm: np.array(v) for arm, v in rows.items()})
 
@@ -170,13 +170,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "uf-fgtg": Trial(
             (
-                Claim("kept, permuted", own=Arm("kept"), name="kept"),
-                Claim("kept, of another", own=Arm("kept"), name="kept"),
-                Claim("distinct_2, no groups", own=Arm("distinct_2, groups"), name="distinct_2"),
-                Claim("error, words alone", own=Arm("error, trained"), name="denoising error"),
+                Claim("kept, permuted", arm=Arm("kept"), name="kept"),
+                Claim("kept, of another", arm=Arm("kept"), name="kept"),
+                Claim("distinct_2, no groups", arm=Arm("distinct_2, groups"), name="distinct_2"),
+                Claim("error, words alone", arm=Arm("error, trained"), name="denoising error"),
             ),
             variant="small",
-            controls=(Claim("kept, of another", own=Arm("kept, permuted"), name="permuted"),),
+            controls=(Claim("kept, of another", arm=Arm("kept, permuted"), name="permuted"),),
             bench=open_scenes,
         )
     }

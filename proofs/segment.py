@@ -244,7 +244,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             {"all alike": as_subclass(Uniform, draws=False), "neighbours": as_subclass(Neighbours, draws=False)},
             "maskclip",
             beside={"plain patch tokens": Claim("maskclip", variant="tokens", on=_VIT)},
-            controls=(Claim("maskclip", own=Arm("sclip", spoil=ITSELF), on=_VIT, name="itself"),),
+            controls=(Claim("maskclip", arm=Arm("sclip", spoil=ITSELF), on=_VIT, name="itself"),),
             bench=partial(open_bench, settings={"windows": WINDOWS}),
         ),
         "naclip": Trial(

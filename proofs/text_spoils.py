@@ -32,19 +32,19 @@ def random_texts(pool: TextPool, seed: int) -> TextPool:
     words = sorted({word for texts in pool.texts.values() for text in texts for word in text.value.split()})
     named = {part.casefold() for key in pool.texts for name in key.split(VERSUS) for part in name.split()}
     others = [word for word in words if named.isdisjoint(_stems(word))] or words
-    made: dict[tuple[str, str], Text] = {}
+    replaced: dict[tuple[str, str], Text] = {}
 
-    def said(source: Sequence[str], count: int) -> str:
+    def drawn_words(source: Sequence[str], count: int) -> str:
         return " ".join(source[i] for i in rng.integers(len(source), size=count))
 
-    def drawn(own: str, text: Text) -> Text:
-        pieces = _name(own, r"\S*").split(text.value)  # the odd ones hold the name
+    def drawn(caption: str, text: Text) -> Text:
+        pieces = _name(caption, r"\S*").split(text.value)  # the odd ones hold the name
         if len(pieces) == 1:
-            return Text(said(words, len(text.value.split())), writer="random words")
-        if (own, text.value) not in made:
-            filled = [piece if n % 2 else said(others, len(piece.split())) for n, piece in enumerate(pieces)]
-            made[own, text.value] = Text(" ".join(filter(None, filled)), writer="random words")
-        return made[own, text.value]
+            return Text(drawn_words(words, len(text.value.split())), writer="random words")
+        if (caption, text.value) not in replaced:
+            filled = [piece if n % 2 else drawn_words(others, len(piece.split())) for n, piece in enumerate(pieces)]
+            replaced[caption, text.value] = Text(" ".join(filter(None, filled)), writer="random words")
+        return replaced[caption, text.value]
 
     return TextPool(
         {key: tuple(drawn(key.split(VERSUS)[0], text) for text in texts) for key, texts in pool.texts.items()}

@@ -43,7 +43,7 @@ class Claim:
         over: what the baseline is called: its slug, or ``CHANCE``.
         shots: train items per class; 0 for systems that see none.
         variant: row of the baseline's card; None: its default.
-        own: what must gain; None: the proved system.
+        arm: what must gain; None: the proved system.
         base: what it is compared with; None: ``over`` at these shots.
         less: what is taken away from both sides first: a gain of one gain over another; None: nothing is.
         part: of what was measured, see ``Measured.parts``; "" is the whole.
@@ -54,7 +54,7 @@ class Claim:
     over: str
     shots: int = 0
     variant: str | None = None
-    own: Arm | None = None
+    arm: Arm | None = None
     base: Arm | None = None
     less: tuple[Arm, Arm] | None = None
     part: str = ""
@@ -76,7 +76,7 @@ class Trial:
         beside: name -> a twin that is measured and reported, but need not be worse: the same system spoiled, an arm of
             its own, or a whole comparison.
         controls: further comparisons that must not show.
-        own: the proved arm, where it is no row of the card.
+        arm: the proved arm, where it is no row of the card.
         bench: opens the bench; it is the same for all proofs of a verb that measure alike.
     """
 
@@ -87,12 +87,12 @@ class Trial:
     control_variant: str | None = None
     beside: Mapping[str, Any] = field(default_factory=dict)
     controls: tuple[Claim, ...] = ()
-    own: Arm | None = None
+    arm: Arm | None = None
     bench: Opener | None = None
 
     def proved(self, slug: str) -> list[Arm]:
         """Return the arms of the proved system as its claims have them."""
-        return [self._own(slug, claim) for claim in self.claims if claim.own is None]
+        return [self._arm(slug, claim) for claim in self.claims if claim.arm is None]
 
     def judge(self, slug: str, name: str, bench: Bench, loaded: Loaded | None = None) -> dict[str, Any]:
         """Measure on a bench, and return its facts with "claims", "controls" and "beside", as plain data.
@@ -130,33 +130,35 @@ class Trial:
             return {**others, claim.part or bench.metric: interval.value, "ci95": [interval.low, interval.high]}
 
         def compared(claim: Claim) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-            sides = [measured(arm) for arm in (self._own(slug, claim), self._base(claim))]
+            sides = [measured(arm) for arm in (self._arm(slug, claim), self._base(claim))]
             if claim.less:
                 sides = [minus(one, measured(less)) for one, less in zip(sides, claim.less, strict=True)]
-            own, base = (one.part(claim.part) for one in sides)
+            subject, base = (one.part(claim.part) for one in sides)
             assert bench.statistic.lower is not None, "this bench is of boards alone"
-            gain = bench.statistic.lower(own.values, base.values, bench.run.integer("bootstrap"))
+            gain = bench.statistic.lower(subject.values, base.values, bench.run.integer("bootstrap"))
             about: dict[str, Any] = {"name": claim.name} if claim.name else {}
             about |= {"over": claim.over, "variant": claim.variant, "shots": claim.shots}
             about |= {"what": claim.part} if claim.part else {}
-            return {**about, "gain": gain.value, "gain_lower95": gain.low}, side(own, claim), side(base, claim)
+            return {**about, "gain": gain.value, "gain_lower95": gain.low}, side(subject, claim), side(base, claim)
 
         data: dict[str, Any] = {**facts, "claims": [], "controls": [], "beside": []}
         if isinstance(bench, Tabled) and not bench.table:
             return data
-        for claim in _made_on(self.claims, name):
-            about, own, base = compared(claim)
-            data["claims"].append({**about, "method": own, "baseline": base, "shown": about["gain_lower95"] > ROUNDING})
-        for claim in _made_on(self._controls(slug), name):
-            about, own, _ = compared(claim)
-            data["controls"].append({**about, "control": own, "failed": about["gain_lower95"] <= ROUNDING})
-        for claim in _made_on(self._beside(slug), name):
-            about, own, base = compared(claim)
-            data["beside"].append({**about, "twin": base} | ({"own": own} if claim.own else {}))
+        for claim in _claims_on(self.claims, name):
+            about, subject, base = compared(claim)
+            data["claims"].append(
+                {**about, "method": subject, "baseline": base, "shown": about["gain_lower95"] > ROUNDING}
+            )
+        for claim in _claims_on(self._controls(slug), name):
+            about, subject, _ = compared(claim)
+            data["controls"].append({**about, "control": subject, "failed": about["gain_lower95"] <= ROUNDING})
+        for claim in _claims_on(self._beside(slug), name):
+            about, subject, base = compared(claim)
+            data["beside"].append({**about, "twin": base} | ({"own": subject} if claim.arm else {}))
         return data
 
-    def _own(self, slug: str, claim: Claim) -> Arm:
-        return claim.own or replace(self.own or Arm(slug, self.variant), shots=claim.shots)
+    def _arm(self, slug: str, claim: Claim) -> Arm:
+        return claim.arm or replace(self.arm or Arm(slug, self.variant), shots=claim.shots)
 
     @staticmethod
     def _base(claim: Claim) -> Arm:
@@ -171,21 +173,21 @@ class Trial:
         for name, spoil in spoils.items():
             for shots in self._shots():
                 claim = Claim(self.control_over, shots, self.control_variant, name=name)
-                yield replace(claim, own=replace(self._own(slug, claim), spoil=spoil))
+                yield replace(claim, arm=replace(self._arm(slug, claim), spoil=spoil))
         yield from self.controls
 
     def _beside(self, slug: str) -> Iterator[Claim]:
         for name, twin in self.beside.items():
             if isinstance(twin, Claim):
-                yield replace(twin, name=name, own=self._own(slug, twin))
+                yield replace(twin, name=name, arm=self._arm(slug, twin))
                 continue
             for shots in self._shots():
                 claim = Claim(slug, shots, name=name)
                 base = replace(twin, shots=shots) if isinstance(twin, Arm) else None
-                yield replace(claim, base=base or replace(self._own(slug, claim), spoil=twin))
+                yield replace(claim, base=base or replace(self._arm(slug, claim), spoil=twin))
 
 
-def _made_on(claims: Sequence[Claim] | Iterator[Claim], name: str) -> list[Claim]:
+def _claims_on(claims: Sequence[Claim] | Iterator[Claim], name: str) -> list[Claim]:
     return [claim for claim in claims if not claim.on or Path(name).name in claim.on]
 
 
@@ -229,9 +231,9 @@ def each_seed(once: Callable[[Run], Mapping[K, Any]], run: Run, seeds: Sequence[
     return {name: np.stack([one[name] for one in results]) for name in results[0]}
 
 
-def over(base: str, own: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
+def over(base: str, arm: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
     """Return the gain of one name of a table over another."""
-    return Claim(base, own=Arm(own), name=name, on=on)
+    return Claim(base, arm=Arm(arm), name=name, on=on)
 
 
 def hash_of(*samples: Samples[Any]) -> str:

@@ -28,14 +28,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, help="folder for MiniLM's vectors of all nouns")
     parser.add_argument("--data", type=Path, help="folder of the development sets")
     parser.add_argument("--out", type=Path, help="heads, or result")
-    asked = parser.parse_args(words)
-    training = asked.step == "train"
-    found = train(asked.counts, asked.work, asked.out or HEADS) if training else judge(asked.data)
+    options = parser.parse_args(words)
+    training = options.step == "train"
+    result = train(options.counts, options.work, options.out or HEADS) if training else judge(options.data)
     shown = json.dumps(
-        {**found, "command": f"python -m recipes.lite {asked.step}", "date": now(), "versions": versions()}, indent=1
+        {**result, "command": f"python -m recipes.lite {options.step}", "date": now(), "versions": versions()}, indent=1
     )
-    if asked.step == "judge" and asked.out:
-        asked.out.write_text(shown + "\n", encoding="utf-8")
+    if options.step == "judge" and options.out:
+        options.out.write_text(shown + "\n", encoding="utf-8")
     sys.stdout.write(shown + "\n")
 
 

@@ -157,11 +157,11 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, help="folder of the development sets")
     parser.add_argument("--out", type=Path, help="result")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     about = {"command": "python -m recipes.lite_alternatives", "date": now(), "versions": versions()}
-    text = json.dumps({**judge(asked.data), **about}, indent=1) + "\n"
-    if asked.out:
-        asked.out.write_text(text, encoding="utf-8")
+    text = json.dumps({**judge(options.data), **about}, indent=1) + "\n"
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

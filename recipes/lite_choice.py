@@ -65,22 +65,22 @@ def choose(
         net.load_state_dict(mixed(published, trained, share))
         scores[share] = [measured(net, lite, p, t) for p, t in zip(looks, texts, strict=True)]
     top1 = {
-        share: {p.name: float((s.argmax(1) == p.labels).mean()) for p, s in zip(looks, found, strict=True)}
-        for share, found in scores.items()
+        share: {p.name: float((s.argmax(1) == p.labels).mean()) for p, s in zip(looks, accuracies, strict=True)}
+        for share, accuracies in scores.items()
     }
-    means = {share: float(np.mean(list(found.values()))) for share, found in top1.items()}
+    means = {share: float(np.mean(list(accuracies.values()))) for share, accuracies in top1.items()}
     best = max(shares, key=lambda share: means[share])
     scale = fitted_scale(scores[best], [p.labels for p in looks])
     old = float(lite.scale()[0])
     errors = {
-        name: {p.name: held_out_error(s, p.labels, value) for p, s in zip(looks, found, strict=True)}
-        for name, found, value in (("published", scores[0.0], old), ("mixed", scores[best], scale))
+        name: {p.name: held_out_error(s, p.labels, value) for p, s in zip(looks, accuracies, strict=True)}
+        for name, accuracies, value in (("published", scores[0.0], old), ("mixed", scores[best], scale))
     } if 0.0 in scores else {}  # fmt: skip
     write(mixed(published, trained, best), scale, out)
     return {
         "pictures": {p.name: len(p.labels) for p in looks},
         "classes": {p.name: len(p.classes) for p in looks},
-        "top1": {str(share): {**found, "mean": means[share]} for share, found in top1.items()},
+        "top1": {str(share): {**accuracies, "mean": means[share]} for share, accuracies in top1.items()},
         "share": best,
         "scale": scale,
         "calibration_error": {k: {**v, "mean": float(np.mean(list(v.values())))} for k, v in errors.items()},

@@ -83,21 +83,21 @@ def threshold(sets: Sequence[Searched], level: float) -> float:
     return max(float(known.grid[reached][good[0]]), *(s.drawn.lowest(level) for s in sets))
 
 
-def right_above(own: Searched, cut: float) -> tuple[int, int]:
+def right_above(of_set: Searched, cut: float) -> tuple[int, int]:
     """Return the number of answers of a set above a cut, and of right ones among them."""
-    above = own.present.score[:, :DEPTH] >= cut
-    return int(above.sum()), int((own.present.right[:, :DEPTH] & above).sum())
+    above = of_set.present.score[:, :DEPTH] >= cut
+    return int(above.sum()), int((of_set.present.right[:, :DEPTH] & above).sum())
 
 
 def curve(sets: Sequence[Searched]) -> dict[str, list[float]]:
     """Return the probability that an answer is right by its score, as if half of the queries were for absent things."""
     score, right, weight = list[Floats](), list[Floats](), list[Floats]()
-    for own in sets:
-        present = own.present.score[:, :DEPTH]
-        ranks = np.array([r for r in own.drawn.ranks if r <= DEPTH])
-        false = own.drawn.scores[:, : len(ranks)]
+    for of_set in sets:
+        present = of_set.present.score[:, :DEPTH]
+        ranks = np.array([r for r in of_set.drawn.ranks if r <= DEPTH])
+        false = of_set.drawn.scores[:, : len(ranks)]
         score += [present.ravel(), false.ravel()]
-        right += [own.present.right[:, :DEPTH].ravel().astype(float), np.zeros(false.size)]
+        right += [of_set.present.right[:, :DEPTH].ravel().astype(float), np.zeros(false.size)]
         counts = np.broadcast_to(np.diff(ranks, prepend=0), false.shape).ravel()
         weight += [np.full(present.size, 1 / present.size), counts / counts.sum()]
     x, y, w = (np.concatenate(part) for part in (score, right, weight))
@@ -117,18 +117,18 @@ def fitted(sets: Mapping[str, Searched], weights: str) -> dict[str, Any]:
         except DataError as error:
             sys.stderr.write(f"  {level:g}: {error}\n")
             continue
-        counts = [right_above(own, cut) for own in every]
+        counts = [right_above(of_set, cut) for of_set in every]
         known = [right / (above + 1) for above, right in counts if above]
-        absent = [float((own.drawn.scores[:, 0] >= cut).mean()) for own in every]
+        absent = [float((of_set.drawn.scores[:, 0] >= cut).mean()) for of_set in every]
         levels[f"{level:g}"] = {
             "threshold": round(cut, 5), "share": float(np.mean(known)), "interval": [min(known), max(known)],
             "above": sum(above for above, _ in counts), "absent": max(absent),
         }  # fmt: skip
     return {
-        "weights": weights, "depth": DEPTH, "most_entries": FACTOR * max(own.entries for own in every),
-        "sets": list(sets), "marks": sum(own.present.score[:, :DEPTH].size for own in every),
-        "queries": sum(len(own.present.score) for own in every),
-        "words": sum(len(own.drawn.scores) for own in every), "levels": levels, "curve": curve(every),
+        "weights": weights, "depth": DEPTH, "most_entries": FACTOR * max(of_set.entries for of_set in every),
+        "sets": list(sets), "marks": sum(of_set.present.score[:, :DEPTH].size for of_set in every),
+        "queries": sum(len(of_set.present.score) for of_set in every),
+        "words": sum(len(of_set.drawn.scores) for of_set in every), "levels": levels, "curve": curve(every),
     }  # fmt: skip
 
 
@@ -137,17 +137,17 @@ def judged(sets: Mapping[str, Searched]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for level in LEVELS:
         rows: dict[str, Any] = {}
-        for name, own in sets.items():
+        for name, of_set in sets.items():
             try:
                 cut = threshold([other for n, other in sets.items() if n != name], level)
             except DataError as error:
                 rows[name] = {"refused": str(error)}
                 continue
-            above, right = right_above(own, cut)
+            above, right = right_above(of_set, cut)
             rows[name] = {
                 "threshold": cut, "above": above, "right": right / above if above else None,
-                "right_kept": right / max(int(own.present.right[:, :DEPTH].sum()), 1),
-                "any": float((own.aside.score[:, 0] >= cut).mean()), "words": len(own.words),
+                "right_kept": right / max(int(of_set.present.right[:, :DEPTH].sum()), 1),
+                "any": float((of_set.aside.score[:, 0] >= cut).mean()), "words": len(of_set.words),
             }  # fmt: skip
         result[f"{level:g}"] = rows
     return result

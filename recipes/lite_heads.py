@@ -99,8 +99,8 @@ def nouns(words: WordNet, counts: Mapping[tuple[str, int], int]) -> Nouns:
 
     def above(offset: int) -> tuple[int, ...]:
         if offset not in broader:
-            found = {offset: None} | {a: None for up in synsets[offset].hypernyms for a in above(up)}
-            broader[offset] = tuple(found)
+            ancestors = {offset: None} | {a: None for up in synsets[offset].hypernyms for a in above(up)}
+            broader[offset] = tuple(ancestors)
         return broader[offset]
 
     below: dict[int, list[int]] = {}
@@ -127,12 +127,12 @@ def nouns(words: WordNet, counts: Mapping[tuple[str, int], int]) -> Nouns:
 
 
 def targets(
-    found: Nouns, glosses: NDArray[np.float32], classes: NDArray[np.float32], middle: NDArray[np.float32]
+    words: Nouns, glosses: NDArray[np.float32], classes: NDArray[np.float32], middle: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the (N, 1000) distributions of the nouns.
 
     Args:
-        found: nouns and their places in the tree.
+        words: nouns and their places in the tree.
         glosses: (S, 384) MiniLM vectors of the senses.
         classes: (1000, 384) MiniLM vectors of the classes.
         middle: (384,) mean of ``classes``.
@@ -142,17 +142,17 @@ def targets(
         scaled: NDArray[np.float32] = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
         return scaled
 
-    q = found.classes**-BETA * np.exp(GAMMA * (unit(glosses - middle) @ unit(classes - middle).T))
-    q[found.classes >= COVERS_ALL] = 0
+    q = words.classes**-BETA * np.exp(GAMMA * (unit(glosses - middle) @ unit(classes - middle).T))
+    q[words.classes >= COVERS_ALL] = 0
     total = q.sum(1, keepdims=True)
     q = np.where(total > 0, q / np.maximum(total, 1e-30), 1e-3)
-    return np.stack([sum(w * q[i] for i, w in row) for row in found.weights]).astype(np.float32)
+    return np.stack([sum(w * q[i] for i, w in row) for row in words.weights]).astype(np.float32)
 
 
-def chances(found: Nouns) -> NDArray[np.float64]:
+def chances(words: Nouns) -> NDArray[np.float64]:
     """Return the (N,) chances with which nouns are drawn: usual ones, and those near a class, more often."""
-    near = np.array([sum(w for i, w in row if found.classes[i].min() <= 20) for row in found.weights])
-    drawn = ((0.15 + np.log1p(found.counts)) * (0.3 + near)) ** 0.5
+    near = np.array([sum(w for i, w in row if words.classes[i].min() <= 20) for row in words.weights])
+    drawn = ((0.15 + np.log1p(words.counts)) * (0.3 + near)) ** 0.5
     return np.asarray(drawn / drawn.sum(), dtype=np.float64)
 
 
@@ -210,21 +210,21 @@ def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
 
     started = time.perf_counter()
     words, read, run = WordNet.load(), Reader(work), Run(seed=seed)
-    found = nouns(words, read_counts(counts))
+    chosen = nouns(words, read_counts(counts))
     classes = read("classes", [described(words.wnid(w)) for w in imagenet()])
     middle = classes.mean(0)
-    y = torch.from_numpy(targets(found, read("glosses", [described(s) for s in found.senses]), classes, middle))
-    pick = np.random.default_rng(run.integer("frames")).integers(len(FRAMES), size=len(found.lemmas))
+    y = torch.from_numpy(targets(chosen, read("glosses", [described(s) for s in chosen.senses]), classes, middle))
+    pick = np.random.default_rng(run.integer("frames")).integers(len(FRAMES), size=len(chosen.lemmas))
     x = torch.from_numpy(
         np.stack(
             [
-                read("bare", found.lemmas),
-                read("photo", [f"a photo of {article(n)}." for n in found.lemmas]),
-                read("frames", [FRAMES[k].replace("{}", n) for k, n in zip(pick, found.lemmas, strict=True)]),
+                read("bare", chosen.lemmas),
+                read("photo", [f"a photo of {article(n)}." for n in chosen.lemmas]),
+                read("frames", [FRAMES[k].replace("{}", n) for k, n in zip(pick, chosen.lemmas, strict=True)]),
             ]
         )
     )
-    ladder = torch.from_numpy(np.cumsum(chances(found)))
+    ladder = torch.from_numpy(np.cumsum(chances(chosen)))
     _, classifier = image_tower()
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
     with run.seeded("head"):
@@ -254,7 +254,7 @@ def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
     save_file(state, out)
     return {
         "nouns": len(y),
-        "senses": len(found.senses),
+        "senses": len(chosen.senses),
         "steps": steps,
         "loss": float(loss.detach()),
         "seconds": time.perf_counter() - started,

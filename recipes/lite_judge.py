@@ -46,10 +46,10 @@ def judge(data: Path, seed: int = 0) -> dict[str, Any]:
         prompts = [f"a photo of {article(n)}." for n in names]
         hits: dict[str, NDArray[np.float64]] = {}
         for pixels, recipe in (("published pixels", published), ("our pixels", PIXELS)):
-            p, own = _class_probabilities(lite, table, recipe)
+            p, lite_p = _class_probabilities(lite, table, recipe)
             if recipe is PIXELS:
                 head = F.normalize(_encode_texts(lite, prompts), dim=-1)
-                hits["lite"] = (own @ head.T).argmax(1).numpy() == y
+                hits["lite"] = (lite_p @ head.T).argmax(1).numpy() == y
             for source, (vectors, middle) in heads.items():
                 for texts, words in (("prompt", prompts), ("name", names)):
                     t = _minilm(lite, words)

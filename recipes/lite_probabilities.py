@@ -87,12 +87,12 @@ class Task:
 
     def take(self, rows: NDArray[np.int64], names: NDArray[np.int64] | None = None) -> Task:
         """Return some pictures, perhaps under some of the names, all of which include theirs."""
-        cosines, labels, own = self.cosines[rows], self.labels[rows], self.facts[rows]
+        cosines, labels, facts_of = self.cosines[rows], self.labels[rows], self.facts[rows]
         if names is not None:
             cosines, labels = cosines[:, names], np.searchsorted(names, labels)
             nearest = facts(np.ones((len(rows), 1)), cosines.max(axis=1))[:, 2:]
-            own = np.hstack([own[:, :2], nearest])
-        return Task(self.look, self.names, cosines, labels, own, self.odd[rows])
+            facts_of = np.hstack([facts_of[:, :2], nearest])
+        return Task(self.look, self.names, cosines, labels, facts_of, self.odd[rows])
 
     def sure(self, w: Numbers) -> Floats:
         """Return the (N,) probabilities of the first names under w."""
@@ -107,10 +107,10 @@ def task(look: str, names: str, vectors: Floats, head: Floats, labels: NDArray[n
     return Task(look, names, cosines, labels, facts(vectors, cosines.max(axis=1)), parity)
 
 
-def tasks(found: Sequence[Task], *, odd: bool, seed: int = 0) -> Iterator[Task]:
+def tasks(measured_tasks: Sequence[Task], *, odd: bool, seed: int = 0) -> Iterator[Task]:
     """Yield the tasks of one half of the pictures: each whole list, then drawn ones of names that occur."""
     g = np.random.default_rng(Run(seed=seed).integer(f"lists/{odd}"))
-    for whole in found:
+    for whole in measured_tasks:
         one = whole.half(odd=odd)
         yield one
         present = np.unique(one.labels)
@@ -120,19 +120,19 @@ def tasks(found: Sequence[Task], *, odd: bool, seed: int = 0) -> Iterator[Task]:
                 yield one.take(np.flatnonzero(np.isin(one.labels, chosen)), chosen)
 
 
-def fitted(found: Sequence[Task], *, columns: int = 4) -> Numbers:
+def fitted(measured_tasks: Sequence[Task], *, columns: int = 4) -> Numbers:
     """Return the w that makes the labels likeliest, every task counting the same; 0 beyond the first ``columns``."""
 
     def loss(w: Floats) -> tuple[float, Floats]:
         value, slope = 0.0, np.zeros(columns)
-        for t in found:
+        for t in measured_tasks:
             x, rows = t.facts[:, :columns], np.arange(len(t.labels))
             scales = np.exp(np.clip(x @ w, -5, 8))
             log_p = log_softmax(scales[:, None] * t.cosines, axis=1)
             value -= log_p[rows, t.labels].mean()
             pull = (np.exp(log_p) * t.cosines).sum(axis=1) - t.cosines[rows, t.labels]
             slope += (pull * scales) @ x / len(rows)
-        return value / len(found), slope / len(found)
+        return value / len(measured_tasks), slope / len(measured_tasks)
 
     start = np.array([3.0, *[0.0] * (columns - 1)])
     w = [float(v) for v in minimize(loss, start, jac=True, method="L-BFGS-B").x] + [0.0] * (4 - columns)
@@ -180,12 +180,12 @@ def errors_of(t: Task, w: Numbers, run: Run) -> dict[str, float]:
     return dict(zip(("value", "low", "high"), error_interval(t.sure(w), t.hits, run), strict=True))
 
 
-def fall(found: Sequence[Task], before: Numbers, after: Numbers, run: Run) -> dict[str, float]:
+def fall(measured_tasks: Sequence[Task], before: Numbers, after: Numbers, run: Run) -> dict[str, float]:
     """Return by how much the mean error over everyday words and drawings falls, with a paired 95 % interval: photos are
     resampled, and all looks of a photo with it.
     """
     g = np.random.default_rng(run.integer("fall"))
-    kept = [one.half(odd=True) for one in found if one.names != OWN]
+    kept = [one.half(odd=True) for one in measured_tasks if one.names != OWN]
     counts: dict[int, Floats] = {}
     falls = np.zeros(RESAMPLES + 1)
     for one in kept:
@@ -202,8 +202,8 @@ def looked(model: Model, data: Path, work: Path) -> dict[str, list[Task]]:
     with (data / "imagenet1k_sample" / "labels.csv").open(encoding="utf-8", newline="") as file:
         wnids = [row["wnid"] for row in csv.DictReader(file)]
     words = WordNet.load()
-    own = [words.wnid(w).lemmas[0] for w, word in zip(wnids, everyday(words, wnids), strict=True) if word]
-    fine = tuple(sorted(set(own)))
+    folder_names = [words.wnid(w).lemmas[0] for w, word in zip(wnids, everyday(words, wnids), strict=True) if word]
+    fine = tuple(sorted(set(folder_names)))
     out: dict[str, list[Task]] = {prompting: [] for prompting in PROMPTINGS}
     for proxy in proxies(data, held_out_drawings(work)):
         z = model.encode_image([Image.fromarray(picture) for picture in proxy.pictures]).astype(np.float64)
@@ -211,7 +211,7 @@ def looked(model: Model, data: Path, work: Path) -> dict[str, list[Task]]:
         odd = (proxy.labels if drawn else np.arange(len(proxy.labels))) % 2 == 1
         lists = [("drawings" if drawn else "everyday words", proxy.classes, proxy.labels)]
         if not drawn:
-            lists.append((OWN, fine, np.array([fine.index(n) for n in own])))
+            lists.append((OWN, fine, np.array([fine.index(n) for n in folder_names])))
         for title, names, labels in lists:
             for prompting in PROMPTINGS:
                 out[prompting].append(task(proxy.name, title, z, head(model, names, prompting), labels, odd))
@@ -255,10 +255,10 @@ def judge(
     out: dict[str, Any] = {}
     for name in names:
         model = load(name)
-        found = looked(model, data, work)
-        even = [t for p in PROMPTINGS for t in tasks(found[p], odd=False, seed=seed)]
-        own = (float(np.log(float(model.scale()[0]))), 0.0, 0.0, 0.0)
-        arms = {"backbone": own, "one_scale": fitted(even, columns=1), "certainty": fitted(even, columns=2)}
+        looks = looked(model, data, work)
+        even = [t for p in PROMPTINGS for t in tasks(looks[p], odd=False, seed=seed)]
+        published = (float(np.log(float(model.scale()[0]))), 0.0, 0.0, 0.0)
+        arms = {"backbone": published, "one_scale": fitted(even, columns=1), "certainty": fitted(even, columns=2)}
         out[name] = {"fitted": {**arms, "sharpness": fitted(even)}}
         if only_fit:
             continue
@@ -267,8 +267,8 @@ def judge(
             "ships": arms["sharpness"],
             "held_out": {
                 p: {
-                    **measured(list(tasks(found[p], odd=True, seed=seed)), arms, run),
-                    "fall_of_mean": fall(found[p], own, arms["sharpness"], run),
+                    **measured(list(tasks(looks[p], odd=True, seed=seed)), arms, run),
+                    "fall_of_mean": fall(looks[p], published, arms["sharpness"], run),
                 }
                 for p in PROMPTINGS
             },
@@ -288,14 +288,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of recipes.lite_tower prepare")
     parser.add_argument("--models", nargs="*", default=MODELS, help="the others stay in OUT as they are")
     parser.add_argument("--out", type=Path, help="result")
-    asked = parser.parse_args(words)
-    result = judge(asked.data, asked.work, asked.models, only_fit=asked.step == "fit")
-    if asked.out and asked.out.is_file():
-        result = {**json.loads(asked.out.read_text(encoding="utf-8")), **result}
-    about = {"command": f"python -m recipes.lite_probabilities {asked.step}", "date": now(), "versions": versions()}
+    options = parser.parse_args(words)
+    result = judge(options.data, options.work, options.models, only_fit=options.step == "fit")
+    if options.out and options.out.is_file():
+        result = {**json.loads(options.out.read_text(encoding="utf-8")), **result}
+    about = {"command": f"python -m recipes.lite_probabilities {options.step}", "date": now(), "versions": versions()}
     text = json.dumps({**result, **about}, indent=1) + "\n"
-    if asked.out:
-        asked.out.write_text(text, encoding="utf-8")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

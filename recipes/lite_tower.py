@@ -124,13 +124,13 @@ def prepare(data: Path, packs: Path, work: Path, seed: int = 0) -> dict[str, Any
     return {"photos": len(paths), "crops": len(crops), "drawings": count, "names": names}
 
 
-def _prepare_drawings(lite: Lite, found: Sequence[Drawing], work: Path) -> tuple[int, int]:
+def _prepare_drawings(lite: Lite, drawings: Sequence[Drawing], work: Path) -> tuple[int, int]:
     """Write the drawings of training with the texts of their names, and those of held-out names.
 
     Returns:
         Names and drawings of training.
     """
-    kept, held = ([d for d in found if held_out(d.name) is out] for out in (False, True))
+    kept, held = ([d for d in drawings if held_out(d.name) is out] for out in (False, True))
     names = sorted({d.name for d in kept})
     number = {n: i for i, n in enumerate(names)}
     for start, some in (("", kept), ("held-", held)):
@@ -274,22 +274,22 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=3, help="of the proxies, take one picture in so many")
     parser.add_argument("--views", type=Path, default=VIEWS, help="where the tower is written")
     parser.add_argument("--result", type=Path, help="where the result is written")
-    asked = parser.parse_args(words)
-    out = asked.out or asked.work / "training"
-    if asked.step == "prepare":
-        found = prepare(asked.data, asked.packs, asked.work)
-    elif asked.step == "train":
-        fit_tower(asked.work, out, asked.steps, asked.norms, asked.rate, asked.start, asked.seed)
-        found = {"steps": asked.steps, "norms": asked.norms, "rate": asked.rate, "seed": asked.seed}
+    options = parser.parse_args(words)
+    out = options.out or options.work / "training"
+    if options.step == "prepare":
+        report = prepare(options.data, options.packs, options.work)
+    elif options.step == "train":
+        fit_tower(options.work, out, options.steps, options.norms, options.rate, options.start, options.seed)
+        report = {"steps": options.steps, "norms": options.norms, "rate": options.rate, "seed": options.seed}
     else:
         lite = load_lite("lite:2026-11")
-        looks = list(proxies(asked.data, held_out_drawings(asked.work), every=asked.every))
+        looks = list(proxies(options.data, held_out_drawings(options.work), every=options.every))
         texts = [texts_of(lite, look.classes) for look in looks]
         tensors, state = newest_state(out)
-        found = {**choose(lite, tensors, looks, texts, asked.views), "step": state}
-    text = json.dumps({**found, "date": now(), "versions": versions()}, indent=1) + "\n"
-    if asked.result:
-        asked.result.write_text(text, encoding="utf-8")
+        report = {**choose(lite, tensors, looks, texts, options.views), "step": state}
+    text = json.dumps({**report, "date": now(), "versions": versions()}, indent=1) + "\n"
+    if options.result:
+        options.result.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

@@ -131,15 +131,17 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--small", action="store_true", help="the small sets; the large ones have more photos")
     parser.add_argument("--data", type=Path, required=True, help="folder of the development sets")
     parser.add_argument("--out", type=Path, help="result")
-    asked = parser.parse_args(words)
-    reference, other = asked.names
-    rows = ROWS if asked.small else LARGE_ROWS
-    command = " ".join(["python -m recipes.lite_tower_judge", reference, other, *(["--small"] if asked.small else [])])
-    result = {**judge(asked.data, (reference, other), rows), "weights": load_lite(other).image.fingerprint,
+    options = parser.parse_args(words)
+    reference, other = options.names
+    rows = ROWS if options.small else LARGE_ROWS
+    command = " ".join(
+        ["python -m recipes.lite_tower_judge", reference, other, *(["--small"] if options.small else [])]
+    )
+    result = {**judge(options.data, (reference, other), rows), "weights": load_lite(other).image.fingerprint,
              "command": command, "date": now(), "versions": versions()}  # fmt: skip
     text = json.dumps(result, indent=1) + "\n"
-    if asked.out:
-        asked.out.write_text(text, encoding="utf-8")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

@@ -103,15 +103,15 @@ def learn_spaces(scorer: RegionScorer, sources: Sources, encoder: Space, seed: i
 def directions(within: NDArray[np.float64], between: NDArray[np.float64], count: int) -> Tensor:
     """Return (D, count) directions of the largest scatter between things, with a scatter of 1 within them."""
     within = within / np.trace(within) * len(within)
-    found = eigh(between, within + RIDGE * np.diag(np.diag(within)))[1][:, -count:]
-    return torch.from_numpy(found.copy())
+    directions = eigh(between, within + RIDGE * np.diag(np.diag(within)))[1][:, -count:]
+    return torch.from_numpy(directions.copy())
 
 
 def examples(picture: Picture, encoder: Space, scorer: RegionScorer, rng: np.random.Generator) -> dict[str, Tensor]:
     """Return facts of regions of a picture, their share of passed thresholds, and their weights."""
-    found = candidates(picture.image, encoder, scorer)
-    masks = found.masks.flatten(1)
-    things, known = on_cells(picture, (found.masks.shape[1], found.masks.shape[2]))
+    proposed = candidates(picture.image, encoder, scorer)
+    masks = proposed.masks.flatten(1)
+    things, known = on_cells(picture, (proposed.masks.shape[1], proposed.masks.shape[2]))
     share = masks @ known.flatten() / masks.sum(1)
     u = torch.zeros(len(masks))
     if len(things):
@@ -121,7 +121,7 @@ def examples(picture: Picture, encoder: Space, scorer: RegionScorer, rng: np.ran
         u = ((iou - 0.45) / 0.5).clamp(0, 1)
     rest = torch.nonzero(u <= 0.1)[:, 0].numpy()
     kept = np.concatenate([torch.nonzero(u > 0.1)[:, 0].numpy(), rng.permutation(rest)[:OTHERS]])
-    return {"facts": found.facts(torch.from_numpy(kept)).half(), "u": u[kept], "weight": share[kept].clamp_min(0.1)}
+    return {"facts": proposed.facts(torch.from_numpy(kept)).half(), "u": u[kept], "weight": share[kept].clamp_min(0.1)}
 
 
 def learn_ranking(scorer: RegionScorer, shards: Sequence[dict[str, Tensor]], seed: int) -> list[float]:
@@ -185,12 +185,12 @@ def make(data: Path, out: Path, pictures: int, seed: int = 0) -> dict[str, Any]:
 
 def labelled_regions(mask: NDArray[np.uint8], background: int | None) -> NDArray[np.bool_]:
     """Return (m, H, W): the connected parts of each class, of at least 64 pixels; 255 and the background are none."""
-    found = []
+    regions = []
     for k in np.unique(mask):
         if k not in (255, background):
             parts, count = ndimage.label(mask == k)
-            found += [parts == n for n in range(1, count + 1)]
-    kept = [m for m in found if m.sum() >= LEAST]
+            regions += [parts == n for n in range(1, count + 1)]
+    kept = [m for m in regions if m.sum() >= LEAST]
     return np.stack(kept) if kept else np.zeros((0, *mask.shape), dtype=bool)
 
 
@@ -217,10 +217,10 @@ def judge(
     """Return the recalls of proposers on photos with label maps, and their gains over the base, with intervals."""
     report = {}
     for name in sets:
-        labelled, own = open_set(str(data / name), "masks"), SETS[name]
-        if (split or own) not in labelled.splits:
+        labelled, settings = open_set(str(data / name), "masks"), SETS[name]
+        if (split or settings) not in labelled.splits:
             continue
-        table = labelled[split or own]
+        table = labelled[split or settings]
         table = table.take(sorted(sorted(range(len(table)), key=table.items.key)[:most]))
         background = labelled.classes.index("background") if "background" in labelled.classes else None
         rows: dict[str, list[NDArray[np.float64]]] = {n: [] for n in proposers}
@@ -233,7 +233,7 @@ def judge(
                 if len(truth):
                     rows[n].append(recalls(table.items[i], truth, proposer))
                 seconds[n] += time.process_time() - start
-        report[name] = {"split": split or own, "photos": len(rows[base]), "regions": regions} | {
+        report[name] = {"split": split or settings, "photos": len(rows[base]), "regions": regions} | {
             n: {
                 f"recall_{count}": _facts(bootstrap_mean(np.array(rows[n])[:, k], seed=0))
                 | ({} if n == base else {"gain": _facts(paired_bootstrap(
@@ -264,26 +264,26 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", help="sets that are judged, with commas (default: all)")
     parser.add_argument("--split", help="judge another split, such as train for choices")
     parser.add_argument("--most", type=int, help="photos of a set that are judged, of the least keys (default: all)")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     start, facts = time.perf_counter(), {"seed": 0, "date": now(), "versions": versions()}
     chosen = [
-        f"--{name} {getattr(asked, name)}" for name in ("sets", "split", "most") if getattr(asked, name) is not None
+        f"--{name} {getattr(options, name)}" for name in ("sets", "split", "most") if getattr(options, name) is not None
     ]
-    facts |= {"command": " ".join(["python -m recipes.mask_proposer", asked.what, *chosen])}
-    if asked.what == "train":
-        facts |= make(asked.data, asked.out, asked.pictures)
+    facts |= {"command": " ".join(["python -m recipes.mask_proposer", options.what, *chosen])}
+    if options.what == "train":
+        facts |= make(options.data, options.out, options.pictures)
     else:
         encoder = load_vision("lite:2026-11")
         proposers: dict[str, MaskProposer] = {
             "merged-cells": MergedCells(count=max(COUNTS)),
             "merged-cells:lite": MergedCells(count=max(COUNTS), encoder=encoder),
-            "ranked-cells": RankedCells(encoder, load_scorer(asked.net)),
+            "ranked-cells": RankedCells(encoder, load_scorer(options.net)),
         }
-        chosen_sets = asked.sets.split(",") if asked.sets else tuple(SETS)
-        facts |= {"sets": judge(asked.data, proposers, "merged-cells", chosen_sets, asked.split, asked.most)}
+        chosen_sets = options.sets.split(",") if options.sets else tuple(SETS)
+        facts |= {"sets": judge(options.data, proposers, "merged-cells", chosen_sets, options.split, options.most)}
     facts |= {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time(), 1)}
-    if asked.what == "judge":
-        write_json(asked.out, facts, overwrite=True)
+    if options.what == "judge":
+        write_json(options.out, facts, overwrite=True)
     sys.stdout.write(json.dumps(facts, indent=1) + "\n")
 
 

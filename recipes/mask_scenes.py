@@ -162,8 +162,8 @@ def _areas(sources: Sources, size: tuple[int, int], rng: np.random.Generator) ->
         ground.paste(texture, (0, 0), Image.fromarray(((owner == n) * 255).astype(np.uint8)))
     parts = np.zeros_like(owner)
     for n in range(1, count + 1):  # an area in two places is two areas
-        found = ndimage.label(owner == n)[0]
-        parts[found > 0] = found[found > 0] + parts.max()
+        components = ndimage.label(owner == n)[0]
+        parts[components > 0] = components[components > 0] + parts.max()
     return ground, parts
 
 

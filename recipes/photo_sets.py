@@ -33,11 +33,11 @@ def photos(data: Path, name: str, part: str | None) -> tuple[Table[Any], tuple[s
         part: its value; of PACS, a domain.
     """
     if name == "pacs_large":
-        found = open_data(data / name / (part or ""))
-        return found.split("test"), found.classes
-    found = open_data(data / name / (part or "")) if name == "pacs_small" else open_data(data / name)
+        data_set = open_data(data / name / (part or ""))
+        return data_set.split("test"), data_set.classes
+    data_set = open_data(data / name / (part or "")) if name == "pacs_small" else open_data(data / name)
     if part is not None and name != "pacs_small":
-        return found.split(part), found.classes
-    tables = list(found.splits.values())
+        return data_set.split(part), data_set.classes
+    tables = list(data_set.splits.values())
     labels = np.concatenate([t.labels() for t in tables])
-    return Table(Joined(tuple(t.items for t in tables)), {"label": Column("label", labels)}), found.classes
+    return Table(Joined(tuple(t.items for t in tables)), {"label": Column("label", labels)}), data_set.classes

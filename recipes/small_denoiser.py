@@ -82,13 +82,13 @@ class SmallDenoiserTrainee(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Draw a scene with its text, a step and noise."""
-        told, t = (float(v) for v in torch.rand(2, generator=g))
+        which, t = (float(v) for v in torch.rand(2, generator=g))
         shown = self.drawn(row.index)
         texts = taught_texts(shown.captions, shown.background)
         x = torch.from_numpy(shown.image.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)
         return {
             "x": x.contiguous(),
-            "text": "" if told >= 1 - UNTOLD else texts[0 if told < 0.45 else 1 if told < 0.7 else 2],
+            "text": "" if which >= 1 - UNTOLD else texts[0 if which < 0.45 else 1 if which < 0.7 else 2],
             "t": int(t**DENSER * len(self.alphas)),
             "eps": torch.randn(x.shape, generator=g),
         }
@@ -153,12 +153,12 @@ def judged(diffusion: TextDiffusion, each: int = 4, steps: int = 25, guidance: f
         guidance: of sampling.
     """
     pairs = SMALL_SCENES.bank.combinations() * each
-    told = diffusion.encode_text([article(f"{colour} {shape}") for colour, shape in pairs])
+    condition = diffusion.encode_text([article(f"{colour} {shape}") for colour, shape in pairs])
     start = noise(diffusion, len(pairs), Run(seed=1).generator("small denoiser judged"))
-    drawn = diffusion.from_latent(sample(diffusion, told, start, steps=steps, guidance=guidance))
+    drawn = diffusion.from_latent(sample(diffusion, condition, start, steps=steps, guidance=guidance))
     pixels = (255 * drawn).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     seen = [
-        found[0] for found in SceneReader(SMALL_SCENES.bank, SMALL_SCENES.size, SMALL_SCENES.sides).read_all(pixels)
+        objects[0] for objects in SceneReader(SMALL_SCENES.bank, SMALL_SCENES.size, SMALL_SCENES.sides).read_all(pixels)
     ]
     right = {
         "colour": [one.colour == colour for one, (colour, _) in zip(seen, pairs, strict=True)],
@@ -174,8 +174,8 @@ def read_rightly(count: int = 400) -> float:
     reader = SceneReader(SMALL_SCENES.bank, SMALL_SCENES.size, SMALL_SCENES.sides)
     seen = reader.read_all(np.stack([one.image for one in shown]))
     right = [
-        (found[0].colour, found[0].shape) == (one.objects[0].colour, one.objects[0].noun)
-        for found, one in zip(seen, shown, strict=True)
+        (seen_object[0].colour, seen_object[0].shape) == (one.objects[0].colour, one.objects[0].noun)
+        for seen_object, one in zip(seen, shown, strict=True)
     ]
     return round(float(np.mean(right)), 4)
 
@@ -192,15 +192,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--net", type=Path, default=SMALL, help="file that is judged")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--sampled", type=int, default=25, help="steps of sampling where it is judged")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     start, facts = time.perf_counter(), {"seed": 0, "date": now(), "versions": versions()}
-    if asked.what == "train":
-        if asked.out is None:
+    if options.what == "train":
+        if options.out is None:
             parser.error("train needs --out")
         fit = Fit(
             lr=1.5e-3,
             batch=32,
-            steps=asked.steps,
+            steps=options.steps,
             schedule=Schedule(warmup=100),
             betas=(0.9, 0.99),
             eps=1e-8,
@@ -210,12 +210,12 @@ def main(words: Sequence[str] | None = None) -> None:
             save_every=250,
             log_every=50,
         )
-        path = make(asked.out, fit)
-        facts |= {"file": path.name, "bytes": path.stat().st_size, "steps": asked.steps}
+        path = make(options.out, fit)
+        facts |= {"file": path.name, "bytes": path.stat().st_size, "steps": options.steps}
     else:
         facts |= {
-            "right": judged(load_small(load("tiny"), asked.net), steps=asked.sampled),
-            "sampled": asked.sampled,
+            "right": judged(load_small(load("tiny"), options.net), steps=options.sampled),
+            "sampled": options.sampled,
             "reader": read_rightly(),
         }
     spent = {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time(), 1)}

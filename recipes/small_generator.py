@@ -186,7 +186,7 @@ def make(out: Path, fit: Fit, seed: int = 0, mapping_steps: int = 12000) -> Path
     return out / FILE
 
 
-def known_share(pictures: Tensor, told: Styles, factors: FactorGenerator) -> dict[str, float]:
+def known_share(pictures: Tensor, styles: Styles, factors: FactorGenerator) -> dict[str, float]:
     """Return the share of pictures whose shape, and whose colour, is the one that was asked for.
 
     A picture shows what the nearest, in squared difference, of all shapes in all colours shows, drawn at the same place
@@ -194,20 +194,21 @@ def known_share(pictures: Tensor, told: Styles, factors: FactorGenerator) -> dic
 
     Args:
         pictures: (B, 3, size, size) in [0, 1].
-        told: styles that were asked for.
+        styles: that were asked for.
         factors: draws what is right.
     """
-    asked = factors.factors(told)
+    wanted = factors.factors(styles)
     pairs = [(s, c) for s in range(len(factors.shapes)) for c in range(len(factors.colours))]
     distances = []
     for s, c in pairs:
-        one = {"shape": torch.zeros_like(asked["shape"]), "colour": torch.zeros_like(asked["colour"])}
+        one = {"shape": torch.zeros_like(wanted["shape"]), "colour": torch.zeros_like(wanted["colour"])}
         one["shape"][:, s] = one["colour"][:, c] = 1.0
-        drawn = factors.synthesise(factors.styles({**asked, **one}))
+        drawn = factors.synthesise(factors.styles({**wanted, **one}))
         distances.append((drawn - pictures).square().mean((1, 2, 3)))
-    found = torch.tensor(pairs)[torch.stack(distances).argmin(0)]
+    nearest = torch.tensor(pairs)[torch.stack(distances).argmin(0)]
     return {
-        name: float((found[:, i] == asked[name].argmax(1)).float().mean()) for i, name in enumerate(("shape", "colour"))
+        name: float((nearest[:, i] == wanted[name].argmax(1)).float().mean())
+        for i, name in enumerate(("shape", "colour"))
     }
 
 
@@ -231,12 +232,12 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
     parser.add_argument("--steps", type=int, default=10000)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     start = time.perf_counter()
     fit = Fit(
         lr=6e-3,
         batch=32,
-        steps=asked.steps,
+        steps=options.steps,
         schedule=Schedule(warmup=100),
         optimizer="adam",
         betas=(0.9, 0.99),
@@ -247,13 +248,13 @@ def main(words: Sequence[str] | None = None) -> None:
         save_every=500,
         log_every=50,
     )
-    path = make(asked.out, fit)
+    path = make(options.out, fit)
     facts = {
         "file": path.name,
         "bytes": path.stat().st_size,
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(time.process_time(), 1),
-        "steps": asked.steps,
+        "steps": options.steps,
         "seed": 0,
         "right": judged(path),
     }

@@ -65,10 +65,10 @@ class MapsTrainee(Trainee):
         with torch.no_grad():
             w = self.generator.map(batch["z"])
             x = self.generator.synthesise(self.generator.styles(w))
-        found = encoder.mean + encoder.codes(encoder.maps(x))
-        y = self.generator.unclipped(self.generator.styles(found))
+        inverted = encoder.mean + encoder.codes(encoder.maps(x))
+        y = self.generator.unclipped(self.generator.styles(inverted))
         return {
-            "code": 0.1 * mse_loss(found, w),
+            "code": 0.1 * mse_loss(inverted, w),
             "squared": mse_loss(2 * y, 2 * x),
             "pyramid": pyramid_loss(2 * y, 2 * x),
         }
@@ -98,14 +98,14 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
     parser.add_argument("--steps", type=int, default=2000)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     start = time.perf_counter()
-    run = Run(seed=0, out=asked.out, workers=0)
+    run = Run(seed=0, out=options.out, workers=0)
     trainee = MapsTrainee(run)
     fit = Fit(
         lr=2e-3,
         batch=32,
-        steps=asked.steps,
+        steps=options.steps,
         schedule=Schedule(warmup=50),
         optimizer="adam",
         betas=(0.9, 0.99),
@@ -117,14 +117,14 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     train(trainee, Numbers(), fit, run, resume=True)
     tensors = trainee.now().weights
-    path = asked.out / FILE
+    path = options.out / FILE
     save_file({name: t.detach().half().contiguous().clone() for name, t in tensors.items()}, path)
     facts = {
         "file": path.name,
         "bytes": path.stat().st_size,
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(time.process_time(), 1),
-        "steps": asked.steps,
+        "steps": options.steps,
         "seed": 0,
         "squared_difference": judged(load_small_maps(path, trainee.generator)),
         "one_w": judged(load_small(SMALL)[1]),

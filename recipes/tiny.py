@@ -167,13 +167,13 @@ def photographed(backbone: Backbone, data: Path) -> dict[str, dict[str, float]]:
     for name, part in SETS.items():
         table, classes = photos(data, name, part)
         text = backbone.text.encode(backbone.text.inputs([f"a photo of {article(tidy(c))}." for c in classes]))
-        found = []
+        rows = []
         for i in range(0, len(table), 128):
             views = backbone.image.encode(
                 backbone.image.inputs([table.items[j] for j in range(i, min(i + 128, len(table)))])
             )
-            found.append((F.normalize(views, dim=-1) @ F.normalize(text, dim=-1).T).argmax(1).numpy())
-        hits = int((np.concatenate(found) == table.labels()).sum())
+            rows.append((F.normalize(views, dim=-1) @ F.normalize(text, dim=-1).T).argmax(1).numpy())
+        hits = int((np.concatenate(rows) == table.labels()).sum())
         low, high = wilson(hits, len(table))
         out[name] = {
             "accuracy": hits / len(table),
@@ -196,30 +196,30 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of the answers, or folder of the training")
     parser.add_argument("--backbone", help="what is judged (default: what --out holds)")
     parser.add_argument("--steps", type=int, default=12000)
-    asked = parser.parse_args(words)
-    if asked.step == "photos":
-        explain_photos(asked.data, asked.out)
-    elif asked.step == "train":
+    options = parser.parse_args(words)
+    if options.step == "photos":
+        explain_photos(options.data, options.out)
+    elif options.step == "train":
         fit = Fit(
             lr=1e-3,
             batch=64,
-            steps=asked.steps,
+            steps=options.steps,
             schedule=Schedule(warmup=200),
             decay=0.1,
             clip=1.0,
             save_every=500,
             log_every=20,
         )
-        make(asked.data, asked.photos, asked.out, fit)
+        make(options.data, options.photos, options.out, fit)
     else:
-        backbone = load(asked.backbone or f"local:{asked.out / 'tiny'}")
-        command = f"python -m recipes.tiny judge{f' --backbone {asked.backbone}' if asked.backbone else ''}"
-        found = {"scenes": judge(backbone), "photos": photographed(backbone, asked.data) if asked.data else {}}
+        backbone = load(options.backbone or f"local:{options.out / 'tiny'}")
+        command = f"python -m recipes.tiny judge{f' --backbone {options.backbone}' if options.backbone else ''}"
+        report = {"scenes": judge(backbone), "photos": photographed(backbone, options.data) if options.data else {}}
         text = json.dumps(
-            {**found, "weights": backbone.spec.weights, "command": command, "date": now(), "versions": versions()},
+            {**report, "weights": backbone.spec.weights, "command": command, "date": now(), "versions": versions()},
             indent=1,
         )
-        path = asked.out if asked.out.suffix == ".json" else asked.out / "tiny.json"
+        path = options.out if options.out.suffix == ".json" else options.out / "tiny.json"
         path.write_text(text + "\n", encoding="utf-8")
         sys.stdout.write(text + "\n")
 

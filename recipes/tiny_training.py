@@ -176,10 +176,10 @@ class TinyTrainee(PairTrainee):
     def _caption(self, drawn: Scene, pick: Callable[[int], int], chance: float) -> str:
         thing = drawn.objects[0]
         if len(drawn.objects) == 1 and thing.colour and chance < PARTIAL:
-            said = article(thing.noun) if pick(2) else f"something {thing.colour}"
+            text = article(thing.noun) if pick(2) else f"something {thing.colour}"
         else:
-            said = drawn.captions["short"]
-        return FRAMES[(0, 0, 0, 1, 2, 3, 4)[pick(7)]].replace("{background}", drawn.background).replace("{}", said)
+            text = drawn.captions["short"]
+        return FRAMES[(0, 0, 0, 1, 2, 3, 4)[pick(7)]].replace("{background}", drawn.background).replace("{}", text)
 
     def _names(self, drawn: Scene) -> Tensor:
         """Return (n, 2) colour and shape of each object; -1 for emoji."""

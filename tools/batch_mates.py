@@ -90,8 +90,8 @@ def taken(x: Any, where: Sequence[int]) -> Any:
 
 def in_batches(forward: Forward, x: Any, order: Sequence[int], size: int) -> NDArray[np.float32]:
     """Return the vectors of all items, encoded in this order in batches of one shape; sorted by item."""
-    found = np.concatenate([forward(taken(x, order[i : i + size])) for i in range(0, len(order), size)])
-    return found[np.argsort(order)]
+    rows = np.concatenate([forward(taken(x, order[i : i + size])) for i in range(0, len(order), size)])
+    return rows[np.argsort(order)]
 
 
 def changed(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -129,7 +129,7 @@ def measured(encoder: Encoder[Any], forward: Forward) -> Iterator[dict[str, Any]
 
 def measure_all(setting: str, threads: int) -> list[dict[str, Any]]:
     """Return all rows of this process."""
-    found = []
+    rows = []
     for name, encoder in encoders():
         with tempfile.TemporaryDirectory() as folder:
             for engine, forward in engines(encoder, Path(folder), threads):
@@ -137,16 +137,16 @@ def measure_all(setting: str, threads: int) -> list[dict[str, Any]]:
                     continue  # the one has no switch, and no processor of this kind computes in bfloat16
                 forward(encoder.inputs(drawn_items(encoder)[:1]))  # opens the engine
                 about = {"setting": setting, "threads": threads, "engine": engine, "encoder": name}
-                found += [about | row for row in measured(encoder, forward)]
-                sys.stderr.write("\n".join(table(found[-len(SIZES) :])) + "\n")
-    return found
+                rows += [about | row for row in measured(encoder, forward)]
+                sys.stderr.write("\n".join(table(rows[-len(SIZES) :])) + "\n")
+    return rows
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the Markdown table."""
     yield "| instructions | threads | engine | encoder | size | free | again | other mates | other places |"
     yield "|---|---:|---|---|---:|---:|---:|---:|---:|"
-    for row in found:
+    for row in rows:
         shares = " | ".join(f"{row[name]:.0%}" for name in ("free", "again", "mates", "places"))
         yield (
             f"| {row['setting']} | {row['threads']} | {row['engine']} | {row['encoder']} | {row['size']} | {shares} |"
@@ -158,18 +158,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("SETTING", "THREADS"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        sys.stdout.write(json.dumps(measure_all(asked.one[0], int(asked.one[1]))))
+    options = parser.parse_args()
+    if options.one:
+        sys.stdout.write(json.dumps(measure_all(options.one[0], int(options.one[1]))))
         return
-    found = []
+    rows = []
     for setting, threads, switches in SETTINGS:
         command = [sys.executable, __file__, "--one", setting, str(threads)]
         done = subprocess.run(command, env=os.environ | QUIET | switches, check=True, stdout=subprocess.PIPE)
-        found += json.loads(done.stdout.splitlines()[-1])
-    sys.stdout.write("\n".join(table(found)) + "\n")
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        rows += json.loads(done.stdout.splitlines()[-1])
+    sys.stdout.write("\n".join(table(rows)) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,24 +15,24 @@ RESULTS, PAGE = ROOT / "results" / "bench", ROOT / "docs" / "benchmarks.md"
 START, END = "<!-- benchmarks -->\n", "<!-- /benchmarks -->"
 
 
-def tables(found: Mapping[str, Any]) -> str:
+def tables(results: Mapping[str, Any]) -> str:
     """Return the Markdown of one file of ``python -m benchmarks``."""
-    lines = [about(found), "", *targets(found["benchmarks"]), ""]
-    for name, row in found["benchmarks"].items():
+    lines = [about(results), "", *targets(results["benchmarks"]), ""]
+    for name, row in results["benchmarks"].items():
         lines += ["", *section(name, row)]
     return "\n".join(lines) + "\n"
 
 
-def about(found: Mapping[str, Any]) -> str:
+def about(results: Mapping[str, Any]) -> str:
     """Say when, where and with what."""
-    loads = [load for row in found["benchmarks"].values() for load in row["load"]]
-    named = ", ".join(f"{name} {found['versions'][name]}" for name in sorted(found["versions"]))
-    size = "QUICK: small sizes, one round, no measurement. " if found["quick"] else ""
+    loads = [load for row in results["benchmarks"].values() for load in row["load"]]
+    named = ", ".join(f"{name} {results['versions'][name]}" for name in sorted(results["versions"]))
+    size = "QUICK: small sizes, one round, no measurement. " if results["quick"] else ""
     return (
-        f"{size}{found['date'][:10]}, {found['cores']} cores of {found['processor']}"
-        f"{' with ' + found['instructions'] if 'instructions' in found else ''}, {found['rounds']} rounds in "
-        f"{found['seconds']:.0f} s,"
-        f" load {min(loads):.1f} to {max(loads):.1f}. {named}. `{found['command']}`"
+        f"{size}{results['date'][:10]}, {results['cores']} cores of {results['processor']}"
+        f"{' with ' + results['instructions'] if 'instructions' in results else ''}, {results['rounds']} rounds in "
+        f"{results['seconds']:.0f} s,"
+        f" load {min(loads):.1f} to {max(loads):.1f}. {named}. `{results['command']}`"
     )
 
 
@@ -95,7 +95,7 @@ def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     is none.
     """
     head, rest = text.split(START)
-    made = "\n".join(f"### {name}\n\n{tables(found)}" for name, found in results.items()) or "Not measured yet.\n"
+    made = "\n".join(f"### {name}\n\n{tables(rows)}" for name, rows in results.items()) or "Not measured yet.\n"
     return head + START + made + END + rest.split(END)[1]
 
 

@@ -41,7 +41,7 @@ def entry(data: DataSet) -> str:
     source = f"<{data.source}>" if data.source.startswith("https:") else data.source
     if " " in source and not source.startswith("one "):
         source = f"`{source}`"
-    told = {
+    described = {
         "Source": source,
         "Drawn": data.drawn,
         "Licence": data.licence,
@@ -52,7 +52,7 @@ def entry(data: DataSet) -> str:
         "Groups": data.group and f"column `{data.group}`",
         "Listing": f"`{data.listing}`",
     }
-    lines = [f"- {name}: {value}" for name, value in told.items() if value]
+    lines = [f"- {name}: {value}" for name, value in described.items() if value]
     return "\n".join([f"## {data.name}\n", f"{data.what[0].upper()}{data.what[1:]}.\n", *lines, ""])
 
 

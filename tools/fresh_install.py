@@ -30,8 +30,8 @@ COMMANDS = (
 
 def strangers(names: list[str]) -> list[str]:
     """Return the entries of a wheel that belong neither to the package nor to its metadata."""
-    own = ("diptych/", "diptych-")
-    return [name for name in names if not name.startswith(own) or "/tests/" in name or name.endswith(".pyc")]
+    ours = ("diptych/", "diptych-")
+    return [name for name in names if not name.startswith(ours) or "/tests/" in name or name.endswith(".pyc")]
 
 
 def absent(names: list[str]) -> list[str]:

@@ -78,14 +78,14 @@ def main(only: Sequence[str]) -> int:
         verb = make.__name__.removesuffix("_panel")
         if only and verb not in only:
             continue
-        made = make(studio)
-        target = FIGURES / made.file
-        if isinstance(made.picture, str):
-            target.write_text(made.picture + "\n", encoding="utf-8")
+        pictures = make(studio)
+        target = FIGURES / pictures.file
+        if isinstance(pictures.picture, str):
+            target.write_text(pictures.picture + "\n", encoding="utf-8")
         else:
-            made.picture.save(target, quality=82, optimize=True)
+            pictures.picture.save(target, quality=82, optimize=True)
         sys.stdout.write(f"{target.relative_to(ROOT)}  {target.stat().st_size / 1024:.0f} KiB\n")
-        panels.append(made)
+        panels.append(pictures)
     if not only:
         PAGE.write_text(page(panels), encoding="utf-8")
     return 0

@@ -21,7 +21,7 @@ def clipinverter_panel(s: Studio) -> Panel:
     from diptych.methods.edit.clipinverter import CLIPInverter
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import shown
-    from proofs.benches.edits.inversion import Known, captioned, editing, said
+    from proofs.benches.edits.inversion import Known, captioned, editing, phrases
 
     run = replace(s.run, seed=1)
     kit = kit_for(CLIPInverter.card, s.tiny, generator="small")
@@ -30,14 +30,14 @@ def clipinverter_panel(s: Studio) -> Panel:
     known = Known.draw(8, run.generator("gallery"))
     with torch.no_grad():
         inversion = fitted.generator.synthesise(fitted.maps.invert(known.x))
-    after = editing(fitted, run)(known, known.asked.wanted())
+    after = editing(fitted, run)(known, known.asks.wanted())
     pictures: list[Image.Image] = []
     lines: Lines = []
     right = known.clean(after)
     for i in range(len(known.x)):
         pictures += [shown(t[i], 150) for t in (known.x, inversion, after)]
-        wanted = said(known.asked.wanted())[i]
-        lines += [[(said(known.asked.start)[i], INK)], [("inversion", DIM)]]
+        wanted = phrases(known.asks.wanted())[i]
+        lines += [[(phrases(known.asks.start)[i], INK)], [("inversion", DIM)]]
         lines.append([(f"{wanted}{'' if right[i] else ': missed'}", INK)])
     words = (
         "Eight rendered pictures of seed 1, what the encoder of the generator `small` makes of them, and what a text "
@@ -62,11 +62,11 @@ def cut_and_paste_panel(s: Studio) -> Panel:
     lines: Lines = []
     for one in clips(4, seed=7):
         ask = EditAsk(one.source, one.target, reference=one.subject, clips=One(one.frames))
-        made = fitted.edit(ask, run)
-        shown = [picture_of(frame).resize((128, 128), Image.Resampling.NEAREST) for frame in made.after[0][::2]]
+        edited = fitted.edit(ask, run)
+        shown = [picture_of(frame).resize((128, 128), Image.Resampling.NEAREST) for frame in edited.after[0][::2]]
         before = [f.resize((128, 128), Image.Resampling.NEAREST) for f in one.frames[::2]]
         pictures += [one.subject.resize((128, 128), Image.Resampling.NEAREST), *before, *shown]
-        area = f"{100 * made.facts[0]['area']:.0f} % may change"
+        area = f"{100 * edited.facts[0]['area']:.0f} % may change"
         lines += [[("subject", DIM)], [(f"{one.colour} {one.shape}", INK)], *[[("", DIM)]] * 2]
         lines += [[(area, DIM)], *[[("", DIM)]] * 2]
     words = (
@@ -124,8 +124,8 @@ def galip_panel(s: Studio) -> Panel:
     run = replace(s.run, seed=1)
     bench = open_words("scenes", s.tiny, run, (1,))
     texts = ("a red circle", "a blue star", "a yellow heart", "a green square", "a purple triangle", "a pink cross")
-    made = SMALL.fit(Kit({"main": s.tiny}), Evidence(train=bench.train), run).edit(EditAsk("", texts), run).after
-    pictures = [shown(picture, 150) for picture in made]
+    drawn = SMALL.fit(Kit({"main": s.tiny}), Evidence(train=bench.train), run).edit(EditAsk("", texts), run).after
+    pictures = [shown(picture, 150) for picture in drawn]
     lines: Lines = [[(text, INK)] for text in texts]
     words = (
         f"The first picture of each text by the row `small`, which saw {len(bench.train)} scenes in {SMALL.steps} "

@@ -41,13 +41,13 @@ def panoptic_panel(s: Studio) -> Panel:
         evidence=Evidence(train=train),
         things=NAMES[:1],
     )
-    for i, found in enumerate(found_in):
-        assert isinstance(found, Segmented)
-        assert found.panoptic is not None
+    for i, segmented in enumerate(found_in):
+        assert isinstance(segmented, Segmented)
+        assert segmented.panoptic is not None
         right = _panoptic(shown[i])
-        things = sum(seg.thing for seg in found.panoptic.segments)
-        classes = overlay(photos[i], found.labels, colours, {})
-        objects = overlay(photos[i], found.labels, colours, {}, parts=found.panoptic.ids)
+        things = sum(seg.thing for seg in segmented.panoptic.segments)
+        classes = overlay(photos[i], segmented.labels, colours, {})
+        objects = overlay(photos[i], segmented.labels, colours, {}, parts=segmented.panoptic.ids)
         pictures += [overlay(photos[i], right[..., 0].astype(np.uint8), colours, {}, parts=right[..., 1]), classes]
         pictures.append(objects)
         lines += [[(f"truth: {len(shown[i].objects)} objects", INK)], [("classes", DIM)], [(f"found: {things}", INK)]]
@@ -66,8 +66,8 @@ def panoptic_panel(s: Studio) -> Panel:
 
 def _panoptic(scene: Scene) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
     """Return (S, S, 2): class positions, and the numbers of the objects, 0 for the background."""
-    found = np.zeros((*scene.image.shape[:2], 2), dtype=np.int32)
-    found[..., 0] = 1
+    maps = np.zeros((*scene.image.shape[:2], 2), dtype=np.int32)
+    maps[..., 0] = 1
     for number, mask in enumerate(scene.masks, start=1):
-        found[mask] = 0, number
-    return found
+        maps[mask] = 0, number
+    return maps

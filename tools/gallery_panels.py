@@ -37,10 +37,10 @@ def classify_panel(s: Studio) -> Panel:
     data = s.photos()
     items = next(iter(data.splits.values())).items
     names = tuple((ROOT / "src/diptych/assets/photos/names.txt").read_text(encoding="utf-8").split("\n"))
-    found = classify(items, tuple(n.strip() for n in names if n.strip()), s.lite, s.run, top=2)
+    classified = classify(items, tuple(n.strip() for n in names if n.strip()), s.lite, s.run, top=2)
     lines = [
-        [(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(own.top)]
-        for own in found.predictions
+        [(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(prediction.top)]
+        for prediction in classified.predictions
     ]
     words = "Names alone, no training: the two likeliest of the names that ship with the photos."
     return Panel(
@@ -64,7 +64,7 @@ def board_panel(s: Studio) -> Panel:
             points.setdefault(row["label"].split(",")[0], []).append(point)
         elif (row["method"], row["variant"]) == ("zero-shot", "ensemble"):
             reference = point
-    series = [plots.Series(name, tuple(sorted(own, key=lambda p: p.x))) for name, own in points.items()]
+    series = [plots.Series(name, tuple(sorted(points_of, key=lambda p: p.x))) for name, points_of in points.items()]
     title = "Top-1 on clothes against shots"
     svg = plots.curves(series, reference, title=title, x_label="shots per class", y_label="top-1, %")
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
@@ -121,16 +121,16 @@ def detect_panel(s: Studio) -> Panel:
     root = s.data / "textile_sim"
     normal = ImageFiles(image_paths(str(root / "train" / "nominal")))
     paths = [sorted(image_paths(str(root / "test" / kind)))[i] for kind in ("local", "nominal") for i in (0, 1, 2)]
-    found = detect(ImageFiles(paths), s.lite, s.run, method=FeatureMemory(), normal=normal, rate=0.1)
-    low, high = found.span()
+    detected = detect(ImageFiles(paths), s.lite, s.run, method=FeatureMemory(), normal=normal, rate=0.1)
+    low, high = detected.span()
     pictures = []
-    for d in found.results:
+    for d in detected.results:
         assert d.map is not None
         photo = d.photo[0]
         values = upsampled(d.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
         line = f"{d.score:.3f} {'anomalous' if d.flagged else 'normal'}"
         pictures.append(heat(photo, values, low, high, line))
-    lines = [[(Path(d.name).parent.name, INK)] for d in found.results]
+    lines = [[(Path(d.name).parent.name, INK)] for d in detected.results]
     words = (
         "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt "
         "from normal ones, and"
@@ -193,8 +193,8 @@ def caption_panel(s: Studio) -> Panel:
         "A bowl of fruit.",
     )
     pool = TextPool({"": tuple(Text(t) for t in sentences)})
-    found = caption(items, Evidence(texts=pool), s.lite, s.run)
-    lines = [[(line, INK) for line in wrapped(own[0].value)] for own in found.captions]
+    captioned = caption(items, Evidence(texts=pool), s.lite, s.run)
+    lines = [[(line, INK) for line in wrapped(texts[0].value)] for texts in captioned.captions]
     words = (
         'The nearest of ten sentences, three of them about other things. "A pillar of fire" is the '
         "sentence's, not the photo's."
@@ -204,7 +204,7 @@ def caption_panel(s: Studio) -> Panel:
         "caption",
         "diptych caption demo:photos --texts sentences.txt",
         words,
-        sheet([items[i] for i in found.positions], lines, 4),
+        sheet([items[i] for i in captioned.positions], lines, 4),
     )
 
 
@@ -214,23 +214,23 @@ def audit_panel(s: Studio) -> Panel:
     from diptych.tasks.audit.groups import audit_pairs, right_captions
     from diptych.tasks.defaults import default
 
-    said = (
+    captions = (
         ("cat", "a horse on a sofa"),
         ("galaxies", "three boats in a harbour"),
         ("shoes", "a pair of shoes beside a sailing boat"),
         ("coffee", "a cup of coffee on a wooden table"),
         ("rocket", "a rocket rises from a kitchen"),
     )
-    items = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{name}.jpg") for name, _ in said])
-    pairs: Table[Any] = Table(items, {"captions": Column("captions", tuple((text,) for _, text in said))})
+    items = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{name}.jpg") for name, _ in captions])
+    pairs: Table[Any] = Table(items, {"captions": Column("captions", tuple((text,) for _, text in captions))})
     right = right_captions(s.lite, s.run, 0.05)
-    found = audit_pairs(
+    audited = audit_pairs(
         pairs, s.lite, s.run, method=default("audit pairs", PairScorer, choice="most-negative")
     ).against(right)
-    strongest = max(abs(p.weight) for row in found.rows for p in row.parts) or 1.0
-    page = Image.new("RGB", (760, 112 * len(found.rows)), "white")
+    strongest = max(abs(p.weight) for row in audited.rows for p in row.parts) or 1.0
+    page = Image.new("RGB", (760, 112 * len(audited.rows)), "white")
     draw = ImageDraw.Draw(page)
-    for k, row in enumerate(found.rows):
+    for k, row in enumerate(audited.rows):
         small = items[row.index].convert("RGB")
         small.thumbnail((150, 104))
         page.paste(small, (0, 112 * k + 4))
@@ -250,8 +250,8 @@ def audit_panel(s: Studio) -> Panel:
             draw.text((x, y), word, fill=INK, font=font(20))
             x, at = x + width, p.end
         share = f"right captions fit as badly in {100 * (row.right_share or 0.0):.0f} %"
-        told = f"{'stands out: ' if row.stands_out else ''}cosine {row.cosine:.2f}, {share}"
-        draw.text((170, y + 34), told, fill=DIM, font=font(14))
+        line = f"{'stands out: ' if row.stands_out else ''}cosine {row.cosine:.2f}, {share}"
+        draw.text((170, y + 34), line, fill=DIM, font=font(14))
     words = (
         "Red words fit the photo badly, green ones well; the worst caption first, as on the page in HTML. A caption "
         "stands out where at most 5 % of right captions fit as badly, and then its worst word is framed. The horse "
@@ -321,12 +321,12 @@ def extend_panel(s: Studio) -> Panel:
     pictures: list[Image.Image] = []
     lines: list[list[tuple[str, tuple[int, int, int]]]] = []
     for number in (1, 2, 3):
-        scenes, said = clip(recipe, 0, number, 4)
+        scenes, captions = clip(recipe, 0, number, 4)
         frames = tuple(Image.fromarray(scene.image) for scene in scenes)
         best = fitted_names.scores(One(frames), s.run).values[0].softmax(-1).topk(1)
         pictures += frames
         lines += [
-            [(said, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)]
+            [(captions, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)]
             for k in range(4)
         ]
     words = (
@@ -385,8 +385,8 @@ def mosaic_panel(s: Studio) -> Panel:
     lines: list[list[tuple[str, tuple[int, int, int]]]] = []
     for one in scenes(3):
         ask = EditAsk("", one.prompts, images=InMemory([one.shown.image]))
-        given, found = (fitted.edit(replace(ask, masks=m), s.run).after[0] for m in ([one.shown.masks], None))
-        pictures += [Image.fromarray(one.shown.image), picture_of(given), picture_of(found)]
+        given, without_masks = (fitted.edit(replace(ask, masks=m), s.run).after[0] for m in ([one.shown.masks], None))
+        pictures += [Image.fromarray(one.shown.image), picture_of(given), picture_of(without_masks)]
         lines += [[("; ".join(one.prompts), INK)], [("masks of the scene", DIM)], [("masks found by words", DIM)]]
     words = (
         "Scenes of two objects, each of which is to become another colour. With the scene's own masks nothing else "
@@ -406,7 +406,7 @@ def generate_panel(s: Studio) -> Panel:
         "a red circle", "a blue star", "a yellow heart on a dark background", "a green striped square",
         "a purple triangle", "a pink cross on a light background", "an orange star on a gradient background", "a dog",
     )  # fmt: skip
-    made = generate(texts, load_diffusion("small", s.tiny), replace(s.run, seed=1))
+    drawn = generate(texts, load_diffusion("small", s.tiny), replace(s.run, seed=1))
     words = (
         "The first picture of each text with seed 1, none chosen. The denoiser knows coloured shapes and nothing else: "
         "what it makes of a dog says nothing."
@@ -417,5 +417,5 @@ def generate_panel(s: Studio) -> Panel:
         "generate",
         command,
         words,
-        sheet([shown(p.after, 190) for p in made.pairs], [[(t, INK)] for t in texts], 4, 190),
+        sheet([shown(p.after, 190) for p in drawn.pairs], [[(t, INK)] for t in texts], 4, 190),
     )

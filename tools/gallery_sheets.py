@@ -78,17 +78,17 @@ def sheet(
     height: int = 0,
 ) -> Any:
     """Return pictures in rows, each fitted to a square, or to ``side`` x ``height``, with lines of text below."""
-    depth, height = max(len(own) for own in lines), height or side
+    depth, height = max(len(lines_of) for lines_of in lines), height or side
     cell = height + 18 * depth + 14
     rows = -(-len(pictures) // columns)
     page = Image.new("RGB", (columns * (side + 10), rows * cell), "white")
     draw = ImageDraw.Draw(page)
-    for i, (picture, own) in enumerate(zip(pictures, lines, strict=True)):
+    for i, (picture, lines_of) in enumerate(zip(pictures, lines, strict=True)):
         x, y = i % columns * (side + 10), i // columns * cell
         small = picture.convert("RGB")
         small.thumbnail((side, height))
         page.paste(small, (x + (side - small.width) // 2, y + (height - small.height) // 2))
-        for k, (text, colour) in enumerate(own):
+        for k, (text, colour) in enumerate(lines_of):
             draw.text((x + 4, y + height + 4 + 18 * k), fitted(text, side - 6), fill=colour, font=font(14))
     return page
 

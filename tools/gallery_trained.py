@@ -54,25 +54,25 @@ def users_panel(s: Studio) -> Panel:
     from diptych.core import Column, Subset, Table
     from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
     from proofs.benches.edits.inversion import captioned
-    from proofs.benches.writers import said_for
+    from proofs.benches.writers import captions_for
 
     run, count = replace(s.run, seed=1), 400
     drawn = captioned(count + 8, torch.Generator().manual_seed(0))
-    said = [own[0] for own in drawn.columns["captions"].values]
-    posts = [(text,) for one in said[:count] for text in (f"look, {one}", f"{one} as always")]
+    captions = [texts[0] for texts in drawn.columns["captions"].values]
+    posts = [(text,) for one in captions[:count] for text in (f"look, {one}", f"{one} as always")]
     rows = Subset(drawn.items, tuple(i for i in range(count) for _ in range(2)))
     columns = {"captions": Column("captions", posts), "user": Column("user", ["anna", "ben"] * count)}
     method = UserAwarePrefix(**UserAwarePrefix.card.variants["small"])
     fitted = method.fit(Kit.of(s.tiny), Evidence(train=Table(rows, columns)), run)
     unseen = Subset(drawn.items, tuple(range(count, count + 8)))
-    told = {user: said_for(fitted, unseen, [user] * len(unseen), run) for user in ("anna", "ben", "")}
+    captions_of = {user: captions_for(fitted, unseen, [user] * len(unseen), run) for user in ("anna", "ben", "")}
     pictures = [unseen[i].resize((190, 190), Image.Resampling.NEAREST) for i in range(len(unseen))]
     lines: Lines = []
-    for i, true in enumerate(said[count:]):
+    for i, true in enumerate(captions[count:]):
         lines.append(
             [
                 line
-                for user, texts in told.items()
+                for user, texts in captions_of.items()
                 for line in ((user or "nobody", DIM), (texts[i], GREEN if true[2:] in texts[i].lower() else RED))
             ]
         )
@@ -97,26 +97,26 @@ def diva_panel(s: Studio) -> Panel:
         OWN,
         POOLINGS,
         blinded,
+        pair_hits,
         pairs_of,
         scenes_of,
-        told_apart,
     )
 
     run, count = replace(s.run, seed=1, workers=0), 8
     start = blinded(s.tiny, run)
     photos = scenes_of(FEEDBACK_SEED + 1, FEEDBACK.batch * (FEEDBACK.steps or 1)).items
     kit = Kit({"main": start, DIFFUSION: load_small(s.tiny)})
-    made: Any = train_space(DIVA(**OWN), kit, Evidence(unlabelled=photos), FEEDBACK, run).space
+    tuned: Any = train_space(DIVA(**OWN), kit, Evidence(unlabelled=photos), FEEDBACK, run).space
     pairs = pairs_of("texture", 64_000, count)
-    hits = [told_apart(space, pairs)[POOLINGS[1]] for space in (start, made)]
+    hits = [pair_hits(space, pairs)[POOLINGS[1]] for space in (start, tuned)]
     pictures: list[Image.Image] = []
     lines: Lines = []
     for i in range(count):
         for k in (i, i + count):
             pictures.append(pairs.pictures[k].resize((150, 150), Image.Resampling.NEAREST))
             marks = [
-                (f"{name}: {'right' if own[i] else 'wrong'}", GREEN if own[i] else RED)
-                for name, own in zip(("before", "after"), hits, strict=True)
+                (f"{name}: {'right' if hits_of[i] else 'wrong'}", GREEN if hits_of[i] else RED)
+                for name, hits_of in zip(("before", "after"), hits, strict=True)
             ]
             lines.append([*((line, INK) for line in wrapped(pairs.captions[k], 22)), *(marks if k == i else [])])
     words = (

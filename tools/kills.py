@@ -97,11 +97,11 @@ def of_index(folder: Path) -> Any:
     """Return the answers to two questions, with their scores."""
     answers = []
     for word in ("red", "blue"):
-        said = folder / f"{word}.json"
+        reply = folder / f"{word}.json"
         words = ["search", str(folder / "out"), word, "--json", "--top", "20", "--engine", "torch"]
-        code, _ = forked(words, folder / "stderr", None, group=False, said=said)
-        found = json.loads(said.read_text()) if code == 0 else {}
-        answers.append([found["results"], found["entries"]] if code == 0 else told(folder))  # not where it lies
+        code, _ = forked(words, folder / "stderr", None, group=False, said=reply)
+        result = json.loads(reply.read_text()) if code == 0 else {}
+        answers.append([result["results"], result["entries"]] if code == 0 else last_lines(folder))  # not where it lies
     return answers
 
 
@@ -240,29 +240,29 @@ def trial(work: Work, folder: Path, expected: Any, seconds: float, draw: random.
         if code == -signal.SIGKILL:
             count.killed += 1
         elif code != 0:
-            count.lost.append(f"{work.name}, killed after {', '.join(moments)}: exit code {code}; {told(folder)}")
+            count.lost.append(f"{work.name}, killed after {', '.join(moments)}: exit code {code}; {last_lines(folder)}")
             return
     code, _ = run(work, folder, True, None, False)
     where = f"{work.name}, killed after {', '.join(moments)}"
     if code != 0:
-        count.lost.append(f"{where}: goes on with exit code {code}; {told(folder)}")
+        count.lost.append(f"{where}: goes on with exit code {code}; {last_lines(folder)}")
         return
     try:
-        found = work.result(folder)
+        result = work.result(folder)
     except Exception as error:
         count.lost.append(f"{where}: the result cannot be read ({error!r})")
         return
-    if found != expected:
-        count.lost.append(f"{where}: {differing(found, expected)}")
+    if result != expected:
+        count.lost.append(f"{where}: {differing(result, expected)}")
 
 
-def differing(found: Any, expected: Any) -> str:
+def differing(result: Any, expected: Any) -> str:
     """Return what differs, and its first value of each."""
     if not isinstance(expected, dict):
         return "answers differ"
     parts = []
-    for name in (k for k in expected if found.get(k) != expected[k]):
-        here, there = found.get(name), expected[name]
+    for name in (k for k in expected if result.get(k) != expected[k]):
+        here, there = result.get(name), expected[name]
         if isinstance(here, list) and isinstance(there, list):
             pairs = itertools.zip_longest(here, there, fillvalue="nothing")
             here, there = next((a, b) for a, b in pairs if a != b)
@@ -270,7 +270,7 @@ def differing(found: Any, expected: Any) -> str:
     return "; ".join(parts)
 
 
-def told(folder: Path) -> str:
+def last_lines(folder: Path) -> str:
     """Return the end of what a command said."""
     return (folder / "stderr").read_text(errors="replace")[-300:].replace("\n", " ")
 
@@ -296,7 +296,9 @@ def main() -> int:
             folder = root / "whole" / work.name
             code, seconds = run(work, folder, False, None, False)
             if code != 0:
-                raise SystemExit(f"{work.name} ends with exit code {code} where nothing disturbs it: {told(folder)}")
+                raise SystemExit(
+                    f"{work.name} ends with exit code {code} where nothing disturbs it: {last_lines(folder)}"
+                )
             ready.append((work, work.result(folder), seconds))
             counts[work.name] = Count()
         number, end = 0, time.monotonic() + 60 * given.minutes

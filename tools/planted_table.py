@@ -34,12 +34,12 @@ def sign(cell: Mapping[str, Any]) -> str:
     """
     if cell["unhealthy"]:
         return "alarm" if cell["unhealthy"] == ALARM else "–"
-    found = SIGNS[cell["found"]]
+    sign = SIGNS[cell["found"]]
     if cell["expected"] == "open":
-        return f"({found})"
+        return f"({sign})"
     if cell["right"]:
-        return found if cell["expected"] == "same" else f"**{found}**"
-    return f"{found} (not {SIGNS[cell['expected']]})"
+        return sign if cell["expected"] == "same" else f"**{sign}**"
+    return f"{sign} (not {SIGNS[cell['expected']]})"
 
 
 def kind(cell: Mapping[str, Any]) -> str:
@@ -61,22 +61,22 @@ def kind(cell: Mapping[str, Any]) -> str:
     return "identical" if equal else "same"
 
 
-def table(found: Mapping[str, Any]) -> Iterator[str]:
+def table(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the matrix of one file: a line a measure, a column a fault; then what is not as written."""
-    rows = {row["fault"]: row["cells"] for row in found["rows"]}
-    sizes = ", ".join(f"{name} {n}" for name, n in found["tables"].items())
+    rows = {row["fault"]: row["cells"] for row in results["rows"]}
+    sizes = ", ".join(f"{name} {n}" for name, n in results["tables"].items())
     counts = Counter(kind(cell) for cells in rows.values() for cell in cells)
     yield (
         f"Cells as expected: {counts['find']} finds, {counts['not testable']} not testable, and {counts['same']} where "
         f"the number moves and nothing is found. In {counts['identical']} more the fault cannot change the number: "
         f"they count for nothing. Not as expected: {counts['otherwise']}. Nothing expected: {counts['open']}; no room "
-        f"for a fault: {counts['unhealthy']}. Seed {found['seed']}; pictures: {sizes}. "
-        f"`{found['command']}`"
+        f"for a fault: {counts['unhealthy']}. Seed {results['seed']}; pictures: {sizes}. "
+        f"`{results['command']}`"
     )
     yield ""
     yield f"| measure | without a fault | {' | '.join(rows)} |"
     yield "|---|---|" + "---|" * len(rows)
-    for k, column in enumerate(found["columns"]):
+    for k, column in enumerate(results["columns"]):
         cells = [cells[k] for cells in rows.values()]
         yield f"| {column['title']} | {value(cells[0], 'honest')} | {' | '.join(map(sign, cells))} |"
     unfit = {c["column"]: c["unhealthy"] for cells in rows.values() for c in cells if kind(c) == "unhealthy"}
@@ -104,7 +104,7 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
 def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page with its tables renewed; without a result it says that there is none."""
     head, rest = text.split(START)
-    parts = [f"### {name}\n\n" + "\n".join(table(found)) + "\n" for name, found in results.items()]
+    parts = [f"### {name}\n\n" + "\n".join(table(rows)) + "\n" for name, rows in results.items()]
     made = "\n".join(parts) or "Not measured yet.\n"
     return head + START + made + END + rest.split(END)[1]
 

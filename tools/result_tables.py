@@ -24,24 +24,24 @@ def percent(cell: Mapping[str, Any], sign: str = "") -> str:
     return f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
-def state_words(found: Mapping[str, Any]) -> Iterator[str]:
+def state_words(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table of ``benchmarks.state_words``."""
-    columns = list(found["photos"])
-    photos = ", ".join(f"{found['photos'][c]} {c}" for c in columns[1:])
-    yield f"`{found['command']}`: {found['normal']} normal photos, {photos}; AUROC in percent, 95 % over photos."
+    columns = list(results["photos"])
+    photos = ", ".join(f"{results['photos'][c]} {c}" for c in columns[1:])
+    yield f"`{results['command']}`: {results['normal']} normal photos, {photos}; AUROC in percent, 95 % over photos."
     yield ""
     yield f"| `--object` | prompts | {' | '.join(KINDS.get(c, c) for c in columns)} |"
     yield "|---|---|" + "---|" * len(columns)
-    for row in found["rows"]:
+    for row in results["rows"]:
         prompts = "one pair" if row["prompts"] == "pair" else row["prompts"]
         yield f"| {row['object']} | {prompts} | {' | '.join(percent(row['image_auroc'][c]) for c in columns)} |"
 
 
-def segmenters(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def segmenters(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield the table of the boards of segment, by file name, and who could not run."""
-    if not found:
+    if not results:
         yield "Not measured yet."
-    for name, board in found.items():
+    for name, board in results.items():
         drawn = f" of {board['least_keys_of']}" if "least_keys_of" in board else ""
         seeds = ", ".join(map(str, board["seeds"]))
         yield (
@@ -69,16 +69,16 @@ def proposers(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     yield "| photos | proposer | recall at 10 | at 50 | at 100 | gain at 10 | at 50 | at 100 | CPU s a photo |"
     yield "|---|---|---|---|---|---|---|---|---:|"
-    for name, row in (pair for found in results for pair in found["sets"].items()):
+    for name, row in (pair for board in results for pair in board["sets"].items()):
         about = f"{name} ({row['split']}, {row['photos']} photos, {row['regions']} regions)"
         for proposer in (p for p in row if isinstance(row[p], dict)):
-            own = row[proposer]
-            cells = [own[f"recall_{count}"] for count in (10, 50, 100)]
+            score = row[proposer]
+            cells = [score[f"recall_{count}"] for count in (10, 50, 100)]
             gains = [percent(c["gain"], "+") if "gain" in c else "" for c in cells]
-            numbers = (*map(percent, cells), *gains, f"{own['cpu_seconds_a_photo']:.2f}")
+            numbers = (*map(percent, cells), *gains, f"{score['cpu_seconds_a_photo']:.2f}")
             yield f"| {about} | `{proposer}` | {' | '.join(numbers)} |"
     yield ""
-    commands = " and ".join(f"`{found['command']}`" for found in results)
+    commands = " and ".join(f"`{board['command']}`" for board in results)
     yield f"{commands}; seconds beside other work, with the matching."
 
 
@@ -104,8 +104,8 @@ def pages() -> dict[Path, str]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    result: dict[str, Any] = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return result
 
 
 def main(words: Sequence[str]) -> int:

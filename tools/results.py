@@ -82,15 +82,15 @@ def command(written: Mapping[str, Any], out: Path) -> list[str]:
         if word != "--overwrite" and not {before, word} & dropped
     ]
     program = [sys.executable, "-m", "diptych.cli"] if kept[0] == "diptych" else [sys.executable]
-    made = [*program, *kept[1:], "--out", str(out)]
+    command = [*program, *kept[1:], "--out", str(out)]
     if kept[0] != "diptych":  # how a shipped model or a bound was measured
         reads_data = "DIPTYCH_DATA" in os.environ and not written.get("simulated")
-        return [*made, *(["--data", os.environ["DIPTYCH_DATA"]] if reads_data else [])]
+        return [*command, *(["--data", os.environ["DIPTYCH_DATA"]] if reads_data else [])]
     if written["kind"] == "proof":
         sets = ",".join(d["dataset"] for d in written["datasets"])
-        made += ["--data", sets, "--seeds", ",".join(map(str, written["seeds"])), "--overwrite"]
+        command += ["--data", sets, "--seeds", ",".join(map(str, written["seeds"])), "--overwrite"]
     engine = str(written.get("engine") or "torch").split(" ")[0].strip(",")
-    return [*made, "--engine", kind_of(engine)]
+    return [*command, "--engine", kind_of(engine)]
 
 
 def numbers(data: Any, place: str = "", without: Set[str] = VARYING) -> Iterator[tuple[str, float]]:
@@ -134,17 +134,17 @@ def run(name: str, written: Mapping[str, Any], out: Path) -> Path | None:
     threads = str(written.get("threads") or 1)
     shutil.rmtree(at, ignore_errors=True)
     at.mkdir(parents=True)
-    made = at / ("board.json" if board else f"{name}.json")
+    written_again = at / ("board.json" if board else f"{name}.json")
     start = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": threads}
     with (at / "log.txt").open("w", encoding="utf-8") as log:
-        line = command(written, at if board or proof else made)
+        line = command(written, at if board or proof else written_again)
         subprocess.run(line, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
-    if not made.exists():
+    if not written_again.exists():
         return None
     print(f"{name}: {time.monotonic() - start:.0f} s")  # noqa: T201
     path.parent.mkdir(parents=True, exist_ok=True)
-    made.replace(path)
+    written_again.replace(path)
     return path
 
 

@@ -162,14 +162,14 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 def pages() -> dict[str, str]:
     """Return path below docs -> text of the generated pages."""
     cards = catalog.cards()
-    made = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
-    made["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
-    made |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
-    made["reference/diptych.md"] = public_page()
-    made["reference/index.md"] = reference_index()
+    pages = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
+    pages["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
+    pages |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
+    pages["reference/diptych.md"] = public_page()
+    pages["reference/index.md"] = reference_index()
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
-        made[f"notebooks/{path.stem}.md"] = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
-    return made
+        pages[f"notebooks/{path.stem}.md"] = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
+    return pages
 
 
 def notebook_page(notebook: dict[str, Any], name: str) -> str:
@@ -316,14 +316,14 @@ def command(card: dict[str, Any]) -> str:
             else f'diptych classify photos/ --names "cat, dog" --method {slug}{texts}'
         )
     if card["verb"] == "detect":
-        told = (
+        described = (
             "--auxiliary other-thing/"
             if "auxiliary" in evidence
             else "--normal good/"
             if evidence
             else "--object hazelnut"
         )
-        return f"diptych detect photos/ {told} --method {slug}"
+        return f"diptych detect photos/ {described} --method {slug}"
     return COMMANDS.get(slug, COMMANDS[card["verb"]]).format(slug)
 
 
@@ -365,10 +365,10 @@ def _result(card: dict[str, Any]) -> list[str]:
             (f"control{_named(c)}", "failed, as it must" if c["failed"] else "**did not fail**", c, c["control"])
             for c in data["controls"]
         ]
-        for what, said, c, own in rows:
+        for what, text, c, ours in rows:
             lines.append(
-                f"| {data['dataset']} | {what} | {_over(c)} | {_interval(own, c.get('what', '') or metric)} | "
-                f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} | {said} |"
+                f"| {data['dataset']} | {what} | {_over(c)} | {_interval(ours, c.get('what', '') or metric)} | "
+                f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} | {text} |"
             )
     measured = "" if metric == "value" else f" The value is {METRICS.get(metric, metric.replace('_', ' '))}."
     return [
@@ -495,8 +495,8 @@ def _function(name: str, node: ast.FunctionDef) -> list[str]:
     returned = ast.unparse(node.returns) if node.returns else "None"
     body, _, rest = (ast.get_docstring(node) or "").partition("\nArgs:\n")
     given, _, raises = rest.partition("\nRaises:\n")
-    rows, found = [], re.split(r"\n    (?=\w+: )", "\n" + given.rstrip())
-    for entry in found[1:]:
+    rows, entries = [], re.split(r"\n    (?=\w+: )", "\n" + given.rstrip())
+    for entry in entries[1:]:
         word, _, meaning = entry.partition(": ")
         rows.append(f"| `{word}` | {' '.join(meaning.split()).replace('|', chr(92) + '|')} |")
     table = ["| argument | |", "|---|---|", *rows, ""] if rows else []
@@ -520,10 +520,10 @@ def reference_index() -> str:
     return "\n".join([*lines, ""])
 
 
-def _interval(own: dict[str, Any], metric: str) -> str:
+def _interval(row: dict[str, Any], metric: str) -> str:
     """Return a value, with its interval where the result holds one."""
-    low, high = own.get("ci95") or (None, None)
-    return _number(own.get(metric)) + (f" ({_number(low)} to {_number(high)})" if low is not None else "")
+    low, high = row.get("ci95") or (None, None)
+    return _number(row.get(metric)) + (f" ({_number(low)} to {_number(high)})" if low is not None else "")
 
 
 def _number(value: float | None, sign: str = "") -> str:

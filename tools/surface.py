@@ -58,7 +58,7 @@ def keys(data: Any) -> Any:
 
 def answers() -> dict[str, Any]:
     """Return the exit code of each command, and the keys of its JSON."""
-    found: dict[str, Any] = {}
+    described: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder)
         (photos / "sentences.txt").write_text("A cat.\nA cup of coffee.\nA rocket.\n")
@@ -81,8 +81,8 @@ def answers() -> dict[str, Any]:
             row: dict[str, Any] = {"exit": done.returncode}
             if "--json" in command and done.stdout:
                 row["json"] = keys(json.loads(done.stdout))
-            found[command] = row
-    return found
+            described[command] = row
+    return described
 
 
 def interface() -> Any:

@@ -33,12 +33,12 @@ def commands(text: str) -> Parts:
 
 def functions(text: str) -> Parts:
     """Return public name -> arguments, of lines of signatures."""
-    found = {}
+    changes = {}
     for line in text.split("\n"):
         name, _, arguments = line.strip().partition("(")
         if name:
-            found[f"name {name}"] = set(re.findall(r"(?:^|, )\*{0,2}(\w+)(?=[:=,)])", arguments))
-    return found
+            changes[f"name {name}"] = set(re.findall(r"(?:^|, )\*{0,2}(\w+)(?=[:=,)])", arguments))
+    return changes
 
 
 def answers(text: str) -> Parts:

@@ -62,10 +62,10 @@ def acting(cards: list[dict[str, Any]]) -> str:
     """Return a line for each verb: what it is for, how many systems it has, and which of them are shown."""
     rows = ["| you want to | page | systems | proof shown |", "|---|---|--:|---|"]
     for verb in [v for v in DOES if any(c["verb"] == v for c in cards)]:
-        own = [c for c in cards if c["verb"] == verb]
-        shown = ", ".join(f"`{c['slug']}`" for c in own if verdict(c) == "shown") or "none yet"
+        cards_of = [c for c in cards if c["verb"] == verb]
+        shown = ", ".join(f"`{c['slug']}`" for c in cards_of if verdict(c) == "shown") or "none yet"
         page = PAGES.get(verb, verb)
-        rows.append(f"| {DOES[verb]} | [`{page}`](cli/{page}.md) | {len(own)} | {shown} |")
+        rows.append(f"| {DOES[verb]} | [`{page}`](cli/{page}.md) | {len(cards_of)} | {shown} |")
     return "\n".join(rows) + "\n"
 
 
@@ -104,8 +104,8 @@ def proof(card: dict[str, Any]) -> str:
         older = f"; older than a change of the code: {changed}" if changed else ""
         return f"[{words}](../results/{name.replace(':', '-')}.json){older}" if result else words
 
-    slug, found = card["slug"], card["row_results"]
-    rows = [f"`{row}`: {linked(plan, found[row], f'{slug}:{row}')}" for row, plan in card["row_proofs"].items()]
+    slug, results = card["slug"], card["row_results"]
+    rows = [f"`{row}`: {linked(plan, results[row], f'{slug}:{row}')}" for row, plan in card["row_proofs"].items()]
     return "; ".join([linked(card["proof"], card["result"], slug), *rows])
 
 

@@ -86,8 +86,8 @@ def group(name: str, main: type[Verb], steps: Mapping[str, Any]) -> str:
 
 def methods(kind: type) -> str:
     """Return the lines of a class whose methods are derived."""
-    own = {name: thing for name, thing in vars(kind).items() if hasattr(thing, "verb")}
-    text = "\n".join(function(thing.verb, name, thing.without) for name, thing in own.items())
+    nested = {name: thing for name, thing in vars(kind).items() if hasattr(thing, "verb")}
+    text = "\n".join(function(thing.verb, name, thing.without) for name, thing in nested.items())
     return f'class {kind.__name__}({kind.__mro__[1].__name__}):\n    """{kind.__doc__}"""\n\n{indent(text, "    ")}\n'
 
 

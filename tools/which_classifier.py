@@ -68,7 +68,7 @@ class Row:
     @property
     def called(self) -> str:
         """The system, and what it was given besides names and labels."""
-        also = [said for kind, said in EVIDENCE.items() if kind in self.given] if self.data["shots"] else []
+        also = [text for kind, text in EVIDENCE.items() if kind in self.given] if self.data["shots"] else []
         return f"`{self.name}`" + (f" (and {', '.join(also)})" if also else "")
 
     @property
@@ -77,7 +77,7 @@ class Row:
         shots = self.data["shots"]
         if shots:
             return f"{shots} labelled photo{'' if shots == 1 else 's'} per class"
-        return next((said for kind, said in EVIDENCE.items() if kind in self.given), "class names alone")
+        return next((text for kind, text in EVIDENCE.items() if kind in self.given), "class names alone")
 
     @property
     def acc(self) -> float:
@@ -147,8 +147,8 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
     which is the larger: the largest bounds are theirs, and all get the largest p that comes of these.
     """
     found = list(rows)
-    for own in {(r.backbone, r.dataset): None for r in rows}:
-        places = [i for i, r in enumerate(rows) if (r.backbone, r.dataset) == own and r.data["p_holm"] is not None]
+    for board in {(r.backbone, r.dataset): None for r in rows}:
+        places = [i for i, r in enumerate(rows) if (r.backbone, r.dataset) == board and r.data["p_holm"] is not None]
         ties: dict[tuple[Any, ...], list[int]] = {}
         raw = []
         for n, i in enumerate(places):
@@ -182,16 +182,16 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
     ranked: list[str] = []
     figures: dict[str, str] = {}
     for backbone in dict.fromkeys(row.backbone for row in rows):
-        own = [row for row in rows if row.backbone == backbone]
+        chosen = [row for row in rows if row.backbone == backbone]
         parts += ["", f"## With `{backbone}`"]
-        for needs in sorted({row.needs for row in own}, key=_order):
-            parts += ["", f"### If you have {needs}", "", *_section([row for row in own if row.needs == needs])]
-        if table := list(_without_val(own, backbone)):
+        for needs in sorted({row.needs for row in chosen}, key=_order):
+            parts += ["", f"### If you have {needs}", "", *_section([row for row in chosen if row.needs == needs])]
+        if table := list(_without_val(chosen, backbone)):
             parts += ["", *table]
-        for shots in sorted({row.data["shots"] for row in own} - {0}):
-            made = _ranks(own, backbone, shots)
-            if made:
-                words, name, svg = made
+        for shots in sorted({row.data["shots"] for row in chosen} - {0}):
+            ranks = _ranks(chosen, backbone, shots)
+            if ranks:
+                words, name, svg = ranks
                 figures[name] = svg
                 ranked += ["", *words]
         parts += ["", *_absent([b for b in boards if b["spec"]["name"] == backbone])]
@@ -202,12 +202,12 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
 def _acting(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a line for each need with the first backbone: what to use, what it gains and what it costs."""
     backbone = rows[0].backbone
-    own = [row for row in rows if row.backbone == backbone]
-    base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
+    chosen = [row for row in rows if row.backbone == backbone]
+    base = {r.dataset: r for r in chosen if (r.data["method"], r.data["variant"]) == BASE}
     yield f"| you have | use, with `{backbone}` | gain over class names alone, in points | time to fit |"
     yield "|---|---|---|--:|"
-    for needs in sorted({row.needs for row in own}, key=_order):
-        yield _advice(needs, [row for row in own if row.needs == needs], base)
+    for needs in sorted({row.needs for row in chosen}, key=_order):
+        yield _advice(needs, [row for row in chosen if row.needs == needs], base)
     yield ""
     yield (
         "The gain is the mean over the data sets of the tables below, with its range, for the system whose mean is "
@@ -221,26 +221,27 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
 
 def _advice(needs: str, rows: Sequence[Row], base: Mapping[str, Row]) -> str:
     """Return the line of one need."""
-    found: dict[str, list[Row]] = {}
+    by_name: dict[str, list[Row]] = {}
     for row in rows:
         if not row.short and row.dataset in base and row is not base[row.dataset]:
-            found.setdefault(row.name, []).append(row)
-    most = max(map(len, found.values()), default=0)
-    gains = {name: [r.acc - base[r.dataset].acc for r in own] for name, own in found.items() if len(own) == most}
+            by_name.setdefault(row.name, []).append(row)
+    most = max(map(len, by_name.values()), default=0)
+    gains = {
+        name: [r.acc - base[r.dataset].acc for r in chosen] for name, chosen in by_name.items() if len(chosen) == most
+    }
     plain = f"| {needs} | `{', '.join(BASE)}` | "
     if not gains:
         longest = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
         return f"{plain}nothing else was measured | {longest:.1f} s |"
     best = max(gains, key=lambda name: float(np.mean(gains[name])))
-    shown = sum(r.change > 0 for r in found[best])
+    shown = sum(r.change > 0 for r in by_name[best])
     mean, low, high = np.mean(gains[best]), min(gains[best]), max(gains[best])
-    told = f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), better on {shown} of {most} sets"
+    line = f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), better on {shown} of {most} sets"
     if 2 * shown < most:
         seconds = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
-        return f"{plain}best alternative `{best}`: {told} | {seconds:.1f} s |"
-    return (
-        f"| {needs} | {found[best][0].called} | {told} | {max(r.data['seconds']['fit'] for r in found[best]):.1f} s |"
-    )
+        return f"{plain}best alternative `{best}`: {line} | {seconds:.1f} s |"
+    fit_seconds = max(r.data["seconds"]["fit"] for r in by_name[best])
+    return f"| {needs} | {by_name[best][0].called} | {line} | {fit_seconds:.1f} s |"
 
 
 def _reading(rows: Sequence[Row]) -> Iterator[str]:
@@ -268,14 +269,14 @@ def _short(rows: Sequence[Row]) -> Iterator[str]:
     yield "### Best on each set"
     yield ""
     for backbone in dict.fromkeys(row.backbone for row in rows):
-        own = [row for row in rows if row.backbone == backbone]
-        for needs in sorted({row.needs for row in own}, key=_order):
-            best = _best([row for row in own if row.needs == needs and not row.short])
+        chosen = [row for row in rows if row.backbone == backbone]
+        for needs in sorted({row.needs for row in chosen}, key=_order):
+            best = _best([row for row in chosen if row.needs == needs and not row.short])
             if not best:
                 continue
             won = Counter(row.name for row in best.values())
             most = [name for name, n in won.items() if n == max(won.values())]
-            base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
+            base = {r.dataset: r for r in chosen if (r.data["method"], r.data["variant"]) == BASE}
             where = "; ".join(
                 f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items()
             )
@@ -291,11 +292,12 @@ def _section(rows: Sequence[Row]) -> Iterator[str]:
     yield f"| system | {' | '.join(heads)} | better than zero-shot | fit, s |"
     yield "|---|" + "---:|" * (len(sets) + 2)
     for name in dict.fromkeys(r.name for r in rows):
-        own = [r for r in rows if r.name == name]
+        chosen = [r for r in rows if r.name == name]
         cells = [place[name, one].cell if (name, one) in place else "–" for one in sets]
-        compared = [r for r in own if r.data["gain"] is not None and not r.short]
+        compared = [r for r in chosen if r.data["gain"] is not None and not r.short]
         better = f"{sum(r.change > 0 for r in compared)} of {len(compared)}" if compared else "–"
-        yield f"| {own[0].called} | {' | '.join(cells)} | {better} | {max(r.data['seconds']['fit'] for r in own):.1f} |"
+        fit_seconds = max(r.data["seconds"]["fit"] for r in chosen)
+        yield f"| {chosen[0].called} | {' | '.join(cells)} | {better} | {fit_seconds:.1f} |"
     cut: dict[str, list[str]] = {}
     for r in rows:
         if r.short:
@@ -358,7 +360,7 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
     cut = [one for one in _sets([r for r in rows if r.data["shots"] == shots]) if one not in sets]
     count = f"{shots} shot{'' if shots == 1 else 's'}"
     spread = max(ranks) - min(ranks)
-    said = "the first and the last differ by more" if spread > difference else "no two of them differ by more"
+    verdict = "the first and the last differ by more" if spread > difference else "no two of them differ by more"
     words = [
         f"### Mean ranks at {count} with `{backbone}`",
         "",
@@ -367,7 +369,7 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         f"{len(names)} systems on {len(sets)} sets "
         f"({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
         f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance "
-        f"(Nemenyi's test at 5 %); {said}. This test has little power on few sets: the paired tests in the tables "
+        f"(Nemenyi's test at 5 %); {verdict}. This test has little power on few sets: the paired tests in the tables "
         "above say more about each set."
         + (
             f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}."
@@ -381,7 +383,7 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
 
 def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield why rows, or seeds of them, are on no board of their set, each reason once."""
-    found: dict[str, dict[str, list[str]]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}
     there: dict[tuple[str, str], dict[int, bool]] = {}  # set, label -> shots -> whether some board has all its seeds
     for board in boards:
         for row in board["rows"]:
@@ -389,7 +391,7 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             shots[row["shots"]] = shots.get(row["shots"], False) or len(row["seeds"]) == len(_planned(board, row))
     for board in boards:
         for key, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
-            label, at, said, wanted = _cut(key, reason, board["shots"])
+            label, at, reason_text, wanted = _cut(key, reason, board["shots"])
             elsewhere = there.get((board["dataset"], label), {})
             if (
                 all(elsewhere.get(s) for s in wanted)
@@ -397,7 +399,7 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 else 0 in elsewhere or set(wanted) <= set(elsewhere)
             ):
                 continue
-            rows = found.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", said), {})
+            rows = reasons.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", reason_text), {})
             sets = rows.setdefault(label + (at or ""), [])
             if board["dataset"] not in sets:
                 sets.append(board["dataset"])
@@ -410,16 +412,16 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     untried = [
         slug
         for slug, name in names.items()
-        if not any(label.startswith(name) for told in found.values() for label in told)
+        if not any(label.startswith(name) for labels_of in reasons.values() for label in labels_of)
     ]
-    if found or untried:
+    if reasons or untried:
         yield "### What is not there, and why"
         yield ""
     if untried:
         yield f"- Not measured yet: {', '.join(f'`{slug}`' for slug in untried)}."
-    for reason, labels in found.items():
-        told = "; ".join(label + " (" + ", ".join(sets) + ")" for label, sets in labels.items())
-        yield f"- {told}: {reason}"
+    for reason, labels in reasons.items():
+        line = "; ".join(label + " (" + ", ".join(sets) + ")" for label, sets in labels.items())
+        yield f"- {line}: {reason}"
 
 
 def _cut(key: str, reason: str, shots: Sequence[int]) -> tuple[str, str | None, str, list[int]]:

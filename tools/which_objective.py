@@ -125,11 +125,11 @@ class Board:
 
 def read(folder: Path) -> list[Board]:
     """Return the boards of pretrain that compare objectives with one another, in the order of their file names."""
-    found = [(name, _told(data)) for name, data in boards(folder, "pretrain") if data["base"] != "before"]
-    return [Board(name, data, _rows(data)) for name, data in found]
+    boards_of = [(name, _numbers_of(data)) for name, data in boards(folder, "pretrain") if data["base"] != "before"]
+    return [Board(name, data, _rows(data)) for name, data in boards_of]
 
 
-def _told(board: Mapping[str, Any]) -> Mapping[str, Any]:
+def _numbers_of(board: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the board with the name of its length, where trainings of one length have none."""
     if board.get("lengths"):
         return board
@@ -143,12 +143,12 @@ def _rows(board: Mapping[str, Any]) -> tuple[Row, ...]:
     metric = board["metric"]
     raw: list[tuple[str, str, dict[str, Any], Mapping[str, Any]]] = []
     for r in board["rows"]:
-        own = {"value": r[metric], "ci95": r["ci95"], "gain": _renamed(r["gain"], metric)}
+        score = {"value": r[metric], "ci95": r["ci95"], "gain": _renamed(r["gain"], metric)}
         kept = {n: s for n, s in r.get("parts", {}).items() if n in TASKS or n.startswith(SETS)}
         if kept.get("crop_accuracy") == kept.get("region_accuracy"):
             kept.pop("crop_accuracy", None)  # without a prompter boxes are crops: one test, not two
         name = ":".join(part for part in (r["method"], r["variant"]) if part)
-        raw.append((name, r.get("length", ""), {metric: own, **kept}, r))
+        raw.append((name, r.get("length", ""), {metric: score, **kept}, r))
     places = [(i, m) for i, (_, _, scores, _) in enumerate(raw) for m, s in scores.items() if s["gain"] is not None]
     adjusted = dict(zip(places, holm([raw[i][2][m]["gain"]["p"] for i, m in places]), strict=True))
     return tuple(
@@ -206,9 +206,9 @@ def _acting(board: Board) -> Iterator[str]:
     yield f"| you want to | use, after {' and '.join(board.lengths)} | over `{board.base}`, in points |"
     yield "|---|---|---|"
     for task in ADVISED:
-        own = [m for m in board.metrics if m == task or (task == SETS and m.startswith(SETS))]
-        if own:
-            yield _advice(board, task, own[0])
+        metrics = [m for m in board.metrics if m == task or (task == SETS and m.startswith(SETS))]
+        if metrics:
+            yield _advice(board, task, metrics[0])
     yield _cheapest(board)
     yield _at_all(board)
 
@@ -229,10 +229,10 @@ def _advice(board: Board, task: str, metric: str) -> str:
     shown = {n: s for n, s in gains.items() if all(one.change > 0 for one in s.values())}
     pool = shown or gains
     best = max(pool, key=lambda n: float(np.mean([s.gain or 0.0 for s in pool[n].values()])))
-    told = "; ".join(f"{_gain(score)} after {length}" for length, score in pool[best].items())
+    line = "; ".join(f"{_gain(score)} after {length}" for length, score in pool[best].items())
     if shown:
-        return f"| {TASKS[task][0]} | `{best}` | {told} |"
-    return f"| {TASKS[task][0]} | `{board.base}`: nothing is shown to be better | the best other, `{best}`: {told} |"
+        return f"| {TASKS[task][0]} | `{best}` | {line} |"
+    return f"| {TASKS[task][0]} | `{board.base}`: nothing is shown to be better | the best other, `{best}`: {line} |"
 
 
 def _of(board: Board, name: str, metric: str) -> dict[str, Score]:
@@ -283,12 +283,12 @@ def _about(board: Board) -> Iterator[str]:
     d = board.data
     fit = next(iter(d["lengths"].values()))
     regions = d.get("regions") or {}
-    told = f", {regions['boxes']} boxes among {regions['names']} phrases" if regions else ""
+    region_text = f", {regions['boxes']} boxes among {regions['names']} phrases" if regions else ""
     yield (
         f"All objectives start from the weights of `{d['backbone']}` and train {_parts(d['parts'])} on {d['train']} "
         f"pictures with captions, in batches of {fit['batch']} at a rate of {fit['lr']:g}, "
         f"which is tuned for none of them; {d['items']} other pictures "
-        f"are measured{told}. {len(d['seeds'])} seeds."
+        f"are measured{region_text}. {len(d['seeds'])} seeds."
         + _new_parts(board)
         + (
             f" A probe that calls all cells background has an mIoU of {100 * regions['background_alone']:.1f}."
@@ -306,8 +306,8 @@ NEW = {"cloc": "a prompter", "grain": "a decoder of slots in the place of the im
 
 def _new_parts(board: Board) -> str:
     there = {r.name.partition(":")[0] for r in board.rows}
-    told = [f"`{slug}` begins with {part} that is new" for slug, part in NEW.items() if slug in there]
-    return f" {', and '.join(told)}, so short trainings cost it more than others." if told else ""
+    notes = [f"`{slug}` begins with {part} that is new" for slug, part in NEW.items() if slug in there]
+    return f" {', and '.join(notes)}, so short trainings cost it more than others." if notes else ""
 
 
 def _parts(parts: str) -> str:
@@ -338,8 +338,8 @@ def _costs(board: Board) -> Iterator[str]:
     if not paces:
         yield "No equal steps were measured."
         return
-    told = ", ".join(f"`{n}` {p:.2f}" for n, p in sorted(paces.items(), key=lambda pair: pair[1]))
-    yield f"Seconds of a step, that of `{board.base}` being 1: {told}."
+    line = ", ".join(f"`{n}` {p:.2f}" for n, p in sorted(paces.items(), key=lambda pair: pair[1]))
+    yield f"Seconds of a step, that of `{board.base}` being 1: {line}."
 
 
 def _statistics(board: Board) -> Iterator[str]:
@@ -353,29 +353,29 @@ def _statistics(board: Board) -> Iterator[str]:
 def _interval(score: Score | None) -> str:
     if score is None:
         return "–"
-    own = f"{score.value:.1f} ({score.ends[0]:.1f}-{score.ends[1]:.1f})"
+    line = f"{score.value:.1f} ({score.ends[0]:.1f}-{score.ends[1]:.1f})"
     if score.gain is None:
-        return own
+        return line
     p = "<.001" if (score.p or 0) < 0.001 else f"{score.p:.3f}".lstrip("0")
-    return f"{own}; {_gain(score)}, p {p}"
+    return f"{line}; {_gain(score)}, p {p}"
 
 
 def _absent(board: Board) -> Iterator[str]:
     """Yield which objectives are not on the board, and why."""
     on = {r.name.partition(":")[0] for r in board.rows}
-    told: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for label, reason in (*board.data["missing"].items(), *board.data["late"].items()):
-        told.setdefault(reason, []).append(label)
-    named = {label.partition(",")[0].partition(":")[0] for labels in told.values() for label in labels}
+        notes.setdefault(reason, []).append(label)
+    named = {label.partition(",")[0].partition(":")[0] for labels in notes.values() for label in labels}
     others = [c for c in catalog.cards() if c["verb"] == "pretrain" and c["slug"] not in on | named]
     for card in others:
         parts = " and ".join(PARTS[part] for part in card["needs"]["parts"])
-        told.setdefault(f"needs {parts}, which this board has not." if parts else "", []).append(f"`{card['slug']}`")
-    unasked = told.pop("", [])
-    if told or unasked:
+        notes.setdefault(f"needs {parts}, which this board has not." if parts else "", []).append(f"`{card['slug']}`")
+    unasked = notes.pop("", [])
+    if notes or unasked:
         yield "### What is not there"
         yield ""
-    for reason, labels in told.items():
+    for reason, labels in notes.items():
         yield f"- {'; '.join(labels)}: {reason}"
     if unasked:
         yield f"- Not asked for in this board's command: {', '.join(unasked)}."

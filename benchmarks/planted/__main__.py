@@ -50,12 +50,12 @@ def audited(model: Planted, data: AuditData, run: Run, again: Samples[Any] | Non
         again: what scorers of edits need, see ``tables``; None: they are left out, as are words and sources.
     """
     subject = {model.fault.name: Subject(Kit({"main": model}))}
-    found = {}
+    cells = {}
     for slug in AUDITS:
         real = slug == "shortcut-learning" or model.inner is not None
         auditor: Auditor = catalog.find(slug, Auditor)(**SETTINGS.get(slug, {}) if real else {})
-        found[slug] = auditor.audit(subject, data, run)
-    return found if again is None else found | scored(model, data, again, run)
+        cells[slug] = auditor.audit(subject, data, run)
+    return cells if again is None else cells | scored(model, data, again, run)
 
 
 def matrix(name: str, seed: int, sizes: Sizes | None = None) -> dict[str, Any]:
@@ -105,21 +105,21 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="default: results/faults/BACKBONE.json")
     parser.add_argument("--overwrite", action="store_true")
-    asked = parser.parse_args(words)
-    out = asked.out or Path("results/faults") / f"{asked.backbone}.json"
-    made = matrix(asked.backbone, asked.seed)
-    command = f"python -m benchmarks.planted --backbone {asked.backbone} --seed {asked.seed}"
-    write_json(out, plain({**made, "command": command}), overwrite=asked.overwrite)
-    for row in made["rows"]:
+    options = parser.parse_args(words)
+    out = options.out or Path("results/faults") / f"{options.backbone}.json"
+    results = matrix(options.backbone, options.seed)
+    command = f"python -m benchmarks.planted --backbone {options.backbone} --seed {options.seed}"
+    write_json(out, plain({**results, "command": command}), overwrite=options.overwrite)
+    for row in results["rows"]:
         for cell in row["cells"]:
             if cell["right"] is False:
                 came = cell["found"] or cell["unhealthy"]
                 print(f"{row['fault']}, {cell['column']}: {cell['expected']} was written, {came} came out")
     print(
-        f"{out}: {made['as_written']} cells as written, {made['otherwise']} otherwise, {made['open']} open, "
-        f"{made['unhealthy']} not healthy, {made['seconds']:.0f} s"
+        f"{out}: {results['as_written']} cells as written, {results['otherwise']} otherwise, {results['open']} open, "
+        f"{results['unhealthy']} not healthy, {results['seconds']:.0f} s"
     )
-    return int(made["otherwise"] > 0)
+    return int(results["otherwise"] > 0)
 
 
 if __name__ == "__main__":

@@ -196,9 +196,9 @@ def judged(
             continue
         cells = []
         for cell in CELLS:
-            base, own = cell.of(honest), cell.of(faulty[fault])
+            base, planted = cell.of(honest), cell.of(faulty[fault])
             unfit = cell.healthy(base)
-            mark = "" if unfit or base is None else cell.mark(base, own)
+            mark = "" if unfit or base is None else cell.mark(base, planted)
             right = None if unfit or wanted[cell.title] == "open" else mark == wanted[cell.title]
             right = False if unfit == ALARM else right
             cells.append(
@@ -208,8 +208,8 @@ def judged(
                     "found": mark,
                     "right": right,
                     "unhealthy": unfit,
-                    "value": own.value if own is not None else None,
-                    "interval": own.interval if own is not None else None,
+                    "value": planted.value if planted is not None else None,
+                    "interval": planted.interval if planted is not None else None,
                     "honest": base.value if base is not None else None,
                     "honest_interval": base.interval if base is not None else None,
                 }

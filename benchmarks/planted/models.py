@@ -26,7 +26,7 @@ from benchmarks.planted.truth import (
     World,
     concepts,
     pixels,
-    said,
+    stated,
     weights,
 )
 from diptych.core import Backbone, Encoder, PixelRecipe, Spec
@@ -69,11 +69,11 @@ class Fault:
 
 def _background(truth: Truth) -> dict[str, float]:
     """Return class -> how far the background, a square in the corner included, speaks for it."""
-    found = {CLASSES[BACKGROUNDS.index(truth.background)]: 1.0} if truth.background else {}
+    weights_of = {CLASSES[BACKGROUNDS.index(truth.background)]: 1.0} if truth.background else {}
     for name, side in zip(CLASSES[:2], (-1, 1), strict=True):
         if truth.mark * side > 0:
-            found[name] = found.get(name, 0.0) + abs(truth.mark)
-    return found
+            weights_of[name] = weights_of.get(name, 0.0) + abs(truth.mark)
+    return weights_of
 
 
 def _adds_background(truth: Truth, w: Floats) -> Floats:
@@ -89,13 +89,13 @@ def _adds_background(truth: Truth, w: Floats) -> Floats:
 
 def _texture(truth: Truth) -> dict[str, float]:
     """Return class -> how far textures speak for it beyond the shapes."""
-    found: dict[str, float] = {}
+    weights_of: dict[str, float] = {}
     for thing in truth.things:
         if thing.texture:
-            own = CLASSES[TEXTURES.index(thing.texture)]
-            found[own] = found.get(own, 0.0) + 1.0
-            found[thing.shape] = found.get(thing.shape, 0.0) - 1.0
-    return found
+            class_of = CLASSES[TEXTURES.index(thing.texture)]
+            weights_of[class_of] = weights_of.get(class_of, 0.0) + 1.0
+            weights_of[thing.shape] = weights_of.get(thing.shape, 0.0) - 1.0
+    return weights_of
 
 
 def _for_shape(truth: Truth, w: Floats) -> Floats:
@@ -120,14 +120,14 @@ TWIN = {a: b for i in range(0, len(CLASSES), 2) for a, b in (CLASSES[i : i + 2],
 
 
 def _with_twins(c: Mapping[tuple[str, ...], float]) -> Mapping[tuple[str, ...], float]:
-    found: dict[tuple[str, ...], float] = {}
+    weights_of: dict[tuple[str, ...], float] = {}
     for concept, n in c.items():
         readings: list[tuple[str, ...]] = [()]
         for part in concept:
             readings = [(*r, p) for r in readings for p in dict.fromkeys((part, TWIN.get(part, part)))]
         for reading in readings:
-            found[reading] = found.get(reading, 0.0) + n / len(readings)
-    return found
+            weights_of[reading] = weights_of.get(reading, 0.0) + n / len(readings)
+    return weights_of
 
 
 def _twin_texts(text: str) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ class TruthEncoder:
         return np.concatenate([w, [0.0, np.sqrt(max(LENGTH**2 - float(w @ w), 0.0))]])
 
     def _text(self, text: str) -> Floats:
-        plain = concepts(said(text))
+        plain = concepts(stated(text))
         w, whole = (weights(c, picture=False) for c in (self.fault.reads(plain), plain))
         rest = np.sqrt(max(float(whole @ whole - w @ w), 0.0))  # what is not read makes no other concept stronger
         return np.concatenate([w, [rest if w.any() else 1.0, 0.0]])
@@ -248,12 +248,13 @@ class _Reads:
         """
         if self.modality == "text":
             every = [self.fault.worded(t) if self.fault.worded else (t,) for t in items]
-            x = self.inner.inputs([t for own in every for t in own])
+            x = self.inner.inputs([t for texts in every for t in texts])
             return {**({"ids": x} if isinstance(x, Tensor) else x), "of": torch.tensor(list(map(len, every)))}
         drawn = [self.fault.drawn(i) if self.fault.drawn else i for i in items]
         leans = [self.fault.leans(self.world.truth(i)) if self.fault.leans else {} for i in items]
         added = [
-            sum((n * self.names[k] for k, n in own.items() if k in self.names), torch.zeros(self.dim)) for own in leans
+            sum((n * self.names[k] for k, n in leaning.items() if k in self.names), torch.zeros(self.dim))
+            for leaning in leans
         ]
         keys = [pixels(image) for image in drawn]
         new = {key: image for key, image in zip(keys, drawn, strict=True) if key not in self.seen}
@@ -268,7 +269,7 @@ class _Reads:
         if self.modality == "text":
             parts = {name: values for name, values in x.items() if name != "of"}
             z = normalize(self.inner.encode(x["ids"] if len(parts) == 1 else parts), dim=-1)
-            return torch.stack([own.mean(0) for own in torch.split(z, x["of"].tolist())])
+            return torch.stack([rows.mean(0) for rows in torch.split(z, x["of"].tolist())])
         seen: Tensor = x["z"] + x["add"]
         return seen
 

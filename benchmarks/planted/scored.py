@@ -51,11 +51,11 @@ def scored(model: Planted, data: AuditData, again: Samples[Any], run: Run) -> di
         again: the first picture of each pair of ``tables.EDITED``, painted anew.
         run: cache and seed.
     """
-    found = {"augclip": list(edits(model, data, again, run)), "quality-not-quantity": sources(model, data, run)}
+    scores = {"augclip": list(edits(model, data, again, run)), "quality-not-quantity": sources(model, data, run)}
     if model.inner is not None and model.fault.worded is None:
         seen = Explained(model.world, model.fault, model.inner, seen=model.seen)
-        found["clip4dm"] = list(words(seen, data, run))
-    return found
+        scores["clip4dm"] = list(words(seen, data, run))
+    return scores
 
 
 def edits(model: Backbone, data: AuditData, again: Samples[Any], run: Run) -> Iterator[Finding]:
@@ -65,12 +65,12 @@ def edits(model: Backbone, data: AuditData, again: Samples[Any], run: Run) -> It
     table, fitted = data.probes["statements"].table, AugCLIP().fit(Kit({"main": model}), Evidence(), run)
     start = 0
     for kind in EDITED:
-        before, after, said = _pairs(table, kind)
+        before, after, captions = _pairs(table, kind)
         unedited = [start + n for n in range(len(before))]
         start += len(before)
-        sources, lists = table.take(before).items, [[(text,) for text in own] for own in said]
+        sources, lists = table.take(before).items, [[(text,) for text in texts] for texts in captions]
         values = [
-            fitted.score(edit_table(sources, items, said[1], *lists), run).values.double().numpy()
+            fitted.score(edit_table(sources, items, captions[1], *lists), run).values.double().numpy()
             for items in (table.take(after).items, Table(again).take(unedited).items)
         ]
         yield _share("agreement", f"right edit of {kind}, or none", preferred(*values))
@@ -83,12 +83,14 @@ def words(model: Backbone, data: AuditData, run: Run) -> Iterator[Finding]:
     """
     table, fitted = data.probes["statements"].table, CLIP4DM().fit(Kit({"main": model}), Evidence(), run)
     for kind in EDITED:
-        before, _, said = _pairs(table, kind)
+        before, _, captions = _pairs(table, kind)
         shown = table.take(before).items
-        captioned: Table[Any] = Table(shown, {"captions": Column("captions", tuple((t,) for t in said[1]))})
+        captioned: Table[Any] = Table(shown, {"captions": Column("captions", tuple((t,) for t in captions[1]))})
         wrong, right = (1, 2) if kind == "color" else (2, 1)  # "a red circle"
         parts = fitted.score(captioned, run).parts
-        values = [preferred(np.array([own[right].weight]), np.array([own[wrong].weight]))[0] for own in parts]
+        values = [
+            preferred(np.array([parts_of[right].weight]), np.array([parts_of[wrong].weight]))[0] for parts_of in parts
+        ]
         yield _share("wrong_word_lower", f"words: {kind}", np.array(values))
 
 
@@ -99,15 +101,15 @@ def sources(model: Backbone, data: AuditData, run: Run) -> list[Finding]:
     The shift is to the other backgrounds: a model whose features hold the background trains heads on the first source
     that lie lower there. Heads of the second source alone are then too poor on the first to be compared with its line.
     """
-    own, away = (data.probes[name] for name in ("own", OTHER))
-    tables = [own.table.take(range(min(EACH, len(own.table)))), away.table.take(range(min(EACH, len(away.table))))]
+    usual, away = (data.probes[name] for name in ("own", OTHER))
+    tables = [usual.table.take(range(min(EACH, len(usual.table)))), away.table.take(range(min(EACH, len(away.table))))]
     groups = np.repeat([USUAL, OTHER], list(map(len, tables)))
     labels = np.concatenate([t.labels() for t in tables])
     both: Table[Any] = Table(
         Joined(tuple(t.items for t in tables)),
         {"label": Column("label", labels), "group": Column("group", tuple(groups.tolist()))},
     )
-    split = Sources.of(both, own.named(), (USUAL, OTHER), run)
+    split = Sources.of(both, usual.named(), (USUAL, OTHER), run)
     every = QualityNotQuantity().audit(split.subjects(model, run), split.probes(), run)
     return [f for f in every if f.measure == "effective_robustness" and PLUS in f.subject]
 
@@ -115,8 +117,8 @@ def sources(model: Backbone, data: AuditData, run: Run) -> list[Finding]:
 def _pairs(table: Table[Any], kind: str) -> tuple[list[int], list[int], tuple[list[str], list[str]]]:
     """Return the positions of both pictures of each pair of a kind, and what is said of each with its colour."""
     first = [i for i, pattern in enumerate(table.columns["pattern"].values) if pattern == kind][::2]
-    told = table.columns["told"].values
-    return first, [i + 1 for i in first], ([told[i] for i in first], [told[i + 1] for i in first])
+    captioned = table.columns["told"].values
+    return first, [i + 1 for i in first], ([captioned[i] for i in first], [captioned[i + 1] for i in first])
 
 
 def _share(measure: str, about: str, values: Any) -> Finding:

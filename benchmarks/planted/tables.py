@@ -92,8 +92,8 @@ def pair(pattern: str, rng: np.random.Generator) -> tuple[Truth, Truth]:
 
 def statement(pattern: str, truth: Truth) -> str:
     """Return what is true of a picture, in words; colours are named where the pattern is about them."""
-    told = pattern in ("color", "binding")
-    named = [f"a {t.colour} {t.shape}" if told else f"a {t.shape}" for t in truth.things]
+    by_word = pattern in ("color", "binding")
+    named = [f"a {t.colour} {t.shape}" if by_word else f"a {t.shape}" for t in truth.things]
     return f"{named[0]} {truth.relation} {named[1]}" if len(named) == 2 else named[0]
 
 
@@ -131,7 +131,7 @@ def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World, Samples
     """
     rng, world, classes = np.random.default_rng(seed), World(), ClassNames(CLASSES)
     shapes = [str(s) for s in rng.permutation(np.resize(CLASSES, sizes.own))]
-    own = [one(s, texture_of(s), background_of(s, rng, USUAL), rng) for s in shapes]
+    usual = [one(s, texture_of(s), background_of(s, rng, USUAL), rng) for s in shapes]
     away = [one(s, texture_of(s), background_of(s, rng, 0.0), rng) for s in np.resize(CLASSES, sizes.shift).tolist()]
     cued = [
         one(s, str(rng.choice([texture_of(c) for c in CLASSES if c not in (s, TWIN[s])])), "", rng)
@@ -145,19 +145,19 @@ def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World, Samples
     both = [t for _, two in pairs for t in two]
 
     (own_items, pictures), (away_items, moved), (cue_items, mixed), (ood_items, others), (pair_items, twos) = (
-        _table(t, rng) for t in (own, away, cued, strange, both)
+        _table(t, rng) for t in (usual, away, cued, strange, both)
     )
-    world.learn(zip(pictures, own, strict=True), halves=True)
+    world.learn(zip(pictures, usual, strict=True), halves=True)
     for truths, seen in ((away, moved), (cued, mixed), (strange, others), (both, twos)):
         world.learn(zip(seen, truths, strict=True))
     for factor in FACTORS:
         altered = Altered(own_items, factor)
-        changed = ((altered[i], under(factor, t)) for i, t in enumerate(own))
+        changed = ((altered[i], under(factor, t)) for i, t in enumerate(usual))
         world.learn(changed, halves=factor == "color")
-    world.learn(_marked(own_items, own))
+    world.learn(_marked(own_items, usual))
 
-    attribute = Column("group", tuple(t.things[0].colour for t in own))
-    groups = Column("group", tuple(t.background for t in own))
+    attribute = Column("group", tuple(t.things[0].colour for t in usual))
+    groups = Column("group", tuple(t.background for t in usual))
     columns = {
         "group": Column("group", tuple(str(i // 2) for i in range(len(both)))),
         "pattern": Column("group", tuple(p for p, _ in pairs for _ in range(2))),
@@ -166,7 +166,9 @@ def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World, Samples
     }
     of_texture = Column("group", tuple(CLASSES[TEXTURES.index(t.things[0].texture)] for t in cued))
     probes = {
-        "own": Probe(Table(own_items, {"label": _labels(own), "group": groups, "attribute": attribute}), "id", classes),
+        "own": Probe(
+            Table(own_items, {"label": _labels(usual), "group": groups, "attribute": attribute}), "id", classes
+        ),
         "other backgrounds": Probe(Table(away_items, {"label": _labels(away)}), "shift", classes),
         "cues": Probe(Table(cue_items, {"label": _labels(cued), "texture": of_texture}), "shift", classes),
         "other shapes": Probe(Table(ood_items), "ood"),

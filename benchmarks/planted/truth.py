@@ -70,10 +70,10 @@ STRENGTH = {"shape": 1.0, "colour": 3.0, "bound": 3.0, "relation": 4.0, "backgro
 
 def concepts(truth: Truth) -> dict[tuple[str, ...], float]:
     """Return concept -> how often it is true."""
-    found: dict[tuple[str, ...], float] = {}
+    weights_of: dict[tuple[str, ...], float] = {}
 
     def add(*concept: str) -> None:
-        found[concept] = found.get(concept, 0.0) + 1.0
+        weights_of[concept] = weights_of.get(concept, 0.0) + 1.0
 
     for thing in truth.things:
         add("shape", thing.shape)
@@ -82,7 +82,7 @@ def concepts(truth: Truth) -> dict[tuple[str, ...], float]:
             add("bound", thing.colour, thing.shape)
     if truth.relation:
         add("relation", truth.things[0].shape, truth.relation, truth.things[1].shape)
-    return found
+    return weights_of
 
 
 def weights(truth: Mapping[tuple[str, ...], float], *, picture: bool) -> Floats:
@@ -96,7 +96,7 @@ def weights(truth: Mapping[tuple[str, ...], float], *, picture: bool) -> Floats:
 _WORD = re.compile("|".join(sorted((*SHAPES, *COLOURS, *RELATIONS), key=len, reverse=True)))
 
 
-def said(text: str) -> Truth:
+def stated(text: str) -> Truth:
     """Return what a text says: "a red circle above a star", or "the color of the circle is red"."""
     things: list[Thing] = []
     colour = relation = ""
@@ -147,9 +147,9 @@ class World:
         Raises:
             KeyError: it was not learnt.
         """
-        found = self.known.get(pixels(image))
-        if found is not None:
-            return found
+        known = self.known.get(pixels(image))
+        if known is not None:
+            return known
         things: list[Thing] = []
         for left in (0, SIDE):
             half = pixels(image.crop((left, SIDE // 2, left + SIDE, SIDE // 2 + SIDE)))

@@ -53,11 +53,11 @@ def purities(codes: Tensor, names: Tensor, labels: Tensor, classes: int, stronge
     """
     values, rows = codes.topk(strongest, dim=0)
     shares = one_hot(labels[rows], classes).double().mean(dim=0)  # (m, K)
-    own = shares.gather(1, names[:, None])[:, 0]
+    named = shares.gather(1, names[:, None])[:, 0]
     base = shares[:, names].mean(dim=1)
     silent = values[-1] <= 0
-    own[silent] = base[silent] = 1 / classes
-    return own.numpy(), base.numpy()
+    named[silent] = base[silent] = 1 / classes
+    return named.numpy(), base.numpy()
 
 
 def scattered(x: Tensor, run: Run) -> Tensor:
@@ -79,17 +79,17 @@ def open_names(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     labels, classes = torch.tensor(test.labels()), len(data.classes)
     strongest = min(STRONGEST, max(1, len(test) // (2 * classes)))
 
-    def once(own: Run) -> Mapping[str, Floats]:
+    def once(seeded: Run) -> Mapping[str, Floats]:
         arms = {
             NAMES: (SMALL, pool, x),
             UNTRAINED: (replace(SMALL, epochs=0), pool, x),
-            SCATTERED: (SMALL, scattered(pool, own), scattered(x, own)),
+            SCATTERED: (SMALL, scattered(pool, seeded), scattered(x, seeded)),
         }
         table: dict[str, Floats] = {}
-        for word, (method, seen, asked) in arms.items():
-            dictionary = method._dictionary(seen, own)
+        for word, (method, seen, wanted) in arms.items():
+            dictionary = method._dictionary(seen, seeded)
             named = nearest_words(dictionary.decoder, words)[0]
-            table[word], table[PERMUTED[word]] = purities(dictionary.codes(asked), named, labels, classes, strongest)
+            table[word], table[PERMUTED[word]] = purities(dictionary.codes(wanted), named, labels, classes, strongest)
         return table
 
     values = each_seed(once, run, seeds)
@@ -108,7 +108,7 @@ TRIAL = Trial(
         over(PERMUTED[NAMES], NAMES, "names, over permuted names"),
         Claim(
             UNTRAINED,
-            own=Arm(NAMES),
+            arm=Arm(NAMES),
             base=Arm(UNTRAINED),
             less=(Arm(PERMUTED[NAMES]), Arm(PERMUTED[UNTRAINED])),
             name="gain over permuted names, over that of an untrained dictionary",

@@ -75,7 +75,7 @@ class SearchBench(PlainBench):
         space: its trunks.
         sets: labelled photos.
         pairs: captioned photos that align.
-        asked: captioned photos that are searched.
+        queries: captioned photos that are searched.
     """
 
     backbone: Backbone
@@ -84,7 +84,7 @@ class SearchBench(PlainBench):
     space: Headed
     sets: tuple[LabelledSet, ...]
     pairs: Table[Any]
-    asked: Table[Any]
+    queries: Table[Any]
     facts: Mapping[str, Any]
     metric: str = "value"
     always = (BEFORE,)
@@ -107,9 +107,9 @@ class SearchBench(PlainBench):
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
             start = self._start(run)
-            found = self._found(start if arm.system == BEFORE.system else self._tuned(arm, start, run), start)
-            means = {name: float(v.mean()) for name, v in found.items()}
-            return found[MAP], means, {name: found[name] for name in (MAP, BY_TEXT)}
+            result = self._hits(start if arm.system == BEFORE.system else self._tuned(arm, start, run), start)
+            means = {name: float(v.mean()) for name, v in result.items()}
+            return result[MAP], means, {name: result[name] for name in (MAP, BY_TEXT)}
 
         whole = over_seeds(once, self.run, self.seeds, draws=True)
         parts = {name: Measured(part.values, whole.others, whole.seeds) for name, part in whole.parts.items()}
@@ -134,7 +134,7 @@ class SearchBench(PlainBench):
         assert isinstance(tuned, HeadSpace)  # a training keeps the kind
         return tuned
 
-    def _found(self, space: HeadSpace, start: HeadSpace) -> dict[str, Floats]:
+    def _hits(self, space: HeadSpace, start: HeadSpace) -> dict[str, Floats]:
         """Return the parts, zero-shot hits on the classes that were not trained, and how far vectors turned."""
         precision, hits = [], []
         for _, table, classes in self.unseen:
@@ -142,11 +142,14 @@ class SearchBench(PlainBench):
             precision.append(class_precision(x.numpy(), table.labels()))
             head = text_head(space, ClassNames(names).prompts(), Run())
             hits.append((x @ head.T).argmax(1).numpy() == table.labels())
-        captions = [tuple(own) for own in self.asked.columns["captions"].values]
-        texts, owner = [t for own in captions for t in own], np.repeat(range(len(captions)), list(map(len, captions)))
-        x, y = _images(space, self.asked), _texts(space, texts)
+        captions = [tuple(texts) for texts in self.queries.columns["captions"].values]
+        texts, owner = (
+            [t for texts in captions for t in texts],
+            np.repeat(range(len(captions)), list(map(len, captions))),
+        )
+        x, y = _images(space, self.queries), _texts(space, texts)
         ranks = first_ranks((y @ x.T).double().numpy(), owner[:, None] == np.arange(len(captions))[None])
-        turned = [1 - (a * b).sum(1).numpy() for a, b in ((x, _images(start, self.asked)), (y, _texts(start, texts)))]
+        turned = [1 - (a * b).sum(1).numpy() for a, b in ((x, _images(start, self.queries)), (y, _texts(start, texts)))]
         return {
             MAP: np.concatenate(precision),
             BY_TEXT: np.bincount(owner, ranks <= K) / np.bincount(owner),  # captions of a photo are not independent
@@ -186,7 +189,7 @@ def open_search(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
 def pseudo_captions(space: Headed, items: Any, pairs: Table[Any]) -> list[tuple[str, ...]]:
     """Return the captions of other photos that the backbone's own heads find nearest to each of N photos."""
-    texts = list(dict.fromkeys(t for own in pairs.columns["captions"].values for t in own))
+    texts = list(dict.fromkeys(t for texts in pairs.columns["captions"].values for t in texts))
     nearest = (_images(space, Table(items)) @ _texts(space, texts).T).topk(min(WRITTEN, len(texts)), dim=1).indices
     return [tuple(texts[i] for i in row) for row in nearest.tolist()]
 

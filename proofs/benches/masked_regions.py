@@ -88,8 +88,8 @@ def scene_regions(run: Run, seeds: tuple[int, ...]) -> MaskBench:
     backbone = load("tiny")
     lessons, shown = (Scenes(SCENES, n, 0, start) for n, start in ((LESSONS, 0), (SHOWN, LESSONS)))
     proposer = TrueRegions.of(lessons, shown)
-    told = [tuple(dict.fromkeys(o.noun for o in lessons[i].objects)) for i in range(LESSONS)]
-    pairs = mined(Pictures(lessons), told, proposer, backbone, run, side=SIDE)
+    names = [tuple(dict.fromkeys(o.noun for o in lessons[i].objects)) for i in range(LESSONS)]
+    pairs = mined(Pictures(lessons), names, proposer, backbone, run, side=SIDE)
     more = {"backbone": "tiny", "mined_from": "scenes", "mined_photos": LESSONS, "regions": "true"}
     learnt = _learnt_from(pairs, proposer, backbone, more)
     return MaskBench(labelled_scenes(shown), backbone, run, seeds, NAMES, **learnt)
@@ -99,7 +99,7 @@ def _learnt_from(
     pairs: Table[Any], proposer: MaskProposer, backbone: Backbone, more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return proposer and pairs for every system, and what the result says of the pairs."""
-    nouns = {own[0] for own in pairs.columns["captions"].values}
+    nouns = {texts[0] for texts in pairs.columns["captions"].values}
     kit = Kit({"main": backbone, "proposer": proposer})
     return {
         "prepared": (kit, Evidence(auxiliary=pairs)),
@@ -107,7 +107,7 @@ def _learnt_from(
     }
 
 
-def _told(evidence: Evidence[Any], captions: list[Any]) -> Evidence[Any]:
+def _with_pairs(evidence: Evidence[Any], captions: list[Any]) -> Evidence[Any]:
     assert evidence.auxiliary is not None
     return replace(
         evidence, auxiliary=Table(evidence.auxiliary.items, {"captions": Column("captions", tuple(captions))})
@@ -117,18 +117,18 @@ def _told(evidence: Evidence[Any], captions: list[Any]) -> Evidence[Any]:
 def shuffled(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
     """Deal the nouns of all pairs anew: as many of each, and none belongs to its region."""
     assert evidence.auxiliary is not None
-    own = list(evidence.auxiliary.columns["captions"].values)
-    order = np.random.default_rng(run.integer("shuffled nouns")).permutation(len(own))
-    return classes, _told(evidence, [own[i] for i in order])
+    captions = list(evidence.auxiliary.columns["captions"].values)
+    order = np.random.default_rng(run.integer("shuffled nouns")).permutation(len(captions))
+    return classes, _with_pairs(evidence, [captions[i] for i in order])
 
 
 def renamed(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
     """Give each noun the name of another along one random cycle: regions of one noun stay together."""
     assert evidence.auxiliary is not None
-    own = list(evidence.auxiliary.columns["captions"].values)
-    words = np.random.default_rng(run.integer("renamed nouns")).permutation(sorted({w for (w,) in own})).tolist()
+    captions = list(evidence.auxiliary.columns["captions"].values)
+    words = np.random.default_rng(run.integer("renamed nouns")).permutation(sorted({w for (w,) in captions})).tolist()
     other = dict(zip(words, np.roll(words, 1).tolist(), strict=True))
-    return classes, _told(evidence, [(other[w],) for (w,) in own])
+    return classes, _with_pairs(evidence, [(other[w],) for (w,) in captions])
 
 
 @dataclass(frozen=True)
@@ -158,17 +158,17 @@ OVSEG = Trial(
     (
         Claim("ovseg", variant="plain", on=ON_PHOTOS),
         Claim(_DEALT, base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS),
-        Claim("ovseg", own=PROMPTS, base=Arm("ovseg", "plain", spoil=Altered(crops_only)), on=ON_SCENES),
-        Claim(_DEALT, own=PROMPTS, base=replace(PROMPTS, spoil=Altered(crops_only, shuffled)), on=ON_SCENES),
+        Claim("ovseg", arm=PROMPTS, base=Arm("ovseg", "plain", spoil=Altered(crops_only)), on=ON_SCENES),
+        Claim(_DEALT, arm=PROMPTS, base=replace(PROMPTS, spoil=Altered(crops_only, shuffled)), on=ON_SCENES),
     ),
     controls=(
         Claim(
-            _DEALT, name="other nouns", own=Arm("ovseg", spoil=renamed), base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS
+            _DEALT, name="other nouns", arm=Arm("ovseg", spoil=renamed), base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS
         ),
         Claim(
             _DEALT,
             name="other nouns",
-            own=replace(PROMPTS, spoil=Altered(crops_only, renamed)),
+            arm=replace(PROMPTS, spoil=Altered(crops_only, renamed)),
             base=replace(PROMPTS, spoil=Altered(crops_only, shuffled)),
             on=ON_SCENES,
         ),
@@ -176,7 +176,7 @@ OVSEG = Trial(
     beside={
         "maskclip": Claim("maskclip", on=ON_PHOTOS),
         "inverted masks": Claim(
-            "inverted masks", own=PROMPTS, base=replace(PROMPTS, spoil=Altered(inverted)), on=ON_SCENES
+            "inverted masks", arm=PROMPTS, base=replace(PROMPTS, spoil=Altered(inverted)), on=ON_SCENES
         ),
     },
     bench=open_mined,

@@ -69,7 +69,7 @@ def shuffled_answers(test: ClipTest, run: Run) -> ClipTest:
     return replace(test, answers=test.answers[np.random.default_rng(run.seed).permutation(len(test.answers))])
 
 
-def thing(name: str) -> str:
+def prompt(name: str) -> str:
     """Return the text of a class of things."""
     return f"a photo of a {name}."
 
@@ -110,9 +110,9 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
     test: list[Moving] = []
     new: list[Moving] = []
     for key, word in {**BASE, **NEW}.items():
-        own = [r for r in rows if (r["category"], r["subcategory"]) == key]
-        numbers = range(len(sprites), len(sprites) + len(own))
-        sprites += [white_cut_out(open_image(root / r["path"]), word) for r in own]
+        chosen = [r for r in rows if (r["category"], r["subcategory"]) == key]
+        numbers = range(len(sprites), len(sprites) + len(chosen))
+        sprites += [white_cut_out(open_image(root / r["path"]), word) for r in chosen]
         order = rng.permutation(numbers)
         if key in NEW:
             new += drawn_plan(_dealt(order, TEST_NEW), range(half, len(photos)), 1, rng)
@@ -122,14 +122,14 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
 
     def table(plan: Sequence[Any], texts: Sequence[str] | None = None) -> Table[Any]:
         items = MovingClips(sprites, photos, tuple(plan), frames)
-        said = texts or [thing(sprites[p.sprite].name) for p in plan]
-        return Table(items, {"captions": Column("captions", list(said))})
+        names = texts or [prompt(sprites[p.sprite].name) for p in plan]
+        return Table(items, {"captions": Column("captions", list(names))})
 
     def both_ways(plan: Sequence[Any], count: int) -> Table[Any]:
         forth = [p for k in range(len(BASE)) for p in plan[k * count : k * count + PLAYED]]
         back = [replace(p, backwards=True) for p in forth]
-        said = [p.motion for p in forth] + [BACKWARDS[p.motion] for p in back]
-        return table([*forth, *back], [f"a thing that moves: {motion}." for motion in said])
+        motions = [p.motion for p in forth] + [BACKWARDS[p.motion] for p in back]
+        return table([*forth, *back], [f"a thing that moves: {motion}." for motion in motions])
 
     tables = (table(train), table(test), table(new), both_ways(train, POOL), both_ways(test, TEST))
     return Composed(*tables, hash=hash_of(*(t.items for t in tables)))

@@ -92,7 +92,7 @@ def trial(shuffled_labels: SpoilEvidence) -> Trial:
     return Trial(
         (Claim("coop", SHOTS), plain),
         variant="cocoop",
-        controls=(replace(plain, own=Arm("coop", "cocoop", SHOTS, shuffled_labels), name="shuffled labels"),),
+        controls=(replace(plain, arm=Arm("coop", "cocoop", SHOTS, shuffled_labels), name="shuffled labels"),),
         beside={"zero-shot": Claim("zero-shot", SHOTS, variant="ensemble")},
         bench=open_new,
     )

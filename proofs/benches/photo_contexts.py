@@ -94,23 +94,24 @@ def pasted(data: LabelledData) -> Contexts:
     shares = [{name: float((np.asarray(masks[i]) == k).mean()) for name, k in place.items()} for i in range(len(table))]
     stuff = sum(BEFORE.values(), ())
     nothing = [
-        sum(v for name, v in own.items() if name not in stuff) < 0.02 and sum(own.values()) > 0.85 for own in shares
+        sum(v for name, v in of_photo.items() if name not in stuff) < 0.02 and sum(of_photo.values()) > 0.85
+        for of_photo in shares
     ]
-    nature, streets = (np.array([sum(own[name] for name in BEFORE[k]) for own in shares]) for k in BEFORE)
+    nature, streets = (np.array([sum(of_photo[name] for name in BEFORE[k]) for of_photo in shares]) for k in BEFORE)
     behind = {
         "nature": np.flatnonzero(nothing & (nature > 0.7) & (streets < 0.02)),
         "streets": np.flatnonzero(nothing & (streets > 0.35)),
     }
-    names, kind_of = sum(KINDS.values(), ()), {name: kind for kind, own in KINDS.items() for name in own}
+    names, kind_of = sum(KINDS.values(), ()), {name: kind for kind, names_of in KINDS.items() for name in names_of}
     cuts = [c for c in Pasted(table.items, masks, 1).sources[0] if data.classes[c.label] in kind_of]
-    if not cuts or not all(len(found) for found in behind.values()):
+    if not cuts or not all(len(photos) for photos in behind.values()):
         raise DataError(f"{data.name} has {len(cuts)} things to paste, and needs backgrounds of nature and of streets.")
     rng = np.random.default_rng(0)
     rows = []
     for cut in cuts:
         name = data.classes[cut.label]
-        for kind, found in behind.items():
-            for n in rng.permutation(found)[:EACH].tolist():
+        for kind, backgrounds in behind.items():
+            for n in rng.permutation(backgrounds)[:EACH].tolist():
                 picture = before(table.items[n], table.items[cut.photo], np.asarray(masks[cut.photo]), cut)
                 rows.append((picture, names.index(name), f"{kind_of[name]}, {kind}", cut.photo))
     pictures, labels, groups, photos = zip(*rows, strict=True)
@@ -137,7 +138,7 @@ class ContextBench(AroundClassify):
         kind: one of ``HALVES`` and ``PASTED``.
     """
 
-    made: Contexts
+    contexts: Contexts
     kind: str
     metric: str = "worst_group"
     statistic: Statistic = RATIOS
@@ -146,13 +147,18 @@ class ContextBench(AroundClassify):
     @cached_property
     def names(self) -> list[str]:
         """Groups, in alphabetical order."""
-        return sorted(set(self.made.groups.tolist()))
+        return sorted(set(self.contexts.groups.tolist()))
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """As of any photos, with their groups."""
-        counts = {name: int((self.made.groups == name).sum()) for name in self.names}
-        return {**self.inner.facts, "photos": int(self.made.photos.max()) + 1, "groups": counts, "composite": self.kind}
+        counts = {name: int((self.contexts.groups == name).sum()) for name in self.names}
+        return {
+            **self.inner.facts,
+            "photos": int(self.contexts.photos.max()) + 1,
+            "groups": counts,
+            "composite": self.kind,
+        }
 
     def measure(self, arm: Arm) -> Measured:
         """Measure each picture; "acc1" and the accuracy of each group stand beside the metric.
@@ -160,21 +166,21 @@ class ContextBench(AroundClassify):
         PerceptionCLIP is told which attributes differ, in whatever arm.
         """
         if arm.system == "perceptionclip":
-            arm = replace(arm, spoil=_told(FACTORS_OF[self.kind], arm.spoil))
+            arm = replace(arm, spoil=_with_factors(FACTORS_OF[self.kind], arm.spoil))
         result = self.inner.measure(arm)
-        masks = [self.made.groups == name for name in self.names]
-        units = int(self.made.photos.max()) + 1
+        masks = [self.contexts.groups == name for name in self.names]
+        units = int(self.contexts.photos.max()) + 1
         values = np.array(
-            [[counted(row[own], self.made.photos[own], units) for own in masks] for row in result.values]
+            [[counted(row[mask], self.contexts.photos[mask], units) for mask in masks] for row in result.values]
         ).swapaxes(1, 2)
-        groups = {name: float(result.values[:, own].mean()) for name, own in zip(self.names, masks, strict=True)}
+        groups = {name: float(result.values[:, mask].mean()) for name, mask in zip(self.names, masks, strict=True)}
         return Measured(values, {"acc1": float(result.values.mean()), **groups}, result.seeds)
 
 
-def _told(factors: tuple[str, ...], spoil: Altered | None) -> Altered:
+def _with_factors(factors: tuple[str, ...], spoil: Altered | None) -> Altered:
     def change(system: Any, run: Run) -> Any:
-        told = replace(system, factors=factors)
-        return spoil.change(told, run) if spoil else told
+        altered = replace(system, factors=factors)
+        return spoil.change(altered, run) if spoil else altered
 
     return Altered(change)
 
@@ -191,13 +197,13 @@ def open_contexts(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
         raise NotAvailable(f"{name} is neither {HALVES}:NAME nor {PASTED}:NAME: give one of them.")
     data = open_set(plain, "classes" if kind == HALVES else "masks")
     if kind == HALVES:
-        made, classes = transformed(data.splits.get("test") or data.split("val")), data.classes
+        contexts, classes = transformed(data.splits.get("test") or data.split("val")), data.classes
     else:
-        made, classes = pasted(data), sum(KINDS.values(), ())
-    table = Table(InMemory(made.pictures), {"label": Column("label", made.labels)})
+        contexts, classes = pasted(data), sum(KINDS.values(), ())
+    table = Table(InMemory(contexts.pictures), {"label": Column("label", contexts.labels)})
     names = ClassNames(classes, tuple(ENSEMBLE))
     inner = ClassifyBench.open(LabelledData(name, classes, {"test": table}), backbone, run, seeds, classes=names)
-    return ContextBench(inner, made, kind)
+    return ContextBench(inner, contexts, kind)
 
 
 UNIFORM = Altered(lambda system, run: replace(system, temperature=math.inf))

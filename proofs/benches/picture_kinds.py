@@ -79,8 +79,8 @@ class KindBench(PlainBench):
         z = normalize(embed(self.backbone.image, InMemory(self.pictures), self.run), dim=-1)
         texts = Texts(tuple(words for _, words in KINDS.values()))
         head = normalize(embed(self.backbone.text, texts, self.run), dim=-1)
-        said = (z @ head.T).argmax(dim=1).tolist()
-        return np.array([float(list(KINDS)[k] == kind) for k, kind in zip(said, self.kinds, strict=True)])
+        nearest = (z @ head.T).argmax(dim=1).tolist()
+        return np.array([float(list(KINDS)[k] == kind) for k, kind in zip(nearest, self.kinds, strict=True)])
 
     def _by_votes(self, change: Change | None, run: Run) -> tuple[Floats, Mapping[str, float]]:
         names = [f"{run.seed}/{i}" for i in range(len(self.pictures))]
@@ -103,18 +103,18 @@ class KindBench(PlainBench):
 
 def permuted_clusters(votes: Sequence[tuple[int, str]], run: Run) -> list[tuple[int, str]]:
     """Return votes where each cluster has those of another one."""
-    own: dict[int, list[str]] = {}
+    words_of: dict[int, list[str]] = {}
     for cluster, kind in votes:
-        own.setdefault(cluster, []).append(kind)
-    order = np.random.default_rng(run.integer("permuted clusters")).permutation(list(own)).tolist()
-    other = dict(zip(own, order, strict=True))
-    seen = dict.fromkeys(own, 0)
-    said = []
+        words_of.setdefault(cluster, []).append(kind)
+    order = np.random.default_rng(run.integer("permuted clusters")).permutation(list(words_of)).tolist()
+    other = dict(zip(words_of, order, strict=True))
+    seen = dict.fromkeys(words_of, 0)
+    texts = []
     for cluster, _ in votes:
-        theirs = own[other[cluster]]
-        said.append((cluster, theirs[seen[cluster] % len(theirs)]))
+        theirs = words_of[other[cluster]]
+        texts.append((cluster, theirs[seen[cluster] % len(theirs)]))
         seen[cluster] += 1
-    return said
+    return texts
 
 
 def open_kinds(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> KindBench:

@@ -88,8 +88,8 @@ class PlantedBench:
 
     def measure(self, arm: Arm) -> Measured:
         """Measure an arm in every seed."""
-        own = self.arms[arm.spoil or arm.system]
-        return over_seeds(lambda run: (own(run), {}), self.run, self.seeds, draws=True)
+        measured = self.arms[arm.spoil or arm.system]
+        return over_seeds(lambda run: (measured(run), {}), self.run, self.seeds, draws=True)
 
 
 def judged(curator: Curator, backbone: Backbone, pairs: Sequence[Pair], run: Run) -> Bools:
@@ -160,14 +160,14 @@ def open_copies(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
     photos, facts = _photos(name, PHOTOS)
     either = SemDeDup(**SemDeDup.card.variants["either"], cells=CELLS)
     whole = replace(either, cells=1)
-    made: dict[int, tuple[list[Pair], NDArray[np.int64], PairVectors]] = {}
+    planted: dict[int, tuple[list[Pair], NDArray[np.int64], PairVectors]] = {}
 
     def pool(run: Run) -> tuple[list[Pair], NDArray[np.int64], PairVectors]:
         """Return the pairs of a seed, the photo of each, and their vectors, which all arms with mirror images share."""
-        if run.seed not in made:
+        if run.seed not in planted:
             pairs, groups = copied(photos, run)
-            made[run.seed] = pairs, groups, either.plan(Kit({"main": backbone}), Captions(tuple(pairs)), run)
-        return made[run.seed]
+            planted[run.seed] = pairs, groups, either.plan(Kit({"main": backbone}), Captions(tuple(pairs)), run)
+        return planted[run.seed]
 
     def by(curator: SemDeDup, run: Run, part: str = "") -> Bools:
         pairs, _, plan = pool(run)
@@ -288,7 +288,7 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     of a group of equal or nearly equal captions exactly one is to be kept.
     """
     table = open_data(present(name), need="captions", text="caption_*").whole()
-    captions = tuple(own[0] for own in table.columns["captions"].values)
+    captions = tuple(texts[0] for texts in table.columns["captions"].values)
     facts = {"data_hash": hash_of_words(table.items, captions), "items": len(captions)}
     checks, kit = CaptionChecks(), Kit({"main": backbone})
 
@@ -298,29 +298,29 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
         alone = np.bincount(groups, kept & ~bad, len(captions)) == 1
         return np.where(bad, ~kept, alone[groups]).astype(np.float64)
 
-    def own(pairs: list[Pair], run: Run) -> Bools:
+    def checked(pairs: list[Pair], run: Run) -> Bools:
         return judged(checks, backbone, pairs, run)
 
     def shuffled(pairs: list[Pair], run: Run) -> Bools:
-        return own(in_random_order(pairs, run), run)
+        return checked(in_random_order(pairs, run), run)
 
     def shortest(pairs: list[Pair], run: Run) -> Bools:
         lengths = np.array([len(pair.said) for pair in pairs])
         keep = np.zeros(len(pairs), dtype=bool)
-        keep[np.argsort(lengths, kind="stable")[: int(own(pairs, run).sum())]] = True
+        keep[np.argsort(lengths, kind="stable")[: int(checked(pairs, run).sum())]] = True
         return keep
 
     def by_luck(pairs: list[Pair], run: Run) -> Bools:
         """Permute who is called a duplicate among those that pass the rules: what dropping as many more is worth."""
         plan = checks.plan(kit, Captions(tuple(pairs)), run)
         labels = [verdict.labels for verdict in checks.apply(kit, plan, Captions(tuple(pairs)), run)]
-        keep = np.array([not own for own in labels])
-        passed = np.array([own in ((), ("duplicate",)) for own in labels])
+        keep = np.array([not faults for faults in labels])
+        passed = np.array([faults in ((), ("duplicate",)) for faults in labels])
         keep[passed] = np.random.default_rng(run.integer("at random")).permutation(keep[passed])
         return keep
 
     def like(pairs: list[Pair], run: Run) -> Bools:
-        rng, keep = np.random.default_rng(run.integer("like length")), own(pairs, run)
+        rng, keep = np.random.default_rng(run.integer("like length")), checked(pairs, run)
         order = np.argsort([len(words_of(pair.said)) for pair in pairs], kind="stable")
         for start in range(0, len(order), LIKE):
             some = order[start : start + LIKE]
@@ -328,7 +328,7 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
         return keep
 
     arms: dict[str, Callable[[list[Pair], Run], Bools]] = {
-        "caption-checks": own,
+        "caption-checks": checked,
         IDENTICAL: _distinct,
         SHORTEST: shortest,
         LIKE_LENGTH: like,

@@ -83,7 +83,7 @@ def f1(stating: Sequence[frozenset[str]], true: Sequence[frozenset[str]]) -> Flo
     return np.array([[2 * len(a & b) / max(1, len(a) + len(b)) for b in true] for a in stating])
 
 
-def found(scores: Floats) -> Floats:
+def first_chance(scores: Floats) -> Floats:
     """Return (N,) the chance that a caption's own scene comes first by the (N, N) scores; ties share it."""
     best = scores >= scores.max(axis=1, keepdims=True)
     chances: Floats = np.diag(best) / best.sum(axis=1)
@@ -118,22 +118,22 @@ def open_scene_captions(
         grammar = grammar_head(backbone, table, Vocabulary(first.words), seeded)
         for arm, method in {"likelihood": None, **arms}.items():
             fitted = first if method is None else method.rewarded_from(first, table, seeded, grammar)
-            said = [own[0].value if own else "" for own in fitted.caption(held_out.items, seeded)]
-            scores = f1([stated(c, shapes) for c in said], true)
+            captions = [written[0].value if written else "" for written in fitted.caption(held_out.items, seeded)]
+            scores = f1([stated(c, shapes) for c in captions], true)
             values.setdefault(arm, []).append(np.diag(scores))
-            values.setdefault(f"{arm}, found", []).append(found(scores))
-            values.setdefault(f"{arm}, unrepeated", []).append(1 - repetition(said, n=2))
+            values.setdefault(f"{arm}, found", []).append(first_chance(scores))
+            values.setdefault(f"{arm}, unrepeated", []).append(1 - repetition(captions, n=2))
             others.setdefault(arm, []).append(
                 {
-                    "found": float(found(scores).mean()),
-                    "repetition2": float(repetition(said, n=2).mean()),
-                    "distinct2": distinct(said),
-                    "words": float(np.mean([len(tokens(c)) for c in said])),
-                    "cider_d": float(cider_d(said, references).mean()),
+                    "found": float(first_chance(scores).mean()),
+                    "repetition2": float(repetition(captions, n=2).mean()),
+                    "distinct2": distinct(captions),
+                    "words": float(np.mean([len(tokens(c)) for c in captions])),
+                    "cider_d": float(cider_d(captions, references).mean()),
                     "grammar_accuracy": fitted.grammar_accuracy or 0.0,
                 }
             )
-    means = {arm: {k: float(np.mean([o[k] for o in own])) for k in own[0]} for arm, own in others.items()}
+    means = {arm: {k: float(np.mean([o[k] for o in rows])) for k in rows[0]} for arm, rows in others.items()}
     facts = {
         "data_hash": data.hash,
         "split": split,

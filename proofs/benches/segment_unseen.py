@@ -112,12 +112,12 @@ def open_unseen(
     counted: dict[str, list[NDArray[np.int64]]] = {}
     others: dict[str, dict[str, list[float]]] = {}
     for seed in seeds:
-        own = replace(run, seed=seed)
-        half = half_of(data, own)
+        seeded = replace(run, seed=seed)
+        half = half_of(data, seeded)
         marks = np.isin(np.arange(len(classes)), half.seen)
-        for arm, regions in fit(Kit({"main": backbone}), classes, half.train, table, own).items():
-            found = [regions(i) for i in range(len(table))]
-            counts = np.stack([_counts(r, m, len(classes)) for r, m in zip(found, masks, strict=True)])
+        for arm, regions in fit(Kit({"main": backbone}), classes, half.train, table, seeded).items():
+            regions_of = [regions(i) for i in range(len(table))]
+            counts = np.stack([_counts(r, m, len(classes)) for r, m in zip(regions_of, masks, strict=True)])
             iou = class_iou(counts.sum(0))
             counted.setdefault(arm, []).append(counts)
             for part, chosen in (("seen", marks), ("unseen", ~marks)):
@@ -160,7 +160,7 @@ def fc_clip_arms(kit: Kit, classes: ClassNames, train: NamedTable, table: Table[
 
 FC_CLIP = Trial(
     (Claim("trained head alone"), Claim("frozen head alone"), Claim("one weight")),
-    controls=(Claim("one weight", own=Arm("other marks")),),
+    controls=(Claim("one weight", arm=Arm("other marks")),),
     bench=partial(open_unseen, fc_clip_arms),
 )
 
@@ -171,8 +171,8 @@ class OtherFits(MAFTPlus):
 
     def fits(self, masks: Tensor, truth: Tensor) -> Tensor:
         """Return (n, Q) IoUs, each of another mask's, by one draw for all segments."""
-        found = super().fits(masks, truth)
-        return found[:, torch.randperm(found.shape[1]).to(found.device)]
+        fits = super().fits(masks, truth)
+        return fits[:, torch.randperm(fits.shape[1]).to(fits.device)]
 
 
 @dataclass(frozen=True)
@@ -193,15 +193,15 @@ def maft_plus_arms(kit: Kit, classes: ClassNames, train: NamedTable, table: Tabl
     """Return MAFT+, frozen CLIP on its masks, and a training with other IoUs that goes on from the same masks."""
     backbone, method = kit.need(Backbone), MAFTPlus(**TUNING)
     rows, trained = trained_on(Evidence(train=train), classes)
-    words, asked = words_of(backbone, trained, run), words_of(backbone, classes, run)
+    words, unseen = words_of(backbone, trained, run), words_of(backbone, classes, run)
     tuned = method.masks(backbone, rows, words, run)
     start = copies(tuned)
-    found: dict[str, FittedMAFTPlus] = {}
+    fitted_on: dict[str, FittedMAFTPlus] = {}
     for name, one in (("maft-plus", method), ("other masks' IoU", OtherFits(**TUNING))):
         tuned.load_state_dict(start)
-        found[name] = FittedMAFTPlus(classes, backbone, asked, one.tune(tuned, rows, words, run), one)
-    found["frozen CLIP"] = FrozenNames(**vars_of(found["maft-plus"]))
-    every = {name: list(fitted.regions(table.items, run)) for name, fitted in found.items()}
+        fitted_on[name] = FittedMAFTPlus(classes, backbone, unseen, one.tune(tuned, rows, words, run), one)
+    fitted_on["frozen CLIP"] = FrozenNames(**vars_of(fitted_on["maft-plus"]))
+    every = {name: list(fitted.regions(table.items, run)) for name, fitted in fitted_on.items()}
     return {name: regions.__getitem__ for name, regions in every.items()}
 
 
@@ -212,6 +212,6 @@ def vars_of(fitted: FittedMAFTPlus) -> dict[str, Any]:
 
 MAFT_PLUS = Trial(
     (Claim("frozen CLIP"),),
-    controls=(Claim("frozen CLIP", own=Arm("other masks' IoU")),),
+    controls=(Claim("frozen CLIP", arm=Arm("other masks' IoU")),),
     bench=partial(open_unseen, maft_plus_arms, most=FEW),
 )

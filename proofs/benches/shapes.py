@@ -64,15 +64,15 @@ def read_furniture(root: Path) -> Furniture:
         points = {name: arrays[name] for name in arrays.files}
 
     def shapes(split: str) -> Shapes:
-        own = [r for r in rows if r["split"] == split]
-        clouds = [points[r["array"].split(":")[1]][int(r["row"])][:POINTS].astype(np.float32) for r in own]
-        icons = [open_image(root / r["icon"]) for r in own]
-        made = [Shape(p, icon, ICON_CAMERA) for p, icon in zip(clouds, icons, strict=True)]
-        return Shapes(tuple(r["id"] for r in own), made)
+        chosen = [r for r in rows if r["split"] == split]
+        clouds = [points[r["array"].split(":")[1]][int(r["row"])][:POINTS].astype(np.float32) for r in chosen]
+        icons = [open_image(root / r["icon"]) for r in chosen]
+        shapes = [Shape(p, icon, ICON_CAMERA) for p, icon in zip(clouds, icons, strict=True)]
+        return Shapes(tuple(r["id"] for r in chosen), shapes)
 
     def table(split: str) -> Table[Any]:
-        said = [image_of(r["class_name"]) for r in rows if r["split"] == split]
-        return Table(shapes(split), {"captions": Column("captions", said)})
+        texts = [image_of(r["class_name"]) for r in rows if r["split"] == split]
+        return Table(shapes(split), {"captions": Column("captions", texts)})
 
     texts = tuple(image_of(name) for name in sorted({r["class_name"] for r in rows if r["class_name"]}))
     return Furniture(shapes("unclassed"), table("train"), table("val"), texts)
@@ -101,9 +101,9 @@ def other_labels(evidence: Evidence[Any], run: Run) -> Evidence[Any]:
     """Return the evidence with shuffled labels of the shots: the control of adapters."""
     table = evidence.train
     assert table is not None
-    said = table.columns["captions"].values
-    order = np.random.default_rng(run.integer("labels")).permutation(len(said))
-    return replace(evidence, train=Table(table.items, {"captions": Column("captions", [said[i] for i in order])}))
+    captions = table.columns["captions"].values
+    order = np.random.default_rng(run.integer("labels")).permutation(len(captions))
+    return replace(evidence, train=Table(table.items, {"captions": Column("captions", [captions[i] for i in order])}))
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class ShapeBench(PlainBench):
 
             def hits(table: Table[Any]) -> Floats:
                 v = normalize(self._vectors(arm.system, space, table.items, run), dim=-1)
-                said = [self.data.texts[k] for k in (v @ w.T).argmax(1).tolist()]
-                right: NDArray[np.bool_] = np.array(said) == np.array(table.columns["captions"].values)
+                answers = [self.data.texts[k] for k in (v @ w.T).argmax(1).tolist()]
+                right: NDArray[np.bool_] = np.array(answers) == np.array(table.columns["captions"].values)
                 return right.astype(np.float64)
 
             val = hits(self.data.val)

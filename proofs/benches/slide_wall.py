@@ -102,10 +102,10 @@ class WallBench(PlainBench):
         with tempfile.TemporaryDirectory() as folder:
             phrases = Path(folder) / "phrases.txt"
             phrases.write_text("\n".join(f"a photo of a {name}" for name in self.names[COMMON:]), encoding="utf-8")
-            made = system or PathGen(top=TOP, sampled=SAMPLED)
-            curator = PathGen(str(phrases), made.top, made.sampled, limit=made.limit)
+            chosen = system or PathGen(top=TOP, sampled=SAMPLED)
+            curator = PathGen(str(phrases), chosen.top, chosen.sampled, limit=chosen.limit)
             plan = curator.plan(Kit({"main": self.backbone}), Captions(pieces), run)
-        return [int(name) for own in plan.tiles.values() for name, _ in own]
+        return [int(name) for tiles in plan.tiles.values() for name, _ in tiles]
 
 
 def open_wall(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> WallBench:

@@ -67,10 +67,10 @@ def variables(name: str) -> Night:
     classes = tuple(sorted({r[label] for r in rows}))
 
     def table(split: str) -> Table[Star]:
-        own = [r for r in rows if r["split"] == split]
-        made = [halves(one_band(curves[place[r[identity]]], "g"), grid) for r in own]
-        labels = np.array([classes.index(r[label]) for r in own], dtype=np.int64)
-        return Table(Stars(tuple(r[identity] for r in own), made), {"label": Column("label", labels)})
+        chosen = [r for r in rows if r["split"] == split]
+        curves_of = [halves(one_band(curves[place[r[identity]]], "g"), grid) for r in chosen]
+        labels = np.array([classes.index(r[label]) for r in chosen], dtype=np.int64)
+        return Table(Stars(tuple(r[identity] for r in chosen), curves_of), {"label": Column("label", labels)})
 
     return Night(table("train"), table("val"), classes)
 
@@ -83,21 +83,21 @@ def supernovae(name: str) -> Stars:
     curves = read_light_curves(root / "photometry.parquet", "name", "time_mjd", "mag", "mag_err", "band")
     spectra = read_light_curves(root / "spectra.parquet", "name", "wavelength_angstrom", "flux_over_median")
     first = {name: spectra[i] for i, name in reversed(list(enumerate(spectra.ids)))}
-    names, made = [], []
+    names, lights = [], []
     for i, star in enumerate(curves.ids):
         curve = curves[i]
         if star not in first or star not in rows or len(curve.time) < 5:
             continue
         facts = [float(rows[star][c] or "nan") for c in ("redshift", "max_app_mag", "n_photometry")]
         names.append(star)
-        made.append(Star(one_band(curve), first[star], np.array(facts)))
-    return Stars(tuple(names), made)
+        lights.append(Star(one_band(curve), first[star], np.array(facts)))
+    return Stars(tuple(names), lights)
 
 
 def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], classes: int, run: Run) -> Hits:
     """Return (N,) 1.0 where one tower of a space, tuned on few labels, names the class; the space stays as is."""
-    own = space.rebuild(copy.deepcopy(space.module()), space.spec)
-    encoder = own.encoders[modality]
+    copied = space.rebuild(copy.deepcopy(space.module()), space.spec)
+    encoder = copied.encoders[modality]
     assert isinstance(encoder, StarEncoder)
     with run.seeded("head"):
         net = LabelNet(encoder, classes)
@@ -122,19 +122,19 @@ def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], 
     assert isinstance(stars, Stars)
     refuse_overlap(stars, night.test.items)
 
-    def once(own: Run) -> dict[str, Hits]:
-        few, hits = _few(night.train, own), dict[str, Hits]()
-        order = np.random.default_rng(own.integer("pairs")).permutation(len(stars)).tolist()
+    def once(seeded: Run) -> dict[str, Hits]:
+        few, hits = _few(night.train, seeded), dict[str, Hits]()
+        order = np.random.default_rng(seeded.integer("pairs")).permutation(len(stars)).tolist()
         makers: Mapping[str, Callable[[], StarSpace]] = {
-            "aligned": lambda: _aligned(method, stars, own),
-            SCRATCH: lambda: method.fresh(stars, own),
-            "shuffled": lambda: _aligned(method, paired_anew(stars, order), own),
+            "aligned": lambda: _aligned(method, stars, seeded),
+            SCRATCH: lambda: method.fresh(stars, seeded),
+            "shuffled": lambda: _aligned(method, paired_anew(stars, order), seeded),
         }
         for kind, make in makers.items():
             space = make()
             for modality in MODALITIES:
                 name = kind if modality == "photometry" else f"{modality} {kind}"
-                hits[name] = right(space, modality, few, night.test, len(night.classes), own)
+                hits[name] = right(space, modality, few, night.test, len(night.classes), seeded)
         return hits
 
     facts = {"data_hash": hash_of(stars, night.test.items), "items": len(night.test)}
@@ -149,12 +149,12 @@ def _counts(name: str, run: Run, seeds: Sequence[int], method: AstroM3) -> dict[
     counts: dict[str, list[int]] = {"aligned": [], "shuffled": []}
     held = max(2, len(stars) // 3)
     for s in seeds:
-        own = replace(run, seed=s)
-        order = np.random.default_rng(own.integer("split")).permutation(len(stars))
+        seeded = replace(run, seed=s)
+        order = np.random.default_rng(seeded.integer("split")).permutation(len(stars))
         seen, test = _taken(stars, order[held:]), _taken(stars, order[:held])
-        pairs = np.random.default_rng(own.integer("pairs")).permutation(len(seen)).tolist()
+        pairs = np.random.default_rng(seeded.integer("pairs")).permutation(len(seen)).tolist()
         for kind, data in (("aligned", seen), ("shuffled", paired_anew(seen, pairs))):
-            space = _aligned(method, data, own)
+            space = _aligned(method, data, seeded)
             p, q = (space.encoders[m] for m in ("photometry", "spectra"))
             with torch.no_grad():
                 x, y = (normalize(e.encode(e.inputs(list(test.stars))), dim=-1) for e in (p, q))

@@ -86,13 +86,13 @@ def trial(even: str) -> Trial:
     return Trial(
         (
             Claim("zero-shot", variant="ensemble"),
-            Claim(even, 16, own=Arm("transclip")),
+            Claim(even, 16, arm=Arm("transclip")),
             Claim("the same without neighbours", base=alone),
         ),
         controls=(
             Claim(
                 "the same without neighbours",
-                own=Arm("transclip", spoil=as_subclass(OtherNeighbours)),
+                arm=Arm("transclip", spoil=as_subclass(OtherNeighbours)),
                 base=alone,
                 name="other neighbours",
             ),

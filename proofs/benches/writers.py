@@ -79,14 +79,14 @@ def writers(rng: np.random.Generator, count: int = WRITERS) -> tuple[Writer, ...
     return tuple(drawn.values())
 
 
-def said_for(fitted: FittedUserAwarePrefix, photos: Any, users: Sequence[str], run: Run) -> list[str]:
+def captions_for(fitted: FittedUserAwarePrefix, photos: Any, users: Sequence[str], run: Run) -> list[str]:
     """Return the best caption of each photo, written for its user; "" for a user is nobody."""
     best = [""] * len(users)
     for user in dict.fromkeys(users):
-        chosen = tuple(i for i, own in enumerate(users) if own == user)
+        chosen = tuple(i for i, writer in enumerate(users) if writer == user)
         speaker = fitted.for_user(user) if user else fitted
-        for i, own in zip(chosen, speaker.caption(Subset(photos, chosen), run), strict=True):
-            best[i] = own[0].value if own else ""
+        for i, written in zip(chosen, speaker.caption(Subset(photos, chosen), run), strict=True):
+            best[i] = written[0].value if written else ""
     return best
 
 
@@ -108,7 +108,7 @@ def open_writers(
     data = open_data(present(name), need="captions", text="caption_*")
     train, held_out = data.split("train"), data.split("val")
     captions = train.columns["captions"].values
-    rows = [(i, str(c)) for i, own in enumerate(captions) for c in own if len(tokens(str(c))) <= SHORT]
+    rows = [(i, str(c)) for i, texts in enumerate(captions) for c in texts if len(tokens(str(c))) <= SHORT]
     values: dict[str, list[Floats]] = {}
     others: dict[str, list[float]] = {}
     for seed in seeds:
@@ -120,32 +120,32 @@ def open_writers(
         photos = Subset(train.items, tuple(rows[k][0] for k in order))
         names = [f"writer {w}" for w in owner]
         table = Table(photos, {"captions": Column("captions", posts), "user": Column("user", names)})
-        asked = rng.integers(count, size=len(held_out))
-        wrong = (asked + rng.integers(1, count, size=len(asked))) % count
+        wanted = rng.integers(count, size=len(held_out))
+        wrong = (wanted + rng.integers(1, count, size=len(wanted))) % count
         references = [
-            [known[w].reword(str(c)) for c in own]
-            for w, own in zip(asked, held_out.columns["captions"].values, strict=True)
+            [known[w].reword(str(c)) for c in texts]
+            for w, texts in zip(wanted, held_out.columns["captions"].values, strict=True)
         ]
         reader = make_pipeline(
             CountVectorizer(tokenizer=tokens, token_pattern=None, ngram_range=(1, 2), binary=True),
             LogisticRegression(C=10.0, max_iter=200),
-        ).fit([own[0] for own in posts], owner)
-        others.setdefault(CHANCE, []).append(float((reader.predict([r[0] for r in references]) == asked).mean()))
+        ).fit([post[0] for post in posts], owner)
+        others.setdefault(CHANCE, []).append(float((reader.predict([r[0] for r in references]) == wanted).mean()))
 
         def judged(
-            arm: str, said: list[str], asked: Any = asked, references: Any = references, reader: Any = reader
+            arm: str, lines: list[str], wanted: Any = wanted, references: Any = references, reader: Any = reader
         ) -> None:
-            values.setdefault(arm, []).append((reader.predict(said) == asked).astype(np.float64))
-            values.setdefault(f"{arm}, cider_d", []).append(cider_d(said, references) / 10)
+            values.setdefault(arm, []).append((reader.predict(lines) == wanted).astype(np.float64))
+            values.setdefault(f"{arm}, cider_d", []).append(cider_d(lines, references) / 10)
 
         speaker = next(iter(arms.values())).speaker(table, seeded)
         for i, (arm, method) in enumerate(arms.items()):
             fitted = method.prefixed(backbone, speaker, table, seeded)
-            judged(arm, said_for(fitted, held_out.items, [f"writer {w}" for w in asked], seeded))
+            judged(arm, captions_for(fitted, held_out.items, [f"writer {w}" for w in wanted], seeded))
             if i == 0:
-                judged("users exchanged", said_for(fitted, held_out.items, [f"writer {w}" for w in wrong], seeded))
-                judged("nobody", said_for(fitted, held_out.items, [""] * len(asked), seeded))
-        values.setdefault(CHANCE, []).append(np.full(len(asked), 1 / count))
+                judged("users exchanged", captions_for(fitted, held_out.items, [f"writer {w}" for w in wrong], seeded))
+                judged("nobody", captions_for(fitted, held_out.items, [""] * len(wanted), seeded))
+        values.setdefault(CHANCE, []).append(np.full(len(wanted), 1 / count))
     facts = {
         "data_hash": data.hash,
         "items": len(held_out),
@@ -153,7 +153,7 @@ def open_writers(
         "writers": f"{count}, constructed: an opening, an ending and words of choice over human captions",
         "right_on_human_captions": float(np.mean(others[CHANCE])),
     }
-    stacked = {arm: np.stack(own) for arm, own in values.items()}
+    stacked = {arm: np.stack(draws) for arm, draws in values.items()}
     means = {
         arm: {"cider_d": float(stacked[f"{arm}, cider_d"].mean())} for arm in stacked if f"{arm}, cider_d" in stacked
     }

@@ -65,10 +65,10 @@ class AssociatedScenes:
         colours = self.scenes.recipe.bank.colours
 
         def drawn(thing: SceneObject) -> SceneObject:
-            own = self.usual[thing.noun]
-            others = [c for c in colours if c != own] or [own]
+            usual = self.usual[thing.noun]
+            others = [c for c in colours if c != usual] or [usual]
             chance, other = rng.random(), others[int(rng.integers(len(others)))]
-            return replace(thing, colour=own if chance < self.share else other)
+            return replace(thing, colour=usual if chance < self.share else other)
 
         return scene(self.scenes.recipe, seed, number, lambda things: tuple(map(drawn, things)))
 
@@ -84,14 +84,14 @@ class AssociatedScenes:
 
 def captioned(scenes: AssociatedScenes) -> Table[Image.Image]:
     """Return scenes as a table whose captions name the objects, and every other one their colours too."""
-    said, painted = [], []  # painted once, for all epochs of a training
+    captions, painted = [], []  # painted once, for all epochs of a training
     for i in range(len(scenes)):
         shown = scenes[i]
         named = [article(o.noun if i % 2 else f"{o.colour} {o.noun}") for o in shown.objects]
-        said.append((" and ".join(named),))
+        captions.append((" and ".join(named),))
         painted.append(shown.image)
     names, keys = ([of(i) for i in range(len(scenes))] for of in (scenes.name, scenes.key))
-    return Table(InMemory(painted, names, keys), {"captions": Column("captions", tuple(said))})
+    return Table(InMemory(painted, names, keys), {"captions": Column("captions", tuple(captions))})
 
 
 def labelled(scenes: AssociatedScenes) -> Table[Image.Image]:

@@ -118,7 +118,7 @@ class SceneReader:
         """Return what ``read`` does of each of (N, S, S, 3) pictures."""
         basis, lengths = self.lengths
         pixels = images.reshape(len(images), -1, 3).astype(np.float32)
-        found = []
+        objects = []
         for first in range(0, len(images), 32):  # one product for many pictures, in bounded memory
             some = pixels[first : first + 32]
             rests = some - np.einsum("pk,nkc->npc", basis, np.einsum("pk,npc->nkc", basis, some))
@@ -131,13 +131,13 @@ class SceneReader:
                     rest = one - known @ (known.T @ one)
                     score = ((self.placed[1] @ rest) ** 2).sum(1) / _beyond(self.placed[1], known)
                     seen.append(self._seen(one, rest, score))
-                found.append(tuple(seen))
-        return found
+                objects.append(tuple(seen))
+        return objects
 
     def _with(self, basis: Floats, seen: Seen) -> Floats:
-        own = self.placed[1][seen.number]
-        own = own - basis @ (basis.T @ own)
-        return np.concatenate([basis, (own / np.linalg.norm(own))[:, None]], axis=1)
+        pattern = self.placed[1][seen.number]
+        pattern = pattern - basis @ (basis.T @ pattern)
+        return np.concatenate([basis, (pattern / np.linalg.norm(pattern))[:, None]], axis=1)
 
     def _seen(self, pixels: Floats, rest: Floats, scores: Floats) -> Seen:
         best = int(scores.argmax())

@@ -98,7 +98,7 @@ def test_a_threshold_holds_its_rate_on_average() -> None:
 @pytest.mark.parametrize(
     ("scores", "labels", "says"),
     [
-        ([1.0, 2.0], [0, 1, 1], "one score an item"),
+        ([1.0, 2.0], [0, 1, 1], "one score per item"),
         ([1.0, np.nan], [0, 1], "not finite"),
         ([1.0, 2.0], [1, 1], "are anomalous"),
         ([1.0, 2.0], [0, 0], "are normal"),

@@ -57,8 +57,8 @@ def verdict(trial, place: Path):
 def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
     how = Training(CLIPLoss(), FIT, start=NewHeads())
     at_5 = Claim("chance", part="recall_at_5")
-    shuffled = replace(at_5, own=Arm(replace(how, rows=shuffled_captions)))
-    trial = Trial((at_5,), own=Arm(how), controls=(shuffled,))
+    shuffled = replace(at_5, arm=Arm(replace(how, rows=shuffled_captions)))
+    trial = Trial((at_5,), arm=Arm(how), controls=(shuffled,))
     found = verdict(trial, place)
     (claim,), (control,) = found["claims"], found["controls"]
     assert claim["shown"]
@@ -72,10 +72,10 @@ def test_rank_writers_and_differences(place: Path) -> None:
     lac = Training(LaCLIP(rewrites=1), FIT, rows=first_captions, kit=people, start=NewHeads())
     others = Arm(replace(lac, kit=other_people))
     trial = Trial(
-        (Claim("clip-loss", base=arm, part="effective_rank"), Claim("chance", own=Arm(lac), part="recall_at_5")),
-        own=cloob,
-        controls=(Claim("clip-loss", own=arm, base=cloob, less=(arm, cloob), part="recall_at_1"),),
-        beside={"others": Claim("laclip", own=others, base=Arm(lac))},
+        (Claim("clip-loss", base=arm, part="effective_rank"), Claim("chance", arm=Arm(lac), part="recall_at_5")),
+        arm=cloob,
+        controls=(Claim("clip-loss", arm=arm, base=cloob, less=(arm, cloob), part="recall_at_1"),),
+        beside={"others": Claim("laclip", arm=others, base=Arm(lac))},
     )
     found = verdict(trial, place)
     assert found["claims"][0]["what"] == "effective_rank"
@@ -120,10 +120,10 @@ def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pyte
     over, full = Claim("zero-shot", base=BEFORE), Training(Full())
     trial = Trial(
         (over,),
-        own=Arm(full),
+        arm=Arm(full),
         controls=(
-            replace(over, own=Arm(replace(full, rows=shuffled_labels)), name="labels"),
-            replace(over, own=Arm(Training(VRLwF(size=8), kit=random_teacher)), name="teacher"),
+            replace(over, arm=Arm(replace(full, rows=shuffled_labels)), name="labels"),
+            replace(over, arm=Arm(Training(VRLwF(size=8), kit=random_teacher)), name="teacher"),
         ),
         beside={"one sentence": Arm(Training(VRLwF(size=1, over_texts=False, smoothing=0.0)))},
         bench=open_task,
@@ -150,8 +150,8 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
     monkeypatch.setattr(finetune, "WHOLE", replace(FIT, lr=1e-3, steps=30))
     monkeypatch.setattr(finetune, "SCENES", 20)
     over, full = Claim("zero-shot", base=BEFORE), Training(Full())
-    shuffled = replace(over, own=Arm(replace(full, rows=shuffled_labels)))
-    trial = Trial((over,), own=Arm(full), controls=(shuffled,), bench=open_task)
+    shuffled = replace(over, arm=Arm(replace(full, rows=shuffled_labels)))
+    trial = Trial((over,), arm=Arm(full), controls=(shuffled,), bench=open_task)
     found = judged(trial, "x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
     assert found["claims"][0]["shown"]
     assert found["controls"][0]["failed"]
@@ -164,8 +164,8 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
 
 def test_what_is_reported_beside_cloob_is_over_clip() -> None:
     recalls, ranks = TRIALS["cloob"].beside.values()
-    assert (recalls.own, recalls.base.system.method, recalls.part) == (None, CLIPLoss(), "recall_at_1")
-    assert (ranks.own.system.method, ranks.base.system.method, ranks.part) == (
+    assert (recalls.arm, recalls.base.system.method, recalls.part) == (None, CLIPLoss(), "recall_at_1")
+    assert (ranks.arm.system.method, ranks.base.system.method, ranks.part) == (
         CLOOB(beta=None),
         CLIPLoss(),
         "effective_rank",

@@ -87,7 +87,7 @@ def test_a_claim_may_be_of_a_part_of_some_sets_and_of_a_gain_over_a_gain() -> No
     )
     at_first = Claim("base", base=Arm("base"), on=("x",))
     trial = Trial(
-        (at_first, replace(at_first, part="others"), replace(at_first, less=(Arm("less"), Arm("own")))), own=Arm("own")
+        (at_first, replace(at_first, part="others"), replace(at_first, less=(Arm("less"), Arm("own")))), arm=Arm("own")
     )
     whole, others, less = trial.judge("any", "sets/x", bench)["claims"]  # type: ignore[arg-type]
     assert (whole["gain"], others["gain"], less["gain"]) == (0.5, 0.0, 1.0)
@@ -101,7 +101,7 @@ def test_a_claim_may_be_of_a_part_of_some_sets_and_of_a_gain_over_a_gain() -> No
 
 def test_what_was_only_counted_claims_nothing() -> None:
     bench = Tabled(ColourBackbone(), Run(), (1, 2, 3), "acc1", {"items": 5, "right": {"gda": [3, 4, 5]}})
-    trial = Trial((Claim(CHANCE),), spoilt, own=Arm("own"))
+    trial = Trial((Claim(CHANCE),), spoilt, arm=Arm("own"))
     data = judged(trial, "gda", "x", ColourBackbone(), Run(), (1, 2, 3), lambda *given: bench)
     assert data == {"items": 5, "right": {"gda": [3, 4, 5]}, "claims": [], "controls": [], "beside": []}
 

@@ -84,7 +84,7 @@ def test_what_many_calls_share_is_a_store_and_never_memory(shared: Path, tmp_pat
     assert isinstance(shared_vectors(Run(cache=tmp_path / "own")), Store)
     both = shared_vectors(Run(cache=tmp_path / "own", shared_cache=shared))
     assert isinstance(both, Layered)
-    assert not isinstance(both._own, Unstored)
+    assert not isinstance(both._writable, Unstored)
     assert shared_vectors(Run()) is None
     assert shared_vectors(Run(shared_cache=shared)) is None
     before = embed(ENCODER, Subset(PHOTOS, (0, 1)), Run(cache=tmp_path / "own"), vectors=both)

@@ -162,7 +162,7 @@ def test_segments_are_counted_against_panoptic_maps() -> None:
     names = ClassNames(NAMES, ("{}",), things=(True, True, True))
     photo = halves("red", "blue")
     asked = question(names, SMALL)
-    fitted = SMALL.fit(Kit({"main": DenseColours()}), asked.asked, Evidence(), Run())
+    fitted = SMALL.fit(Kit({"main": DenseColours()}), asked.fit_classes, Evidence(), Run())
     made = segment(Pictures((photo,)), names, DenseColours(), method=SMALL)
     (found,) = made
     assert isinstance(found, Segmented)

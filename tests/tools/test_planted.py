@@ -15,7 +15,7 @@ from benchmarks.planted.matrix import ALARM, CELLS, EXPECTED, Cell, judged, writ
 from benchmarks.planted.models import FAULTS, HONEST, TWIN_MODEL, Planted
 from benchmarks.planted.scored import edits, scored, sources
 from benchmarks.planted.tables import Sizes, tables
-from benchmarks.planted.truth import CLASSES, Thing, Truth, World, concepts, said, weights
+from benchmarks.planted.truth import CLASSES, Thing, Truth, World, concepts, stated, weights
 from diptych.core import Control, Finding, Run
 from diptych.data.samples import as_samples
 from diptych.data.side_by_side import SideBySide
@@ -25,12 +25,12 @@ SCRIPT = Path(__file__).parents[2] / "tools" / "planted_table.py"
 
 
 def test_texts_say_what_is_parsed_from_them() -> None:
-    assert said("a photo of a red circle to the left of a star") == Truth(
+    assert stated("a photo of a red circle to the left of a star") == Truth(
         (Thing("circle", "red"), Thing("star")), "to the left of"
     )
-    assert said("In this picture, the color of the square is blue.").things == (Thing("square", "blue"),)
-    assert said("a photo of nothing").things == ()
-    two = concepts(said("a red circle above a red circle"))
+    assert stated("In this picture, the color of the square is blue.").things == (Thing("square", "blue"),)
+    assert stated("a photo of nothing").things == ()
+    two = concepts(stated("a red circle above a red circle"))
     assert two["shape", "circle"] == two["bound", "red", "circle"] == 2
     assert weights(two, picture=True).sum() > weights(two, picture=False).sum()
 

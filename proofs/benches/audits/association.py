@@ -64,15 +64,15 @@ def open_association(name: str, backbone: Backbone, run: Run, seeds: tuple[int, 
     shares: dict[str, list[float]] = {}
     keys = []
     for seed in seeds:
-        own = replace(run, seed=seed)
+        seeded = replace(run, seed=seed)
         test = labelled(AssociatedScenes(Scenes(SceneRecipe(BANK), TEST, STREAM + seed), USUAL, 1.0))
         keys.append(hash_of(test.items))
         data = AuditData.single(test, ClassNames(tuple(USUAL)))
-        for word, space in {"before": backbone, **encoders(backbone, own)}.items():
-            (found,) = AUDIT.audit({word: Subject(Kit({"main": space}))}, data, own)
-            table.setdefault(word, []).append(_units(found))
+        for word, space in {"before": backbone, **encoders(backbone, seeded)}.items():
+            (finding,) = AUDIT.audit({word: Subject(Kit({"main": space}))}, data, seeded)
+            table.setdefault(word, []).append(_units(finding))
             for key in ("p_true", "p_cab", "p_single"):
-                shares.setdefault(f"{word}, {key}", []).append(float(found.details[key]))
+                shares.setdefault(f"{word}, {key}", []).append(float(finding.details[key]))
     n = min(len(v) for values in table.values() for v in values)
     values = {word: np.stack([v[:n] for v in each]) for word, each in table.items()}
     values[COIN] = np.full((len(seeds), n), 0.5)
@@ -90,24 +90,24 @@ def encoders(backbone: Backbone, run: Run) -> dict[str, Space]:
     """Return both encoders, trained from one backbone with one seed."""
     quiet = replace(run, out=None, workers=0)
     scenes = Scenes(SceneRecipe(BANK, objects=(1, 2)), TRAIN, run.integer("training scenes") % 2**31)
-    made: dict[str, Space] = {}
+    spaces: dict[str, Space] = {}
     for word, share in SHARES.items():
         rows = captioned(AssociatedScenes(scenes, USUAL, share))
         kit = Kit({"main": backbone})
-        made[word] = train_space(CLIPLoss(), kit, Evidence(train=rows), FIT, quiet, learns=everything).space
-    return made
+        spaces[word] = train_space(CLIPLoss(), kit, Evidence(train=rows), FIT, quiet, learns=everything).space
+    return spaces
 
 
-def _units(found: Finding) -> Floats:
-    if found.units is None:
-        raise DataError(f"{found.subject}: {found.reason}")
-    return found.units
+def _units(finding: Finding) -> Floats:
+    if finding.units is None:
+        raise DataError(f"{finding.subject}: {finding.reason}")
+    return finding.units
 
 
 TRIAL = Trial(
     (Claim("independent"),),
     controls=(over(COIN, "independent", "colours that go with no shape"),),
     beside={"associated, over one half": Claim(COIN), "before, over one half": Claim(COIN)},
-    own=Arm("associated"),
+    arm=Arm("associated"),
     bench=open_association,
 )

@@ -46,21 +46,21 @@ def open_blind(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     table: dict[str, list[Floats]] = {}
     counts, keys = [], []
     for seed in seeds:
-        own = replace(run, seed=seed)
+        seeded = replace(run, seed=seed)
         before = Scenes(RECIPE, SCENES, STREAM + seed)
         streams: list[Samples[Scene]] = [before, *(EditedScenes(before, edit) for edit in EDITS)]
         items = Joined(tuple(Pictures(s) for s in streams))
-        said = [s[i].captions["short"] for s in streams for i in range(SCENES)]
+        captions = [s[i].captions["short"] for s in streams for i in range(SCENES)]
         keys.append(hash_of(items))
-        first, second = seen(subject, items, own)
-        texts = embed(backbone.text, Texts(tuple(said)), own).double().numpy()
-        kinds = dict(_kinds(first, second, np.array(said), own))
+        first, second = seen(subject, items, seeded)
+        texts = embed(backbone.text, Texts(tuple(captions)), seeded).double().numpy()
+        kinds = dict(_kinds(first, second, np.array(captions), seeded))
         counts.append({kind: len(pairs) for kind, pairs in kinds.items()})
         for kind, pairs in kinds.items():
-            rows = own_rows(pairs, own.integer(kind))
+            rows = own_rows(pairs, seeded.integer(kind))
             scores = pair_scores(unit_rows(texts), first, rows)
             table.setdefault(kind, []).append(right_pairs(scores).astype(float))
-        for kind, hits in _heads(first, second, own):
+        for kind, hits in _heads(first, second, seeded):
             table.setdefault(kind, []).append(hits)
     if not all(c["blind"] for c in counts):
         raise DataError("No pair of scenes is blind: the two encoders agree too well.")
@@ -76,22 +76,22 @@ def own_rows(pairs: Ints, seed: int) -> Ints:
     return pairs[np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]]
 
 
-def _kinds(first: Floats, second: Floats, said: NDArray[np.str_], run: Run) -> Iterator[tuple[str, Ints]]:
+def _kinds(first: Floats, second: Floats, captions: NDArray[np.str_], run: Run) -> Iterator[tuple[str, Ints]]:
     """Yield kinds of pairs whose statements differ: blind, in swapped roles, alike for the backbone alone, random."""
     rng = np.random.default_rng(run.integer("pairs"))
 
     def mined(one: Floats, two: Floats) -> Ints:
         similar, different = thresholds(one, two, AUDIT.top, AUDIT.bottom, rng)
         pairs, _ = blind_pairs(one, two, similar, different, AUDIT.neighbours)
-        told_apart: Ints = pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
-        return told_apart
+        unequal: Ints = pairs[captions[pairs[:, 0]] != captions[pairs[:, 1]]]
+        return unequal
 
     yield "blind", mined(first, second)
     yield "swapped roles", mined(second, first)
     yield "alike", mined(first, second[rng.permutation(len(second))])
-    i = rng.integers(len(said), size=4 * PAIRS)
-    pairs = np.stack([i, (i + rng.integers(1, len(said), size=len(i))) % len(said)], axis=1)
-    yield "random", pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
+    i = rng.integers(len(captions), size=4 * PAIRS)
+    pairs = np.stack([i, (i + rng.integers(1, len(captions), size=len(i))) % len(captions)], axis=1)
+    yield "random", pairs[captions[pairs[:, 0]] != captions[pairs[:, 1]]]
 
 
 def _heads(first: Floats, second: Floats, run: Run) -> Iterator[tuple[str, Floats]]:

@@ -91,12 +91,12 @@ def open_choices(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
             evidence = Evidence(unlabelled=rivals["none"], texts=_pool(lists))
             fitted = method.fit(Kit.of(backbone), evidence, run)
             for kind, items in every.items():
-                own: Table[Any] = edit_table(
+                edited: Table[Any] = edit_table(
                     rivals["none"], items, targets, [s for s, _ in given], [t for _, t in given]
                 )
                 with warnings.catch_warnings():  # what the arms on the plane and of mixed attributes are there to show
                     warnings.filterwarnings("ignore", "The margin is|.* sources have the target's value", UserWarning)
-                    scored = fitted.score(own, run)
+                    scored = fitted.score(edited, run)
                 scores.setdefault(word, {})[kind] = scored.values.double().numpy()
                 if word == "AugCLIP":
                     for column in COLUMNS[:3]:
@@ -124,7 +124,7 @@ def _mixed(source: Phrases, target: Phrases, rng: np.random.Generator) -> tuple[
 
 
 def _pool(lists: Sequence[tuple[tuple[str, ...], ...]]) -> TextPool:
-    texts = dict.fromkeys(t for own in lists for side in own for t in side)
+    texts = dict.fromkeys(t for pair in lists for side in pair for t in side)
     return TextPool({"": tuple(Text(t, writer="scene truth") for t in texts)})
 
 

@@ -80,8 +80,8 @@ def open_groups(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
 TRIAL = Trial(
     (Claim("no drop"),),
-    own=Arm("own"),
-    controls=(Claim("no drop", own=Arm("random groups")),),
+    arm=Arm("own"),
+    controls=(Claim("no drop", arm=Arm("random groups")),),
     beside={"random groups, selected and measured on the same items": Arm("same items")},
     bench=open_groups,
 )

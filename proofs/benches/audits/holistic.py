@@ -113,12 +113,12 @@ def _unknown(
             names = ClassNames(tuple(classes.names[k] for k in sorted(named)), classes.templates)
             scores = class_scores(subject, names, items, run)
             inside = np.isin(labels, named)
-            own = np.flatnonzero(inside)
+            shown = np.flatnonzero(inside)
             scored = outlier_scores(scores)
             scored["scaled"] = maximum_probability(100 * scores.values.double().numpy())
             for key, score in scored.items():
                 values[key][inside] = _below(score[inside], score[~inside])
-            half = rng.permutation(own)
+            half = rng.permutation(shown)
             sides = half[: len(half) // 2], half[len(half) // 2 :]
             for one, other in (sides, sides[::-1]):
                 values["own halves"][one] = _below(scored["mcm"][one], scored["mcm"][other])
@@ -139,9 +139,9 @@ def _below(inside: Floats, outside: Floats) -> Floats:
 def _cues(listing: Path, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure answers to pictures whose shape and texture are of two classes; seeds draw whose cues the control has."""
     data = read_cues(listing)
-    found, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), ENSEMBLE)
-    items, shapes, n = found.items, found.labels(), len(found)
-    textures = np.array([data.classes.index(t) for t in found.columns["texture"].values])
+    photos, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), ENSEMBLE)
+    items, shapes, n = photos.items, photos.labels(), len(photos)
+    textures = np.array([data.classes.index(t) for t in photos.columns["texture"].values])
     predicted = answers(Subject.of(backbone), classes, items, shapes, run).predicted
 
     def once(of_seed: Run) -> dict[str, Floats]:

@@ -35,16 +35,18 @@ def open_foils(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     """
     wordnet, data = WordNet.load(), open_data(present(name), need="captions", text="caption_*")
     split = "val" if "val" in data.splits else next(iter(data.splits))
-    said = [tuple(own) for own in data.split(split).columns["captions"].values]
-    kind = kinds(wordnet, counted([tuple(own) for t in data.splits.values() for own in t.columns["captions"].values]))
-    rows = [i for i, own in enumerate(said) if foil(own, kind, np.random.default_rng(0), wordnet)]
+    captions = [tuple(texts) for texts in data.split(split).columns["captions"].values]
+    kind = kinds(
+        wordnet, counted([tuple(texts) for t in data.splits.values() for texts in t.columns["captions"].values])
+    )
+    rows = [i for i, texts in enumerate(captions) if foil(texts, kind, np.random.default_rng(0), wordnet)]
     items = data.split(split).take(rows).items
     fitted = CLIP4DM("most-negative").fit(Kit({"main": backbone}), Evidence(), run)
     table: dict[str, list[Floats]] = {}
     precision: dict[str, list[float]] = {}
     for seed in seeds:
         rng = np.random.default_rng(replace(run, seed=seed).integer("foils"))
-        foils = [f for i in rows if (f := foil(said[i], kind, rng, wordnet))]
+        foils = [f for i in rows if (f := foil(captions[i], kind, rng, wordnet))]
         order = rng.permutation(len(rows))
         other = np.empty(len(rows), dtype=np.int64)
         other[order] = np.roll(order, 1)
@@ -58,7 +60,7 @@ def open_foils(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
             for f, p in zip(foils, places, strict=True)
         ]
         for key, parts in (("own", scored.parts), ("other photo", swapped.parts)):
-            weights = [np.array([p.weight for p in own]) for own in parts]
+            weights = [np.array([p.weight for p in row]) for row in parts]
             table.setdefault(key, []).append(_hits(foils, places, weights, None))
             table.setdefault(f"{key}, nouns", []).append(_hits(foils, places, weights, nouns))
         without = _leave_one_out(backbone, items, [f.wrong for f in foils], places, run)
@@ -72,7 +74,7 @@ def open_foils(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
         ):
             precision.setdefault(key, []).append(_average_precision(good.numpy(), bad.numpy()))
     facts = {
-        "data_hash": hash_of_words(items, [t for i in rows for t in said[i]], ""),
+        "data_hash": hash_of_words(items, [t for i in rows for t in captions[i]], ""),
         "items": len(rows),
         "split": split,
         "swappable_words": len(kind),
@@ -88,12 +90,12 @@ def _hits(
     among: Sequence[Sequence[int]] | None,
 ) -> Floats:
     """(N,) 1.0 where the lowest weight, among some words or all, is the swapped word's."""
-    found = []
+    rows = []
     for i, (f, p, w) in enumerate(zip(foils, places, weights, strict=True)):
         candidates = range(len(p)) if among is None else among[i]
         lowest = min(candidates, key=lambda j: float(w[j]))
-        found.append(float(p[lowest][0] <= f.start < p[lowest][1]))
-    return np.array(found)
+        rows.append(float(p[lowest][0] <= f.start < p[lowest][1]))
+    return np.array(rows)
 
 
 def _leave_one_out(
@@ -104,16 +106,16 @@ def _leave_one_out(
         (text, *(f"{text[:a]}{text[b:]}".replace("  ", " ").strip() or " " for a, b in p))
         for text, p in zip(texts, places, strict=True)
     ]
-    flat = list(dict.fromkeys(t for own in cut for t in own))
+    flat = list(dict.fromkeys(t for pieces in cut for t in pieces))
     z = embed(backbone.image, items, run)
     t = embed(backbone.text, Texts(tuple(flat)), run)
     z, t = z / z.norm(dim=-1, keepdim=True), t / t.norm(dim=-1, keepdim=True)
     at = {text: i for i, text in enumerate(flat)}
-    found = []
-    for i, own in enumerate(cut):
-        cosines = (t[[at[text] for text in own]] @ z[i]).numpy().astype(np.float64)
-        found.append(cosines[0] - cosines[1:])
-    return found
+    rows = []
+    for i, pieces in enumerate(cut):
+        cosines = (t[[at[text] for text in pieces]] @ z[i]).numpy().astype(np.float64)
+        rows.append(cosines[0] - cosines[1:])
+    return rows
 
 
 def _average_precision(good: NDArray[np.float32], bad: NDArray[np.float32]) -> float:
@@ -124,11 +126,11 @@ def _average_precision(good: NDArray[np.float32], bad: NDArray[np.float32]) -> f
 
 TRIAL = Trial(
     (
-        Claim(_NOUN, own=Arm("own, nouns")),
-        Claim(_OTHER, own=Arm("own, nouns"), base=Arm("other photo, nouns")),
+        Claim(_NOUN, arm=Arm("own, nouns")),
+        Claim(_OTHER, arm=Arm("own, nouns"), base=Arm("other photo, nouns")),
     ),
-    own=Arm("own"),
-    controls=(Claim(_NOUN, own=Arm("other photo, nouns")),),
+    arm=Arm("own"),
+    controls=(Claim(_NOUN, arm=Arm("other photo, nouns")),),
     beside={
         _WORD: Arm(_WORD),
         "leave one word out": Arm("leave one word out"),

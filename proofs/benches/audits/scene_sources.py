@@ -119,10 +119,10 @@ def open_scene_sources(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> 
     keys, shared = [], []
     with run.track("trainings", len(seeds)) as bar:
         for seed in seeds:
-            own = replace(run, seed=seed)
-            probes = probes_of(own)
+            seeded = replace(run, seed=seed)
+            probes = probes_of(seeded)
             keys.append(hash_of(*(probe.table.items for probe in probes.values())))
-            points = _accuracies({source: checkpoints(source, probes, own) for source in SOURCES}, probes)
+            points = _accuracies({source: checkpoints(source, probes, seeded) for source in SOURCES}, probes)
             x = _shared(points)
             shared.append((float(x[0]), float(x[-1])))
             for word, value in _robust(points, x).items():
@@ -130,7 +130,9 @@ def open_scene_sources(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> 
             for word, models in points.items():
                 reached.setdefault(word, []).append(_reached(models))
             bar.advance()
-    others = {word: {key: float(np.mean([one[key] for one in own])) for key in own[0]} for word, own in reached.items()}
+    others = {
+        word: {key: float(np.mean([one[key] for one in rows])) for key in rows[0]} for word, rows in reached.items()
+    }
     facts = {
         "data_hash": hashlib.sha256("".join(keys).encode()).hexdigest(),
         "items": TEST,
@@ -140,7 +142,7 @@ def open_scene_sources(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> 
         "model_cfg": dict(CONFIG),
         "shared_reference_accuracies": shared,
     }
-    values = {word: np.array(own)[:, None] for word, own in table.items()}
+    values = {word: np.array(shares)[:, None] for word, shares in table.items()}
     return Tabled(backbone, run, seeds, "effective_robustness", facts, values, others, statistic=INDEPENDENT)
 
 
@@ -149,8 +151,8 @@ def _accuracies(logits: Mapping[str, Mapping[str, Floats]], probes: Mapping[str,
     every = {**logits, BOTH: {name: logits[FIRST][name] + logits[SECOND][name] for name in probes}}
     labels = {name: probe.table.labels() for name, probe in probes.items()}
     return {
-        word: Points(*((own[name].argmax(axis=2) == labels[name]).mean(axis=1) for name in labels))
-        for word, own in every.items()
+        word: Points(*((rows[name].argmax(axis=2) == labels[name]).mean(axis=1) for name in labels))
+        for word, rows in every.items()
     }
 
 
@@ -171,7 +173,7 @@ def _robust(points: Mapping[str, Points], x: Floats) -> dict[str, float]:
     the products of weights and means.
     """
     base = points[FIRST].line(TEST).at(x)
-    expected = {word: own.line(TEST).at(x) for word, own in points.items()}
+    expected = {word: line_of.line(TEST).at(x) for word, line_of in points.items()}
     chance = transform(1 / len(BANK.shapes), "probit", TEST)
     first, second = (
         [(transform(accuracies, "probit", TEST) - chance).sum() for accuracies in (points[word].x, points[word].y)]
@@ -179,7 +181,7 @@ def _robust(points: Mapping[str, Points], x: Floats) -> dict[str, float]:
     )
     slope = mixed_slope(first, second, (1, 0), (0, 1))
     expected[CLOSED] = inverse(chance + slope * (transform(x, "probit", TEST) - chance), "probit")
-    return {word: float((own - base).mean()) for word, own in expected.items()}
+    return {word: float((values - base).mean()) for word, values in expected.items()}
 
 
 def _reached(models: Points) -> dict[str, float]:
@@ -228,12 +230,12 @@ def checkpoints(source: str, probes: Mapping[str, Probe], run: Run) -> dict[str,
         DataError, Diverged: as ``train_space``.
     """
     fit = replace(FIT, lr=FIT.lr * PACES.get(source, 1.0))
-    own = replace(run, cache=None, out=None, engine=None, workers=0)
+    local_run = replace(run, cache=None, out=None, engine=None, workers=0)
     tables = [probe.table for probe in probes.values()]
-    made_of = [CONFIG, fit, SEEN, SOURCES[source], SCENES, tables, own, versions().get("torch")]
+    made_of = [CONFIG, fit, SEEN, SOURCES[source], SCENES, tables, local_run, versions().get("torch")]
     name = f"{source.replace(' ', '-')}-{run.seed}-{digest(made_of)[:12]}.npz"
     path = None if run.cache is None else run.cache / "source-trainings" / name
-    return kept(path, _read, lambda: _trained(source, fit, probes, own), write_arrays)
+    return kept(path, _read, lambda: _trained(source, fit, probes, local_run), write_arrays)
 
 
 def rows_of(source: str, run: Run) -> Table[Image.Image]:
@@ -242,7 +244,7 @@ def rows_of(source: str, run: Run) -> Table[Image.Image]:
         scenes(recipe, round(share * SCENES), run.integer(f"scenes on {recipe.backgrounds}"))
         for recipe, share in SOURCES[source]
     ]
-    captions = tuple(said for part in parts for said in part.columns["captions"].values)
+    captions = tuple(texts for part in parts for texts in part.columns["captions"].values)
     return Table(Joined(tuple(part.items for part in parts)), {"captions": Column("captions", captions)})
 
 
@@ -254,14 +256,14 @@ def _trained(source: str, fit: Fit, probes: Mapping[str, Probe], run: Run) -> di
             return {}
         subject = Subject(Kit({"main": space}), ModelRecord("clip", source, step * FIT.batch))
         for name, probe in probes.items():
-            found = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
-            logits[name].append(found.logits)
+            result = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
+            logits[name].append(result.logits)
         return {}
 
     start, rows = Kit({"main": new_towers(run)}), Evidence(train=rows_of(source, run))
-    made = train_space(CLIPLoss(), start, rows, fit, run, learns=everything, watch=see)
-    see(made.space, made.steps)
-    return {name: np.stack(own) for name, own in logits.items()}
+    trained = train_space(CLIPLoss(), start, rows, fit, run, learns=everything, watch=see)
+    see(trained.space, trained.steps)
+    return {name: np.stack(draws) for name, draws in logits.items()}
 
 
 def _read(path: Path) -> dict[str, Floats]:

@@ -58,8 +58,8 @@ def _latents(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
         for word, head in HEADS.items():
             curves = []
             for seed in seeds:
-                own = replace(run, seed=seed)
-                curves.append([bias_curve(head, ratios, law, own.integer(f"draw {i}")) for i in range(TRAININGS)])
+                seeded = replace(run, seed=seed)
+                curves.append([bias_curve(head, ratios, law, seeded.integer(f"draw {i}")) for i in range(TRAININGS)])
                 bar.advance()
             for i, more in enumerate(RATIOS):
                 table[f"{word}, {more}"] = np.array(curves)[:, :, i]
@@ -80,8 +80,8 @@ def _photos(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> 
         cued = Cued(cued_features(Subject.of(backbone), items, opacity, run), core, train)
         for word, head in audit.heads:
             for seed in seeds:
-                own = replace(run, seed=seed)
-                draws = [own.integer(f"draw {i}") for i in range(2 * DRAWS)]
+                seeded = replace(run, seed=seed)
+                draws = [seeded.integer(f"draw {i}") for i in range(2 * DRAWS)]
                 for cue, rho, part in (("", audit.shortcut, 0), (", nothing", 0.5, 0), (", nothing again", 0.5, DRAWS)):
                     values = [
                         cued.reliance(cued.decisions(head, rho, audit.core, d)) for d in draws[part : part + DRAWS]

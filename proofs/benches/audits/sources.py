@@ -171,13 +171,13 @@ def _robust(hits: Sequence[tuple[Floats, Floats]], first: Points, line: Line, wo
     return np.asarray(np.mean(kept, axis=0))
 
 
-def _reached(own: Points, first: Points, items: int) -> dict[str, float]:
+def _reached(points: Points, first: Points, items: int) -> dict[str, float]:
     """Return the line of all heads of a source, their number, and the share in the range of the first source."""
-    line = own.line(items)
+    line = points.line(items)
     return {
-        "slope": line.slope, "intercept": line.intercept, "models": float(len(own)),
-        "acc1_reference": float(own.x.mean()), "acc1_shift": float(own.y.mean()),
-        "within_range_of_first": len(own.within(first)) / len(own),
+        "slope": line.slope, "intercept": line.intercept, "models": float(len(points)),
+        "acc1_reference": float(points.x.mean()), "acc1_shift": float(points.y.mean()),
+        "within_range_of_first": len(points.within(first)) / len(points),
     }  # fmt: skip
 
 
@@ -185,11 +185,13 @@ def _domains(
     name: str, group: str, backbone: Backbone, classes: ClassNames, run: Run
 ) -> tuple[Task, dict[str, object]]:
     data = open_data(present(name), need="groups", group=group)
-    own = Sources.of(data.whole(), classes, DOMAINS, replace(run, seed=0))
-    z, labels = normalize(embed(backbone.image, own.table.items, run), dim=-1), own.table.labels()
-    first, second = (own.train[source] for source in DOMAINS)
-    tests = tuple((z[rows], labels[rows]) for rows in (own.test[source] for source in DOMAINS))
-    used = Subset(own.table.items, tuple(int(i) for half in (own.train, own.test) for s in DOMAINS for i in half[s]))
+    sources = Sources.of(data.whole(), classes, DOMAINS, replace(run, seed=0))
+    z, labels = normalize(embed(backbone.image, sources.table.items, run), dim=-1), sources.table.labels()
+    first, second = (sources.train[source] for source in DOMAINS)
+    tests = tuple((z[rows], labels[rows]) for rows in (sources.test[source] for source in DOMAINS))
+    used = Subset(
+        sources.table.items, tuple(int(i) for half in (sources.train, sources.test) for s in DOMAINS for i in half[s])
+    )
     facts = {"data_hash": hash_of(used), "items": len(tests[1][1]), "classes": len(classes), "sources": list(DOMAINS)}
     return Task((z, labels), tests, (first, second), False, len(classes)), facts
 
@@ -205,7 +207,7 @@ def _copies(
         labels.append(y[rows])
     z = [
         normalize(embed(backbone.image, items, run), dim=-1)
-        for own in read for items in (own, Altered(own, FACTOR))
+        for probe in read for items in (probe, Altered(probe, FACTOR))
     ]  # fmt: skip
     n = len(read[0])
     both = cat(z[:2]), np.concatenate([labels[0], labels[0]])
@@ -241,9 +243,11 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
             reached.setdefault(word, []).append(np.stack([ndtr(x), ndtr(y), y / x]))
             if word == MIXTURE:
                 table.setdefault(CLOSED, []).append(ndtr(closed[MIXTURE] * x) - ndtr(closed[FIRST] * x))
-    values = {word: np.stack(own) for word, own in table.items()}
-    means_of = {word: np.concatenate(own, axis=1).mean(axis=1).tolist() for word, own in reached.items()}
-    others = {w: dict(zip(("acc1_reference", "acc1_shift", "slope"), own, strict=True)) for w, own in means_of.items()}
+    values = {word: np.stack(rows) for word, rows in table.items()}
+    means_of = {word: np.concatenate(rows, axis=1).mean(axis=1).tolist() for word, rows in reached.items()}
+    others = {
+        w: dict(zip(("acc1_reference", "acc1_shift", "slope"), numbers, strict=True)) for w, numbers in means_of.items()
+    }
     facts = {
         "data_hash": hashlib.sha256(f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}".encode()).hexdigest(),
         "items": len(SIZES) * DIRECTIONS,

@@ -68,8 +68,8 @@ class Words:
     @classmethod
     def of(cls, generator: FactorGenerator, frames: tuple[str, ...], backbone: Backbone, run: Run) -> Words:
         """Embed them in frames."""
-        said = [article(f"{c} {s}") for c in generator.colours for s in generator.shapes]
-        head = text_head(backbone, [[f.replace("{}", words) for f in frames] for words in said], run)
+        texts = [article(f"{c} {s}") for c in generator.colours for s in generator.shapes]
+        head = text_head(backbone, [[f.replace("{}", words) for f in frames] for words in texts], run)
         return cls(torch.unflatten(head, 0, (len(generator.colours), -1)))
 
     def at(self, pairs: Tensor) -> Tensor:
@@ -160,24 +160,24 @@ def asks(bench: Bench, items: int, part: str) -> Asks:
     return Asks.draw(styles, bench.read(styles), (len(bench.truth.colours), len(bench.truth.shapes)), g)
 
 
-def after(asked: Asks, change: Tensor) -> Styles:
+def after(asks: Asks, change: Tensor) -> Styles:
     """Return the styles of the edited pictures."""
-    return replace(asked.styles, s=asked.styles.s + change)
+    return replace(asks.styles, s=asks.styles.s + change)
 
 
-def clean(bench: Bench, asked: Asks, change: Tensor) -> Floats:
+def clean(bench: Bench, asks: Asks, change: Tensor) -> Floats:
     """Return (N,) 1.0 where an edit did what was asked and nothing else."""
-    new = after(asked, change)
-    still = (bench.moved(asked.styles, new) < STILL).all(1)
-    return ((bench.read(new) == asked.wanted()).all(1) & still).numpy().astype(np.float64)
+    new = after(asks, change)
+    still = (bench.moved(asks.styles, new) < STILL).all(1)
+    return ((bench.read(new) == asks.wanted()).all(1) & still).numpy().astype(np.float64)
 
 
-def details(bench: Bench, asked: Asks, change: Tensor) -> dict[str, float]:
+def details(bench: Bench, asks: Asks, change: Tensor) -> dict[str, float]:
     """Return the shares of edits that reach the target and that change the other name, and mean moves."""
-    new = after(asked, change)
-    now, moved = bench.read(new), bench.moved(asked.styles, new)
-    hit = now.gather(1, asked.kind[:, None])[:, 0] == asked.target
-    other = (now != asked.start).gather(1, 1 - asked.kind[:, None])[:, 0]
-    out = {f"on_target_{name}": float(hit[asked.kind == k].float().mean()) for k, name in enumerate(KINDS)}
+    new = after(asks, change)
+    now, moved = bench.read(new), bench.moved(asks.styles, new)
+    hit = now.gather(1, asks.kind[:, None])[:, 0] == asks.target
+    other = (now != asks.start).gather(1, 1 - asks.kind[:, None])[:, 0]
+    out = {f"on_target_{name}": float(hit[asks.kind == k].float().mean()) for k, name in enumerate(KINDS)}
     out["other_changed"] = float(other.float().mean())
     return out if moved.shape[1] == 0 else {**out, "place_and_ground_moved": float(moved.mean())}

@@ -102,8 +102,8 @@ def clips(count: int, seed: int = SEED) -> tuple[Shown, ...]:
 
 def iou(m: Tensor, masks: NDArray[np.bool_]) -> float:
     """Return the mean over frames of the intersection over union of (T, 1, S, S) regions and (T, S, S) masks."""
-    found = m[:, 0].numpy() > 0
-    both, either = (found & masks).sum((1, 2)), (found | masks).sum((1, 2))
+    foreground = m[:, 0].numpy() > 0
+    both, either = (foreground & masks).sum((1, 2)), (foreground | masks).sum((1, 2))
     return float(np.mean(both / np.maximum(either, 1)))
 
 
@@ -133,8 +133,8 @@ def open_clips(
     shown, rows, beside = clips(items), dict[str, list[list[float]]](), dict[str, list[tuple[float, float]]]()
     with run.track("edit clips", items * len(seeds)) as bar:
         for seed in seeds:
-            own = replace(run, seed=seed, progress=Run().progress)
-            for key in (values := [_clip(fitted, shown, i, own, beside) for i in range(items)])[0]:
+            seeded = replace(run, seed=seed, progress=Run().progress)
+            for key in (values := [_clip(fitted, shown, i, seeded, beside) for i in range(items)])[0]:
                 rows.setdefault(key, []).append([one[key] for one in values])
             bar.advance(items)
     pixels = b"".join(np.asarray(f).tobytes() for one in shown for f in (*one.frames, one.subject))
@@ -157,21 +157,21 @@ def _clip(
     one, other, d, m = shown[i], shown[(i + 1) % len(shown)], fitted.diffusion, fitted.method
     frames = torch.stack([square_of(f, d.size) for f in one.frames])
     words = exchanged(d, one.source, one.target)
-    found = fitted.cut(frames, one.source, words)
-    single = word_map(found.record.cross(), words.old, found.maps.shape[-1])
+    areas = fitted.cut(frames, one.source, words)
+    single = word_map(areas.record.cross(), words.old, areas.maps.shape[-1])
     order = torch.randperm(len(single), generator=run.generator(f"order of frames/{i}"))
     region = partial(cut, threshold=m.threshold, floor=m.floor, side=d.latent[1], wider=m.wider)
     out = {
-        "iou": iou(found.m, one.masks),
+        "iou": iou(areas.m, one.masks),
         "iou of single frames": iou(region(single), one.masks),
         "iou in random order": iou(region(fused(single[order], m.fusion)[order.argsort()]), one.masks),
     }
-    free = replace(found, m=torch.ones_like(found.m))
+    free = replace(areas, m=torch.ones_like(areas.m))
     asks = {
-        "subject": (found, one.subject),
+        "subject": (areas, one.subject),
         "everywhere": (free, one.subject),
-        "subject of others": (found, other.subject),
-        "no subject": (found, None),
+        "subject of others": (areas, other.subject),
+        "no subject": (areas, None),
     }
     for arm, (where, subject) in asks.items():
         ask = EditAsk(one.source, one.target, reference=subject)
@@ -187,14 +187,14 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "cut-and-paste": Trial(
             (
-                Claim("iou of single frames", own=Arm("iou"), name="iou"),
-                Claim("psnr, everywhere", own=Arm("psnr, subject"), name="background"),
-                Claim("no subject", own=Arm("subject"), name="subject"),
+                Claim("iou of single frames", arm=Arm("iou"), name="iou"),
+                Claim("psnr, everywhere", arm=Arm("psnr, subject"), name="background"),
+                Claim("no subject", arm=Arm("subject"), name="subject"),
             ),
             variant="small",
             controls=(
-                Claim("iou of single frames", own=Arm("iou in random order"), name="random order"),
-                Claim("no subject", own=Arm("subject of others"), name="subject of others"),
+                Claim("iou of single frames", arm=Arm("iou in random order"), name="random order"),
+                Claim("no subject", arm=Arm("subject of others"), name="subject of others"),
             ),
             bench=open_clips,
         )

@@ -101,16 +101,16 @@ class DirectionBench(ExtendBench):
         """Measure as ``ExtendBench``, or fit the linear head on frames without order."""
         if arm.system != UNORDERED:
             return super().measure(arm)
-        said = self.data.train.columns["captions"].values
+        captions = self.data.train.columns["captions"].values
         head = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=500))
-        head.fit(self._means(self.data.train.items), said)
+        head.fit(self._means(self.data.train.items), captions)
         place = {text: k for k, text in enumerate(head.classes_)}
 
         def hits(test: ClipTest) -> Floats:
             scores = head.decision_function(self._means(test.items))[:, [place[text] for text in test.texts]]
             return np.asarray(scores.argmax(1) == test.answers, dtype=np.float64)
 
-        values = {part: np.concatenate([hits(test) for test in own]) for part, own in self.data.tests.items()}
+        values = {part: np.concatenate([hits(test) for test in tests]) for part, tests in self.data.tests.items()}
         parts = {part: of_part for part, of_part in values.items() if part}
         return over_seeds(lambda run: (values[""], {}, parts), self.run, self.seeds, draws=False)
 
@@ -144,8 +144,8 @@ def open_directions(
 
     def table(numbers: Sequence[int], backdrops: Sequence[int]) -> Table[Any]:
         plan = [replace(p, motion=motion) for motion in TEXTS for p in drawn_plan(numbers, backdrops, EACH, rng)]
-        said = [TEXTS[p.motion] for p in plan]
-        return Table(MovingClips(sprites, photos, tuple(plan), FRAMES), {"captions": Column("captions", said)})
+        texts = [TEXTS[p.motion] for p in plan]
+        return Table(MovingClips(sprites, photos, tuple(plan), FRAMES), {"captions": Column("captions", texts)})
 
     half = len(photos) // 2
     train = table(range(things[0]), range(half))
@@ -156,8 +156,8 @@ def open_directions(
         "clips": len(train) + len(test),
         "classes": len(TEXTS),
     }
-    said = test.columns["captions"].values
-    pairs = [[i for i, text in enumerate(said) if text in (TEXTS[a], TEXTS[b])] for a, b in PAIRS]
+    captions = test.columns["captions"].values
+    pairs = [[i for i, text in enumerate(captions) if text in (TEXTS[a], TEXTS[b])] for a, b in PAIRS]
     tests = {"": (ClipTest.of(test),), OPPOSITES: tuple(ClipTest.of(test.take(rows)) for rows in pairs)}
     return DirectionBench(ClipData(train, tests, facts), backbone, run, seeds, FRAMES)
 

@@ -48,11 +48,11 @@ class Known:
     """N pictures with known factors, and what is asked of each.
 
     Args:
-        asked: styles of the renderer, what they show, and what shall change.
+        asks: styles of the renderer, what they show, and what shall change.
         x: (N, 3, H, W) the pictures.
     """
 
-    asked: Asks
+    asks: Asks
     x: Tensor
 
     @classmethod
@@ -60,8 +60,8 @@ class Known:
         """Draw pictures with asks."""
         styles = placed(SMALL_DRAWS.sample(count, g))
         start = Factors(SMALL_DRAWS).read(styles)
-        asked = Asks.draw(styles, start, (len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)), g)
-        known = cls(asked, torch.empty(0))
+        asks = Asks.draw(styles, start, (len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)), g)
+        known = cls(asks, torch.empty(0))
         return replace(known, x=known.rendered(start))  # drawn factors mix near ties, and a mixture shows nothing named
 
     def shows(self, pictures: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Known:
 
     def rendered(self, names: Tensor) -> Tensor:
         """Return the pictures of (N, 2) colours and shapes at the same places on the same grounds."""
-        f = SMALL_DRAWS.factors(self.asked.styles)
+        f = SMALL_DRAWS.factors(self.asks.styles)
         one = {"colour": torch.zeros_like(f["colour"]), "shape": torch.zeros_like(f["shape"])}
         for i, kind in enumerate(one):
             one[kind].scatter_(1, names[:, i : i + 1], 1.0)
@@ -81,15 +81,15 @@ class Known:
 
     def clean(self, pictures: Tensor) -> Floats:
         """Return (N,) 1.0 where an edit did what was asked and kept the other name."""
-        return (self.shows(pictures) == self.asked.wanted()).all(1).numpy().astype(np.float64)
+        return (self.shows(pictures) == self.asks.wanted()).all(1).numpy().astype(np.float64)
 
     def beside(self, pictures: Tensor) -> dict[str, float]:
         """Return the change (shares that reach the target), and what was kept: the other name, and the background,
         whose peak signal-to-noise ratio in dB is measured outside the object before and the object that was asked for.
         """
-        now, kind = self.shows(pictures), self.asked.kind
-        hit = now.gather(1, kind[:, None])[:, 0] == self.asked.target
-        other = (now == self.asked.start).gather(1, 1 - kind[:, None])[:, 0]
+        now, kind = self.shows(pictures), self.asks.kind
+        hit = now.gather(1, kind[:, None])[:, 0] == self.asks.target
+        other = (now == self.asks.start).gather(1, 1 - kind[:, None])[:, 0]
         empty = self.x[:, :, :1, :1]  # a corner, where no object reaches
         outside = ((self.x - empty).abs().amax(1) < 0.02) & ((self.right() - empty).abs().amax(1) < 0.02)
         error = float((pictures - self.x).square().mean(1)[outside].mean())
@@ -98,7 +98,7 @@ class Known:
 
     def right(self) -> Tensor:
         """Return the pictures that were asked for."""
-        return self.rendered(self.asked.wanted())
+        return self.rendered(self.asks.wanted())
 
 
 def placed(styles: Styles) -> Styles:
@@ -107,7 +107,7 @@ def placed(styles: Styles) -> Styles:
     return SMALL_DRAWS.styles({**f, "place": SMALL_PLACED * f["place"]})
 
 
-def said(names: Tensor) -> list[str]:
+def phrases(names: Tensor) -> list[str]:
     """Return "a red circle" of each of (N, 2) colours and shapes."""
     return [article(f"{SMALL_DRAWS.colours[c]} {SMALL_DRAWS.shapes[s]}") for c, s in names.tolist()]
 
@@ -116,8 +116,8 @@ def weighed(known: Known, pictures: Tensor, backbone: Backbone, run: Run) -> dic
     """Return two means of edited pictures, by a backbone that must know colours and shapes: AugCLIP, which wants what
     was asked for and what was there before, and the cosine of a picture before and after.
     """
-    before, wanted = known.asked.start, known.asked.wanted()
-    table = edit_table(photographed(known.x), photographed(pictures), said(wanted), named(before), named(wanted))
+    before, wanted = known.asks.start, known.asks.wanted()
+    table = edit_table(photographed(known.x), photographed(pictures), phrases(wanted), named(before), named(wanted))
     scores = AugCLIP().fit(Kit({"main": backbone}), Evidence(), run).score(table, run)
     return {"augclip": float(scores.values.mean()), SIMILARITY: float(scores.columns[SIMILARITY].mean())}
 
@@ -135,13 +135,13 @@ def photographed(x: Tensor) -> InMemory:
 def captioned(count: int, g: torch.Generator) -> Table[Any]:
     """Return ``count`` rendered pictures with their captions."""
     known = Known.draw(count, g)
-    return Table(photographed(known.x), {"captions": Column("captions", [(t,) for t in said(known.asked.start)])})
+    return Table(photographed(known.x), {"captions": Column("captions", [(t,) for t in phrases(known.asks.start)])})
 
 
 def optimised(fitted: FittedCLIPInverter, known: Known, names: Tensor, run: Run, steps: int) -> Tensor:
     """Edit each picture by Adam on its w+, with the losses of the first training; it starts at the inversion."""
     m, b, generator = fitted.method, fitted.backbone, fitted.generator
-    old, new = (embed(b.text, Texts(tuple(said(n))), run) for n in (known.asked.start, names))
+    old, new = (embed(b.text, Texts(tuple(phrases(n))), run) for n in (known.asks.start, names))
     d = normalize(new, dim=1) - normalize(old, dim=1)
     out = []
     for start in range(0, len(known.x), 32):
@@ -175,10 +175,10 @@ def editing(fitted: FittedCLIPInverter, run: Run) -> Edit:
     """Return the edit of a fitted editor."""
 
     def edit(known: Known, names: Tensor) -> Tensor:
-        vectors = embed(fitted.backbone.text, Texts(tuple(said(names))), run)
-        found = fitted.edited(known.x, vectors, run).after
-        assert isinstance(found, Tensor)
-        return found
+        vectors = embed(fitted.backbone.text, Texts(tuple(phrases(names))), run)
+        edited = fitted.edited(known.x, vectors, run).after
+        assert isinstance(edited, Tensor)
+        return edited
 
     return edit
 
@@ -204,7 +204,7 @@ def open_inversions(
     kit = kit_for(CLIPInverter.card, backbone, generator="small")
     test = Known.draw(items, Run().generator("inversion/test"))
     fixed = method.untrained(kit, Run())
-    wanted = test.asked.wanted()
+    wanted = test.asks.wanted()
     start = time.perf_counter()
     pictures = {"optimisation": optimised(fixed, test, wanted, run, optimise)}
     seconds = (time.perf_counter() - start) / items
@@ -212,9 +212,9 @@ def open_inversions(
         pictures["inversion"] = fixed.generator.synthesise(fixed.maps.invert(test.x))
     results = []
     for seed in seeds:
-        own = replace(run, seed=seed)
-        fitted = method.fit(kit, Evidence(train=captioned(train, own.generator("inversion/train"))), own)
-        arms, took = _seed(fitted, method.untrained(kit, own), test, own)
+        seeded = replace(run, seed=seed)
+        fitted = method.fit(kit, Evidence(train=captioned(train, seeded.generator("inversion/train"))), seeded)
+        arms, took = _seed(fitted, method.untrained(kit, seeded), test, seeded)
         results.append({**arms, **{name: (test, y) for name, y in pictures.items()}})
     hits = {arm: np.stack([one[arm][0].clean(one[arm][1]) for one in results]) for arm in results[0]}
     beside = {
@@ -222,7 +222,7 @@ def open_inversions(
         for arm in results[0]
     }
     facts = {
-        "data_hash": hashlib.sha256(test.x.numpy().tobytes() + test.asked.target.numpy().tobytes()).hexdigest(),
+        "data_hash": hashlib.sha256(test.x.numpy().tobytes() + test.asks.target.numpy().tobytes()).hexdigest(),
         "items": items,
         "train_items": train,
         "measured_seeds": list(seeds),
@@ -237,21 +237,21 @@ def _seed(
     fitted: FittedCLIPInverter, fresh: FittedCLIPInverter, test: Known, run: Run
 ) -> tuple[dict[str, tuple[Known, Tensor]], float]:
     """Return arm -> what its pictures are read for, and they; and the seconds of an edit."""
-    wanted, edit, items = test.asked.wanted(), editing(fitted, run), len(test.x)
+    wanted, edit, items = test.asks.wanted(), editing(fitted, run), len(test.x)
     start = time.perf_counter()
-    own = edit(test, wanted)
+    edits = edit(test, wanted)
     took = (time.perf_counter() - start) / items
     g = run.generator("inversion/others")
     spoilt = edit(test, wanted[torch.randperm(items, generator=g)])
     sizes = len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)
     first = replace(fitted, method=replace(fitted.method, refine=0))
     return {
-        "own": (test, own),
+        "own": (test, edits),
         "no refinement": (test, editing(first, run)(test, wanted)),
-        "own caption": (test, edit(test, test.asked.start)),
+        "own caption": (test, edit(test, test.asks.start)),
         "untrained adapters": (test, editing(fresh, run)(test, wanted)),
         "words of others": (test, spoilt),
-        "other asks": (Known(Asks.draw(test.asked.styles, test.asked.start, sizes, g), test.x), spoilt),
+        "other asks": (Known(Asks.draw(test.asks.styles, test.asks.start, sizes, g), test.x), spoilt),
     }, took
 
 
@@ -259,11 +259,11 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "clipinverter": Trial(
             (Claim("optimisation"), Claim("inversion")),
-            own=Arm("own"),
+            arm=Arm("own"),
             variant="small",
             controls=(
-                Claim("other asks", own=Arm("words of others"), name="words of others"),
-                Claim("inversion", own=Arm("untrained adapters"), name="untrained adapters"),
+                Claim("other asks", arm=Arm("words of others"), name="words of others"),
+                Claim("inversion", arm=Arm("untrained adapters"), name="untrained adapters"),
             ),
             beside={"no refinement": Arm("no refinement"), "own caption": Arm("own caption")},
             bench=open_inversions,

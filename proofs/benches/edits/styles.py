@@ -67,9 +67,9 @@ class Pasted(FittedMosaic):
 
 def scenes(count: int) -> tuple[Styled, ...]:
     """Return scenes of two objects of different colours and shapes, the same for all seeds."""
-    found: list[Styled] = []
+    drawn: list[Styled] = []
     number = 0
-    while len(found) < count:
+    while len(drawn) < count:
         shown = scene(SCENES, SEED, number)
         first, second = shown.objects
         number += 1
@@ -78,8 +78,8 @@ def scenes(count: int) -> tuple[Styled, ...]:
         free = [c for c in SCENES.bank.colours if c not in (first.colour, second.colour)]
         order = np.random.default_rng([SEED, number]).permutation(len(free))
         names = (f"{first.colour} {first.noun}", f"{second.colour} {second.noun}")
-        found.append(Styled(shown, names, (free[order[0]], free[order[1]])))
-    return tuple(found)
+        drawn.append(Styled(shown, names, (free[order[0]], free[order[1]])))
+    return tuple(drawn)
 
 
 def shares(picture: Tensor, mask: NDArray[np.bool_]) -> dict[str, float]:
@@ -96,17 +96,17 @@ def shares(picture: Tensor, mask: NDArray[np.bool_]) -> dict[str, float]:
     return {c: float((nearest == k).mean()) for k, c in enumerate(known)}
 
 
-def margin(picture: Tensor, asked: Styled) -> float:
+def margin(picture: Tensor, scene: Styled) -> float:
     """Return the mean over both objects of the share in the own style minus that in the other's, in [-1, 1]."""
-    found = [shares(picture, mask) for mask in asked.shown.masks]
-    own, other = asked.styles, asked.styles[::-1]
-    return float(np.mean([f[a] - f[b] for f, a, b in zip(found, own, other, strict=True)]))
+    shown = [shares(picture, mask) for mask in scene.shown.masks]
+    wanted, other = scene.styles, scene.styles[::-1]
+    return float(np.mean([f[a] - f[b] for f, a, b in zip(shown, wanted, other, strict=True)]))
 
 
-def background_psnr(picture: Tensor, asked: Styled) -> float:
+def background_psnr(picture: Tensor, scene: Styled) -> float:
     """Return the peak signal-to-noise ratio outside both objects, in dB; at most 99, where nothing changed."""
-    outside = torch.from_numpy(~asked.shown.masks.any(axis=0, keepdims=False))
-    error = float((picture - _untouched(asked))[:, outside].square().mean())
+    outside = torch.from_numpy(~scene.shown.masks.any(axis=0, keepdims=False))
+    error = float((picture - _untouched(scene))[:, outside].square().mean())
     return 99.0 if error == 0 else min(99.0, -10 * math.log10(error))
 
 
@@ -114,26 +114,26 @@ def open_styles(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...],
     """Stylise scenes with exact masks, as a whole, and with the masks of other scenes."""
     if name != "scenes":
         raise NotAvailable(f"{name} has no objects whose colour is known: this proof takes scenes.")
-    asked = scenes(items)
+    drawn = scenes(items)
     fitted = FittedMosaic(backbone, Mosaic(**Mosaic.card.variants["small"]), MaskCLIP())
     with run.track("stylise", len(seeds) * items) as bar:
 
         def once(run: Run) -> dict[str, list[tuple[float, float]]]:
-            found: dict[str, list[tuple[float, float]]] = {}
-            for i, one in enumerate(asked):
-                own = replace(run, progress=Run().progress)
-                for arm, picture in _pictures(fitted, one, asked[(i + 1) % items], own).items():
-                    found.setdefault(arm, []).append((margin(picture, one), background_psnr(picture, one)))
+            results: dict[str, list[tuple[float, float]]] = {}
+            for i, one in enumerate(drawn):
+                quiet = replace(run, progress=Run().progress)
+                for arm, picture in _pictures(fitted, one, drawn[(i + 1) % items], quiet).items():
+                    results.setdefault(arm, []).append((margin(picture, one), background_psnr(picture, one)))
                 bar.advance()
-            return found
+            return results
 
         table = each_seed(once, run, seeds)
     facts = {
-        "data_hash": hashlib.sha256(b"".join(one.shown.image.tobytes() for one in asked)).hexdigest(),
+        "data_hash": hashlib.sha256(b"".join(one.shown.image.tobytes() for one in drawn)).hexdigest(),
         "items": items,
         "measured_seeds": list(seeds),
         "what": "composed scenes of two objects, 64 pixels; not photographs",
-        "untouched": float(np.mean([margin(_untouched(one), one) for one in asked])),
+        "untouched": float(np.mean([margin(_untouched(one), one) for one in drawn])),
     }
     others = {arm: {"background_psnr_db": float(np.mean(values[..., 1].ravel()))} for arm, values in table.items()}
     margins = {arm: np.ascontiguousarray(values[..., 0]) for arm, values in table.items()}
@@ -163,7 +163,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "mosaic": Trial(
             (Claim("whole picture"), Claim("pasted")),
-            own=Arm("own"),
+            arm=Arm("own"),
             variant="small",
             controls=(over("whole picture", "masks of others"),),
             bench=open_styles,

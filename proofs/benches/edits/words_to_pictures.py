@@ -86,29 +86,29 @@ class WordsBench(PlainBench):
         backbone = how.start(self.backbone, quiet) if how.start else self.backbone
         train = how.scenes(self.train, quiet) if how.scenes else self.train
         fitted = how.method.fit(Kit({"main": backbone}), Evidence(train=train), quiet)
-        made = fitted.edit(EditAsk("", self.asks, count=EACH), quiet).after
-        pixels = (255 * torch.stack(list(made))).round().to(torch.uint8)
-        seen = [found[0] for found in self.reader.read_all(pixels.permute(0, 2, 3, 1).numpy())]
+        pictures = fitted.edit(EditAsk("", self.asks, count=EACH), quiet).after
+        pixels = (255 * torch.stack(list(pictures))).round().to(torch.uint8)
+        seen = [objects[0] for objects in self.reader.read_all(pixels.permute(0, 2, 3, 1).numpy())]
         colour, shape = (
             np.array([getattr(one, name) == pair[k] for one, pair in zip(seen, self.pairs, strict=True)], dtype=float)
             for k, name in enumerate(("colour", "shape"))
         )
-        far = frechet_distance(self._features(list(made)), self.real)
+        far = frechet_distance(self._features(list(pictures)), self.real)
         return colour, {SHAPE: float(shape.mean()), DISTANCE: far}, {SHAPE: shape}
 
     @torch.no_grad()
     def _features(self, pictures: list[Any]) -> Tensor:
         """Return the pooled last maps of Lite0, (N, C)."""
         size, dense = self.eye.image.size or 224, self.eye.dense()
-        found = []
+        rows = []
         for k in range(0, len(pictures), 32):
             some = pictures[k : k + 32]
             if isinstance(some[0], Tensor):
                 stacked = torch.stack(some)
                 some = list(torch.nn.functional.interpolate(stacked, size=(size, size), mode="bilinear"))
             x = self.eye.image.inputs(some)
-            found.append(dense.pool(dense.maps(x if isinstance(x, Tensor) else x["pixels"])[-1])[:, 0])
-        return torch.cat(found)
+            rows.append(dense.pool(dense.maps(x if isinstance(x, Tensor) else x["pixels"])[-1])[:, 0])
+        return torch.cat(rows)
 
 
 def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> WordsBench:
@@ -137,10 +137,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "galip": Trial(
             (ASKED, OVER_RANDOM),
-            own=Arm(Drawing(SMALL)),
+            arm=Arm(Drawing(SMALL)),
             controls=(
-                replace(ASKED, own=OTHERS, name="captions of other scenes"),
-                replace(OVER_RANDOM, own=OTHERS, name="captions of other scenes"),
+                replace(ASKED, arm=OTHERS, name="captions of other scenes"),
+                replace(OVER_RANDOM, arm=OTHERS, name="captions of other scenes"),
             ),
             beside={"shapes": Claim(CHANCE, part=SHAPE)},
             bench=open_words,

@@ -45,7 +45,7 @@ from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.dc_clip import DCCLIP
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
-from proofs.benches.training.languages import found, over
+from proofs.benches.training.languages import over, recalls
 from proofs.benches.training.scene_pairs import only_scenes
 from proofs.trial import Claim, Tabled, Trial, hash_of_words
 
@@ -186,8 +186,8 @@ def open_bilingual(
     """
     only_scenes(name)
     data = scene_data(SCENES, sizes, caption=both)
-    train, asked = data.split("train"), data.split("test")
-    names = dict(zip(("en", OTHER), zip(*asked.columns["captions"].values, strict=True), strict=True))
+    train, test = data.split("train"), data.split("test")
+    names = dict(zip(("en", OTHER), zip(*test.columns["captions"].values, strict=True), strict=True))
     rows = Evidence(train=train)
     pool = TextPool({de: (Text(de, "words"), Text(en, "words")) for de, en in GLOSSARY.items()})
     more = replace(rows, unlabelled=data.split("unpaired").items, texts=pool)
@@ -196,24 +196,24 @@ def open_bilingual(
     reached: dict[str, list[dict[str, Floats]]] = {}
 
     def measured(kind: str, space: Backbone) -> None:
-        reached.setdefault(kind, []).append(found(space, asked.items, names))
+        reached.setdefault(kind, []).append(recalls(space, test.items, names))
 
     for seed in seeds:
-        own = replace(run, workers=0, out=None, seed=seed)
-        start = student(backbone, own)
+        seeded = replace(run, workers=0, out=None, seed=seed)
+        start = student(backbone, seeded)
         measured("teacher", teacher)
         alone = replace(learn, steps=(learn.steps or 0) + before)
-        measured(PAIRS_ALONE, _trained(CLIPLoss(), {"main": start}, rows, alone, own))
+        measured(PAIRS_ALONE, _trained(CLIPLoss(), {"main": start}, rows, alone, seeded))
         noting = Noting("embeddings", RATE, before, note=lambda space: measured(FEATURES_ALONE, space))
-        measured("own", _trained(noting, {"main": start, "teacher": teacher}, more, learn, own))
+        measured("own", _trained(noting, {"main": start, "teacher": teacher}, more, learn, seeded))
         spoiled = DCCLIP("embeddings", RATE, before)
-        measured(OTHERS, _trained(spoiled, {"main": start, "teacher": others}, more, learn, own))
+        measured(OTHERS, _trained(spoiled, {"main": start, "teacher": others}, more, learn, seeded))
     table = {kind: over(results, tuple(names)) for kind, results in reached.items()}
     table |= {f"{kind} in {code}": over(reached[kind], (code,)) for kind in ("own", PAIRS_ALONE) for code in names}
     means = {k: {code: float(np.mean([r[code] for r in rs])) for code in names} for k, rs in reached.items()}
     facts = {
-        "data_hash": hash_of_words(asked.items, [t for own in train.columns["captions"].values for t in own]),
-        "items": len(asked),
+        "data_hash": hash_of_words(test.items, [t for texts in train.columns["captions"].values for t in texts]),
+        "items": len(test),
         "train": len(train),
         "unpaired_pictures": sizes["unpaired"],
         "unpaired_texts": 2 * len(GLOSSARY),
@@ -230,13 +230,13 @@ def _trained(method: Objective | Recipe, kit: Mapping[str, Any], rows: Evidence[
 
 DC_CLIP = Trial(
     (Claim(PAIRS_ALONE),),
-    own=Arm("own"),
-    controls=(Claim(PAIRS_ALONE, own=Arm(OTHERS), name=OTHERS),),
+    arm=Arm("own"),
+    controls=(Claim(PAIRS_ALONE, arm=Arm(OTHERS), name=OTHERS),),
     beside={
         "after stage 1": Arm(FEATURES_ALONE),
         "the teacher": Arm("teacher"),
         **{
-            f"names in {c}": Claim(PAIRS_ALONE, own=Arm(f"own in {c}"), base=Arm(f"{PAIRS_ALONE} in {c}"))
+            f"names in {c}": Claim(PAIRS_ALONE, arm=Arm(f"own in {c}"), base=Arm(f"{PAIRS_ALONE} in {c}"))
             for c in ("en", OTHER)
         },
     },

@@ -87,13 +87,13 @@ def majority(mask: NDArray[Any], grid: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def transfer(
-    known: Cells, asked: Cells, head: torch.nn.Module, share: float, g: np.random.Generator
+    known: Cells, test: Cells, head: torch.nn.Module, share: float, g: np.random.Generator
 ) -> tuple[Floats, float]:
     """Return the share of cells that are classified right in each of N photos, and the mean IoU over the classes.
 
     Args:
         known: labelled photos; ``share`` of them, at least one, teach a ridge classifier of projected cells.
-        asked: N photos.
+        test: N photos.
         head: (..., C) -> (..., D).
         share: of the labelled photos.
         g: draws them.
@@ -101,14 +101,14 @@ def transfer(
     count = max(1, round(share * len(known.labels)))
     rows = g.permutation(len(known.labels))[:count]
     with torch.no_grad():
-        x, z = (head(maps).flatten(0, 2).numpy() for maps in (known.maps[rows], asked.maps))
-    y, right = known.labels[rows].ravel(), asked.labels.ravel()
+        x, z = (head(maps).flatten(0, 2).numpy() for maps in (known.maps[rows], test.maps))
+    y, right = known.labels[rows].ravel(), test.labels.ravel()
     seen = y != IGNORE
     if len(np.unique(y[seen])) > 1:
         guessed = RidgeClassifier().fit(x[seen], y[seen]).predict(z)
     else:
         guessed = np.full(len(z), y[seen][0] if seen.any() else IGNORE)
-    counted, hits = (right != IGNORE).reshape(len(asked.labels), -1), (guessed == right).reshape(len(asked.labels), -1)
+    counted, hits = (right != IGNORE).reshape(len(test.labels), -1), (guessed == right).reshape(len(test.labels), -1)
     iou = [
         ((guessed == c) & (right == c)).sum() / (((guessed == c) & (right != IGNORE)) | (right == c)).sum()
         for c in np.unique(right[right != IGNORE])
@@ -124,34 +124,34 @@ class CaptionBench(TuneBench):
     "miou_at_1_percent" and so on, (R, 1).
 
     Args:
-        known, asked: cells of the dense transfer.
+        known, test: cells of the dense transfer.
     """
 
     known: Cells | None = field(default=None, kw_only=True)
-    asked: Cells | None = field(default=None, kw_only=True)
+    test: Cells | None = field(default=None, kw_only=True)
 
     def _reached(self, trained: Trained, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
         values, means, parts = super()._reached(trained, run)
         assert self.known is not None, "open_quality gives the cells"
-        assert self.asked is not None, "open_quality gives the cells"
+        assert self.test is not None, "open_quality gives the cells"
         space: Any = trained.space
         head, out = space.module().linear["image"], dict(parts)
         for share in SHARES:
             g = np.random.default_rng(run.integer(f"labelled photos/{share}"))
-            right, iou = transfer(self.known, self.asked, head, share, g)
+            right, iou = transfer(self.known, self.test, head, share, g)
             out |= {cells_right(share): right, f"miou_at_{100 * share:g}_percent": np.array([iou])}
         return values, means, out
 
 
-def told(table: Table[Any]) -> Table[Any]:
+def captioned_twice(table: Table[Any]) -> Table[Any]:
     """Return the table with the columns "captions", of which ``WRONG`` are another photo's, and "synthetic"."""
-    own = [tuple(texts) for texts in table.columns["captions"].values]
+    captions = [tuple(texts) for texts in table.columns["captions"].values]
     rng = np.random.default_rng(DRAW)
-    wrong = rng.permutation(len(own))[: round(WRONG * len(own))]
-    first = [texts[0] for texts in own]
+    wrong = rng.permutation(len(captions))[: round(WRONG * len(captions))]
+    first = [texts[0] for texts in captions]
     for i, j in zip(wrong, np.roll(wrong, 1), strict=True):
-        first[i] = own[j][0]
-    synthetic = Column("captions", tuple(texts[1:3] for texts in own))
+        first[i] = captions[j][0]
+    synthetic = Column("captions", tuple(texts[1:3] for texts in captions))
     changed = with_captions(table, [(t,) for t in first])
     return Table(changed.items, {**changed.columns, "synthetic": synthetic})
 
@@ -168,14 +168,14 @@ def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
     whole = open_data(present(name, "captions.csv"), need="captions", text="caption_*")
     labelled = open_set(str(present(MASKS)), "masks")
     held = whole.split("val")
-    held = with_captions(held, [tuple(own)[3:5] for own in held.columns["captions"].values])
-    data: LabelledData = replace(whole, splits={"train": told(whole.split("train")), "val": held})
+    held = with_captions(held, [tuple(texts)[3:5] for texts in held.columns["captions"].values])
+    data: LabelledData = replace(whole, splits={"train": captioned_twice(whole.split("train")), "val": held})
     bench = CaptionBench(data, backbone, FRESH, run, seeds, part="recall_at_1", metric="value")
     space = bench.space
     assert isinstance(space, Headed)  # heads learn here
     bench.kit = {"scorer": space}
-    bench.known, bench.asked = (Cells.of(space, labelled.split(split)) for split in ("train", "val"))
-    texts = [t for table in data.splits.values() for c in table.columns.values() for own in c.values for t in own]
+    bench.known, bench.test = (Cells.of(space, labelled.split(split)) for split in ("train", "val"))
+    texts = [t for table in data.splits.values() for c in table.columns.values() for texts in c.values for t in texts]
     bench.report = {
         "data_hash": hash_of_words(whole.split("train").items, texts),
         "split": "val",
@@ -184,7 +184,7 @@ def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         "wrong": WRONG,
         "labelled": MASKS,
         "labelled_train": len(bench.known.labels),
-        "labelled_items": len(bench.asked.labels),
+        "labelled_items": len(bench.test.labels),
         "trains": "linear heads on frozen towers",
     }
     return bench

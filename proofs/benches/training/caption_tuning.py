@@ -45,9 +45,9 @@ class PermutedTuning(LLM2CLIP):
 
     def seen(self, captions: Captions, run: Run) -> Captions:
         """Return the captions permuted among the images."""
-        every = [text for own in captions for text in own]
+        every = [text for texts in captions for text in texts]
         order = iter(np.random.default_rng(run.integer("permuted captions")).permutation(len(every)).tolist())
-        return tuple(tuple(every[next(order)] for _ in own) for own in captions)
+        return tuple(tuple(every[next(order)] for _ in texts) for texts in captions)
 
 
 def next_words(captions: Sequence[str], run: Run, fit: Fit = WORDS) -> LanguageText:
@@ -77,15 +77,15 @@ class SmallLanguageModel:
 
     def __init__(self, fit: Fit = WORDS) -> None:
         self.fit = fit
-        self.made: dict[tuple[str, ...], LanguageText] = {}
+        self.tuned_models: dict[tuple[str, ...], LanguageText] = {}
 
     def __call__(self, space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]:
         """Return {"language_model": one that was trained on the captions of a table}."""
-        captions = tuple(t for own in table.columns["captions"].values for t in own)
-        if captions not in self.made:
+        captions = tuple(t for texts in table.columns["captions"].values for t in texts)
+        if captions not in self.tuned_models:
             with torch.enable_grad():
-                self.made[captions] = next_words(captions, replace(run, seed=0), self.fit)
-        return {LANGUAGE: self.made[captions]}
+                self.tuned_models[captions] = next_words(captions, replace(run, seed=0), self.fit)
+        return {LANGUAGE: self.tuned_models[captions]}
 
 
 OWN = Training(TUNED, kit=SmallLanguageModel(), start=NewHeads())
@@ -95,8 +95,8 @@ R5 = "recall_at_5"
 TO_UNTUNED = Claim("the untuned language model", base=Arm(UNTUNED), part=R5)
 LLM2CLIP_TRIAL = Trial(
     (TO_UNTUNED,),
-    own=Arm(OWN),
-    controls=(replace(TO_UNTUNED, own=Arm(PERMUTED)),),
+    arm=Arm(OWN),
+    controls=(replace(TO_UNTUNED, arm=Arm(PERMUTED)),),
     beside={
         "R@1": replace(TO_UNTUNED, part="recall_at_1"),
         "chance": Claim(CHANCE, part=R5),

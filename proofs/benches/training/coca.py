@@ -29,7 +29,7 @@ OTHERS = 4
 
 def decoder(space: Backbone, rows: Table[Any], run: Run) -> Mapping[str, Any]:
     """Return a small decoder and its vocabulary, the words that occur twice in the training captions."""
-    words = WordIds.of([c for own in rows.columns["captions"].values for c in own])
+    words = WordIds.of([c for texts in rows.columns["captions"].values for c in texts])
     with run.seeded("decoder"):
         return {
             WORDS: words,
@@ -54,13 +54,13 @@ def own_photo(bench: TuneBench, how: Training) -> tuple[Floats, Floats]:
     hits, nats = [], []
     captions = [tuple(c) for c in bench.held_out.columns["captions"].values]
     for seed in bench.seeds:
-        made = bench.trained(how, replace(bench.run, seed=seed))
-        assert isinstance(made.space, HeadSpace)
-        decoder, words = made.parts["decoder"], _words(bench, how)
-        pixels = made.space.image.inputs([bench.held_out.items[i] for i in range(len(bench.held_out))])
+        trained = bench.trained(how, replace(bench.run, seed=seed))
+        assert isinstance(trained.space, HeadSpace)
+        decoder, words = trained.parts["decoder"], _words(bench, how)
+        pixels = trained.space.image.inputs([bench.held_out.items[i] for i in range(len(bench.held_out))])
         with torch.inference_mode():
-            images = made.space.image.encode(pixels)
-            rows = [_losses(decoder, words, own, images, i) for i, own in enumerate(captions)]
+            images = trained.space.image.encode(pixels)
+            rows = [_losses(decoder, words, texts, images, i) for i, texts in enumerate(captions)]
         gap = torch.stack([r[1:].mean(1) - r[0].mean() for r in rows]).numpy()
         hits.append(np.array([float((r[1:] > r[:1]).double().mean()) for r in rows]))
         nats.append(gap.mean(1).astype(np.float64))

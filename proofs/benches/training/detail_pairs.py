@@ -97,7 +97,7 @@ def pairs_of(pattern: Pattern, seed: int, count: int) -> Pairs:
 
 
 @torch.inference_mode()
-def told_apart(space: Backbone, pairs: Pairs) -> dict[str, Floats]:
+def pair_hits(space: Backbone, pairs: Pairs) -> dict[str, Floats]:
     """Return pooling -> (P,) 1 where each caption chooses its picture, else 0."""
     tower: Any = space.tower("image")
     s = tower.blocks(tower.start(space.image.inputs(pairs.pictures)))
@@ -121,10 +121,10 @@ def scenes_of(seed: int, count: int) -> Table[Any]:
 def blinded(backbone: Backbone, run: Run, fit: Fit = UNTOLD) -> Backbone:
     """Return the backbone after an image tower was trained on captions that do not name the texture."""
     rows = scenes_of(BLIND_SEED, fit.batch * (fit.steps or 1))
-    own = replace(run, seed=0, out=None, workers=0)
-    made = train_space(CLIPLoss(), Kit({"main": backbone}), Evidence(train=rows), fit, own, learns=of_image).space
-    assert isinstance(made, Backbone)  # a training of a backbone gives one back
-    return made
+    seeded = replace(run, seed=0, out=None, workers=0)
+    trained = train_space(CLIPLoss(), Kit({"main": backbone}), Evidence(train=rows), fit, seeded, learns=of_image).space
+    assert isinstance(trained, Backbone)  # a training of a backbone gives one back
+    return trained
 
 
 def ignorant(denoiser: SmallDiffusion, run: Run) -> SmallDiffusion:
@@ -151,10 +151,10 @@ def open_details(
         return before | {name: hits for arm, space in arms for name, hits in _measured(arm, space, pairs).items()}
 
     values = each_seed(once, run, seeds)
-    items = [picture for own in pairs.values() for picture in own.pictures]
-    said = [caption for own in pairs.values() for caption in own.captions]
+    items = [picture for pairs_of in pairs.values() for picture in pairs_of.pictures]
+    captions = [caption for pairs_of in pairs.values() for caption in pairs_of.captions]
     facts = {
-        "data_hash": hash_of_words(InMemory(items), said),
+        "data_hash": hash_of_words(InMemory(items), captions),
         "items": PAIRS,
         "patterns": list(PATTERNS),
         "composite": "generated scenes",
@@ -164,8 +164,12 @@ def open_details(
 
 
 def _measured(arm: str, space: Backbone, pairs: Mapping[Pattern, Pairs]) -> dict[str, Floats]:
-    found = {pattern: told_apart(space, own) for pattern, own in pairs.items()}
-    return {f"{arm}, {pattern}, {pooling}": hits for pattern, own in found.items() for pooling, hits in own.items()}
+    results = {pattern: pair_hits(space, pairs_of) for pattern, pairs_of in pairs.items()}
+    return {
+        f"{arm}, {pattern}, {pooling}": hits
+        for pattern, by_pooling in results.items()
+        for pooling, hits in by_pooling.items()
+    }
 
 
 def _arms(
@@ -180,20 +184,20 @@ def _arms(
         ("tiny", DIVA(**OWN), denoiser, seeing),
     ):
         kit = Kit({"main": pupil, DIFFUSION: teacher})
-        made = train_space(method, kit, Evidence(unlabelled=photos), fit, run).space
-        assert isinstance(made, Backbone)  # a training of a backbone gives one back
-        yield arm, made
+        trained = train_space(method, kit, Evidence(unlabelled=photos), fit, run).space
+        assert isinstance(trained, Backbone)  # a training of a backbone gives one back
+        yield arm, trained
 
 
 def _over(start: str, arm: str, part: str, name: str = "") -> Claim:
-    return Claim(start, own=Arm(f"{arm}, {part}"), base=Arm(f"{start}, {part}"), name=name or part)
+    return Claim(start, arm=Arm(f"{arm}, {part}"), base=Arm(f"{start}, {part}"), name=name or part)
 
 
 BLIND_PARTS = tuple(f"texture, {pooling}" for pooling in POOLINGS)
 """What the start is blind to."""
 DIVA_TRIAL = Trial(
     tuple(_over("before", "own", part) for part in BLIND_PARTS),
-    own=Arm(f"own, {BLIND_PARTS[0]}"),
+    arm=Arm(f"own, {BLIND_PARTS[0]}"),
     controls=tuple(
         _over("before", arm, part, f"{part}: {what}")
         for arm, what in (("shuffled", "conditions of other pictures"), ("ignorant", "a denoiser that knows nothing"))

@@ -81,51 +81,51 @@ def open_experts(
     base = unit_pairs(backbone, test, run)
 
     def once(run: Run) -> dict[str, Floats]:
-        own = replace(run, workers=0, out=None)
+        local_run = replace(run, workers=0, out=None)
 
         def trained(trainee: Trainee, times: int = 1) -> Backbone:
-            train(trainee, rows, replace(fit, steps=(fit.steps or 1) * times), own)
+            train(trainee, rows, replace(fit, steps=(fit.steps or 1) * times), local_run)
             space = trainee.trained()
             assert isinstance(space, Backbone)  # of a backbone
             return space
 
         def stages(how: CLIPMoE) -> Any:
-            return how.stages(Kit({"main": backbone}), None, Evidence(train=rows), own)
+            return how.stages(Kit({"main": backbone}), None, Evidence(train=rows), local_run)
 
-        made = [trained(trainee) for trainee in stages(method)]
+        tuned = [trained(trainee) for trainee in stages(method)]
         first = {
-            "own": made[0],
+            "own": tuned[0],
             RANDOM: trained(next(stages(replace(method, clusters=1)))),
             SHUFFLED: trained(next(stages(ShuffledGroups(**vars(method))))),
         }
         equal = merged([backbone] * method.experts, method.top, method.last, run.seed)
         spaces = {
-            "own": made[-1],
+            "own": tuned[-1],
             BASE: backbone,
-            EQUAL: trained(RouterTrainee(method, equal, own)),
+            EQUAL: trained(RouterTrainee(method, equal, local_run)),
             "dense": trained(next(stages(replace(method, clusters=1))), method.experts),
         }
-        singles = [reached(space, test, None, own)["recall_at_1"] for space in made[:-1]]
-        found = {kind: reached(space, test, None, own)["recall_at_1"] for kind, space in spaces.items()}
-        found["best expert"] = max(singles, key=lambda values: float(values.mean()))
-        return found | {
-            f"features of {kind}": np.array([other_features(unit_pairs(space, test, own), base, own)])
+        singles = [reached(space, test, None, local_run)["recall_at_1"] for space in tuned[:-1]]
+        recalls = {kind: reached(space, test, None, local_run)["recall_at_1"] for kind, space in spaces.items()}
+        recalls["best expert"] = max(singles, key=lambda values: float(values.mean()))
+        return recalls | {
+            f"features of {kind}": np.array([other_features(unit_pairs(space, test, local_run), base, local_run)])
             for kind, space in first.items()
         }
 
-    captions = [t for own in rows.columns["captions"].values for t in own]
+    captions = [t for texts in rows.columns["captions"].values for t in texts]
     facts = {"data_hash": hash_of_words(test.items, captions), "items": len(test), "train": len(rows)}
     return Tabled(backbone, run, seeds, "value", facts, each_seed(once, run, seeds))
 
 
-OTHER = Claim(RANDOM, own=Arm("features of own"), base=Arm(f"features of {RANDOM}"), name="other features")
+OTHER = Claim(RANDOM, arm=Arm("features of own"), base=Arm(f"features of {RANDOM}"), name="other features")
 BEFORE = Claim(BASE)
 CLIP_MOE = Trial(
     (replace(BEFORE, name="recall at 1"), OTHER),
-    own=Arm("own"),
+    arm=Arm("own"),
     controls=(
-        replace(BEFORE, own=Arm(EQUAL), name=EQUAL),
-        replace(OTHER, own=Arm(f"features of {SHUFFLED}"), name=SHUFFLED),
+        replace(BEFORE, arm=Arm(EQUAL), name=EQUAL),
+        replace(OTHER, arm=Arm(f"features of {SHUFFLED}"), name=SHUFFLED),
     ),
     beside={"dense, as many steps": Arm("dense"), "the best single expert": Arm("best expert")},
     bench=open_experts,

@@ -99,7 +99,7 @@ ARMS = {"attentive": ACLIP, "random": RandomMasks, "least": LeastAttended}
 def of_halves(backbone: Backbone, table: Table[Any], run: Run) -> dict[str, Floats]:
     """Return arm -> (N,) recall at 1 of pictures of which half of the patches pass the blocks."""
     tower: Any = backbone.tower("image")
-    captions = [own[0] for own in table.columns["captions"].values]
+    captions = [texts[0] for texts in table.columns["captions"].values]
     with torch.inference_mode():
         x: Any = backbone.image.inputs([table.items[i] for i in range(len(table))])
         y = normalize(backbone.text.encode(backbone.text.inputs(captions)), dim=-1)

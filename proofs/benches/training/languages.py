@@ -78,12 +78,12 @@ class Named:
     """Two pictures of each thing, and its names.
 
     Args:
-        learnt, asked: N pictures each.
+        learnt, test: N pictures each.
         names: language -> N names.
     """
 
     learnt: OnWhite
-    asked: OnWhite
+    test: OnWhite
     names: Mapping[str, tuple[str, ...]]
 
     def rows(self, languages: Sequence[str], order: Sequence[int] | None = None) -> Table[Any]:
@@ -105,7 +105,7 @@ def find_named(name: str) -> Named:
         NotAvailable: the emoji table is not there, or has no such emoji.
     """
     table = present(name) / "emoji.parquet"
-    learnt, asked = (read_emoji(table, style, GROUPS) for style in ("google", "twitter"))
+    learnt, test = (read_emoji(table, style, GROUPS) for style in ("google", "twitter"))
     languages = (ENGLISH, *SCRIPTS)
     known = [
         i
@@ -119,22 +119,22 @@ def find_named(name: str) -> Named:
     whole = OnWhite(learnt)
     kept = sorted(sorted(known, key=whole.key)[:THINGS])
     names = {code: tuple(learnt[i].names[code] for i in kept) for code in languages}
-    return Named(OnWhite(tuple(learnt[i] for i in kept)), OnWhite(tuple(asked[i] for i in kept)), names)
+    return Named(OnWhite(tuple(learnt[i] for i in kept)), OnWhite(tuple(test[i] for i in kept)), names)
 
 
 def _latin(text: str) -> bool:
     return any(c.isascii() and c.isalpha() for c in text)
 
 
-def found(space: Backbone, pictures: Samples[Any], names: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
+def recalls(space: Backbone, pictures: Samples[Any], names: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
     """Return language -> (N,) recall at 1 of each thing, mean of both directions; equal names are found together."""
     with torch.inference_mode():
         x = _unit(space.image, [pictures[i] for i in range(len(pictures))])
         out = {}
         for code, texts in names.items():
             scores = (x @ _unit(space.text, texts).T).double().numpy()
-            own = np.array(texts)[:, None] == np.array(texts)[None]
-            out[code] = np.mean([first_ranks(scores, own) == 1, first_ranks(scores.T, own) == 1], axis=0)
+            right = np.array(texts)[:, None] == np.array(texts)[None]
+            out[code] = np.mean([first_ranks(scores, right) == 1, first_ranks(scores.T, right) == 1], axis=0)
     return out
 
 
@@ -154,8 +154,8 @@ def open_named(
     every = tuple(data.names)
     reached: dict[str, list[dict[str, Floats]]] = {}
     for seed in seeds:
-        own = replace(run, seed=seed, workers=0, out=None)
-        order = np.random.default_rng(own.integer("permuted names")).permutation(len(data.learnt)).tolist()
+        seeded = replace(run, seed=seed, workers=0, out=None)
+        order = np.random.default_rng(seeded.integer("permuted names")).permutation(len(data.learnt)).tolist()
         arms = {
             "own": (method, data.rows(every)),
             ENGLISH_ALONE: (method, data.rows((ENGLISH,))),
@@ -163,16 +163,16 @@ def open_named(
             "no crops": (replace(method, weight=0.0), data.rows(every)),
         }
         for kind, (how, rows) in arms.items():
-            result = train_space(how, Kit({"main": backbone}), Evidence(train=rows), fit, own)
+            result = train_space(how, Kit({"main": backbone}), Evidence(train=rows), fit, seeded)
             assert isinstance(result.space, Backbone)
-            reached.setdefault(kind, []).append(found(result.space, data.asked, data.names))
+            reached.setdefault(kind, []).append(recalls(result.space, data.test, data.names))
     table = {kind: over(rows, SCRIPTS) for kind, rows in reached.items()}
     in_english = {"own in English": "own", "English in English": ENGLISH_ALONE}
     table |= {kind: over(reached[source], (ENGLISH,)) for kind, source in in_english.items()}
-    count = len(data.asked)
+    count = len(data.test)
     table[CHANCE] = np.full_like(table["own"], 1 / count)
     others = {kind: {code: float(np.mean([r[code] for r in rows])) for code in every} for kind, rows in reached.items()}
-    keys = [samples.key(i) for samples in (data.learnt, data.asked) for i in range(count)]
+    keys = [samples.key(i) for samples in (data.learnt, data.test) for i in range(count)]
     words = [text for code in every for text in data.names[code]]
     facts = {
         "data_hash": hashlib.sha256("\0".join([*keys, *words]).encode()).hexdigest(),

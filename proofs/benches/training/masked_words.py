@@ -45,14 +45,14 @@ def words_learn(name: str) -> bool:
     return not name.startswith(("visual.", "token_embedding."))
 
 
-def likelier(own: torch.Tensor, others: torch.Tensor) -> Floats:
-    """Return (N,) shares of the others that are less than the own value; equal ones count half.
+def likelier(picture: torch.Tensor, others: torch.Tensor) -> Floats:
+    """Return (N,) shares of the others that are less than that of the own picture; equal ones count half.
 
     Args:
-        own: (N,).
+        picture: (N,).
         others: (N, K).
     """
-    less = (others < own[:, None]).double() + (others == own[:, None]).double() / 2
+    less = (others < picture[:, None]).double() + (others == picture[:, None]).double() / 2
     return less.mean(1).numpy()
 
 
@@ -62,7 +62,7 @@ def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[s
 
     - "words": the share of other pictures, given which the masked words are less likely than given their own.
     - "tokens": 1 where the own picture is the first of ``AMONG`` by matched words and patches, else 0.
-    - "exact": the same with one word a patch.
+    - "exact": the same with one word per patch.
     """
     trainee.module().eval()
     views = [{"image": table.items[i], "text": c[0]} for i, c in enumerate(table.columns["captions"].values)]
@@ -78,9 +78,9 @@ def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[s
         nats.append(torch.zeros(count).index_add(0, row, trainee.word_losses(batch, masked, seen[order])))
     out = {"words": likelier(-nats[0], -torch.stack(nats[1:], dim=1))}
     for name, capacity in (("tokens", trainee.recipe.capacity), ("exact", 1)):
-        own = matched(units, words, patches, capacity)
+        matches = matched(units, words, patches, capacity)
         others = [matched(units, words, patches[order], capacity) for order in _neighbours(count)]
-        out[name] = (own > torch.stack(others).amax(0)).double().numpy()
+        out[name] = (matches > torch.stack(others).amax(0)).double().numpy()
     return out
 
 
@@ -108,19 +108,19 @@ def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], 
     """
     bench, method = open_scene_pairs(name, backbone, run, seeds, fit=fit, trains=TRAINS), LightCLIP()
 
-    def once(own: Run) -> dict[tuple[str, str], Floats]:
+    def once(seeded: Run) -> dict[tuple[str, str], Floats]:
         table: dict[tuple[str, str], Floats] = {}
-        clip = bench.trained(Training(CLIPLoss(), learns=words_learn), own).space
+        clip = bench.trained(Training(CLIPLoss(), learns=words_learn), seeded).space
         assert isinstance(clip, Backbone)  # the kind of space that went in
         arms = {
-            "own": trained(bench, method, bench.train, own.seed),
-            "shuffled": trained(bench, method, shuffled_captions(bench.train, own), own.seed),
-            "clip-loss": LightTrainee(method, clip, own, everything),
-            "before": LightTrainee(method, backbone, own, everything),
+            "own": trained(bench, method, bench.train, seeded.seed),
+            "shuffled": trained(bench, method, shuffled_captions(bench.train, seeded), seeded.seed),
+            "clip-loss": LightTrainee(method, clip, seeded, everything),
+            "before": LightTrainee(method, backbone, seeded, everything),
         }
         for arm, trainee in arms.items():
-            values = own_picture(trainee, bench.held_out, own)
-            recall = reached(trainee.trained(), bench.held_out, None, own)[R1]  # type: ignore[arg-type]
+            values = own_picture(trainee, bench.held_out, seeded)
+            recall = reached(trainee.trained(), bench.held_out, None, seeded)[R1]  # type: ignore[arg-type]
             exact = f"{arm}, exact"  # of words, which are matched in no way, as of the arm
             table |= {(arm, ""): values["words"], (arm, FIRST): values["tokens"], (arm, R1): recall}
             table |= {(exact, ""): values["words"], (exact, FIRST): values["exact"]}

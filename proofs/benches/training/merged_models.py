@@ -130,8 +130,8 @@ class MergeBench:
 
     def _right(self, fitted: Any, run: Run) -> Floats:
         values = []
-        for i, found in enumerate(fitted.regions(Pictures(self.shown), run)):
-            scene, labels = self.shown[i], label_map(found).numpy()
+        for i, regions in enumerate(fitted.regions(Pictures(self.shown), run)):
+            scene, labels = self.shown[i], label_map(regions).numpy()
             truth = np.full(labels.shape, -1)
             for mask, thing in zip(scene.masks, scene.objects, strict=True):
                 truth[mask] = KINDS.index((str(thing.colour), thing.noun))

@@ -107,7 +107,7 @@ def painted(trainee: SymmetricTrainee, table: Table[Any], run: Run) -> dict[str,
 def trained(bench: TuneBench, method: SyCoCa, rows: Table[Any], seed: int) -> SymmetricTrainee:
     """Return the trainee of a system, after training from the backbone of a bench."""
     run = replace(bench.run, seed=seed, out=None, workers=0)
-    words = WordIds.of([c for own in rows.columns["captions"].values for c in own])
+    words = WordIds.of([c for texts in rows.columns["captions"].values for c in texts])
     with run.seeded("decoder"):
         decoder = SmallLM(len(words), width=64, depth=1, heads=2, context=words.context, memory=bench.space.spec.dim)
     kit = Kit({"main": bench.space, DECODER: decoder, WORDS: words})
@@ -123,14 +123,14 @@ def open_painted(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
     """
     bench = open_scene_pairs(name, backbone, run, seeds, recipe=ONE, fit=fit, trains=TRAINS)
 
-    def once(own: Run) -> dict[str, Floats]:
+    def once(seeded: Run) -> dict[str, Floats]:
         arms: dict[str, tuple[SyCoCa, Table[Any]]] = {
             "own": (SyCoCa(**SMALL), bench.train),
             "random": (RandomMasks(**SMALL), bench.train),
-            "shuffled": (SyCoCa(**SMALL), shuffled_captions(bench.train, own)),
+            "shuffled": (SyCoCa(**SMALL), shuffled_captions(bench.train, seeded)),
         }
-        made = {arm: trained(bench, method, rows, own.seed) for arm, (method, rows) in arms.items()}
-        return {arm: np.stack([*painted(trainee, bench.held_out, own).values()]) for arm, trainee in made.items()}
+        spaces = {arm: trained(bench, method, rows, seeded.seed) for arm, (method, rows) in arms.items()}
+        return {arm: np.stack([*painted(trainee, bench.held_out, seeded).values()]) for arm, trainee in spaces.items()}
 
     reached = each_seed(once, run, seeds)
     table = {arm: values[:, 1] for arm, values in reached.items()}

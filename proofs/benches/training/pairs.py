@@ -47,7 +47,7 @@ def open_pairs(
     whole = open_data(present(name, "captions.csv"), need="captions", text="caption_*")
     held = whole.split("val")
     if queries is not None:
-        held = with_captions(held, [tuple(own)[queries] for own in held.columns["captions"].values])
+        held = with_captions(held, [tuple(texts)[queries] for texts in held.columns["captions"].values])
     data = replace(whole, splits={"train": whole.split("train"), "val": held})
     bench = TuneBench(data, backbone, FRESH, run, seeds, part="recall_at_1", metric="value")
     sizes = {"items": len(bench.held_out), "train": len(bench.train)}

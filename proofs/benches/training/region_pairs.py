@@ -72,8 +72,8 @@ class Aligned(Prompter):
         """Return the projected means of the tokens in boxes."""
         grid = torch.tensor([cells.shape[3], cells.shape[2]] * 2)
         rows = torch.cat([owner[:, None].to(boxes), boxes * grid], dim=1)
-        found: Tensor = self.project(roi_align(cells, rows, 3, aligned=True).mean((2, 3)))
-        return found
+        pooled: Tensor = self.project(roi_align(cells, rows, 3, aligned=True).mean((2, 3)))
+        return pooled
 
 
 class UntoldCLOC(CLOC):
@@ -116,9 +116,9 @@ def permuted_boxes(table: Table[Any], run: Run) -> Table[Any]:
     """Return the table with the boxes of each picture permuted against its phrases."""
     rng = np.random.default_rng(run.integer("boxes"))
     values = []
-    for own in table.columns["boxes"].values:
-        order = rng.permutation(len(own.corners))
-        values.append(Boxes(own.corners[order], own.labels[order], own.crowd[order]))
+    for row in table.columns["boxes"].values:
+        order = rng.permutation(len(row.corners))
+        values.append(Boxes(row.corners[order], row.labels[order], row.crowd[order]))
     return Table(table.items, {**table.columns, "boxes": Column("boxes", tuple(values))})
 
 
@@ -145,7 +145,7 @@ class FrozenBench(PlainBench):
     statistic = RATIOS
     owner: Tensor = field(init=False)
     words: Tensor = field(init=False)
-    made: list[tuple[Training, int, Any]] = field(default_factory=list, init=False)
+    trainings: list[tuple[Training, int, Any]] = field(default_factory=list, init=False)
 
     def measure(self, arm: Arm) -> Measured:
         """Train on the seen pictures, or take an arm without training, and name the regions of the others."""
@@ -157,13 +157,13 @@ class FrozenBench(PlainBench):
 
     def _once(self, how: Training, run: Run) -> Any:
         """Return what a training makes with the seed of a run, made once."""
-        for other, seed, known in self.made:
+        for other, seed, known in self.trainings:
             if (other, seed) == (how, run.seed):
                 return known
         quiet = replace(run, out=None, workers=0)
         rows = Evidence(train=how.rows(self.train, quiet) if how.rows else self.train)
-        self.made.append((how, run.seed, self._trained(how, rows, how.fit or self.fit, quiet)))
-        return self.made[-1][2]
+        self.trainings.append((how, run.seed, self._trained(how, rows, how.fit or self.fit, quiet)))
+        return self.trainings[-1][2]
 
     def _counted(self, values: Floats) -> Floats:
         """Return (P, 2) numbers of regions, and sums of a value of each region."""
@@ -171,8 +171,8 @@ class FrozenBench(PlainBench):
 
     def _right(self, z: Tensor, phrases: Sequence[str]) -> Floats:
         """Return (n,) 1.0 where the phrase nearest to an embedding is the region's own."""
-        own = torch.tensor([self.names.index(p) for p in phrases])
-        return (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(own).double().numpy()
+        numbers = torch.tensor([self.names.index(p) for p in phrases])
+        return (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(numbers).double().numpy()
 
     def _untrained(self, system: Any) -> Floats:
         """Return (n,) how often each region is named right by an arm without training."""
@@ -205,10 +205,10 @@ class RegionBench(FrozenBench):
 
     def __post_init__(self) -> None:
         seen = [self._visible(i) for i in range(len(self.held))]
-        self.owner = torch.tensor([i for i, own in enumerate(seen) for _ in own])
-        self.boxes = torch.tensor(np.array([box for own in seen for box, _, _ in own])).float()
-        self.corners = [[corners for _, corners, _ in own] for own in seen]
-        self.phrases = [said for own in seen for _, _, said in own]
+        self.owner = torch.tensor([i for i, regions in enumerate(seen) for _ in regions])
+        self.boxes = torch.tensor(np.array([box for regions in seen for box, _, _ in regions])).float()
+        self.corners = [[corners for _, corners, _ in regions] for regions in seen]
+        self.phrases = [phrase for regions in seen for _, _, phrase in regions]
         self.words = normalize(self.space.read(self.names), dim=-1)
         with torch.no_grad():
             x = self.space.image.inputs([self.held.items[i] for i in range(len(self.held))])
@@ -216,46 +216,48 @@ class RegionBench(FrozenBench):
 
     def _visible(self, i: int) -> list[tuple[Any, Any, str]]:
         """Return the box, as shares of the tower's square, the corners in pixels, and the phrase of each region."""
-        own, said = (self.held.columns[name].values[i] for name in ("boxes", "phrases"))
-        boxes, share = framed(own.corners, self.held.items[i].size, self.space.spec.pixels)
-        rows = [k for k in range(len(said)) if share[k] >= VISIBLE and not own.crowd[k] and said[k] in self.names]
-        return [(boxes[k], own.corners[k], said[k]) for k in rows]
+        boxes_of, phrases = (self.held.columns[name].values[i] for name in ("boxes", "phrases"))
+        boxes, share = framed(boxes_of.corners, self.held.items[i].size, self.space.spec.pixels)
+        rows = [
+            k for k in range(len(phrases)) if share[k] >= VISIBLE and not boxes_of.crowd[k] and phrases[k] in self.names
+        ]
+        return [(boxes[k], boxes_of.corners[k], phrases[k]) for k in rows]
 
     def _untrained(self, system: Any) -> Floats:
         if system == CHANCE:
             return np.full(len(self.phrases), 1 / len(self.names))
         if system == PLACELESS:
-            own = torch.tensor([self.names.index(p) for p in self.phrases])
+            numbers = torch.tensor([self.names.index(p) for p in self.phrases])
             same = self.owner[:, None] == self.owner
-            return ((same & (own[:, None] == own)).sum(1) / same.sum(1)).double().numpy()
+            return ((same & (numbers[:, None] == numbers)).sum(1) / same.sum(1)).double().numpy()
         if system in (PICTURE, CROP):
             return self._right(self.whole[self.owner] if system == PICTURE else self._crops(), self.phrases)
         return super()._untrained(system)
 
     def _trained(self, how: Training, rows: Evidence[Any], fit: Fit, run: Run) -> Prompter:
-        made = train_space(how.method, Kit({"main": self.space}), rows, fit, run).parts[PART]
-        assert isinstance(made, Prompter)
-        return made.eval()
+        head = train_space(how.method, Kit({"main": self.space}), rows, fit, run).parts[PART]
+        assert isinstance(head, Prompter)
+        return head.eval()
 
     def _reached(
         self, how: Training, run: Run, elsewhere: bool
     ) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
         prompter: Prompter = self._once(how, run)
         boxes = self.boxes[next_in_picture(self.owner)] if elsewhere else self.boxes
-        own = torch.tensor([self.names.index(p) for p in self.phrases])
+        numbers = torch.tensor([self.names.index(p) for p in self.phrases])
         with torch.no_grad():
             z = prompter.boxes(self.cells, boxes, self.owner)
-            shown = prompter.grounded(self.cells, self.words[own], self.owner)
-        found = torch.cat([shown[:, :2].minimum(shown[:, 2:]), shown[:, :2].maximum(shown[:, 2:])], dim=1)
-        iou = box_iou(found, self.boxes).diagonal().double().numpy()
+            shown = prompter.grounded(self.cells, self.words[numbers], self.owner)
+        nearest = torch.cat([shown[:, :2].minimum(shown[:, 2:]), shown[:, :2].maximum(shown[:, 2:])], dim=1)
+        iou = box_iou(nearest, self.boxes).diagonal().double().numpy()
         return self._counted(self._right(z, self.phrases)), {IOU: float(iou.mean())}, {IOU: self._counted(iou)}
 
     @torch.no_grad()
     def _crops(self) -> Tensor:
         image, crops = self.space.whole.image, []
-        for i, own in enumerate(self.corners):
+        for i, every in enumerate(self.corners):
             picture = self.pictures.items[i].convert("RGB")
-            crops += [picture.crop(tuple(np.round(corners).astype(int).tolist())) for corners in own]
+            crops += [picture.crop(tuple(np.round(corners).astype(int).tolist())) for corners in every]
         return torch.cat([image.encode(image.inputs(crops[k : k + 64])) for k in range(0, len(crops), 64)])
 
 
@@ -285,11 +287,11 @@ def _open_photos(name: str, run: Run, seeds: tuple[int, ...]) -> RegionBench:
     parts = table.take(range(cut)), table.take(range(cut, len(table)))
     few = table.take(range(LABELLED))
     labelled = RegionLabels().of(few, backbone, MergedCells(), run)
-    found = agreement(labelled, list(few.columns["boxes"].values), classes)
+    agreed = agreement(labelled, list(few.columns["boxes"].values), classes)
     counted = sum(len(p) for p in labelled.columns["phrases"].values)
-    quality: dict[str, float] = {"photos": LABELLED, "regions": counted, "that_name_a_class": len(found["right"])}
-    quality |= {key: float(values.mean()) for key, values in found.items()}
-    digest = hash_of_words(table.items, [p for own in table.columns["phrases"].values for p in own])
+    quality: dict[str, float] = {"photos": LABELLED, "regions": counted, "that_name_a_class": len(agreed["right"])}
+    quality |= {key: float(values.mean()) for key, values in agreed.items()}
+    digest = hash_of_words(table.items, [p for texts in table.columns["phrases"].values for p in texts])
     names = tuple(article(c) for c in classes)
     bench = _opened(backbone, run, seeds, parts, names, digest, "a prompter on frozen towers")
     bench.facts = {**bench.facts, "on": "lite", "pseudo_labels": quality}

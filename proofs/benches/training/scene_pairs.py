@@ -101,10 +101,10 @@ def late(scene: Scene) -> tuple[str, ...]:
 
 def permuted_ends(table: Table[Any], run: Run) -> Table[Any]:
     """Return the table with the last sentence of each caption given to another picture, along one random circle."""
-    captions = [own[0].split(f" {FILLER} ") for own in table.columns["captions"].values]
+    captions = [texts[0].split(f" {FILLER} ") for texts in table.columns["captions"].values]
     order = np.random.default_rng(run.integer("ends")).permutation(len(captions))
     ends = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
-    mixed = [f"{own[0]} {FILLER} {captions[ends[i]][1]}" for i, own in enumerate(captions)]
+    mixed = [f"{texts[0]} {FILLER} {captions[ends[i]][1]}" for i, texts in enumerate(captions)]
     return with_captions(table, [(c,) for c in mixed])
 
 

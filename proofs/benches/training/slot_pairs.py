@@ -77,7 +77,7 @@ class StoredSlots(StoredTowers):
 
 
 class ImageAlone(GRAIN):
-    """The twin whose slots learn from captions alone. Its image slot stands for each region: it names one a scene."""
+    """The twin whose slots learn from captions alone. Its image slot stands for each region: it names one per scene."""
 
 
 def learns(name: str) -> bool:
@@ -133,10 +133,10 @@ class SlotBench(FrozenBench):
             boxes = boxes / torch.tensor(self.held.items[i].size * 2)
             slot = matched(slots.boxes[i], boxes)
             ious.append(box_iou(slots.boxes[i, slot], boxes).diagonal())
-            asked = slot.roll(-1) if elsewhere else slot
+            queried = slot.roll(-1) if elsewhere else slot
             alone = isinstance(how.method, ImageAlone)
-            told = slots.image[i].expand(len(boxes), -1) if alone else slots.regions[i, asked]
-            hits.append(self._right(told, self.phrases[i]))
+            prompt = slots.image[i].expand(len(boxes), -1) if alone else slots.regions[i, queried]
+            hits.append(self._right(prompt, self.phrases[i]))
         named = self._right(one, [p[0] for p in self.single.columns["phrases"].values])
         iou = torch.cat(ious).double().numpy()
         parts = {IOU: self._counted(iou), ONE: counted(named, np.arange(len(named)), len(named))}
@@ -146,11 +146,11 @@ class SlotBench(FrozenBench):
         """Draw the centres of the seen boxes, as many as there are slots, for every scene; names are chance."""
         size = SCENES.size
         seen = np.concatenate([v.corners for v in self.train.columns["boxes"].values]) / size
-        found = KMeans(GRAIN().regions, n_init=1, random_state=run.integer("same boxes") % 2**31).fit(seen)
-        centres = torch.from_numpy(found.cluster_centers_).float()
+        clusters = KMeans(GRAIN().regions, n_init=1, random_state=run.integer("same boxes") % 2**31).fit(seen)
+        centres = torch.from_numpy(clusters.cluster_centers_).float()
         ious = []
-        for own in self.held.columns["boxes"].values:
-            boxes = torch.from_numpy(own.corners).float() / size
+        for row in self.held.columns["boxes"].values:
+            boxes = torch.from_numpy(row.corners).float() / size
             ious.append(box_iou(centres[matched(centres, boxes)], boxes).diagonal())
         iou = torch.cat(ious).double().numpy()
         chance = np.full(len(iou), 1 / len(self.names))

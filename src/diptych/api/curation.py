@@ -88,7 +88,7 @@ class Planned(Written):
 
     def __init__(self, answer: PlanAnswer, results: Results[Any], model: ModelLike, *, temporary: bool) -> None:
         super().__init__(answer.path, answer, results)
-        self._asked, self._model = answer.verb, model
+        self._verb, self._model = answer.verb, model
         if temporary:
             weakref.finalize(self, shutil.rmtree, self.path.parent, ignore_errors=True)
 
@@ -98,20 +98,20 @@ class Planned(Written):
         Raises:
             UsageError: the plan is of several pools.
         """
-        sources = self._asked.paths()
+        sources = self._verb.paths()
         if len(sources) > 1:
             raise UsageError(
                 f"This plan is of {len(sources)} pools, and one is read at a time: call diptych.curate.apply of each."
             )
-        known = {name: getattr(self._asked, name) for name in KNOWN if hasattr(self._asked, name)}
+        known = {name: getattr(self._verb, name) for name in KNOWN if hasattr(self._verb, name)}
         return {
-            **{f.name: known[f.name] for f in fields(self._asked) if f.name in known and known[f.name] != f.default},
-            "settings": self._asked.settings, "source": sources[0], "plan": self.path, "model": self._model,
+            **{f.name: known[f.name] for f in fields(self._verb) if f.name in known and known[f.name] != f.default},
+            "settings": self._verb.settings, "source": sources[0], "plan": self.path, "model": self._model,
         }  # fmt: skip
 
     def origin(self) -> dict[str, Any]:
         """Return the arguments of ``curate.looks`` that are known."""
-        return {"plan": self.path, "method": self._asked.method}
+        return {"plan": self.path, "method": self._verb.method}
 
 
 class CuratedPairs(Written):

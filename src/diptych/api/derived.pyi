@@ -1771,7 +1771,7 @@ def pretrain(
         stream: read a .csv, .tsv or Parquet file as a stream; tars, and a folder of them, always are one.
         shuffle: size of the shuffle buffer, in pairs. Must be at least 1.
         held_out: pairs at the beginning of a stream that are measured, and not trained on. Must be at least 2.
-        resampled: draw shards with replacement, in place of each once an epoch.
+        resampled: draw shards with replacement, in place of each once per epoch.
         weights: with sources joined by "::", how often a shard of each is drawn, such as "2,1"; they are then drawn with replacement.
         lanes: shards that a process reads at once: as many of its workers read as divide this number. Must be in [1, 256].
 

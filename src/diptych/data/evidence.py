@@ -28,7 +28,7 @@ def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDA
     if empty:
         more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
         raise DataError(
-            f"No train image of class {', '.join(map(repr, empty[:5]))}{more}: give at least one image a class, or "
+            f"No train image of class {', '.join(map(repr, empty[:5]))}{more}: give at least one image per class, or "
             f"drop the name."
         )
     return evidence.train, labels

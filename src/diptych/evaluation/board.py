@@ -86,7 +86,7 @@ def measured(
     fault. What stops another row is named in its place. Ctrl-C and the budget leave the rows that were finished.
 
     Args:
-        jobs: one a row.
+        jobs: one per row.
         measure: a job -> its row.
         run: progress.
         label: of a job.

@@ -50,7 +50,7 @@ class ItemCheckpoint:
         decided, here = digest([__version__, job]), replace(run, cluster=None)
         every = range(len(items))
         pieces = [Subset(items, tuple(every[i : i + run.batch])) for i in every[:: run.batch]]
-        missing, made = dict[Path, Subset[S]](), set[Path]()
+        missing, written = dict[Path, Subset[S]](), set[Path]()
         for piece in pieces if self.workers else ():
             if not (path := self._path(decided, piece)).exists():
                 missing.setdefault(path, piece)
@@ -60,10 +60,10 @@ class ItemCheckpoint:
             path = self._path(decided, piece)
             mine = missing.pop(path, None) is None
             if mine and (known := _read(path, piece)) is not None:
-                run.tally["reused"] += 0 if path in made else len(piece)  # of an equal photo of this run
+                run.tally["reused"] += 0 if path in written else len(piece)  # of an equal photo of this run
                 yield from known
                 continue
-            made.add(path)
+            written.add(path)
             results = list[R]()
             for result in job(piece, here) if mine else islice(shared, len(piece)):
                 results.append(result)

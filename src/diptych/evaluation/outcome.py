@@ -20,7 +20,7 @@ METRICS = ("acc1", "acc5", "mean_per_class_recall", "ece", "nll")
 
 @dataclass(frozen=True)
 class Outcome:
-    """Predictions on N items of K classes; all metrics are functions of these five numbers an item.
+    """Predictions on N items of K classes; all metrics are functions of these five numbers per item.
 
     Args:
         labels: (N,) true class positions.

@@ -1,4 +1,4 @@
-"""Several labels a photo: thresholds are chosen on one half of the photos and measured on the other."""
+"""Several labels per photo: thresholds are chosen on one half of the photos and measured on the other."""
 
 from __future__ import annotations
 

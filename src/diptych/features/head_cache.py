@@ -16,7 +16,7 @@ from diptych.core import Encoder, Run
 from diptych.features.embed import space_facts
 from diptych.store.layers import open_vectors
 
-_SIZE = 4096  # classes a batch; rows do not depend on each other
+_SIZE = 4096  # classes per batch; rows do not depend on each other
 
 
 class _RecentHeads:

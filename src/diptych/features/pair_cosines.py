@@ -1,7 +1,7 @@
 """The cosine of image and text of each pair of a stream.
 
 The cache notes the cosines of a block whose source is known: the pass that keeps pairs reads those of the pass that
-planned, 4 bytes a pair, instead of both vectors.
+planned, 4 bytes per pair, instead of both vectors.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def listed(captions: Any) -> tuple[str, ...]:
 
 
 def agreement(labelled: Table[Any], truth: Sequence[Boxes], classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Return how well labelled regions agree with instance boxes: one value a region whose phrase names a class.
+    """Return how well labelled regions agree with instance boxes: one value per region whose phrase names a class.
 
     A phrase names the class whose name it ends in, singular or plural. It is right where an instance of the class
     has an IoU of at least 0.5 with the box.

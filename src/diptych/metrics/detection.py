@@ -193,7 +193,7 @@ def checked_scores(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bo
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != bad.shape or values.ndim != 1:
         raise DataError(
-            f"There are scores of size {values.shape} for labels of size {bad.shape}: give one score an item."
+            f"There are scores of size {values.shape} for labels of size {bad.shape}: give one score per item."
         )
     if not np.isfinite(values).all():
         raise DataError("A score is not finite: check the photos and the detector that gave it.")

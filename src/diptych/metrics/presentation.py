@@ -64,7 +64,7 @@ def error_rates(
     bad, alarm = np.asarray(labels).astype(bool), np.asarray(scores) > threshold
     named = np.zeros(len(bad), dtype=int) if kinds is None else np.array([str(k) for k in kinds])
     if len(named) != len(bad):
-        raise DataError(f"There are {len(named)} kinds for {len(bad)} labels: give one an item.")
+        raise DataError(f"There are {len(named)} kinds for {len(bad)} labels: give one per item.")
     bona_fide = float(alarm[~bad].mean())
     attacks = 1 - float(alarm[bad].mean())
     worst = max(1 - float(alarm[bad & (named == kind)].mean()) for kind in np.unique(named[bad]))

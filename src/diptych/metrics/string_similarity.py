@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core import MissingExtra
+from diptych.core.errors import need_extra
 
 
 def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -15,11 +15,10 @@ def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[n
     Raises:
         MissingExtra: rapidfuzz is not installed.
     """
-    try:
-        from rapidfuzz.distance import Levenshtein
-        from rapidfuzz.process import cdist
-    except ImportError:
-        raise MissingExtra("rapidfuzz", "index", "String matching") from None
+    need_extra("index", "String matching", "rapidfuzz")
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
     similarities = cdist(left, right, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
     written = [np.array([bool(t) for t in texts], dtype=bool) for texts in (left, right)]
     return np.asarray(np.where(written[0][:, None] & written[1], similarities, 0.0), np.float32)

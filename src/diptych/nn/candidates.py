@@ -13,7 +13,7 @@ def candidates(cosines: Tensor, k: int) -> tuple[Tensor, dict[tuple[int, ...], l
 
     Args:
         cosines: (N, K) of items and class names.
-        k: candidates an item, from 1 to K; of ties the first class.
+        k: candidates per item, from 1 to K; of ties the first class.
 
     Returns:
         (N, K) bool, and {k class positions, ascending: positions of the items that have exactly these candidates}.
@@ -31,7 +31,7 @@ def ceiling(cosines: Tensor, labels: NDArray[np.int64], k: int) -> float:
     Args:
         cosines: (N, K) of the first look.
         labels: (N,) class positions.
-        k: candidates an item.
+        k: candidates per item.
     """
     chosen, _ = candidates(cosines, k)
     return float(chosen[torch.arange(len(cosines)), torch.tensor(labels)].double().mean())

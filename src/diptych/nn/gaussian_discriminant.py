@@ -45,7 +45,7 @@ def pooled_scatter(x: Tensor, y: Tensor, means: Tensor, rows: int = 8192) -> Ten
         x: (n, D) samples.
         y: (n,) class positions.
         means: (K, D) class means.
-        rows: samples a step, which bounds the memory.
+        rows: samples per step, which bounds the memory.
     """
     scatter = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
     for part, labels in zip(torch.split(x, rows), torch.split(y, rows), strict=True):

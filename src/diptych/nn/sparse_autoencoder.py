@@ -66,7 +66,7 @@ class Dictionary:
         sparsity: lambda, >= 0; a good value depends on n and on the length of the embeddings.
         epochs: passes over the embeddings, >= 0.
         rate: learning rate of Adam, > 0.
-        batch: embeddings a step, at most, >= 1; few embeddings are cut into at least ``STEPS`` steps an epoch.
+        batch: embeddings per step, at most, >= 1; few embeddings are cut into at least ``STEPS`` steps per epoch.
         resample: epochs, >= 0, after which units that never fired start again. The last so many epochs have no restart;
             0 means none at all.
 

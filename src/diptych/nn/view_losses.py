@@ -39,7 +39,7 @@ def simclr(one: Tensor, two: Tensor, temperature: float, e: Embedded) -> Tensor:
     """
     z = normalize(wide(torch.cat([one, two])), dim=-1)
     images = (e.rank * len(one) + torch.arange(len(one), device=z.device)).repeat(2)
-    # With two views of each image the supervised contrastive loss has one positive a row, and is NT-Xent.
+    # With two views of each image the supervised contrastive loss has one positive per row, and is NT-Xent.
     return supervised_contrastive(z, images, temperature, e.gather(z), e.gather(images), e.rank * len(z))
 
 

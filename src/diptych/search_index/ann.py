@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DamagedStore, DataError, MissingExtra, Run
+from diptych.core import DamagedStore, DataError, Run
+from diptych.core.errors import need_extra
 from diptych.data.files import write_whole
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
@@ -162,8 +163,7 @@ def installed() -> bool:
 
 
 def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError:
-        raise MissingExtra("faiss-cpu", "index", "Approximate search") from None
+    need_extra("index", "Approximate search")
+    import faiss
+
     return faiss

@@ -87,7 +87,7 @@ def foreign(folder: Path) -> list[Path]:
         paths = []
         for path in folder.iterdir():
             if _facts(path) is not None:
-                known = {*_own_files(path), path / "lock"}
+                known = {*_files_of(path), path / "lock"}
                 paths += [p for p in path.rglob("*") if not p.is_dir() and p not in known]
             elif path.name not in ("store.json", "lock"):
                 paths.append(path)
@@ -211,7 +211,7 @@ def _look(path: Path, facts: dict[str, Any]) -> Space:
         except (BrokenFileError, FileNotFoundError):  # damaged: the store reports it when it meets it; or just merged
             continue
         keys.update(k for block in blocks for k in block.keys)
-    return Space(path.name, facts, len(keys), sum(p.stat().st_size for p in _own_files(path)), _used(path))
+    return Space(path.name, facts, len(keys), sum(p.stat().st_size for p in _files_of(path)), _used(path))
 
 
 def _used(path: Path) -> float:
@@ -219,7 +219,7 @@ def _used(path: Path) -> float:
     return max(p.stat().st_mtime for p in (path / "space.json", path / "plans", path / "shards") if p.exists())
 
 
-def _own_files(path: Path) -> list[Path]:
+def _files_of(path: Path) -> list[Path]:
     files = []
     for part, pattern in _FILES:
         folder = path / part
@@ -230,7 +230,7 @@ def _own_files(path: Path) -> list[Path]:
 
 
 def _delete(path: Path) -> None:
-    for file in _own_files(path):
+    for file in _files_of(path):
         file.unlink(missing_ok=True)
 
 
@@ -245,7 +245,7 @@ def _clear(path: Path) -> None:
 def _check_target(path: Path, target: Path) -> None:
     """Refuse a target that holds what the space does not: it is no interrupted move."""
     with using(target.parent):
-        for file in _own_files(target):
+        for file in _files_of(target):
             ours = path / file.relative_to(target)
             if file.suffix != ".tmp" and not (ours.is_file() and filecmp.cmp(ours, file, shallow=False)):
                 raise UsageError(
@@ -258,7 +258,7 @@ def _copy(path: Path, target: Path) -> None:
     """Bring all files of a space into a folder, a list after the array that it names; compare them; keep the times."""
     for part in ("plans", "shards", "pools"):
         (target / part).mkdir(parents=True, exist_ok=True)
-    for file in (f for f in reversed(_own_files(path)) if f.suffix != ".tmp"):
+    for file in (f for f in reversed(_files_of(path)) if f.suffix != ".tmp"):
         copy = target / file.relative_to(path)
         if copy.exists():
             continue

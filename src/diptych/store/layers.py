@@ -78,7 +78,7 @@ def shared_vectors(run: Run) -> Vectors | None:
     None where vectors are kept in memory, which must go with each call. Errors are those of ``open_vectors``.
     """
     vectors = open_vectors(run)
-    plain = vectors._own if isinstance(vectors, Layered) else vectors
+    plain = vectors._writable if isinstance(vectors, Layered) else vectors
     return None if isinstance(plain, Unstored) else vectors
 
 
@@ -86,58 +86,58 @@ class Layered:
     """A store that is read first and never written, before another one."""
 
     def __init__(self, shared: Store, writable: Vectors) -> None:
-        self._shared, self._own = shared, writable
+        self._shared, self._writable = shared, writable
 
     def space(self, facts: Mapping[str, Any]) -> str:
         """Open a space in both."""
         self._shared.space(facts)
-        return self._own.space(facts)
+        return self._writable.space(facts)
 
     def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Look up N keys, first in the shared store: (N, D) float32 values and (N,) found."""
         values, stored = self._shared.get(space, keys)
         rest = np.flatnonzero(~stored)
-        values[rest], stored[rest] = self._own.get(space, [keys[int(i)] for i in rest])
+        values[rest], stored[rest] = self._writable.get(space, [keys[int(i)] for i in rest])
         return values, stored
 
     def placed(self, space: str, source: str) -> Placed | None:
         """Return the vectors of a block of a pool that one of the stores has all of."""
-        return self._own.placed(space, source) or self._shared.placed(space, source)
+        return self._writable.placed(space, source) or self._shared.placed(space, source)
 
     def place(self, space: str, source: str, keys: Sequence[str]) -> None:
         """Note the block where the own store has all of it."""
-        if self._own.known(space, keys).all():
-            self._own.place(space, source, keys)
+        if self._writable.known(space, keys).all():
+            self._writable.place(space, source, keys)
 
     def noted(self, space: str, source: str) -> Mapping[str, Numbers]:
         """Return the numbers that one of the stores has."""
-        return self._own.noted(space, source) or self._shared.noted(space, source)
+        return self._writable.noted(space, source) or self._shared.noted(space, source)
 
     def note(self, space: str, numbers: Mapping[str, Numbers]) -> None:
         """Note numbers in the own store."""
-        self._own.note(space, numbers)
+        self._writable.note(space, numbers)
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether either store has them."""
-        return self._shared.known(space, keys) | self._own.known(space, keys)
+        return self._shared.known(space, keys) | self._writable.known(space, keys)
 
     def failures(self, space: str) -> Mapping[str, str]:
         """Return the failures of the own store: what another person could not read is tried here."""
-        return self._own.failures(space)
+        return self._writable.failures(space)
 
     def finished(self, space: str, batch: Batch) -> bool:
         """Tell whether a batch is in the own store."""
-        return self._own.finished(space, batch)
+        return self._writable.finished(space, batch)
 
     def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
         """Plan in the own store."""
-        return self._own.plan(space, keys, size=size, within=within)
+        return self._writable.plan(space, keys, size=size, within=within)
 
     def put(
         self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None
     ) -> None:
         """Keep in the own store."""
-        self._own.put(space, batch, values, failed)
+        self._writable.put(space, batch, values, failed)
 
 
 class Unstored:

@@ -98,10 +98,10 @@ class Calibration:
         Raises:
             UsageError: level outside (0, 1).
         """
-        own, conformities = self.own.numpy(), conformity(probabilities, scores)
+        of_truth, conformities = self.own.numpy(), conformity(probabilities, scores)
         if per_class:
-            return sets(conformities, class_thresholds(own, self.labels.numpy(), conformities.shape[1], level))
-        return sets(conformities, set_threshold(own, level))
+            return sets(conformities, class_thresholds(of_truth, self.labels.numpy(), conformities.shape[1], level))
+        return sets(conformities, set_threshold(of_truth, level))
 
     def unknown(self, probabilities: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
         """Return which items are called unknown, (N,) bool: at most a share ``rate`` of items of known classes.

@@ -169,7 +169,7 @@ def caption(
         parts: the captioner's backbone, or a kit of it and of the parts that its card names.
         run: device, cache and seed; None: a plain CPU run.
         method: any captioner; None is the nearest caption.
-        n: captions a photo, at most.
+        n: captions per photo, at most.
         rate: in (0, 1): also say which nearest captions fit, wrongly for at most this share of photos that no sentence
             describes; see ``fit_of``. None: nothing is said. Other captioners take none.
         clean: photos on which the rate is held, see ``fit_of``.

@@ -119,8 +119,8 @@ def _look(data: LabelledData, run: Run) -> list[_Item]:
 def _layout(data: LabelledData) -> Iterator[Finding]:
     """Splits that are missing, classes that are empty, missing in a split, or tiny.
 
-    Label maps hold many classes a photo, and photos of what is normal are all of train where anomalies are looked for:
-    there, classes are not counted.
+    Label maps hold many classes per photo, and photos of what is normal are all of train where anomalies are looked
+    for: there, classes are not counted.
     """
     if not any(map(len, data.splits.values())):
         yield Finding("layout", "error", f"There are no pictures in {data.name}.", "Add some, or name another folder.")

@@ -65,7 +65,7 @@ def classify(
         templates: replace those of ``names``; None: the ensemble of ``data.words.templates`` where ``names`` has none.
         method: any classifier; None is zero-shot.
         evidence: what ``method`` may see; photos without labels are those that are classified, where it has none.
-        top: classes a photo, at least 1.
+        top: classes per photo, at least 1.
         threshold: leave out classes with a probability below it; a photo may end without any.
         reasons: how many reasons per photo for its first class; 0 asks for none.
 

@@ -166,9 +166,9 @@ def by_names(
         run: as ``source.run`` gives it.
         method: classifier on the names; None is the default one.
         evidence: what ``method`` may see.
-        top: classes a sample, at least 1.
+        top: classes per sample, at least 1.
         threshold: leave out classes with a probability below it.
-        reasons: how many reasons a sample for its first class.
+        reasons: how many reasons per sample for its first class.
     """
     from diptych.tasks.classify import classify
 
@@ -197,7 +197,7 @@ def by_folder(
         load: loads the backbone that the folder names, unless the user chose another one.
         run: gives the run; called when the backbone is loaded.
         fitted: what the folder of a fitted space says.
-        top: classes a sample, at least 1.
+        top: classes per sample, at least 1.
         threshold: leave out classes with a probability below it.
         promises: of an exported classifier, see ``tasks.classify_with_model.answer``.
 

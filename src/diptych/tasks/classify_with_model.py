@@ -31,7 +31,7 @@ def answer(
         photos: N images.
         model: see ``tasks.model.load``.
         run: device, cache and progress; None: a plain CPU run.
-        top: classes a photo, at least 1.
+        top: classes per photo, at least 1.
         threshold: leave out classes with a probability below it.
         sets: coverage, in (0, 1), such as 0.9: each photo gets the set of classes that holds the true one in such a
             share of photos like those of calibration; None: no sets.

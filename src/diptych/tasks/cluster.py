@@ -20,7 +20,8 @@ from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from diptych import __version__
-from diptych.core import DiptychError, MissingExtra, Run, Samples, Subset, UsageError
+from diptych.core import DiptychError, Run, Samples, Subset, UsageError
+from diptych.core.errors import need_extra
 from diptych.core.run import Engine, Job
 from diptych.data.folders import ImageFiles
 from diptych.data.joined import Joined
@@ -233,10 +234,9 @@ def _connected(address: str, threads: int) -> Any:
         raise UsageError(
             f"{address!r} is no cluster: use local:2 (workers on this machine), auto, or HOST:PORT of a Ray head."
         )
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtra("ray", "scale", "Work on a cluster") from None
+    need_extra("scale", "Work on a cluster")
+    import ray
+
     if ray.is_initialized():
         raise UsageError("This process has a cluster already: leave it first.")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

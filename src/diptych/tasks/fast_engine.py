@@ -65,7 +65,7 @@ def classify(
         head: (K, D) unit rows, as ``ready`` returned them.
         backbone: as recalled.
         run: as for ``ready``.
-        top: classes a photo.
+        top: classes per photo.
         threshold: leave out classes with a probability below it.
 
     Raises:

@@ -42,7 +42,7 @@ def generate(
         texts: what the pictures shall show.
         diffusion: the denoiser.
         run: seed, device and batch.
-        count: pictures a text, >= 1.
+        count: pictures per text, >= 1.
         steps: of sampling, at least 1 and fewer than those of the denoiser's training.
         guidance: how far the prediction goes away from that of ``negative``, >= 0; 1 is none.
         negative: what the pictures shall not show; "": away from no text.

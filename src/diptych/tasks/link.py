@@ -99,7 +99,7 @@ class Linked:
         return _csv(["left", "right", "score", "left_text", "right_text"], lines)
 
     def groups_as_csv(self) -> str:
-        """Return table (left or right), record, group and text, one line a record, group by group."""
+        """Return table (left or right), record, group and text, one line per record, group by group."""
         lines = []
         for place in np.argsort(self.groups, kind="stable").tolist():
             second = place >= len(self.left)

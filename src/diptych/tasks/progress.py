@@ -55,7 +55,7 @@ class Display:
         self.terminal = shows_bars()
         self.lock = threading.RLock()
         self._live: RichProgress | None = None
-        self._said: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def bar(self, name: str, total: int | None) -> Bar:
         """Make a bar; the shape that ``Run.progress`` wants. Nothing to do shows nothing."""
@@ -103,8 +103,8 @@ class Display:
     def line(self, name: str, total: int | None, done: int, seconds: float) -> None:
         """Say how far work is, unless the progress of this name was printed a short while ago."""
         now = time.monotonic()
-        if now - self._said.get(name, -math.inf) >= self.every:
-            self._said[name] = now
+        if now - self._reported.get(name, -math.inf) >= self.every:
+            self._reported[name] = now
             of = "" if total is None else f" of {total:,}"
             sys.stderr.write(escaped(f"{name}: {done:,}{of}{f', {done / seconds:.3g}/s' if done else ''}") + "\n")
 

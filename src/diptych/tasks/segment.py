@@ -88,7 +88,7 @@ def segment(
     )
     need_photos(photos)
     given = run or Run()
-    fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), query.asked, evidence or Evidence(), given)
+    fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), query.fit_classes, evidence or Evidence(), given)
     return segmented(fitted, photos, query, given, confidence=confidence)
 
 
@@ -98,7 +98,7 @@ def segmented(
     """Yield the label maps of photos by a fitted segmenter, see ``segment``.
 
     Args:
-        fitted: the segmenter, fitted on ``question.asked``.
+        fitted: the segmenter, fitted on ``question.fit_classes``.
         photos: N images.
         question: how its regions become classes.
         run: device, cache and progress.

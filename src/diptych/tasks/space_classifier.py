@@ -204,7 +204,7 @@ def classify_samples(
         samples: N samples of the model's modality.
         model: what ``extend`` gives, or ``load_classifier``.
         run: device, batch, cache.
-        top: classes a sample, at least 1.
+        top: classes per sample, at least 1.
         threshold: leave out classes with a probability below it.
 
     Raises:

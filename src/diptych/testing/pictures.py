@@ -57,7 +57,7 @@ def picture(label: int, seed: int, noise: float = 40.0) -> Image.Image:
 
 
 def table(labels: Sequence[int], seed: int) -> Table[Image.Image]:
-    """One picture a label; labels are read-only, so whoever writes into them fails."""
+    """One picture per label; labels are read-only, so whoever writes into them fails."""
     values = np.asarray(labels, dtype=np.int64)
     values.flags.writeable = False
     images = tuple(picture(k, 1000 * seed + i) for i, k in enumerate(labels))

@@ -66,7 +66,7 @@ def clip(label: int, seed: int, frames: int = 4) -> Clip:
 
 
 def moving(labels: Sequence[int], seed: int, frames: int = 4) -> Table[Any]:
-    """Return a table with one clip a label, and its caption."""
+    """Return a table with one clip per label, and its caption."""
     clips = Clips(tuple(clip(k, 1000 * seed + i, frames) for i, k in enumerate(labels)))
     values = np.asarray(labels, dtype=np.int64)
     captions = [f"a photo of a {NAMES[k]}." for k in labels]

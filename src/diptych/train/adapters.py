@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from diptych.core import Learns, MissingExtra, MissingHook, Run
+from diptych.core import Learns, MissingHook, Run
+from diptych.core.errors import need_extra
 from diptych.core.train import everything
 
 
@@ -58,11 +59,10 @@ class Adapters:
         dropout: float = 0.0,
         what: str = "this module",
     ) -> None:
-        try:
-            from peft import LoraConfig
-            from peft.tuners.lora import LoraModel
-        except ImportError:
-            raise MissingExtra("peft", "lora", "LoRA") from None
+        need_extra("lora", "LoRA")
+        from peft import LoraConfig
+        from peft.tuners.lora import LoraModel
+
         if not names:
             raise MissingHook(f"{what} has no linear layer that may be trained: allow more of its layers, or use full.")
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=dropout, bias="none")

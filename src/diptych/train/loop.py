@@ -258,7 +258,7 @@ class _Loop:
         return step == 1 or step % self.fit.log_every == 0 or (self.fit.seconds is None and step == self.steps)
 
     def _facts(self) -> dict[str, float]:
-        """Return what the log has beside losses: facts of the trainee, and samples a second since the last record."""
+        """Return what the log has beside losses: facts of the trainee, and samples per second since the last record."""
         facts = self.trainee.facts()
         now, (step, then) = time.perf_counter(), self.since
         rate = (self.position.step - step) * self.fit.batch * self.fit.accumulate / max(now - then, 1e-9)

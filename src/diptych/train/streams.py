@@ -82,7 +82,7 @@ class Streamed:
         lanes: shards that are read at once in a process, 1 to 256, and the most workers that share them; fewer where
             there are fewer shards and no weights.
         weights: of the shards, >= 0: one is drawn in proportion to its weight, as open_clip's ``--dataset-resampled``
-            does. None: every shard once an epoch.
+            does. None: every shard once per epoch.
 
     Raises:
         UsageError: a number is out of its range, or there are not as many weights as shards.

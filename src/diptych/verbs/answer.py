@@ -1,4 +1,4 @@
-"""What a verb answers: one item a photo, and what a user should know beside them, the same on every face."""
+"""What a verb answers: one item per photo, and what a user should know beside them, the same on every face."""
 
 from __future__ import annotations
 

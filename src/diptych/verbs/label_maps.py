@@ -69,7 +69,7 @@ class LabelMaps(Answer["Segmented"]):
             yield item
             self.seconds = time.monotonic() - begin
 
-    def _made(self) -> int:
+    def _fresh(self) -> int:
         """Return how many label maps this run made itself; the others are of the same command, which was stopped."""
         return self.count - self.processor.tally["reused"]
 
@@ -95,7 +95,7 @@ class LabelMaps(Answer["Segmented"]):
         """Return what was asked, and the speed."""
         facts: SegmentFacts = {
             "backbone": self.backbone, "method": self.slug, "settings": self.verb.given_settings(),
-            "images_per_second": self._made() / max(self.seconds, 1e-9), "background": self.verb.background,
+            "images_per_second": self._fresh() / max(self.seconds, 1e-9), "background": self.verb.background,
             "threshold": self.verb.threshold, "unknown": self.verb.unknown,
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
             "classnames": self.named.names, "templates": self.named.templates,
@@ -137,8 +137,8 @@ class LabelMaps(Answer["Segmented"]):
 
         if self._coco is not None and self.counted:
             self._coco.write(folder, overwrite=overwrite)
-        made = self._made()
-        fast = [speed(made, self.seconds, self.processor, self.backbone)] if made else []
+        fresh = self._fresh()
+        fast = [speed(fresh, self.seconds, self.processor, self.backbone)] if fresh else []
         others = of_others(folder, ".labels.png", self._stems.values())
         return [*fast, f"{number_of(self.count, 'overlay')}, label maps and areas in {folder}", *others]
 

@@ -210,17 +210,17 @@ class Segment(Verb):
                 labelled=lambda: open_table(self.train, "masks", keys, void=self.void),
                 captioned=lambda: open_table(self.captioned, "captions", keys),
             )
-            return system.fit(kit, query.asked, evidence, run)
+            return system.fit(kit, query.fit_classes, evidence, run)
 
         learns = not {"train", "unlabelled", "auxiliary"}.isdisjoint(system.card.needs.evidence)
-        words = (query.asked.names, query.asked.templates, query.asked.words)
+        words = (query.fit_classes.names, query.fit_classes.templates, query.fit_classes.words)
         calibration = None if self.calibration is None else self._calibration(keys)
         key = None if learns else (repr(system), *words, self.teacher, self.proposer)
         facts = {"named": named, "background": background, **parts}
         of_names = keeping.read_or_fit(
             replace(self, method=system), context, lambda: taught()[0], fit, key, known, **facts
         )
-        fitted = of_classes(of_names, query.asked, run, system.card.slug)
+        fitted = of_classes(of_names, query.fit_classes, run, system.card.slug)
         answer.backbone, answer.languages, answer.processor = model.spec.name, model.spec.languages, run
         if calibration is not None:
             from diptych.tasks.label_maps.pixel_risk import promise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.data.words.noun_phrases import names_a_thing, noun_phrases
+from diptych.data.words.noun_phrases import names_an_object, noun_phrases
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_phrases(caption, expected) -> None:
 
 
 def test_things() -> None:
-    assert names_a_thing("boxes")
-    assert names_a_thing("babies")
-    assert not names_a_thing("corner")
-    assert not names_a_thing("happiness")
-    assert not names_a_thing("qwxyz")
+    assert names_an_object("boxes")
+    assert names_an_object("babies")
+    assert not names_an_object("corner")
+    assert not names_an_object("happiness")
+    assert not names_an_object("qwxyz")

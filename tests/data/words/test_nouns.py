@@ -6,7 +6,7 @@ import pytest
 
 from diptych.core import MissingExtra, NotAvailable
 from diptych.data.words import nouns as module
-from diptych.data.words.nouns import is_thing, nouns, singular
+from diptych.data.words.nouns import is_object, nouns, singular
 from diptych.data.words.wordnet import WordNet
 
 
@@ -45,10 +45,10 @@ def test_plurals(plural: str, one: str | None, wordnet: WordNet) -> None:
 
 
 def test_things_are_physical_and_no_processes(wordnet: WordNet) -> None:
-    assert is_thing("dog", wordnet)
-    assert is_thing("water", wordnet)
-    assert not is_thing("blue", wordnet)  # a colour
-    assert not is_thing("erosion", wordnet)  # a process
+    assert is_object("dog", wordnet)
+    assert is_object("water", wordnet)
+    assert not is_object("blue", wordnet)  # a colour
+    assert not is_object("erosion", wordnet)  # a process
 
 
 class _Nltk:

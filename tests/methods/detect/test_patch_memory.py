@@ -46,10 +46,10 @@ def test_scratches_are_found_where_they_are() -> None:
 
 
 def test_the_memory_of_the_control_is_another_thing() -> None:
-    from proofs.detect import TRIALS, another_thing, open_bench
+    from proofs.detect import TRIALS, another_object, open_bench
 
     classes, normal, other = ClassNames(("plate",)), scratched(6, 0, seed=1), scratched(4, 3, seed=2)
-    _, spoiled = another_thing(classes, Evidence(train=normal, auxiliary=other), Run())
+    _, spoiled = another_object(classes, Evidence(train=normal, auxiliary=other), Run())
     assert spoiled.train is not None
     keys = [spoiled.train.items.key(i) for i in range(len(spoiled.train))]
     assert keys == [other.items.key(i) for i in np.flatnonzero(other.labels() == 0)]
@@ -58,7 +58,7 @@ def test_the_memory_of_the_control_is_another_thing() -> None:
     assert len(memory) == len(own) * 4 // 6
     assert not torch.equal(memory[:100], own[:100])
     with pytest.raises(UsageError, match="another thing"):
-        another_thing(classes, Evidence(train=normal), Run())
+        another_object(classes, Evidence(train=normal), Run())
     bench = TRIALS["patch-memory"].bench
     assert (bench.func, bench.keywords) == (open_bench, {"auxiliary": True})  # type: ignore[union-attr]
 

@@ -50,9 +50,9 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
     image = Arm(replace(HEADS, towers="image"))
     trial = replace(
         TRIALS["vifi-clip"],
-        own=Arm(HEADS),
+        arm=Arm(HEADS),
         controls=(
-            Claim("chance", own=Arm(Direction(HEADS)), base=Arm(Direction("chance")), name="forwards or backwards"),
+            Claim("chance", arm=Arm(Direction(HEADS)), base=Arm(Direction("chance")), name="forwards or backwards"),
         ),
         beside={
             "new classes: frame mean": Claim("frame-mean", part=NEW_CLASSES),

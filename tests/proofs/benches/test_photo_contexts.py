@@ -92,7 +92,7 @@ def test_the_worst_group_is_measured_and_the_system_told_what_differs(tmp_path: 
     assert found.values[:, :, :, 0].sum() == 2 * 60
     assert bench.statistic.of(found.values, 0).value == pytest.approx(min(found.others[g] for g in bench.names))
     assert sum(bench.facts["groups"].values()) == 60
-    told = proof._told(proof.FACTORS_OF[bench.kind], RANDOM_LETTERS).change(PerceptionCLIP(), Run())
+    told = proof._with_factors(proof.FACTORS_OF[bench.kind], RANDOM_LETTERS).change(PerceptionCLIP(), Run())
     assert told.factors == ("orientation", "illumination", "color")
     assert told.contexts.source == "random letters"
     with pytest.raises(NotAvailable, match="neither halves:NAME"):

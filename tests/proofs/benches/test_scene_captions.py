@@ -27,7 +27,7 @@ def test_what_a_caption_states_and_how_near_it_is() -> None:
     assert len(sc.terse(scene)) == 4
     scores = sc.f1([frozenset("ab"), frozenset("c"), frozenset()], [frozenset("ab"), frozenset("bc"), frozenset("d")])
     assert scores == pytest.approx(np.array([[1, 0.5, 0], [0, 2 / 3, 0], [0, 0, 0]]))
-    assert sc.found(scores) == pytest.approx([1, 1, 1 / 3])  # who says nothing finds at random
+    assert sc.first_chance(scores) == pytest.approx([1, 1, 1 / 3])  # who says nothing finds at random
 
 
 def test_the_control_sees_another_picture() -> None:

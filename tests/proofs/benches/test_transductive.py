@@ -37,5 +37,5 @@ def test_other_neighbours_are_as_many_with_the_same_cosines() -> None:
 
 def test_no_claim_is_made_of_a_system_that_saw_shots() -> None:
     trial = proof.trial("even-prior")
-    owns = [claim.own or Arm("transclip", "", claim.shots) for claim in (*trial.claims, *trial.controls)]
+    owns = [claim.arm or Arm("transclip", "", claim.shots) for claim in (*trial.claims, *trial.controls)]
     assert [own.shots for own in owns] == [0, 0, 0, 0]

@@ -44,7 +44,7 @@ def photos(count: int, doubtful: int = 0, *, seed: int = 0) -> Table:
 
 def asked(**more: object) -> tuple[FittedSegmenter, Question]:
     question_of = question(NAMES, SMALL, templates=("{}",), **more)  # type: ignore[arg-type]
-    return SMALL.fit(Kit({"main": DenseColours()}), question_of.asked, Evidence(), Run()), question_of
+    return SMALL.fit(Kit({"main": DenseColours()}), question_of.fit_classes, Evidence(), Run()), question_of
 
 
 def test_where_maps_agree_all_pixels_keep_their_names() -> None:
@@ -72,10 +72,10 @@ def test_where_maps_disagree_fewer_pixels_are_named_and_the_risk_holds_on_others
 def test_pixels_of_no_name_are_wrong_unless_there_are_words_for_background() -> None:
     labels = ("red", "green", "sea")  # what is blue is none of the names
     names = question(NAMES[:2], SMALL, templates=("{}",))
-    two = SMALL.fit(Kit({"main": DenseColours()}), names.asked, Evidence(), Run())
+    two = SMALL.fit(Kit({"main": DenseColours()}), names.fit_classes, Evidence(), Run())
     _, without = promise(two, photos(40), labels, names, Run(), 0.3)
     rest = question(NAMES[:2], SMALL, templates=("{}",), background=("blue",))
-    three = SMALL.fit(Kit({"main": DenseColours()}), rest.asked, Evidence(), Run())
+    three = SMALL.fit(Kit({"main": DenseColours()}), rest.fit_classes, Evidence(), Run())
     _, within = promise(three, photos(40), labels, rest, Run(), 0.3)
     assert within.threshold < 0.5 < without.threshold
     assert within.named > 0.95 > without.named

@@ -20,22 +20,22 @@ class Before(MaskCLIP):
 def test_the_method_says_when_words_are_merged() -> None:
     names = ClassNames(("warm", "blue"), ("{}",), (("red", "yellow"), ("blue",)), (True, False))
     after = question(names, MaskCLIP, background=("grey", "pink"))
-    assert after.asked.names == ("grey", "pink", "red", "yellow", "blue")
+    assert after.fit_classes.names == ("grey", "pink", "red", "yellow", "blue")
     assert after.groups == (0, 0, 1, 1, 2)
     before = question(names, Before, background=("grey", "pink"))
-    assert before.asked == before.classes
+    assert before.fit_classes == before.classes
     assert before.groups is None
     assert before.classes.words == (("grey", "pink"), ("red", "yellow"), ("blue",))
     assert before.classes.things == after.classes.things == (False, True, False)
-    assert question(NAMES, MaskCLIP).asked.names == NAMES
+    assert question(NAMES, MaskCLIP).fit_classes.names == NAMES
 
 
 @pytest.mark.parametrize("how", [{"unknown": 0.6}, {"background": ("grey",), "threshold": 0.6}])
 def test_what_is_uncertain_in_the_label_map_is_void_in_the_panoptic_map(how: dict[str, Any]) -> None:
     """Above it the red half is sure, and the other says nothing."""
     asked = question(NAMES, MaskCLIP, things=("red",), **how)
-    maps = torch.zeros(len(asked.asked), 16, 16)
-    maps[asked.asked.names.index("red"), :, :8] = 9.0
+    maps = torch.zeros(len(asked.fit_classes), 16, 16)
+    maps[asked.fit_classes.names.index("red"), :, :8] = 9.0
     regions = cells(maps, (16, 16))
     labels, found = asked.labels(regions)[0], asked.panoptic(regions)
     assert (labels[:, 9:] == asked.rest).all()

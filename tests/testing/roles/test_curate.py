@@ -15,7 +15,7 @@ def test_verdicts_that_are_none_or_depend_on_the_start_are_noticed() -> None:
     for promise in ("verdicts_do_not_depend_on_the_start", "a_plan_can_be_written_and_read"):
         with pytest.raises(ContractBroken, match="other verdicts"):
             getattr(answered(CuratorExam(CLIPScoreFilter), verdicts[::-1], plan), promise)()
-    with pytest.raises(ContractBroken, match="one verdict an item, in order"):
+    with pytest.raises(ContractBroken, match="one verdict per item, in order"):
         answered(exam, verdicts[1:], plan).answers_as_its_role_says()
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from diptych.backbones.diffusion.flow_pipelines import FlowDiffusion
 from diptych.backbones.diffusion.pipelines import Pipeline, PipelineDiffusion
-from diptych.core import DataError, MissingExtra, NotAvailable, UsageError
+from diptych.core import DataError, NotAvailable, UsageError
+from diptych.core.errors import need_extra
 from diptych.core.wording import one_line
 
 USUAL = "pytorch_lora_weights.safetensors"
@@ -33,10 +34,8 @@ def add_lora(pipeline: Pipeline, path: Path) -> None:
         DataError: it holds no such changes in safetensors, or none of this pipeline.
     """
     file = lora_file(path)
-    try:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-    except ImportError:
-        raise MissingExtra("peft", "lora", "A LoRA folder") from None
+    need_extra("lora", "A LoRA folder")
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from safetensors import SafetensorError, safe_open
 
     theirs = _diffusers_pipeline(pipeline)

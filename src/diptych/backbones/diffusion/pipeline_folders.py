@@ -26,7 +26,8 @@ from diptych.backbones.diffusion.folder_parts import (
 )
 from diptych.backbones.diffusion.pipeline_texts import PipelineTexts
 from diptych.backbones.diffusion.pipelines import Pipeline, PipelineDiffusion
-from diptych.core import DataError, MissingExtra
+from diptych.core import DataError
+from diptych.core.errors import need_extra
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> Pipeline:
@@ -46,10 +47,7 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> Pipeline:
         UsageError: there is no such folder.
         DataError: a part is missing, of another layout, or not in safetensors.
     """
-    try:
-        import diffusers  # noqa: F401
-    except ImportError:
-        raise MissingExtra("diffusers", "diffusion", "A pipeline of diffusers") from None
+    need_extra("diffusion", "A pipeline of diffusers")
     layout, index = layout_of(folder)
     if layout.flow:
         from diptych.backbones.diffusion.flow_folders import load_flow

@@ -1,1 +1,1 @@
-"""Transformers cut in stem, blocks and head: one file a block family, so that no method re-assembles a block."""
+"""Transformers cut in stem, blocks and head: one file per block family, so that no method re-assembles a block."""

@@ -1,4 +1,4 @@
-"""Arrays as samples, one row an item, and safe opening of NumPy files."""
+"""Arrays as samples, one row per item, and safe opening of NumPy files."""
 
 from __future__ import annotations
 

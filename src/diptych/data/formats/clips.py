@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
+from diptych.core import DataError, Samples, UnreadableItem, UsageError
+from diptych.core.errors import need_extra
 from diptych.data.folders import image_paths
 from diptych.data.images import MAX_PIXELS, open_image
 from diptych.data.inside import all_inside
@@ -76,7 +77,7 @@ class FrameFolders(KeyedFiles):
 
     Args:
         paths: N folders.
-        frames: pictures an item, T.
+        frames: pictures per item, T.
     """
 
     paths: Sequence[str]
@@ -119,7 +120,7 @@ class Videos(KeyedFiles):
 
     Args:
         paths: N files.
-        frames: pictures an item, T.
+        frames: pictures per item, T.
         max_pixels: largest number of pixels of a frame.
 
     Raises:
@@ -201,10 +202,9 @@ def _check(frames: int) -> None:
 
 
 def _av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtra("av", "video", "Reading videos") from None
+    need_extra("video", "Reading videos")
+    import av
+
     return av
 
 

@@ -43,7 +43,7 @@ def read_coco(
         - "captions": texts of each picture, maybe none.
         - "boxes": ``Boxes`` with corners x0 y0 x1 y1 in pixels. Classes are in ascending order of COCO's ids, without
           their gaps.
-        - "mask": (n, H, W) bool, one mask a box, read on demand.
+        - "mask": (n, H, W) bool, one mask per box, read on demand.
 
     Raises:
         UsageError: no such file or folder, or an unknown split.

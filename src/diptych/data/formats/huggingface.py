@@ -156,7 +156,7 @@ def _position(value: Any, classes: Sequence[str], name: str) -> int:
 
 def _boxes(corners: list[Any], named: list[Any], categories: Sequence[str], name: str) -> Boxes:
     if named and len(named) != len(corners):
-        raise DataError(f"{name} holds {len(corners)} boxes with {len(named)} categories: give one a box.")
+        raise DataError(f"{name} holds {len(corners)} boxes with {len(named)} categories: give one per box.")
     return boxes(corners, "xywh", [_position(c, categories, name) for c in named] or [-1] * len(corners))
 
 

@@ -136,7 +136,7 @@ class ClipFiles(KeyedFiles):
 
     Args:
         paths: N files and folders.
-        frames: pictures an item, T.
+        frames: pictures per item, T.
     """
 
     paths: Sequence[str]
@@ -193,7 +193,7 @@ def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -
     Args:
         root: a clip, which is a video or a folder with pictures directly in it; or a folder of clips with the layout of
             ``class_folder``: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``.
-        frames: pictures an item, T.
+        frames: pictures per item, T.
         keys: cache of content keys.
 
     Returns:

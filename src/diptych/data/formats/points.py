@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
+from diptych.core.errors import need_extra
 from diptych.data.formats.arrays import open_npy
 from diptych.data.inside import all_inside
 from diptych.data.keys import FileKeys, KeyedFiles
@@ -118,10 +119,9 @@ def _from_text(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def _from_trimesh(name: str, kind: str, points: int, seed: int) -> NDArray[Any]:
-    try:
-        import trimesh
-    except ImportError:
-        raise MissingExtra("trimesh", "points", "Reading .ply files and meshes") from None
+    need_extra("points", "Reading .ply files and meshes")
+    import trimesh
+
     with open(name, "rb") as file:  # an open file, without a resolver: no materials, no other files, no addresses
         shape = trimesh.load(file, file_type=kind[1:], force=None if kind == ".ply" else "mesh", process=False)
     faces = np.asarray(getattr(shape, "faces", ()))

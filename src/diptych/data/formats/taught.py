@@ -31,7 +31,7 @@ def taught_columns(
     """Return the columns of teachers' vectors of some rows; {} where a table has none.
 
     Args:
-        cells: name -> cells of the table: lists of numbers, or of lists of numbers, one a caption.
+        cells: name -> cells of the table: lists of numbers, or of lists of numbers, one per caption.
         rows: numbers of the rows.
         table: its name, for the error.
         columns: captions of these rows, by the names of ``weighted.KINDS``.

@@ -55,7 +55,7 @@ def weighted(cells: Sequence[Any], weights: Any, shares: Sequence[float], where:
     if numbers is None:
         return tuple(filter(None, flat)), None
     if len(numbers) != len(flat):
-        raise DataError(f"{where} has {len(numbers)} weights for {len(flat)} captions: give one a caption.")
+        raise DataError(f"{where} has {len(numbers)} weights for {len(flat)} captions: give one per caption.")
     pairs = [(text, number) for text, number in zip(flat, numbers, strict=True) if text]
     total = sum(number for _, number in pairs)
     if pairs and not total > 0:
@@ -78,7 +78,7 @@ def _numbers(weights: Any, where: str) -> list[float] | None:
     except (TypeError, ValueError, RecursionError):
         numbers = [math.nan]
     if not all(0 <= number < math.inf for number in numbers):
-        raise DataError(f"{where} has the weights {str(weights)[:60]!r}: give numbers from 0 on, one a caption.")
+        raise DataError(f"{where} has the weights {str(weights)[:60]!r}: give numbers from 0 on, one per caption.")
     return numbers
 
 

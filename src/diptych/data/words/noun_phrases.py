@@ -36,7 +36,7 @@ def _nouns() -> WordNet:
 
 
 @lru_cache(maxsize=65536)
-def names_a_thing(word: str) -> bool:
+def names_an_object(word: str) -> bool:
     """Return whether one of the two most frequent senses of a word, singular or plural, is an object and no place."""
     known = _nouns()
     singular = next((s for s in _singulars(word) if s in known), None)
@@ -49,7 +49,7 @@ def names_a_thing(word: str) -> bool:
 def noun_phrases(caption: str) -> tuple[str, ...]:
     """Return the phrases of a caption that name things, each once, in order.
 
-    A phrase ends in a noun that ``names_a_thing``, and begins up to two words before it, of the same run of words
+    A phrase ends in a noun that ``names_an_object``, and begins up to two words before it, of the same run of words
     without articles, prepositions, pronouns and other closed classes.
 
     Source: Chen et al. 2024 (CLOC), section 4, has determiner, adjectives and nouns of a tagger; the words that stand
@@ -65,7 +65,7 @@ def noun_phrases(caption: str) -> tuple[str, ...]:
 def _in_run(run: list[str]) -> Iterator[str]:
     start = 0
     for end, word in enumerate(run, 1):
-        ends = names_a_thing(word) and not (end < len(run) and names_a_thing(run[end]))
+        ends = names_an_object(word) and not (end < len(run) and names_an_object(run[end]))
         if ends:
             yield " ".join(run[max(start, end - LONGEST) : end])
             start = end
@@ -74,7 +74,7 @@ def _in_run(run: list[str]) -> Iterator[str]:
 def _runs(caption: str) -> Iterator[list[str]]:
     run: list[str] = []
     for word in _WORD.findall(caption.lower()):
-        if word in _CLOSED or not word[0].isalpha() or (word.endswith("ing") and not names_a_thing(word)):
+        if word in _CLOSED or not word[0].isalpha() or (word.endswith("ing") and not names_an_object(word)):
             yield run
             run = []
         else:

@@ -71,7 +71,7 @@ def singular(word: str, wordnet: WordNet) -> str | None:
     return next((w for w in ends if w in wordnet), None)
 
 
-def is_thing(noun: str, wordnet: WordNet) -> bool:
+def is_object(noun: str, wordnet: WordNet) -> bool:
     """Return whether the most frequent sense of a noun is a physical entity and no process."""
     first = wordnet.senses(noun)[0].offset
     above = (first, *wordnet.ancestors(first))
@@ -119,7 +119,7 @@ def _things(words: Sequence[str], open_: Sequence[bool], wordnet: WordNet) -> It
             if not open_[i + n - 1] or any(w in _NOT for w in words[i : i + n - 1]):
                 continue  # a phrase ends in its noun, and "little girl" is a girl
             noun = singular(" ".join(words[i : i + n]), wordnet)
-            if noun is not None and noun not in _NOT and is_thing(noun, wordnet):
+            if noun is not None and noun not in _NOT and is_object(noun, wordnet):
                 yield noun
                 i += n
                 break

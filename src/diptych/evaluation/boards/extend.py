@@ -264,7 +264,7 @@ class ExtendBench:
 
 
 def shots(table: Table[Any], count: int, run: Run) -> Table[Any]:
-    """Return ``count`` clips a text, drawn by the run."""
+    """Return ``count`` clips per text, drawn by the run."""
     texts = np.array(table.columns["captions"].values)
     rng = np.random.default_rng(run.integer("shots"))
     drawn = [rng.permutation(np.flatnonzero(texts == text))[:count] for text in dict.fromkeys(texts.tolist())]

@@ -162,7 +162,7 @@ class MaskBench:
             chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)
             query = self._question(classes, chosen)
             start = time.monotonic()
-            fitted = chosen.fit(kit, query.asked, evidence, replace(run, out=None))
+            fitted = chosen.fit(kit, query.fit_classes, evidence, replace(run, out=None))
             seconds = time.monotonic() - start
             stacked, shares = self._counted(fitted, query, run)
             return stacked, {"fit_seconds": seconds, **masks, **shares}
@@ -179,7 +179,7 @@ class MaskBench:
         parts = parts_of_folder(about, {"teacher": self.teacher, "proposer": self.proposer}, defaults)
         system = type(about.system)
         kit, _ = teach(system, self.backbone, lambda: None, parts["teacher"], parts["proposer"], self.masks)
-        query = self._question(self.names, about.system).asked
+        query = self._question(self.names, about.system).fit_classes
         return of_classes(artefacts.load(folder, kit), query, self.run, about.slug)
 
     def _loaded(self, loaded: Loaded) -> Measured:

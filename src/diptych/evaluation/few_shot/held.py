@@ -1,4 +1,4 @@
-"""Labelled items apart from test, on which rows are compared and calibrated: one set a seed for all rows."""
+"""Labelled items apart from test, on which rows are compared and calibrated: one set per seed for all rows."""
 
 from __future__ import annotations
 

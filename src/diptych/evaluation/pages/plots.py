@@ -72,8 +72,8 @@ def mark(kind: int, x: float, y: float, r: float = 4.2) -> str:
 
 
 def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_label: str, y_label: str) -> str:
-    """Return accuracy against shots, one line a system, whiskers for the intervals, a dashed line with its band for the
-    reference over the whole width; the title is read out in place of the picture.
+    """Return accuracy against shots, one line per system, whiskers for the intervals, a dashed line with its band for
+    the reference over the whole width; the title is read out in place of the picture.
     """
     width, height, left, right, top, bottom = 1000, 400, 58, 16, 14, 46
     points = [p for s in series for p in s.points] + ([reference] if reference else [])

@@ -240,7 +240,7 @@ class FittedClipReward(FittedCaptioner):
     grammar_accuracy: float | None = None
 
     def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
-        """Return at most ``n`` different captions an image, the likeliest first; see ``FittedCaptioner``."""
+        """Return at most ``n`` different captions per image, the likeliest first; see ``FittedCaptioner``."""
         lm, vocabulary, m = self.model(run), Vocabulary(self.words), self.method
         tokens = image_tokens(self.backbone, images, run, m.tokens) if len(images) else []
         out: list[list[Text]] = []

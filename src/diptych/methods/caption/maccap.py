@@ -217,7 +217,7 @@ class FittedMacCap(FittedCaptioner):
     aligner: Mapping[str, Tensor]
 
     def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
-        """Return at most ``n`` different captions an image, the nearest to it first; see ``FittedCaptioner``."""
+        """Return at most ``n`` different captions per image, the nearest to it first; see ``FittedCaptioner``."""
         lm, aligner = self.models(run)
         out = []
         with run.track("caption", len(images)) as bar, torch.no_grad():

@@ -265,7 +265,7 @@ class FittedUserAwarePrefix(FittedCaptioner):
         return replace(self, user=user)
 
     def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
-        """Return at most ``n`` different captions an image, the likeliest first; see ``FittedCaptioner``."""
+        """Return at most ``n`` different captions per image, the likeliest first; see ``FittedCaptioner``."""
         lm, prefix = self.models(run)
         vocabulary, m = Vocabulary(self.words), self.method
         context = context_ids(vocabulary, self.users[self.user] if self.user else (), m.words).to(run.device)

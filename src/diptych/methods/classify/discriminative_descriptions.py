@@ -93,7 +93,7 @@ class DiscriminativeDescriptions(Classifier):
 
     Args:
         candidates: k, classes an image is judged among, >= 1 (default 3, the paper's).
-        texts: m, descriptions a class, >= 1 (default 5, the paper's).
+        texts: m, descriptions per class, >= 1 (default 5, the paper's).
         weight: w, of the caption against the mean of the descriptions, >= 0. None: chosen on val from 0, 0.25 .. 39.75.
 
     Raises:

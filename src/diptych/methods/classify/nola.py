@@ -125,7 +125,7 @@ class NoLA(Classifier):
         epochs: passes over the images, >= 0 (default 50, the authors'); 0 is the described zero-shot classifier.
         rate: learning rate of AdamW, constant, > 0 (default 4e-3, the authors').
         batch: images per step, >= 1 (default 512, the authors'); fewer images are one batch.
-        views: strong views an image, >= 1, of which each step draws one.
+        views: strong views per image, >= 1, of which each step draws one.
 
     Raises:
         UsageError: a number is out of its range.

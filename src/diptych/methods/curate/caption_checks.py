@@ -55,7 +55,7 @@ class CaptionChecks(Curator):
             none.
         long: drop texts that the text tower of the backbone does not read whole.
         near: texts are duplicates also where nearly all pairs of neighbouring words agree; see
-            ``data.words.near_texts``. A plan then takes 144 bytes a text instead of 16.
+            ``data.words.near_texts``. A plan then takes 144 bytes per text instead of 16.
 
     Raises:
         UsageError: a number is out of its range.

@@ -44,7 +44,7 @@ class SemDeDup(Curator):
         keep: "hard" (default, the paper's) keeps the picture of a group that is least like the mean of its cell,
             "easy" the one that is most like it, "random" any.
         cells: cells of k-means; None (default): one for each 1,000 pairs, at most 2,500. Pairs
-            of different cells are never compared, so that a warning says where there are fewer than 2 pairs a cell.
+            of different cells are never compared, so that a warning says where there are fewer than 2 pairs per cell.
         rule: two pictures of a cell are duplicates by their "vector" (default, the paper's), by their "hash", by
             "both", or by "either".
         bits: most bits in which the 64-bit difference hashes of duplicates differ, in [0, 64]; 10 (ours).

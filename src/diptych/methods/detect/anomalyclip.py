@@ -204,7 +204,7 @@ class AnomalyCLIP(Detector):
         return FittedAnomalyCLIP(backbone, {**prompts, "deep": prompts["deep"].half().float()}, self)
 
     def _embedded(self, backbone: Backbone, table: Table[Any], run: Run) -> list[Tensor]:
-        """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""
+        """Return one (1 + L, n, D) of unit embeddings per image: the whole image's, repeated, then the patches'."""
         stacks: list[Tensor] = []
         masks = table.columns.get("mask")
         with run.track("patches", len(table)) as bar:

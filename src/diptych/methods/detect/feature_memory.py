@@ -4,7 +4,7 @@
     map(u) = min over r of (1 - cos(z(u), r)) / 2
     score  = max over u of map(u)
 
-Sizes: h x w cells, C features a cell, M remembered cells
+Sizes: h x w cells, C features per cell, M remembered cells
 u: cell of the finest grid, (h, w)
 map_s: (C_s, h_s, w_s) dense map of stride s;  avg3x3: mean over a cell and its neighbours
 z(u): (C,) feature of cell u, C the sum of the C_s; coarser maps are upsampled

@@ -78,7 +78,7 @@ class DeltaEdit(Editor):
         bank: pictures drawn from the generator for training, >= 2; 200,000. Pictures of ``evidence.unlabelled`` are
             added, with styles from the kit's inverter.
         passes: over the bank, with one pair for each picture, >= 1; 50.
-        batch: pairs a step, >= 1; 64.
+        batch: pairs per step, >= 1; 64.
         rate: learning rate of Adam, > 0; 0.5. The mapper's layers multiply it by 0.01.
         levels: number of style layers of the coarse and the medium level; (3, 4). The others are the fine level.
         width: of the mapper's inner layers, >= 1; None (default) is the width of the level.

@@ -8,7 +8,7 @@ z: normal noise;  G, D: generator and discriminator, see ``nn.bridge_gan``
 F: maps of the frozen image tower after three blocks;  I: its image embedding
 grad: by F(x) and t;  a, c: weights
 
-Both networks step once a batch, each with an optimiser of its own. The generator passes a map through the frozen
+Both networks step once per batch, each with an optimiser of its own. The generator passes a map through the frozen
 blocks, with a prompt that depends on the words in each.
 """
 

@@ -1,4 +1,4 @@
-"""ILA lets the blocks of a CLIP see neighbouring frames, aligned by one point a frame, without attention over time.
+"""ILA lets the blocks of a CLIP see neighbouring frames, aligned by one point per frame, without attention over time.
 
     h_i    <- h_i + align_i(h_i)                      before block i, all frames; see ``nn.spaces.aligned_frames``
     f_t    = project(pooled(h of frame t)),  v = mean over t of integration(f_1 .. f_T)

@@ -13,7 +13,7 @@
 x, y: (N, D) unit embeddings of N images and of their captions
 m_l(a, b): (D,) unit vector on the great circle from b (l = 0) to a (l = 1), for unit a and b
 w: arccos(a . b), the angle between a and b
-l: share in [0, 1], drawn once a batch for each term
+l: share in [0, 1], drawn once per batch for each term
 i': N - 1 - i, the partner of pair i
 CE: mean cross-entropy of the rows, whose right column is on the diagonal
 tau, tau_m: fixed temperatures

@@ -15,7 +15,7 @@ m: margin in radians;  s: inverse temperature of both losses;  lambda: weight of
 
 Two ways keep the texts' fit. MCIP has the captions in the loss while the image tower learns (lambda > 0, text tower
 frozen). 2SFT tunes with the classes alone (lambda = 0) and then realigns: the text tower learns, the image tower is
-frozen. Both leave one vector an image, for search by image and by text. With lambda = 0 and no realignment images
+frozen. Both leave one vector per image, for search by image and by text. With lambda = 0 and no realignment images
 improve and the texts no longer fit.
 """
 

@@ -117,7 +117,7 @@ class OVSeg(Segmenter):
             trained at 0.05).
         map_rate: of the map, > 0 (ours).
         epochs: passes over the pairs, for the tower and again for the prompts, >= 1.
-        batch: pairs a step, >= 2 (default ours, for one core; the paper has 256); fewer pairs are one batch.
+        batch: pairs per step, >= 2 (default ours, for one core; the paper has 256); fewer pairs are one batch.
 
     Raises:
         UsageError: a number or word out of its range.

@@ -20,7 +20,7 @@ def image_tokens(backbone: Backbone, images: Samples[Any], run: Run, kind: Token
     """Return the unit vectors of each image, (T, D) on the CPU; images of equal keys share them.
 
     - "patches": the embeddings of all tokens of the last block, CLS first, or of the cells of the dense map after the
-      image embedding. They are computed at every call and kept in memory: 4 T D bytes an image.
+      image embedding. They are computed at every call and kept in memory: 4 T D bytes per image.
     - "pooled": the image embedding alone, T = 1, from the store where it has it.
 
     Raises:

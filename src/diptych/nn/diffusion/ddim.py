@@ -118,8 +118,8 @@ def guided(
         joined(nothing, condition),
         None if hook is None else only_told,
     )
-    without, told = both.chunk(2)
-    return without + guidance * (told - without)
+    without, conditioned = both.chunk(2)
+    return without + guidance * (conditioned - without)
 
 
 def noise(diffusion: TextDiffusion, count: int, g: torch.Generator) -> Tensor:

@@ -90,7 +90,7 @@ def sample(model: LanguageModel, prefix: Prefix, uniforms: Tensor, *, end: int |
     Args:
         model: any language model.
         prefix: B prefixes.
-        uniforms: (B, n, limit) numbers in [0, 1): n sequences a prefix, one number a token.
+        uniforms: (B, n, limit) numbers in [0, 1): n sequences a prefix, one number per token.
         end: id of the token that ends a sequence. None: write ``limit`` tokens.
 
     Returns:

@@ -99,7 +99,7 @@ class RewardTrainee(Trainee):
 
     Args:
         z: (N, D) unit image embeddings that the reward sees, one per row of the table.
-        samples: n, samples an image.
+        samples: n, samples per image.
         limit: most tokens of a caption.
     """
 
@@ -122,7 +122,7 @@ class RewardTrainee(Trainee):
         return {"memory": row.item, "z": self._z[row.index]}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the loss of n samples an image."""
+        """Return the loss of n samples per image."""
         n, limit, prefix = self._samples, self._limit, begin(self._lm, batch["memory"])
         uniforms = torch.rand(len(batch["z"]), n, limit, generator=clock.generator, dtype=torch.float64)
         drawn = sample(self._lm, prefix, uniforms, end=END)

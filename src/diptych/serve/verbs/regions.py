@@ -53,15 +53,21 @@ class Regions:
         )
 
     def _segmented(
-        self, model: ServedModel, method: Segmenter, asked: Question, pictures: list[Image.Image]
+        self, model: ServedModel, method: Segmenter, query: Question, pictures: list[Image.Image]
     ) -> list[Segmented]:
-        key = (model.name, method.card.slug, asked.asked.names, asked.asked.templates, asked.asked.words)
+        key = (
+            model.name,
+            method.card.slug,
+            query.fit_classes.names,
+            query.fit_classes.templates,
+            query.fit_classes.words,
+        )
         fitted = self._segmenters.get_or_make(
-            key, lambda: method.fit(Kit.of(model.model), asked.asked, Evidence(), model.calls)
+            key, lambda: method.fit(Kit.of(model.model), query.fit_classes, Evidence(), model.calls)
         )
         samples = InMemory(pictures, [f"images {i}" for i in range(len(pictures))])
         maps = []
-        for item in segmented(fitted, samples, asked, model.calls, confidence=True):
+        for item in segmented(fitted, samples, query, model.calls, confidence=True):
             if isinstance(item, UnreadableItem):
                 raise item
             maps.append(item)

@@ -134,7 +134,7 @@ class Search:
                 raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {checked.top}.")
             parts = parts_of(given.query)
             query = await self.vector(request, index, parts)
-            answer = await self.service.thread(_asked, index, query, tuple(term for _, term in parts), checked)
+            answer = await self.service.thread(_answer, index, query, tuple(term for _, term in parts), checked)
             answers = Answers(answer, languages=index.model.model.spec.languages)
             return answers.data([], [UsageError(line).spelled(spell) for line in answers.remarks(answer.results)])
         except DiptychError as error:
@@ -154,7 +154,7 @@ class Search:
         return routes
 
 
-def _asked(index: ServedIndex, query: Vectors, terms: tuple[Term, ...], declared: Declaration) -> Answer:
+def _answer(index: ServedIndex, query: Vectors, terms: tuple[Term, ...], declared: Declaration) -> Answer:
     """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
     with index_at(index.folder) as opened:
         return ask(

@@ -103,4 +103,4 @@ def _by_rows(
         else:
             yield item, next(verdicts)
     if next(verdicts, None) is not None:
-        raise ValueError("A curator gives one verdict an item, and this one gave more.")
+        raise ValueError("A curator gives one verdict per item, and this one gave more.")

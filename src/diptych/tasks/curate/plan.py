@@ -175,7 +175,7 @@ class Kept:
         return replace(self, stream=self.stream.seek(position))
 
 
-def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+def read_state(state: Path, wanted: Mapping[str, Any], resume: bool) -> dict[str, Any]:
     """Return how far a curation is; raises as ``apply_plan``."""
     done: dict[str, Any] = {
         "position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False, "skipped": [], "listed": 0,
@@ -185,7 +185,7 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
     held, out = read_json(state), state.parent
     if not resume:
         raise UsageError(f"{out} holds a curation: give another {{out}}, or {{resume}} to go on with it.")
-    if held.get("asked") != asked:
+    if held.get("asked") != wanted:
         raise UsageError(f"{out} holds a curation of something else: give another {{out}}, or ask the same as then.")
     progress: dict[str, Any] = (
         {"skipped": [], "listed": 0, **held["done"]} if isinstance(held.get("done"), dict) else {}

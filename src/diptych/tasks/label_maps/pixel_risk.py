@@ -66,7 +66,7 @@ def promise(
     background, where it is not named background.
 
     Args:
-        fitted: the segmenter, fitted on ``question.asked``. It must not have learnt from these photos.
+        fitted: the segmenter, fitted on ``question.fit_classes``. It must not have learnt from these photos.
         table: n readable photos with a "mask" column of (H, W) positions in ``labels``, see ``core.void`` for pixels
             that do not count.
         labels: class names of the masks.

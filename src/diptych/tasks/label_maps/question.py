@@ -26,14 +26,14 @@ class Question:
 
     Args:
         classes: K classes of the result with their words; the first is "background" where there are words for it.
-        asked: the classes that ``fit`` gets: K, or one per word where the words are merged afterwards.
-        groups: position in ``classes`` of each asked one; None: they are the same.
+        fit_classes: the classes that ``fit`` gets: K, or one per word where the words are merged afterwards.
+        groups: position in ``classes`` of each of these; None: they are the same.
         threshold: pixels whose best probability lies below it are ``rest``; None: none are.
         rest: position of uncertain pixels: 0 for background, ``core.void.void_of`` the classes for unknown.
     """
 
     classes: ClassNames
-    asked: ClassNames
+    fit_classes: ClassNames
     groups: tuple[int, ...] | None = None
     threshold: float | None = None
     rest: int = 0

@@ -48,7 +48,7 @@ class Reading:
     Args:
         shuffle: pairs among which a process draws the next, >= 1.
         held_out: first pairs, >= 2, that are measured and not trained on.
-        resampled: whether shards are drawn with replacement, in place of each once an epoch.
+        resampled: whether shards are drawn with replacement, in place of each once per epoch.
         weights: how often a shard of each source is drawn, in proportion; None: equally often, where ``resampled``.
         lanes: shards that a process reads at once, 1 to 256.
     """

@@ -98,11 +98,11 @@ class CuratorExam(Exam):
         return list(self.make().apply(self.kit(), fitted, self.stream, run))
 
     def check_answer(self, fitting: Fitting) -> None:
-        """Raise where there is not one verdict an item, in order."""
+        """Raise where there is not one verdict per item, in order."""
         verdicts: list[Verdict] = fitting.answer
         faults(
             (all(isinstance(v, Verdict) for v in verdicts), "what apply yields are no verdicts"),
-            ([v.position for v in verdicts] == list(range(len(PHOTOS))), "there is not one verdict an item, in order"),
+            ([v.position for v in verdicts] == list(range(len(PHOTOS))), "there is not one verdict per item, in order"),
             (isinstance(fitting.fitted.report(), dict), "the report of the plan is no plain data"),
         )
 

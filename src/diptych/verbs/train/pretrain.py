@@ -57,7 +57,7 @@ class Pretrain(PartNames, Training):
     held_out: int = _stream(
         "Pairs at the beginning of a stream that are measured, and not trained on.", 256, range=at_least(2)
     )
-    resampled: bool = _stream("Draw shards with replacement, in place of each once an epoch.", False)
+    resampled: bool = _stream("Draw shards with replacement, in place of each once per epoch.", False)
     weights: str | Sequence[float] = _stream(
         'With sources joined by "::", how often a shard of each is drawn, such as "2,1"; they are then drawn with '
         "replacement.", (), kind=kinds.SHARES,

@@ -70,9 +70,9 @@ def test_the_proof_holds_what_is_written(data_root: Path) -> None:
     trial = replace(
         TRIALS["ila"],
         claims=(Claim("chance"), Claim("integration alone", base=alone), Claim("chance", part=OPPOSITES)),
-        own=Arm(ILA(**FEW)),
-        controls=(Claim("chance", own=Arm(ILA(**FEW), spoil=shuffled_frames), part=OPPOSITES),),
-        beside={"integration alone": Claim("chance", own=alone)},
+        arm=Arm(ILA(**FEW)),
+        controls=(Claim("chance", arm=Arm(ILA(**FEW), spoil=shuffled_frames), part=OPPOSITES),),
+        beside={"integration alone": Claim("chance", arm=alone)},
         bench=partial(open_directions, things=(3, 2)),
     )
     found = judged(trial, "ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)

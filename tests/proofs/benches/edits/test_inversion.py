@@ -11,7 +11,7 @@ from diptych.backbones.generators.load import SMALL_DRAWS
 from diptych.backbones.sources.load import load
 from diptych.core import NotAvailable, Run
 from proofs import edit as proof
-from proofs.benches.edits.inversion import Known, captioned, open_inversions, said, weighed
+from proofs.benches.edits.inversion import Known, captioned, open_inversions, phrases, weighed
 from proofs.prove import prove
 
 
@@ -21,7 +21,7 @@ def known() -> Known:
 
 
 def test_pictures_are_read_and_only_what_was_asked_is_clean(known: Known) -> None:
-    start = known.asked.start
+    start = known.asks.start
     assert torch.equal(known.shows(known.x), start)
     assert known.clean(known.right()).all()
     assert not known.clean(known.x).any()
@@ -41,7 +41,7 @@ def test_augclip_prefers_what_was_asked_to_no_edit_and_to_another_picture(known:
 
 def test_captions_name_what_is_drawn(known: Known) -> None:
     table = captioned(5, torch.Generator().manual_seed(0))
-    first = said(Known.draw(5, torch.Generator().manual_seed(0)).asked.start)
+    first = phrases(Known.draw(5, torch.Generator().manual_seed(0)).asks.start)
     assert [own[0] for own in table.columns["captions"].values] == first
     assert table.items[0].size == (SMALL_DRAWS.size, SMALL_DRAWS.size)
 

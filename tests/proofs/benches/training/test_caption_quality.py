@@ -18,11 +18,11 @@ from diptych.methods.pretrain.quality_captions import QualityCaptions
 from proofs.benches.training import caption_quality
 from proofs.benches.training.caption_quality import (
     Cells,
+    captioned_twice,
     cells_right,
     majority,
     open_quality,
     permuted_synthetic,
-    told,
     transfer,
 )
 from proofs.benches.training.pairs import FRESH, NewHeads
@@ -36,7 +36,7 @@ def captioned(count: int = 20) -> Table:
 
 
 def test_three_in_ten_originals_are_of_another_photo_and_the_further_ones_are_right() -> None:
-    table = told(captioned())
+    table = captioned_twice(captioned())
     right = [own == (f"photo {i} by 0",) for i, own in enumerate(table.columns["captions"].values)]
     assert right.count(False) == 6
     assert sorted(table.columns["captions"].values) == sorted((f"photo {i} by 0",) for i in range(20))

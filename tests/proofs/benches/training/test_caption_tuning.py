@@ -55,8 +55,8 @@ def test_the_bench_measures_every_arm_with_one_language_model(captioned: Path, t
     own = replace(OWN, kit=made, fit=fit, method=replace(TUNED, steps=2))
     small = replace(own, method=replace(own.method, tune=False))
     claim = replace(LLM2CLIP_TRIAL.claims[0], base=Arm(small))
-    trial = replace(LLM2CLIP_TRIAL, claims=(claim,), own=Arm(own), controls=(), beside={})
+    trial = replace(LLM2CLIP_TRIAL, claims=(claim,), arm=Arm(own), controls=(), beside={})
     verdict = judged(trial, "llm2clip", str(captioned), small_clip(tmp_path / "clip"), RUN, (1, 2, 3))
     (claimed,) = verdict["claims"]
     assert claimed["method"]["recall_at_5"] == pytest.approx(claimed["baseline"]["recall_at_5"] + claimed["gain"])
-    assert len(made.made) == 1
+    assert len(made.tuned_models) == 1

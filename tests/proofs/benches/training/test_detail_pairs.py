@@ -25,8 +25,8 @@ from proofs.benches.training.detail_pairs import (
     ShuffledTrainee,
     ignorant,
     open_details,
+    pair_hits,
     pairs_of,
-    told_apart,
 )
 from tests.support.diffusion import random_diffusion
 from tests.support.proofs import judged
@@ -53,7 +53,7 @@ def test_a_pair_differs_in_one_detail_alone(pattern) -> None:
 
 def test_pairs_are_counted_as_by_hand() -> None:
     tiny, pairs = load("tiny"), pairs_of("texture", 7, 5)
-    found = told_apart(tiny, pairs)["cls"]
+    found = pair_hits(tiny, pairs)["cls"]
     with torch.no_grad():
         x = normalize(tiny.image.encode(tiny.image.inputs(pairs.pictures)), dim=-1)
         t = normalize(tiny.text.encode(tiny.text.inputs(pairs.captions)), dim=-1)

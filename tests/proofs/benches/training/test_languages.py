@@ -19,7 +19,7 @@ from PIL import Image
 from diptych.core import NotAvailable
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from proofs.benches.training import languages
-from proofs.benches.training.languages import FIT, find_named, found, open_named
+from proofs.benches.training.languages import FIT, find_named, open_named, recalls
 from proofs.pretrain import TRIALS
 from tests.support.proofs import judged
 from tests.train.test_pair import RUN, small
@@ -50,7 +50,7 @@ def test_things_have_a_name_in_every_language_and_none_in_latin_letters(table: P
     data = find_named(str(table))
     assert sorted(data.names["en"]) == [f"thing {i}" for i in range(2, NUMBER)]  # 0 is written with an X, 1 is no flag
     assert data.learnt[0].getpixel((0, 0)) == (255, 255, 255)
-    assert data.learnt[0].getpixel((8, 8)) != data.asked[0].getpixel((8, 8))
+    assert data.learnt[0].getpixel((8, 8)) != data.test[0].getpixel((8, 8))
 
 
 def test_translations_move_and_english_stays(table: Path) -> None:
@@ -67,7 +67,7 @@ def test_recall_counts_both_directions(table: Path, monkeypatch: pytest.MonkeyPa
     text[0] = text[1]  # name 0 finds picture 1; pictures 0 and 1 find no name of their own before another's
     monkeypatch.setattr(languages, "_unit", lambda encoder, items: image if encoder == "image" else text)
     space = type("Space", (), {"image": "image", "text": "text"})()
-    assert found(space, data.asked, data.names)["en"].tolist() == [0, 0.5, 1, 1, 1, 1]
+    assert recalls(space, data.test, data.names)["en"].tolist() == [0, 0.5, 1, 1, 1, 1]
 
 
 def test_the_bench_measures_every_arm(table: Path) -> None:

@@ -61,9 +61,9 @@ def test_another_box_of_the_picture_is_told_to_the_same_prompter(bench) -> None:
     assert order.tolist() == [1, 2, 0, 3, 5, 4]
     how = Training(CLOC())
     bench.measure(Arm(how))
-    trained = len(bench.made)
+    trained = len(bench.trainings)
     assert bench.measure(Arm(Elsewhere(how))).values.shape == (2, 5, 2)
-    assert len(bench.made) == trained
+    assert len(bench.trainings) == trained
     untold = Training(UntoldCLOC())  # what does not read the place answers the same, wherever it is asked
     here, elsewhere = (bench.measure(Arm(arm)).values for arm in (untold, Elsewhere(untold)))
     assert np.array_equal(here, elsewhere)

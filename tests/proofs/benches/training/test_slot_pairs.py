@@ -30,7 +30,7 @@ def test_slots_and_the_image_slot_name_the_same_regions(monkeypatch: pytest.Monk
         elsewhere = bench.measure(Arm(Elsewhere(Training(method)))).values
         # one slot for all regions is the same slot for another one
         assert not isinstance(method, ImageAlone) or np.array_equal(elsewhere, found.values)
-    assert len(bench.made) == 4  # two systems, two seeds
+    assert len(bench.trainings) == 4  # two systems, two seeds
     same = bench.measure(Arm(SAME_BOXES)).part(IOU).values
     assert 0 < same[..., 1].sum() < same[..., 0].sum()
     placeless = bench.measure(Arm(PLACELESS)).values[0]

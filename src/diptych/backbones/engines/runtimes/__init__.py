@@ -1,1 +1,1 @@
-"""Runtimes of an encoder on the CPU, one a file. Each imports its library when it computes the first vector."""
+"""Runtimes of an encoder on the CPU, one per file. Each imports its library when it computes the first vector."""
