@@ -117,6 +117,8 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     got = diptych(*words, "--like", "captions.csv", "--fitted", "kept", "--json")
     assert got.code == 0, got.err
     assert 0 <= got.data["pictures"][0]["inversion_error"] < 1
+    assert "The small generator never learnt cup, and no photographs" in got.err
+    assert "as --generator" in got.err
     assert (tmp_path / "edits" / "red.png").is_file()
     still = diptych(*words, "--fitted", "kept", "--strength", "0", "--out", "still", "--json")
     assert still.data["pictures"][0]["moved"] == []

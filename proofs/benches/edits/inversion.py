@@ -86,6 +86,7 @@ class Known:
     def beside(self, pictures: Tensor) -> dict[str, float]:
         """Return the change (shares that reach the target), and what was kept: the other name, and the background,
         whose peak signal-to-noise ratio in dB is measured outside the object before and the object that was asked for.
+        "changed" is the mean over pictures of the root mean squared difference from the picture before, of 1.
         """
         now, kind = self.shows(pictures), self.asks.kind
         hit = now.gather(1, kind[:, None])[:, 0] == self.asks.target
@@ -94,7 +95,12 @@ class Known:
         outside = ((self.x - empty).abs().amax(1) < 0.02) & ((self.right() - empty).abs().amax(1) < 0.02)
         error = float((pictures - self.x).square().mean(1)[outside].mean())
         out = {f"on_target_{n}": float(hit[kind == k].float().mean()) for k, n in enumerate(("colour", "shape"))}
-        return {**out, "other_kept": float(other.float().mean()), "background_psnr_db": -10 * math.log10(error)}
+        return {
+            **out,
+            "other_kept": float(other.float().mean()),
+            "background_psnr_db": -10 * math.log10(error),
+            "changed": float((pictures - self.x).square().mean((1, 2, 3)).sqrt().mean()),
+        }
 
     def right(self) -> Tensor:
         """Return the pictures that were asked for."""
@@ -189,7 +195,7 @@ def open_inversions(
     run: Run,
     seeds: tuple[int, ...],
     *,
-    items: int = 80,
+    items: int = 330,
     train: int = 1024,
     optimise: int = 50,
     **less: Any,
@@ -241,29 +247,40 @@ def _seed(
     start = time.perf_counter()
     edits = edit(test, wanted)
     took = (time.perf_counter() - start) / items
-    g = run.generator("inversion/others")
-    spoilt = edit(test, wanted[torch.randperm(items, generator=g)])
-    sizes = len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)
+    other = others(test.asks, run.generator("inversion/others")).wanted()
     first = replace(fitted, method=replace(fitted.method, refine=0))
+    untrained = editing(fresh, run)
     return {
         "own": (test, edits),
         "no refinement": (test, editing(first, run)(test, wanted)),
         "own caption": (test, edit(test, test.asks.start)),
-        "untrained adapters": (test, editing(fresh, run)(test, wanted)),
-        "words of others": (test, spoilt),
-        "other asks": (Known(Asks.draw(test.asks.styles, test.asks.start, sizes, g), test.x), spoilt),
+        "other words": (test, edit(test, other)),
+        "untrained adapters": (test, untrained(test, wanted)),
+        "untrained adapters, other words": (test, untrained(test, other)),
     }, took
+
+
+def others(asked: Asks, g: torch.Generator) -> Asks:
+    """Return another ask of each picture: one name changes, as in the first, and the result is never the same."""
+    sizes = len(SMALL_DRAWS.colours), len(SMALL_DRAWS.shapes)
+    out = Asks.draw(asked.styles, asked.start, sizes, g)
+    while (same := (out.wanted() == asked.wanted()).all(1)).any():
+        again = Asks.draw(asked.styles, asked.start, sizes, g)
+        out = replace(
+            out, kind=torch.where(same, again.kind, out.kind), target=torch.where(same, again.target, out.target)
+        )
+    return out
 
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "clipinverter": Trial(
-            (Claim("optimisation"), Claim("inversion")),
+            (Claim("optimisation"), Claim("inversion"), Claim("other words")),
             arm=Arm("own"),
             variant="small",
-            controls=(
-                Claim("other asks", arm=Arm("words of others"), name="words of others"),
-                Claim("inversion", arm=Arm("untrained adapters"), name="untrained adapters"),
+            controls=tuple(
+                Claim("untrained adapters, other words", arm=Arm(one), name=one)
+                for one in ("other words", "untrained adapters")
             ),
             beside={"no refinement": Arm("no refinement"), "own caption": Arm("own caption")},
             bench=open_inversions,

@@ -268,16 +268,21 @@ class Changed(Pictures):
         return "  ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in facts.items())
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
-        """Return that nothing was relevant enough to change, or that the small denoiser does not know what is there."""
+        """Return that nothing was relevant enough to change, or that what draws does not know what is there."""
         from diptych.tasks.generate import unlearnt
 
         pairs = self.result.pairs
         if self.about.get("denoiser") == "small" and (words := unlearnt([self.result.ask.source])):
             unknown = ", ".join(words)
             return [f"The small denoiser never learnt {unknown}, and no photographs: give a pipeline as {{denoiser}}."]
+        out = []
+        words = unlearnt([self.result.ask.source, *self.result.ask.targets])
+        if self.about.get("generator") == "small" and words:
+            out = [f"The small generator never learnt {', '.join(words)}, and no photographs: pictures are the nearest "
+                   "that it draws. Give a generator of such pictures as {generator}."]  # fmt: skip
         if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
-            return ["No channel is relevant enough to be moved: give a lower {threshold}, down to 0."]
-        return []
+            out.append("No channel is relevant enough to be moved: give a lower {threshold}, down to 0.")
+        return out
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write edit.json."""
