@@ -102,7 +102,7 @@ def test_one_text_is_no_list_of_letters(model: Model) -> None:
 
 
 def test_one_sentence_is_no_file(model: Model) -> None:
-    with pytest.raises(UsageError, match="no file 'a red square' of sentences: give sentences themselves as a list"):
+    with pytest.raises(UsageError, match="no file 'a red square' of sentences: write one per line into a text file"):
         diptych.caption(coloured("red"), "a red square", model)
 
 

@@ -45,6 +45,16 @@ def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
     assert all(d.flagged is None for d in plain.results)
 
 
+def test_it_says_that_few_photos_remained_to_learn_from() -> None:
+    photos = scratched(2, 2, seed=3).items
+    few, more = (
+        detect(photos, BACKBONE, method=MEMORY, normal=scratched(n, 0, seed=1).items, rate=0.1) for n in (12, 24)
+    )
+    sentence = "Only 3 normal photos of 12 remained to learn from, since this rate needs 9 aside"
+    assert any(remark.startswith(sentence) for remark in few.remarks())
+    assert not any("remained to learn from" in remark for remark in more.remarks())
+
+
 def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
     found = detect(
         scratched(1, 1, seed=3).items,

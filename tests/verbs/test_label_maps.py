@@ -22,3 +22,13 @@ def test_rows_columns_and_lines_give_the_same_shares() -> None:
     assert set(areas) == {"red", "blue"}
     assert {name: values[0] for name, values in result.columns.items()} == pytest.approx({"green": 0.0, **areas})
     assert result.labels[0] == "red" == result.lines[0].split()[0]
+
+
+def test_one_name_over_most_photos_is_said_from_three_photos_on() -> None:
+    whole, half = halves("red", "red", 60, 40), halves("red", "blue", 60, 40)
+    names = ["red", "blue"]
+    with pytest.warns(UserWarning, match="2 of 3 photos have one name in all pixels, 'red' 2 times"):
+        result = diptych.segment([whole, half, whole], names, MODEL)
+    assert len(result.remarks) == 1
+    assert diptych.segment([whole, half, half], names, MODEL).remarks == ()
+    assert diptych.segment([whole, whole], names, MODEL).remarks == ()

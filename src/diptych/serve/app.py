@@ -46,6 +46,10 @@ def application(service: Service, routers: Sequence[APIRouter]) -> Any:
     return Guard(app, service.settings, service.metrics)
 
 
+NO_OBJECT = ("dataclass_type", "model_type", "model_attributes_type", "dict_type")
+"""Types of errors of a body that is a list, a number or a text."""
+
+
 def _answer(refusal: Refusal) -> JSONResponse:
     return JSONResponse(body(refusal), refusal.status, headers=refusal.headers)
 
@@ -73,6 +77,10 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
             f"There is no field {place!r} in this request{_fields(request, place)}: /openapi.json says what is taken."
         )
         return _answer(Refusal(422, message, "unknown_field"))
+    if not place and first["type"] in NO_OBJECT:
+        return _answer(
+            Refusal(400, f"The body is no JSON object{_fields(request, place)}: /openapi.json says what is taken.")
+        )
     return _answer(Refusal(400, f"{place or 'The body'}: {first['msg']}. /openapi.json says what is taken."))
 
 

@@ -25,7 +25,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import lacks
+from diptych.core.wording import lacks, number_of
 from diptych.data.files import write_whole
 from diptych.data.samples import need_photos, openable
 from diptych.metrics.conformal import false_alarm_shares, raised
@@ -194,6 +194,11 @@ class Detections:
                 f"{flagged} of {len(self.results)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
                 f"how often a normal photo scores as high"
             )
+            if 0 < by.normal[0] < aside:
+                remarks.append(
+                    f"Only {number_of(by.normal[0], 'normal photo')} of {sum(by.normal)} remained to learn from, since "
+                    f"this rate needs {aside} aside: give more, or a higher rate."
+                )
             if not flagged and self.results:
                 least = min(d.normal_share or 1.0 for d in self.results)
                 remarks.append(

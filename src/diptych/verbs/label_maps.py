@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from diptych.tasks.label_maps.pixel_risk import Promise
     from diptych.tasks.label_maps.question import Question
     from diptych.tasks.label_maps.segmented import Coco, Segmented
+
+
+SEVERAL = 3
+"""Photos from which on it is said that one name covers most of them: one close photo may well show one thing."""
 
 
 class SegmentFacts(TypedDict):
@@ -114,8 +119,21 @@ class LabelMaps(Answer["Segmented"]):
         if self.verb.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
             promised.append(foreign)
         if len(self.question.classes) > 1:
-            return [*promised, *([numbers] if numbers else [])]
+            return [*promised, *([numbers] if numbers else []), *self._covered(items)]
         return ["With one name nothing else can be chosen: add names, or {background} with what else may be there."]
+
+    def _covered(self, items: Sequence[Segmented]) -> list[str]:
+        """Return that most of several photos have one class in all pixels, which is rarely so."""
+        single = [
+            item.classes[areas[0]] for item in items if len(areas := list(item.areas())) == 1 and not item.unknown()
+        ]
+        if len(items) < SEVERAL or 2 * len(single) <= len(items):
+            return []
+        name, count = Counter(single).most_common(1)[0]
+        return [
+            f"{len(single)} of {len(items)} photos have one name in all pixels, {name!r} {count} times: look at the "
+            f"overlays, and add names of what else they show."
+        ]
 
     def write(self, item: Segmented, folder: Path, *, overwrite: bool) -> dict[str, Any]:
         """Write overlay, label map and areas, and the maps of counted things."""

@@ -114,8 +114,11 @@ def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
     """
     if texts is None or isinstance(texts, TextPool):
         return texts
-    if sentences and isinstance(texts, str) and not (os.path.exists(texts) or Path(texts).suffix):
-        raise UsageError(f"There is no file {texts!r} of sentences: give sentences themselves as a list.")
+    if sentences and isinstance(texts, (str, os.PathLike)) and not os.path.exists(texts):
+        raise UsageError(
+            f"There is no file {os.fspath(texts)!r} of sentences: write one per line into a text file. In Python a "
+            "list of sentences is taken too."
+        )
     if isinstance(texts, (str, os.PathLike)):
         return read_sentences(Path(texts)) if sentences else read_pool(texts).texts
     listed = texts if isinstance(texts, Mapping) else {"": texts}

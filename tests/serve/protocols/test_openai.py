@@ -159,3 +159,11 @@ def test_llamaindex_embeds_texts(address: str, model: ServedModel) -> None:
         )
         found = np.array(embeddings.get_text_embedding_batch(texts), np.float32)
     assert np.array_equal(found, model.model.encode_text(texts))
+
+
+def test_a_body_that_is_no_object_names_no_class_of_ours(client: Any) -> None:
+    for body in ([1, 2], "red", 3):
+        answer = client.post("/v1/embeddings", json=body)
+        sentence = answer.json()["error"]["message"]
+        assert (answer.status_code, "EmbeddingsRequest" in sentence) == (400, False)
+        assert sentence.startswith("The body is no JSON object")
