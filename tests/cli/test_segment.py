@@ -119,6 +119,13 @@ def test_one_name_is_no_question(diptych: Cli, photo: Path) -> None:
     assert (more.code, "With one name" in more.err) == (0, False)
 
 
+def test_it_is_said_that_one_name_covers_most_photos(diptych: Cli, photo: Path) -> None:
+    for name in ("b.png", "c.png"):
+        halves("red", "red", 60, 40).save(photo.parent / name)
+    got = diptych("segment", photo.parent, "--names", "red, blue")
+    assert (got.code, "2 of 3 photos have one name in all pixels, 'red' 2 times" in got.err) == (0, True)
+
+
 def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, photo: Path) -> None:
     truncated(photo.parent / "half.jpg")
     got = diptych("segment", photo.parent, "--names", "red, blue")

@@ -55,6 +55,7 @@ class LabelMaps(Answer["Segmented"]):
         self.processor, self.languages = Run(), tuple[str, ...]()
         self._coco: Coco | None = None
         self._stems = dict[str, str]()
+        self._single = Counter[str]()
         self.promise: Promise | None = None
 
     def start(self, items: Iterator[Segmented | UnreadableItem]) -> None:
@@ -68,6 +69,8 @@ class LabelMaps(Answer["Segmented"]):
         for i, item in enumerate(items):
             if not isinstance(item, UnreadableItem):
                 self.count += 1
+                areas = item.areas()
+                self._single.update([item.classes[k] for k in areas] if len(areas) == 1 and not item.unknown() else ())
                 if self.boxes is not None:
                     phrases = self.table.columns["phrases"].values[i]
                     item = in_boxes(item, self.boxes.values[i].corners, phrases)
@@ -119,19 +122,17 @@ class LabelMaps(Answer["Segmented"]):
         if self.verb.names is not None and (foreign := not_english(self.named.names, self.backbone, self.languages)):
             promised.append(foreign)
         if len(self.question.classes) > 1:
-            return [*promised, *([numbers] if numbers else []), *self._covered(items)]
+            return [*promised, *([numbers] if numbers else []), *self._covered()]
         return ["With one name nothing else can be chosen: add names, or {background} with what else may be there."]
 
-    def _covered(self, items: Sequence[Segmented]) -> list[str]:
+    def _covered(self) -> list[str]:
         """Return that most of several photos have one class in all pixels, which is rarely so."""
-        single = [
-            item.classes[areas[0]] for item in items if len(areas := list(item.areas())) == 1 and not item.unknown()
-        ]
-        if len(items) < SEVERAL or 2 * len(single) <= len(items):
+        single = self._single.total()
+        if self.count < SEVERAL or 2 * single <= self.count:
             return []
-        name, count = Counter(single).most_common(1)[0]
+        name, count = self._single.most_common(1)[0]
         return [
-            f"{len(single)} of {len(items)} photos have one name in all pixels, {name!r} {count} times: look at the "
+            f"{single} of {self.count} photos have one name in all pixels, {name!r} {count} times: look at the "
             f"overlays, and add names of what else they show."
         ]
 
