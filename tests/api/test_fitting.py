@@ -77,8 +77,10 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
     for name in ("predict", "score"):
         with pytest.raises(AttributeError, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
             getattr(system, name)(test.items)
-    with pytest.raises(AttributeError, match="A Predictor has no 'coef_': it has about, backbone, "):
+    with pytest.raises(AttributeError, match="A Predictor has no 'coef_': use fitted, which has its tensors"):
         _ = made.coef_  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="A Predictor has no 'oob_score_': it has about, backbone, "):
+        _ = made.oob_score_  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="has no 'method': use parentheses after the system"):
         diptych.systems.GDA.fit(model, train)
     embeddings = np.zeros((4, 8), np.float32)

