@@ -83,10 +83,10 @@ def __getattr__(name: str) -> Any:
 
 def _remedy(name: str) -> str:
     """Return what to use instead of a name that is not there; "" where nothing is near."""
-    if name.startswith("__") or _is_module(name):
-        return ""
     if name in _ELSEWHERE:
         return f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}"
+    if name.startswith("__") or _is_module(name):
+        return ""
     from difflib import get_close_matches
 
     if near := get_close_matches(name, __all__, n=1, cutoff=0.75):

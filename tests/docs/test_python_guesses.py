@@ -252,7 +252,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.board(data, random_state=)": (lambda: diptych.board("photos", random_state=0), "did you mean seeds="),
     "diptych.board(data, cv=5)": (lambda: diptych.board("photos", cv=5), "takes no cv=: leave it out, for boards"),
     "board.best_params_": (lambda: board().best_params_, r"use to_pandas\(\), whose rows can be sorted"),
-    "board.rows": (lambda: board().rows, r"use data\['rows'\]"),
+    "board.rows": (lambda: board().rows, r"use the board itself, as in board\[0\], or data\['rows'\]"),
     "board.sort_values('acc1')": (lambda: board().sort_values("acc1"), r"use to_pandas\(\)\.sort_values"),
     "board.method": (lambda: board().method, r"use \[item\.method for item in results\]"),
     "'gda' in board": (lambda: "gda" in board(), r"Results hold a Row each: look for 'gda' in to_pandas\(\)"),
