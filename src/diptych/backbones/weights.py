@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones import released
+from diptych.backbones.file_kinds import check_weight_file
 from diptych.backbones.unpickling import read_apart
 from diptych.core import DataError, NotAvailable, UsageError
 
@@ -59,10 +60,9 @@ def read_state(path: Path, *, allow_pickle: bool | None = False, opens: str = ""
 
     Raises:
         UsageError: there is no such file, it has more than tensors and ``allow_pickle`` is False, or is no torch file.
-        DataError: the file is damaged or has no state dict.
+        DataError: the file is damaged, has no state dict, or is no weight file: a web page, a pointer, an archive.
     """
-    if not path.is_file():
-        raise UsageError(f"There is no weight file {path}: check the path.")
+    check_weight_file(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -101,8 +101,7 @@ def read_nested(path: Path, more: str) -> Any:
     """
     if path.suffix == ".safetensors":
         return read_state(path)
-    if not path.is_file():
-        raise UsageError(f"There is no weight file {path}: check the path.")
+    check_weight_file(path)
     if _is_torchscript(path):
         raise UsageError(f"{path} is a TorchScript archive, which can run code: give the state dict.")
     return read_apart(path, more)
