@@ -37,6 +37,8 @@ def check_weight_file(path: Path) -> None:
         raise UsageError(f"{path} is a folder, not a weight file: give the file in it.")
     if not path.is_file():
         raise UsageError(f"There is no weight file {path}: check the path.")
+    if path.suffix == ".npz":
+        return  # arrays, which ``weights.read_state`` refuses with a remedy of their own
     with path.open("rb") as file:
         start = file.read(_START)
     if kind := _other_kind(path, start):
@@ -55,7 +57,7 @@ def _other_kind(path: Path, start: bytes) -> str:
     if start.startswith(b"PK") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive_of_torch:
             names = archive_of_torch.namelist()
-        if path.suffix != ".npz" and not any(name.endswith("data.pkl") for name in names):
+        if not any(name.endswith("data.pkl") for name in names):
             first = f" that holds {names[0]}" if names else ""
             return f"a zip archive{first}, not weights: unpack it, and give the weight file in it"
     if start.startswith((b"PK", b"\x80")) and named:
