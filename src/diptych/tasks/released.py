@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from diptych import catalog
+from diptych.backbones.file_kinds import check_weight_file
 from diptych.backbones.released import Released, row, slugs, table, translated
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
@@ -103,8 +104,7 @@ def convert(
     if folder.exists():
         raise UsageError(f"{folder} exists: name another folder, or remove it first.")
     one, by = chosen(slug, file, released), table(slug)
-    if not file.is_file():  # before a backbone is loaded
-        raise UsageError(f"There is no weight file {file}: check the path.")
+    check_weight_file(file)  # before a backbone is loaded
     if one.architecture:
         save_backbone(load(f"local:{file.absolute()}", stated=Stated(released=one.name)), folder)
         return Converted(one.name, folder, f"as a backbone, local:{folder}")

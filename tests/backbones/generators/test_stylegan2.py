@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,7 @@ def test_files_of_both_names_draw_the_same(tmp_path: Path) -> None:
 
 
 def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
+    (tmp_path / "ffhq.pkl").write_bytes(pickle.dumps({"G_ema": None}))
     with pytest.raises(UsageError, match="convert it once, in a checkout"):
         load_stylegan2(tmp_path / "ffhq.pkl")
     with pytest.raises(UsageError, match="no weight file"):
@@ -231,7 +233,7 @@ def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
         save_file(tensors, tmp_path / f"{i}.safetensors")
         with pytest.raises(DataError, match=message):
             load_stylegan2(tmp_path / f"{i}.safetensors")
-    (tmp_path / "broken.safetensors").write_bytes(b"not at all")
+    (tmp_path / "broken.safetensors").write_bytes(b"\x00not at all")
     with pytest.raises(DataError, match="damaged"):
         load_stylegan2(tmp_path / "broken.safetensors")
 

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diptych.backbones.file_kinds import check_weight_file
 from diptych.backbones.generators.stylegan2 import CLAMP
 from diptych.backbones.weights import read_nested
 from diptych.core import DataError, UsageError
@@ -100,6 +101,7 @@ def encoder_tensors(path: Path) -> EncoderFile:
 
 def _opened(path: Path) -> dict[str, Any]:
     """Return the dictionary that a file holds, after refusing files that run code when they are opened."""
+    check_weight_file(path)
     if path.suffix == ".pkl":
         raise UsageError(
             f"{path} runs code when it is opened: where you trust it, convert it once, in a checkout of "
