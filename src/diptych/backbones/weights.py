@@ -18,7 +18,6 @@ from diptych.backbones import released
 from diptych.backbones.file_kinds import check_weight_file
 from diptych.backbones.unpickling import read_apart
 from diptych.core import DataError, NotAvailable, UsageError
-from diptych.core.wording import first_of
 
 OPENCLIP_FILES = (
     "open_clip_model.safetensors",
@@ -31,7 +30,6 @@ OUTER = ("state_dict", "model_state_dict", "model")
 """Top-level keys under which trainers keep the tensors."""
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that distributed training and compilation put before every name."""
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PICKLE = (
     ", which can run code: convert it to safetensors, or pass allow_pickle=True (NAME?allow-pickle) if you trust it."
 )
@@ -62,7 +60,7 @@ def read_state(path: Path, *, allow_pickle: bool | None = False, opens: str = ""
 
     Raises:
         UsageError: there is no such file, it has more than tensors and ``allow_pickle`` is False, or is no torch file.
-        DataError: the file is damaged, has no state dict or NaN in it, or is a web page, a pointer or an archive.
+        DataError: the file is damaged, has no state dict, or is no weight file: a web page, a pointer, an archive.
     """
     check_weight_file(path)
     if path.suffix == ".safetensors":
@@ -143,16 +141,7 @@ def _tensors(state: object, path: Path, opens: str = "") -> dict[str, Tensor]:
     tensors = {str(k): v for k, v in state.items() if k not in jit_facts}
     while tensors and (wrapper := next((w for w in WRAPPERS if all(k.startswith(w) for k in tensors)), "")):
         tensors = {k.removeprefix(wrapper): v for k, v in tensors.items()}
-    if broken := sorted(k for k, v in tensors.items() if _has_nan(v)):
-        raise DataError(
-            f"{path} holds NaN in {first_of(broken)}: its training has diverged, or it is damaged; give another file."
-        )
     return tensors
-
-
-def _has_nan(tensor: Tensor) -> bool:
-    """Return whether a number is NaN; infinity may stand in masks. Extremes take no memory beside the tensor."""
-    return tensor.dtype in _FLOATS and tensor.numel() > 0 and bool(tensor.detach().amax().isnan())
 
 
 def _is_torchscript(path: Path) -> bool:
