@@ -35,7 +35,7 @@ STATE = {"a": torch.arange(6.0).reshape(2, 3)}
         (b'{"error": "Not found"}', "the answer of a server in XML or JSON"),
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "the answer of a server"),
         (b"Entry not found", "text, not weights"),
-        (gzip.compress(b"a"), "a gzip archive, not weights: unpack it"),
+        (gzip.compress(b"a", mtime=0), "a gzip archive, not weights: unpack it"),
     ],
 )
 def test_what_is_no_weight_file_is_named(tmp_path: Path, suffix: str, content: bytes, said: str) -> None:
