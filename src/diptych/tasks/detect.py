@@ -194,7 +194,7 @@ class Detections:
                 f"{flagged} of {len(self.results)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
                 f"how often a normal photo scores as high"
             )
-            if 0 < by.normal[0] < aside:
+            if by.stretches is None and 0 < by.normal[0] < aside:  # else near-duplicates are left out too
                 remarks.append(
                     f"Only {number_of(by.normal[0], 'normal photo')} of {sum(by.normal)} remained to learn from, since "
                     f"this rate needs {aside} aside: give more, or a higher rate."
