@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -81,6 +83,21 @@ def whole(made: DatabaseIndex) -> None:
 
 def test_workers_write_side_by_side_into_a_folder(tmp_path: Path) -> None:
     whole(write_side_by_side(f"lance:{tmp_path / 'lance'}", {}))
+
+
+def test_workers_that_create_at_once_make_one_version(tmp_path: Path) -> None:
+    together = Barrier(4)
+
+    def create(i: int) -> None:
+        database = LanceDatabase(f"lance:{tmp_path / str(i)}")
+        together.wait()
+        database.create(4)
+
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(40):
+            list(pool.map(create, [i] * 4))
+            assert lance.dataset(str(tmp_path / str(i) / "notes.lance")).version == 1
+            assert lance.dataset(str(tmp_path / str(i) / "entries.lance")).version == 1
 
 
 def test_workers_write_side_by_side_into_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,9 +180,12 @@ class LanceDatabase:
         import lance
 
         if self._open(name) is None:
-            try:
-                lance.write_dataset(
-                    schema.empty_table(), self._path(name), schema=schema, mode="create", storage_options=self._options
+            try:  # a first version, never a second: write_dataset(mode="create") may empty another worker's new table
+                lance.LanceDataset.commit(
+                    self._path(name),
+                    lance.LanceOperation.Overwrite(schema, []),
+                    max_retries=0,
+                    storage_options=self._options,
                 )
             except OSError as error:
                 if self._open(name) is None:  # no other worker made it meanwhile
