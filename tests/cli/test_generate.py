@@ -32,7 +32,7 @@ def test_pictures_and_their_listing(diptych: Cli, tmp_path: Path) -> None:
     words = ("generate", "a red circle", "a dog", "-n", "2", "--steps", "2", "--seed", "1", "--anyway")
     got = diptych(*words)
     assert got.code == 0
-    assert "never learnt dog: " in got.err
+    assert 'never learnt dog in "a dog": ' in got.err
     assert got.out.split() == ["a-red-circle-1.png", "a-red-circle-2.png", "a-dog-1.png", "a-dog-2.png"]
     again = diptych(*words, "--out", "other", "--json")
     assert (again.data["target"], again.data["steps"]) == (["a red circle", "a dog"], 2)

@@ -43,6 +43,8 @@ def test_words_that_were_never_learnt_are_known() -> None:
     assert unlearnt(["a dog on the beach", "a purple dog"]) == ("dog", "beach")
     assert unlearnt(["a small heart", "a brown ring", "a dotted cross"]) == ("small", "brown", "ring", "dotted")
     check_learnt(["a pink heart"])
+    with pytest.raises(UsageError, match=r'learnt dog and beach in "a dog on the beach": it draws'):
+        check_learnt(["a red circle", "a dog on the beach"])
     with pytest.raises(UsageError, match=r"never learnt dog and beach: it draws one of 6 shapes .* one of 8 colours"):
         check_learnt(["a dog on the beach"])
 

@@ -10,7 +10,7 @@ from diptych.core import DiptychError
 
 
 def test_pictures_come_back_and_are_written_where_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="never learnt dog:"):
+    with pytest.warns(UserWarning, match='never learnt dog in "a dog":'):
         result = diptych.generate(
             ["a red circle", "a dog"], count=1, steps=2, seed=1, anyway=True, out=tmp_path / "out"
         )

@@ -89,10 +89,10 @@ def check_learnt(texts: Sequence[str]) -> None:
     """
     from diptych.backbones.diffusion.load import SMALL_BANK, SMALL_SCENES
 
-    if words := unlearnt(texts):
+    if words := unlearnt_in(texts):
         bank, textures = SMALL_BANK, tuple(dict.fromkeys(SMALL_BANK.textures))
         raise UsageError(
-            f"The small denoiser never learnt {_listed(words, 'and')}: it draws one of {len(bank.shapes)} shapes "
+            f"The small denoiser never learnt {words}: it draws one of {len(bank.shapes)} shapes "
             f"({_listed(bank.shapes, 'or')}) in one of {len(bank.colours)} colours ({_listed(bank.colours, 'or')}), "
             f"{_listed(textures, 'or')}, on a {_listed(SMALL_SCENES.backgrounds, 'or')} background. Name such a thing, "
             f"give a pipeline of yours as {{denoiser}}, or go on all the same with {{anyway}}."
@@ -106,8 +106,22 @@ def unlearnt(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(w for text in texts for w in words_of(text) if w not in taught_words()))
 
 
+def unlearnt_in(texts: Sequence[str]) -> str:
+    """Return the words of ``unlearnt`` as a phrase, with the text that holds them where there are several; "" for none.
+
+    Example:
+        >>> unlearnt_in(["a dog on the beach"]), unlearnt_in(["a red circle", "a dog on the beach"])
+        ('dog and beach', 'dog and beach in "a dog on the beach"')
+    """
+    words = {text: w for text in dict.fromkeys(texts) if (w := unlearnt([text]))}
+    alone = len(set(texts)) == 1
+    return _listed([
+        _listed(w, "and") + ("" if alone or w == (text.strip(),) else f' in "{text}"') for text, w in words.items()
+    ], "and")  # fmt: skip
+
+
 def _listed(words: Sequence[str], last: str) -> str:
-    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def check_texts(texts: Sequence[str]) -> None:

@@ -261,7 +261,9 @@ class Sentences(Answer["Captions"]):
     def ends(self) -> list[str]:
         """Return the metrics."""
         metrics = self.about["metrics"]
-        return ["  ".join(f"{name} {value:.3f}" for name, value in metrics.items())] if metrics else []
+        line = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        several = any(len(of_photo) > 1 for of_photo in self.result.captions)
+        return [f"{line}  (of the first caption of each photo)" if several else line] if metrics else []
 
 
 def _measured_on(fit: Fit) -> str:

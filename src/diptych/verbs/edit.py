@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LISTING = "edit.json"
 SHOWN, DRAWN = 4, 4
 """Channels in a line, and pictures that are drawn where no number is given."""
+MOST, BACKGROUND = 0.5, "background"
+"""Share of a picture from which on an object that was looked for is doubted, and the word for all else."""
 STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
 
 
@@ -282,7 +284,24 @@ class Changed(Pictures):
                    "that it draws. Give a generator of such pictures as {generator}."]  # fmt: skip
         if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
             out.append("No channel is relevant enough to be moved: give a lower {threshold}, down to 0.")
-        return out
+        return out + self._wide()
+
+    def _wide(self) -> list[str]:
+        """Return which thing was taken for most of a picture where no mask says where it is."""
+        if self.result.ask.masks is not None:
+            return []
+        wide = [
+            (pair.name, thing, share)
+            for pair in self.result.pairs
+            for thing, share in self.row(pair).get("areas", {}).items()
+            if share > MOST and thing != BACKGROUND
+        ]
+        if not wide:
+            return []
+        name, thing, share = wide[0]
+        others = f", and {number_of(len(wide) - 1, 'more such picture')}" if len(wide) > 1 else ""
+        return [f"{thing} was taken for {100 * share:.0f} % of {name}, all of which is changed{others}: if it is "
+                f"smaller, give {{mask}} or another {{segmenter}}."]  # fmt: skip
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write edit.json."""

@@ -140,7 +140,7 @@ class Generate(Verb):
         from diptych.tasks.edit import edit, files, fitted_editor, names_of
         from diptych.tasks.edit_parts import kit_for
         from diptych.tasks.evidence import evidence_for
-        from diptych.tasks.generate import generate, unlearnt, usual_steps
+        from diptych.tasks.generate import generate, unlearnt_in, usual_steps
 
         context.free(*map(str, files(Path(), names_of(self.ask, Run()))), LISTING)
         if self.method is None:
@@ -153,9 +153,9 @@ class Generate(Verb):
             }  # fmt: skip
             result = generate(self.texts, denoiser, run, count=self.count, **numbers)
             about: dict[str, Any] = {"denoiser": self.denoiser, "lora": None if lora is None else str(lora), **numbers}
-            strange = unlearnt(self._words()) if self.denoiser == "small" else ()
+            strange = unlearnt_in(self._words()) if self.denoiser == "small" else ""
         else:
-            system, folder, strange = self.system(), None if self.fitted is None else Path(self.fitted), ()
+            system, folder, strange = self.system(), None if self.fitted is None else Path(self.fitted), ""
             evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)
             context = keeping.where(self, context)
             model, run = context.model(), context.run()
@@ -174,7 +174,7 @@ class Generated(Pictures):
     done = "made"
     listing = LISTING
 
-    def __init__(self, result: Any, about: Mapping[str, Any], strange: tuple[str, ...]) -> None:
+    def __init__(self, result: Any, about: Mapping[str, Any], strange: str) -> None:
         super().__init__(result, about)
         self.strange = strange
 
@@ -190,9 +190,7 @@ class Generated(Pictures):
         """Return words that were never learnt."""
         if not self.strange:
             return []
-        return [
-            f"The small denoiser never learnt {', '.join(self.strange)}: what the pictures show of it means nothing."
-        ]
+        return [f"The small denoiser never learnt {self.strange}: what the pictures show of it means nothing."]
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write generate.json."""

@@ -56,6 +56,15 @@ def test_an_overlay_mixes_draws_borders_and_leaves_the_background() -> None:
     np.testing.assert_allclose(bright[0, 0], (np.array(palette(1)[0]) + 100) / 2, atol=1)
 
 
+def test_the_legend_of_a_strip_leaves_room_for_the_strip() -> None:
+    """Letters as high as a fortieth of the longer side took 150 of 400 pixels."""
+    strip = Image.new("RGB", (1500, 100))
+    labels = np.zeros((100, 1500), np.int64)
+    sheet = overlay(strip, labels, palette(4), dict.fromkeys(range(4), "baseball diamond"))
+    assert sheet.height <= 2 * strip.height
+    assert sheet.width < 1.3 * strip.width
+
+
 def test_a_legend_longer_than_the_photo_makes_the_sheet_longer() -> None:
     photo = Image.new("RGB", (40, 20))
     sheet = overlay(photo, np.zeros((20, 40), np.int64), palette(30), {k: f"class {k}" for k in range(30)})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import colorsys
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -97,7 +98,7 @@ def _draw(border: NDArray[np.bool_], numbers: NDArray[np.integer], counted: NDAr
 
 
 def _with_legend(image: Image.Image, lines: Sequence[tuple[Colour, str]]) -> Image.Image:
-    size = max(12, round(max(image.size) / 40))
+    size = _text_size(image)
     font, step = ImageFont.load_default(size), round(1.6 * size)
     draw = ImageDraw.Draw(image)
     wide = round(max((draw.textlength(text, font=font) for _, text in lines), default=0)) + 3 * size
@@ -109,6 +110,11 @@ def _with_legend(image: Image.Image, lines: Sequence[tuple[Colour, str]]) -> Ima
         draw.rectangle((left, top, left + size, top + size), fill=colour, outline=(90, 90, 90))
         draw.text((left + round(1.6 * size), top + size / 2), text, fill=(20, 20, 20), font=font, anchor="lm")
     return sheet
+
+
+def _text_size(image: Image.Image) -> int:
+    """Return the height of letters that can be read beside a picture, of a strip too: 12 pixels or more."""
+    return max(12, round(math.sqrt(image.width * image.height) / 32))
 
 
 def png(image: Image.Image) -> bytes:
@@ -138,7 +144,7 @@ def heat(
     share, colours = _coloured(values, low, high)
     seen = np.asarray(photo.convert("RGB"), dtype=np.float32)
     painted = seen + (opacity * share)[..., None] * (colours - seen)
-    size = max(12, round(max(photo.size) / 30))
+    size = _text_size(photo)
     sheet = Image.new("RGB", (max(photo.width, size * len(line) * 2 // 3), photo.height + 2 * size), "white")
     sheet.paste(Image.fromarray(painted.round().astype(np.uint8)))
     ImageDraw.Draw(sheet).text(
