@@ -41,6 +41,7 @@ def test_names_are_linked_from_a_threshold_that_pairs_choose(diptych: Cli, table
         "pairs": 6,
         "val": 6,
         "nearest_right": 1.0,
+        "linked": 6,
         "precision": 1.0,
         "recall": 1.0,
         "f1": 1.0,

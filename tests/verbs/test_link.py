@@ -65,3 +65,30 @@ def test_links_that_nothing_judges_say_so_and_name_columns_of_pictures_that_are_
     with pytest.warns(UserWarning, match="front of c.csv"):
         cut = diptych.link("a.csv", "c.csv", method="string-matching", threshold=0.9)
     assert len(cut.remarks) == 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_to_one_links_are_judged_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    left, right = ["north mill"] * 4 + ["old bakery", "iron works"], ["north mill", "old bakery", "iron works", "zzzz"]
+    (tmp_path / "a.csv").write_text("name\n" + "".join(f"{n}\n" for n in left))
+    (tmp_path / "b.csv").write_text("name\n" + "".join(f"{n}\n" for n in right))
+    pairs = [(i, max(0, i - 3)) for i in range(6)]
+    links = diptych.link("a.csv", "b.csv", pairs=pairs, one_to_one=True, method="string-matching")
+    labelled = links.as_dict()["labelled"]
+    written = {(k.left, k.right) for k in links}
+    assert len(written & set(pairs)) == 3
+    assert labelled["nearest_right"] == 1.0
+    assert (labelled["linked"], labelled["recall"]) == (len(written), 0.5)
+    assert labelled["precision"] == 3 / len(written)
+    assert "one-to-one links from the threshold 1.0000 on, which they chose, precision 100 % [44, 100]" in str(links)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_given_threshold_above_all_links_finds_none_and_was_not_chosen(tables: Path) -> None:
+    pairs = [(f"a{i}", f"b{7 - i}") for i in range(6)]
+    links = diptych.link("a.csv", "b.csv", pairs=pairs, ids="id", method="string-matching", threshold=2.0)
+    assert links.remarks == (
+        "Of 6 labelled records, the nearest is right for 100 % [61, 100]; from the threshold 2.0000 on, precision of "
+        "no link, recall 0 % [0, 39] (95 % intervals).",
+    )

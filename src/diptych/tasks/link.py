@@ -63,7 +63,8 @@ class Linked:
         links: of left records in order; none below the threshold.
         threshold: from which score on records are linked; None: all are.
         labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of
-            these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.
+            these whose nearest record is right, how many are "linked", and "precision", "recall" and "f1" of these
+            links, one to one where the others are; empty without.
         failed: records that cannot be read, of either table, and why; they are in neither.
         ids: column of each table that names its records; None: their rows or files.
         groups: (N + M,) number of the group of each record, left ones first; empty where groups were not asked for.
@@ -196,32 +197,40 @@ def link(
         kit = Kit({} if backbone is None else {"main": backbone})
         fitted = remember(lambda: method.fit(kit, Evidence(train=train), stored))
         values, places = _nearest(fitted.against(right, stored), left, len(right), stored)
+    links = (
+        _one_to_one(values, places)
+        if one_to_one
+        else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
+    )
     labelled: dict[str, float] = {}
     if pairs:
         partners: dict[int, set[int]] = {}
         for i, j in pairs:
             partners.setdefault(i, set()).add(j)
         judged = np.array(sorted({pairs[k][0] for k in val}))
-        first = values[judged, 0]
-        right_first = np.array([places[i, 0] in partners[i] for i in judged])
+        nearest_right = np.array([places[i, 0] in partners[i] for i in judged])
+        linked_to = {
+            k.left: k for k in links
+        }  # one to one, a record may be linked to another than the nearest, or none
+        least = min(k.score for k in links)
+        judged_links = [linked_to.get(int(i), Link(int(i), -1, least - 1)) for i in judged]
+        first = np.array([k.score for k in judged_links])
+        right_link = np.array([k.right in partners[k.left] for k in judged_links])
         exists = np.ones(len(judged), dtype=bool)
         if grouped:
             threshold, cubed = group_threshold(both, values, places, [pairs[k] for k in sorted(val)], threshold)
             labelled = dict(zip(("group_precision", "group_recall", "group_f1"), cubed, strict=True))
         elif threshold is None:
-            threshold, _ = f1_threshold(first, right_first, exists)
-        linked, hits = first >= threshold, float((right_first & (first >= threshold)).sum())
+            threshold = max(f1_threshold(first, right_link, exists)[0], least)
+        linked = (first >= threshold) & np.array([k.right >= 0 for k in judged_links])
+        hits = float((right_link & linked).sum())
         shares = {
             "precision": hits / max(1, int(linked.sum())),
             "recall": hits / len(judged),
             "f1": 2 * hits / float(linked.sum() + len(judged)),
         }
-        labelled |= {"pairs": len(pairs), "val": len(judged), "nearest_right": float(right_first.mean()), **shares}
-    links = (
-        _one_to_one(values, places)
-        if one_to_one
-        else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
-    )
+        labelled |= {"pairs": len(pairs), "val": len(judged), "nearest_right": float(nearest_right.mean())}
+        labelled |= {"linked": int(linked.sum()), **shares}
     chosen = tuple(k for k in links if threshold is None or k.score >= threshold)
     groups = np.zeros(0, dtype=np.int64)
     if grouped and threshold is not None:

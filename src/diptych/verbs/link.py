@@ -176,14 +176,18 @@ class Links(Answer["Link"]):
         cuts = [f"{number_of(cut, 'text')} longer than the model reads: the start alone is compared."] if cut else []
         if not labelled:
             return [*cuts, *self._unread(), *self._unjudged()]
-        shares = ", ".join(f"{name} {100 * labelled[name]:.0f} %" for name in ("precision", "recall"))
+        counts = {"precision": labelled["linked"], "recall": labelled["val"]}
+        shares = ", ".join(f"{name} {_share(labelled[name], n)}" for name, n in counts.items())
         cubed = " and ".join(f"{n} {100 * labelled.get(f'group_{n}', 0):.0f} %" for n in ("precision", "recall"))
-        nearest = f"{100 * labelled['nearest_right']:.0f} %"
+        nearest = _share(labelled["nearest_right"], labelled["val"])
+        links = "one-to-one links from" if self.verb.one_to_one else "from"
+        chosen = "which they chose, " if self.verb.threshold is None else ""
         groups = f"; of the groups, B-cubed {cubed}" if "group_f1" in labelled else ""
         return [
             *cuts,
             f"Of {labelled['val']:.0f} labelled records, the nearest is right for {nearest}; "
-            f"from the threshold {self.result.threshold:.4f} on, {shares}{groups}.",
+            f"{links} the threshold {self.result.threshold:.4f} on, {chosen}{shares}{groups} "
+            f"(95 % intervals).",
         ]
 
     def _unread(self) -> list[str]:
@@ -216,6 +220,16 @@ class Links(Answer["Link"]):
 
         write_whole(folder, self.result.as_csv(), overwrite=overwrite)
         return []
+
+
+def _share(value: float, count: float) -> str:
+    """Return a share of so many records in percent, with its 95 % interval."""
+    from diptych.metrics.closed_intervals import wilson
+
+    if not count:
+        return "of no link"
+    low, high = wilson(value * count, count)
+    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _what(records: Records) -> str:

@@ -127,6 +127,17 @@ def test_the_recommendation_and_the_promises_are_there(finished: tuple[Board, Pa
     assert f"<td>{row.acting['temperature']:.3g}</td>" in text
 
 
+def test_a_page_about_val_does_not_speak_of_test(finished: tuple[Board, Path]) -> None:
+    board, _ = finished
+    splits = {"val" if name == "test" else name: table for name, table in board.data.splits.items() if name != "val"}
+    text = html(replace(board, data=replace(board.data, splits=splits), facts={**board.facts, "measured": "val"}))
+    words = re.sub(r"<[^>]+>", "", text)
+    assert "photos apart from val" in words
+    assert "% on val." in words
+    assert "train items per class, as CoOp does" in words
+    assert not re.search(r"\b(on|from|over) test\b", words)
+
+
 def test_curves_are_drawn_where_the_numbers_are() -> None:
     points = (plots.Point(1, 0.2, 0.1, 0.3), plots.Point(16, 0.6, 0.5, 0.7))
     svg = plots.curves(

@@ -37,6 +37,18 @@ def test_the_recommendation_says_on_what_it_was_chosen_and_what_it_reached() -> 
     assert reached == "On test it reached 50.0 % (40.0-60.0)."
 
 
+def test_a_board_that_measured_val_does_not_speak_of_test() -> None:
+    board = {**BOARD, "missing": {}, "measured": "val"}
+    table, *lines = tables_of({**board, "choice": CHOICE})
+    assert isinstance(table, Shown)
+    assert table.title == "clothes: 10 val photos, 2 classes, lite"
+    assert lines == [
+        "Recommended: gda, 4 shots: 75.0 % of 40 photos apart from val, seen by no system.",
+        "On val it reached 50.0 % (40.0-60.0).",
+    ]
+    assert tables_of(board)[1:] == ["No recommendation: there is no train split to choose on."]
+
+
 @pytest.mark.parametrize(
     ("words", "name"), [(("gda", "", 0), "gda"), (("gda", "x", 1), "gda, x, 1 shot"), (("a", "", 2), "a, 2 shots")]
 )

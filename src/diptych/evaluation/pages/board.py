@@ -11,6 +11,7 @@ from diptych import __version__
 from diptych.core import Samples
 from diptych.data.files import write_whole
 from diptych.evaluation.few_shot.board import Board
+from diptych.evaluation.few_shot.episodes import chosen_on
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import examples, plots, trust
 from diptych.evaluation.pages.trust import called, percent
@@ -49,14 +50,15 @@ def html(board: Board, classified: Classified | None = None, photos: Samples[Any
 def _head(board: Board) -> Iterator[str]:
     title = f"{board.data.name}: classification with {board.facts['spec']['name']}"
     base = board.base()
-    words = f"{len(board.test)} {board.facts['measured']} photos, {len(board.classes)} classes, {len(board.rows)} rows."
+    measured = board.facts["measured"]
+    words = f"{len(board.test)} {measured} photos, {len(board.classes)} classes, {len(board.rows)} rows."
     if base is not None:
         words += f" Class names alone reach {percent(base.metrics['acc1'])} % top-1."
     best = board.best
     if best is not None:
         seen = "that fit had seen too" if best.held["seen"] else "that no system saw"
-        words += f" Recommended, by {best.held['items']:.0f} photos apart from test {seen}: {called(best)}, "
-        words += f"{percent(best.held['acc1'])} % there and {percent(best.metrics['acc1'])} % on test."
+        words += f" Recommended, by {best.held['items']:.0f} photos apart from {measured} {seen}: {called(best)}, "
+        words += f"{percent(best.held['acc1'])} % there and {percent(best.metrics['acc1'])} % on {measured}."
     yield opening(title, f'<p class="lead">{escape(words)}</p>')
     if board.interrupted:
         yield (
@@ -137,10 +139,11 @@ def _curves(board: Board) -> Iterator[str]:
 
 
 def _protocol(board: Board) -> Iterator[str]:
+    split = chosen_on(board.data)
     rules = {
-        "coop": "Whatever it chooses, it chooses on min(shots, 4) val items per class, as CoOp does.",
-        "full": "Whatever it chooses, it chooses on all val items, as Tip-Adapter and GDA publish.",
-        "none": "It saw no val item and chose nothing: its settings are the same for all data sets.",
+        "coop": f"Whatever it chooses, it chooses on min(shots, 4) {split} items per class, as CoOp does.",
+        "full": f"Whatever it chooses, it chooses on all {split} items, as Tip-Adapter and GDA publish.",
+        "none": f"It saw no {split} item to choose on and chose nothing: its settings are the same for all data sets.",
     }
     seeds = ", ".join(str(s) for s in board.plan.seeds)
     paragraphs = (
@@ -149,9 +152,10 @@ def _protocol(board: Board) -> Iterator[str]:
         f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {board.facts['measured']} "
         f"photos were seen "
         "only to score. Draws pass over files that cannot be read.",
-        "Intervals are 95 % intervals over test items and seeds together: how far a number would move with other "
-        "photos of this kind and other draws. Three to five seeds hardly tell how far seeds differ, and the intervals "
-        "allow for it. The gain is paired: the same items on both sides, so its interval is narrower than a comparison "
+        f"Intervals are 95 % intervals over {board.facts['measured']} items and seeds together: how far a "
+        "number would move with other photos of this kind and other draws. Three to five seeds hardly tell how far "
+        "seeds differ, and the intervals allow for it. The gain is paired: the same items on both sides, so its "
+        "interval is narrower than a comparison "
         "of two rows by eye; where it holds 0, the difference may be chance. The p-value belongs to the same interval, "
         "and is corrected for the number of rows. The recommended row was chosen on photos apart from these.",
         "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. It has no interval, since "

@@ -43,8 +43,8 @@ def acting(board: Board) -> Iterator[str]:
         else ""
     )
     yield (
-        f'<p class="note">Calibrated on photos apart from test.{bold} Sets are made to hold the true class in '
-        f"{100 * SETS:.0f} % of "
+        f'<p class="note">Calibrated on photos apart from {board.facts["measured"]}.{bold} Sets are made to hold the '
+        f"true class in {100 * SETS:.0f} % of "
     )
     yield (
         f"photos; at most {100 * UNKNOWN:.0f} % of photos of these classes should be called unknown. A dash: too few "

@@ -173,15 +173,17 @@ def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
 def _advice(board: Mapping[str, Any]) -> list[str]:
     choice = board["choice"]
     if choice is None:
-        why = "there is no val or train split to choose on" if board["rows"] else "no row is finished"
+        apart = "train split" if board["measured"] == "val" else "val or train split"
+        why = f"there is no {apart} to choose on" if board["rows"] else "no row is finished"
         why = "no system may be chosen where none sees val" if board.get("val") == "none" else why
         return [f"No recommendation: {why}."]
-    on, test = choice["chosen_on"], choice["test"]
+    on, reached, measured = choice["chosen_on"], choice["test"], board["measured"]
     name = called(choice["method"], choice["variant"], choice["shots"])
-    apart = "that fit had seen too" if on["seen_by_fit"] else "apart from test, seen by no system"
+    apart = "that fit had seen too" if on["seen_by_fit"] else f"apart from {measured}, seen by no system"
     return [
         f"Recommended: {name}: {100 * on['acc1']:.1f} % of {on['items']:.0f} photos {apart}.",
-        f"On test it reached {100 * test['acc1']:.1f} % ({100 * test['ci95'][0]:.1f}-{100 * test['ci95'][1]:.1f}).",
+        f"On {measured} it reached {100 * reached['acc1']:.1f} % ({100 * reached['ci95'][0]:.1f}-"
+        f"{100 * reached['ci95'][1]:.1f}).",
     ]
 
 
