@@ -29,7 +29,7 @@ from diptych.core import (
     UsageError,
     name_today,
 )
-from diptych.core.wording import lacks
+from diptych.core.wording import lacks, number_of
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
 from diptych.data.words.classnames import tidy
@@ -80,7 +80,8 @@ class Predictor:
         shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
         chosen = ", ".join(f"{name}={value:g}" for name, value in self.about.get("chosen", {}).items())
         chosen = f"; {chosen} chosen on {self.about.get('val', 'val')}" if chosen else ""
-        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {shown}{chosen})"
+        count = number_of(len(names), "class", "classes")
+        return f"Predictor({method} on {self.backbone.spec.name}, {count}: {shown}{chosen})"
 
     if not TYPE_CHECKING:  # names stay checked
 
