@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diptych
-from diptych.core import MissingEvidence
+from diptych.core import MissingEvidence, UsageError
 from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.sklearn import EmbeddingClassifier, ImageEmbedder, SystemClassifier
 
@@ -111,3 +111,33 @@ def test_a_system_that_reads_texts_or_unlabelled_photos_can_be_searched(
         assert GridSearchCV(estimator, {"seed": [0]}, cv=2).fit(photos, labels).predict(photos).shape == (12,)
     with pytest.raises(MissingEvidence, match="unlabelled= is missing: give some"):
         SystemClassifier(diptych.systems.TransCLIP(), model).fit(photos, labels)
+
+
+def test_positions_are_predicted_where_the_labels_are_positions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path))
+    photos, labels = coloured()
+    names = ["red", "blue"]  # not sorted
+    positions = [names.index(label) for label in labels]
+    estimator = SystemClassifier(
+        diptych.systems.LinearProbe(C=1000.0), diptych.load("tiny", engine="torch"), names=names
+    )
+    assert cross_val_score(estimator, photos, positions, cv=2).tolist() == [1.0, 1.0]
+    fitted = estimator.fit(photos, np.array(positions))
+    assert fitted.classes_.tolist() == [0, 1]
+    assert fitted.predict(photos).tolist() == positions
+    assert fitted.score(photos, positions) == 1.0
+    assert fitted.predict_proba(photos).argmax(axis=1).tolist() == positions
+    assert estimator.fit(photos, labels).predict(photos).tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("system", "sentence"),
+    [
+        ("gda", r"such as diptych.systems.GDA\(\), not 'gda'\."),
+        (diptych.systems.GDA, r"not the class GDA: add \(\)\."),
+        (diptych.systems.SCLIP(), "and SCLIP is a system of segment"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(system: Any, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        SystemClassifier(system, "tiny").fit([], [])

@@ -17,8 +17,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch.nn.functional import normalize
 
-from diptych.api.fitting import ClassifierSystem
+from diptych.api.fitting import ClassifierSystem, System
 from diptych.api.model import ModelLike, model_of
+from diptych.core import UsageError
 from diptych.core.wording import renamed
 from diptych.nn.gaussian_discriminant import class_means, shrunk_discriminant
 from diptych.nn.logistic import logistic_path
@@ -229,22 +230,30 @@ class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def fit(self, X: object, y: object) -> Self:
-        """Fit on N photos and their N labels.
+        """Fit on N photos and their N labels: names, or positions in ``names``, which are then predicted too.
 
         Raises:
+            UsageError: ``system`` is no classifier of ``diptych.systems``.
             UsageError, DataError, MissingEvidence: as ``fit`` of the system does.
         """
+        _refuse_others(self.system)
         self.predictor_ = self.system.fit(
             self.model, X, y, names=self.names, templates=self.templates, texts=self.texts, unlabelled=self.unlabelled,
             seed=self.seed,
         )  # fmt: skip
-        self.classes_ = self.predictor_.classes_
+        classes = self.predictor_.classes_
+        positions = np.asarray(y).dtype.kind in "iub"  # so that predictions compare with the labels that were given
+        self.classes_: NDArray[Any] = np.arange(len(classes)) if positions else classes
         return self
 
-    def predict(self, X: object) -> NDArray[np.str_]:
-        """Return the N class names."""
+    def predict(self, X: object) -> NDArray[Any]:
+        """Return N class names, or positions where the labels of ``fit`` were positions."""
         check_is_fitted(self)
-        return self.predictor_.predict(X)
+        labels: NDArray[Any] = self.predictor_.predict(X)
+        if self.classes_.dtype.kind == "i":
+            place = {name: k for k, name in enumerate(self.predictor_.classes_.tolist())}
+            labels = np.array([place[name] for name in labels.tolist()], dtype=np.int64)
+        return labels
 
     def predict_proba(self, X: object) -> NDArray[np.float64]:
         """Return the (N, K) probabilities, in the order of ``classes_``."""
@@ -253,6 +262,18 @@ class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_clone__(self) -> Self:
         return type(self)(**self.get_params(deep=False))  # systems do not change, and the model is not copied
+
+
+def _refuse_others(system: object) -> None:
+    """Refuse what is no classifier with its parameters, such as its slug or its class."""
+    if isinstance(system, ClassifierSystem):
+        return
+    example = "system= takes a classifier with its parameters, such as diptych.systems.GDA()"
+    if isinstance(system, System):
+        kind = type(system).__name__
+        raise UsageError(f"{example}, and {kind} is a system of {system.card.verb}.")
+    what = f"the class {system.__name__}: add ()" if isinstance(system, type) else f"{system!r}"
+    raise UsageError(f"{example}, not {what}.")
 
 
 def _unit(x: NDArray[np.float64]) -> torch.Tensor:

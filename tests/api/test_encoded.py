@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import diptych
+from diptych.api.encoded import encoded_rows
 from diptych.api.model import Model
 from diptych.core import DataError, UnreadableItem, UsageError
 
@@ -73,3 +74,23 @@ def test_a_bad_labelled_photo_is_left_out_of_a_fit(model: Model, folder: Path) -
         fitted = diptych.systems.LinearProbe(C=1.0).fit(model, photos, ["red", "red", "blue"])
     assert [Path(e.name).name for e in fitted.failed] == ["b.png"]
     assert fitted.predict(folder / "c.png").tolist() == ["blue"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("paths", "use the list that was given"), ("numpy", "use it as it is"), ("cpu", "use it as it is"),
+        ("to", "use output='torch'"), ("to_pandas", r"use pandas.DataFrame\(rows\)"), ("labels", r"use labels\(\)"),
+    ],
+)  # fmt: skip
+def test_rows_say_what_to_write_instead_of_names_of_tensors_and_results(name: str, hint: str) -> None:
+    rows = encoded_rows(np.ones((2, 3), np.float32), np.arange(2), ())
+    with pytest.raises(AttributeError, match=hint):
+        getattr(rows, name)
+
+
+def test_other_names_are_missing_as_of_any_array() -> None:
+    rows = encoded_rows(np.ones((2, 3), np.float32), np.arange(2), ())
+    with pytest.raises(AttributeError, match=r"^'EncodedRows' object has no attribute 'wibble'$"):
+        rows.wibble  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(rows, "__cuda_array_interface__")

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import diptych
-from diptych.api.elsewhere import ELSEWHERE
 from diptych.api.model import Model, _warn, model_of
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.save import save
 from diptych.core import Backbone, DataError, Kit, MissingHook, UnreadableItem, UsageError
+from diptych.core.guesses import GUESSES
 from tests.support.colours import COLOURS, ColourBackbone
 
 RED = np.full((8, 8, 3), COLOURS["red"], np.uint8)
@@ -67,7 +67,7 @@ def test_pixels_and_tokens_are_those_of_the_encoders(model: Model) -> None:
 
 
 def test_names_of_other_libraries_lead_to_ours(model: Model) -> None:
-    for name in ELSEWHERE:
+    for name in GUESSES["Model"]:
         with pytest.raises(AttributeError, match=f"has no '{name}': use "):
             getattr(model, name)
     assert (model.device, model.dim) == ("cpu", 4)

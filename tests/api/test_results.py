@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.api.results import ELSEWHERE, PICTURED, PRINTED, Results
+from diptych.api.results import PICTURED, PRINTED, Results
 from diptych.core import MissingExtra, UnreadableItem, UsageError
+from diptych.core.guesses import GUESSES
 
 
 def results(count: int = 2, name: str = "{}.jpg") -> Results[int]:
@@ -57,7 +58,7 @@ def test_files_have_paths_and_their_former_name_warns() -> None:
 
 
 def test_names_of_other_libraries_lead_to_ours() -> None:
-    for name in ELSEWHERE:
+    for name in GUESSES["Results"]:
         with pytest.raises(AttributeError, match=f"A Results has no '{name}': use "):
             getattr(results(), name)
     with pytest.raises(AttributeError, match="has no 'nothing': it has accuracy, as_dict, classes, columns, "):

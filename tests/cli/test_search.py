@@ -93,3 +93,18 @@ def test_words_without_quotes_are_said_to_be_several_texts(diptych: Cli, photos:
     assert said in diptych("search", "idx", "a", "red", "car", "--json").data["remarks"]
     for words in (("a red car",), ("a red car", "green"), ("2:red", "green"), ("red", "--minus", "green")):
         assert "added up" not in diptych("search", "idx", *words).err
+
+
+def test_photos_that_were_deleted_are_no_answers(diptych: Cli, photos: Path) -> None:
+    import diptych as package
+
+    assert diptych("index", photos, "--out", "idx").code == 0
+    (photos / "red" / "red.png").unlink()
+    answer = diptych("search", "idx", "red", "--json", "-k", "1")
+    assert paths(answer) != ["red.png"]
+    assert answer.data["missing"] == [str(photos / "red" / "red.png")]
+    assert answer.data["remarks"][0].startswith("1 entry is left out: its photo is no longer there (")
+    with pytest.warns(UserWarning, match="1 entry is left out"):
+        results = package.search("idx", "red", top=3)
+    assert "red.png" not in [Path(path).name for path in results.paths]
+    assert "1 entry is left out" in results.remarks[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,23 @@ def test_json_holds_the_result_beside_the_plan(diptych: Cli) -> None:
     assert [c["result"] for c in diptych("systems", "--json").data] == [c["result"] for c in CARDS]
     one = diptych("systems", "missed", "--json").data
     assert (one["result"]["stage"], one["proof"]["planned_stage"]) == (None, "reduced")
+
+
+def test_a_system_of_another_verb_is_said_to_be_one(diptych: Cli) -> None:
+    got = diptych("systems", "gda", "--verb", "segment")
+    assert (got.code, got.err.strip()) == (2, "gda is a system of classify, not of segment: leave --verb out.")
+    assert diptych("systems", "gda", "--verb", "classify").code == 0
+
+
+def test_a_file_that_is_not_there_or_no_weights_is_named_before_a_released_file_is_asked_for(
+    diptych: Cli, tmp_path: Path
+) -> None:
+    missing = diptych("systems", "coop", "--weights", tmp_path / "none.pt", "--out", "o")
+    assert missing.code == 2
+    assert "none.pt" in missing.err
+    assert "--released" not in missing.err
+    (tmp_path / "page.pt").write_text("<!doctype html><html></html>")
+    page = diptych("systems", "coop", "--weights", tmp_path / "page.pt", "--out", "o")
+    assert "web page" in page.err
+    assert "--released" not in page.err
+    assert "nothing is published" in diptych("systems", "gda", "--weights", tmp_path / "none.pt", "--out", "o").err

@@ -299,3 +299,18 @@ def test_data_read_like_a_mapping(colours: Path) -> None:
     with pytest.raises(TypeError, match=r"items\[i\] is a picture"):
         _ = data["test"][0]
     assert pickle.loads(pickle.dumps(data)).classes == data.classes
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ([None, None], r"2 photos have no label, the first at position 0 \(None\)"),
+        (["cat", float("nan")], r"1 photo has no label, the first at position 1 \(nan\)"),
+        (["cat", 0], "Labels are names, such as 'cat', or positions in names=.*, and 0 stands beside names"),
+        ([1, 0], "These labels are numbers, and nothing names them"),
+    ],
+)
+def test_labels_that_are_missing_or_of_two_kinds_are_named(labels: list[Any], sentence: str) -> None:
+    photos = [np.zeros((4, 4, 3), np.uint8)] * 2
+    with pytest.raises((DataError, UsageError), match=sentence):
+        as_table((photos, labels))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from diptych.core import UsageError
+from diptych.core.guesses import guesses
 from diptych.core.wording import lacks
 
 if TYPE_CHECKING:
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     from diptych.verbs.curate.head import Fitted
     from diptych.verbs.curate.plan import Planned as PlanAnswer
 
-ELSEWHERE = {
-    **dict.fromkeys(("report", "facts", "summary"), "data"),
-    **dict.fromkeys(("to_dict", "dict", "json"), "as_dict()"),
-    **dict.fromkeys(("folder", "out"), "path"),
-    **dict.fromkeys(("to_csv", "to_df", "rows", "paths", "indices", "scores", "head", "items"), "to_pandas()"),
-    "dropped": "data, which has the number seen and kept",
-}
-OF_A_PLAN = {
-    **ELSEWHERE,
-    **dict.fromkeys(("keep", "filter", "select", "kept", "run", "predict", "transform"), "apply(out=...)"),
-    **dict.fromkeys(("to_pandas", "to_csv", "to_df", "scores", "rows"), "apply(out=...).to_pandas()"),
-    "save": "out= of diptych.curate",
-}
-"""Name that other libraries have -> what to use here."""
 KNOWN = (
     "source", "plan", "model", "method", "image", "text", "metadata", "head", "mirror", "phrases", "least_words",
 )  # fmt: skip
@@ -52,8 +38,6 @@ class Written:
             could not be read, and ``remarks`` what a user should know, one sentence each.
     """
 
-    _elsewhere: ClassVar[Mapping[str, str]] = ELSEWHERE
-
     def __init__(self, path: Path | None, answer: Answer[Any], results: Results[Any]) -> None:
         self.path, self.data, self.failed, self.remarks = path, results.data, results.failed, results.remarks
         self._cells, self._skipped = tuple(answer.cells()), len(results.failed) + answer.unnamed
@@ -67,10 +51,11 @@ class Written:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, self._elsewhere)
+            raise lacks(self, name)
 
         def __getitem__(self, key: object) -> Any:
-            where = f"data[{key!r}]" if isinstance(key, str) else self._elsewhere["rows"]
+            known = guesses(*(kind.__name__ for kind in type(self).__mro__))
+            where = f"data[{key!r}]" if isinstance(key, str) else known["rows"]
             raise TypeError(f"A {type(self).__name__} has neither rows nor keys: use {where}.")
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,7 +68,6 @@ class Planned(Written):
     object.
     """
 
-    _elsewhere: ClassVar[Mapping[str, str]] = OF_A_PLAN
     path: Path
 
     def __init__(self, answer: PlanAnswer, results: Results[Any], model: ModelLike, *, temporary: bool) -> None:

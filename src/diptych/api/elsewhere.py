@@ -1,4 +1,4 @@
-"""Names that other libraries have for what a model does, and what to write here."""
+"""Arguments of other libraries, and what to write here; names of attributes stand in ``core.guesses``."""
 
 from __future__ import annotations
 
@@ -12,37 +12,6 @@ from diptych.core.wording import first_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ELSEWHERE = {
-    "encode": "encode_image(photos) or encode_text(texts)",
-    "get_image_features": "encode_image(photos)",
-    "get_text_features": "encode_text(texts)",
-    "tokenize": "tokenizer(texts)",
-    "logit_scale": "scale(), which returns the factor and the bias",
-    "predict": "diptych.classify(photos, names, model)",
-    "to": "diptych.load(name, device=...)",
-    "cuda": "diptych.load(name, device='cuda')",
-    "eval": "it as it is: it is in eval mode, and module() is its torch module",
-    "parameters": "module().parameters()",
-    "state_dict": "module().state_dict()",
-    "train": "diptych.finetune(data, out, model), or diptych.systems",
-    **dict.fromkeys(("half", "float", "bfloat16"), "diptych.load(name, precision='fast')"),
-    **dict.fromkeys(("save", "save_pretrained"), "diptych.export(model, out), or module().state_dict()"),
-    **dict.fromkeys(("export", "to_onnx"), "diptych.export(model, out)"),
-    **dict.fromkeys(("get_sentence_embedding_dimension", "get_embedding_dimension"), "dim"),
-    **dict.fromkeys(("context_length", "max_seq_length"), "tokenizer(texts), whose rows have that length"),
-    **dict.fromkeys(("processor", "transform", "transforms"), "preprocess(photo)"),
-    **dict.fromkeys(("classify", "zero_shot", "zero_shot_classifier"), "diptych.classify(photos, names, model)"),
-    **dict.fromkeys(("embed", "embed_image", "encode_photos"), "encode_image(photos)"),
-    "embed_text": "encode_text(texts)",
-    **dict.fromkeys(("embed_dim", "output_dim", "feature_dim", "embedding_size", "num_features"), "dim"),
-    **dict.fromkeys(("name", "model_name", "config", "cfg", "licence", "license"), "spec, such as spec.name"),
-    "text_projection": "module(), which is the torch module",
-    "fit": "diptych.systems.GDA().fit(model, train), or another system",
-    "search": "diptych.search(index, query)",
-    "method": "parentheses after the system: diptych.systems.GDA().fit(model, train)",
-    "visual": "module(), which is the torch module",
-}
-"""Name that other libraries have -> what to call here."""
 OF_LOAD = {
     **dict.fromkeys(
         ("model", "model_name", "arch", "checkpoint", "model_id", "model_name_or_path", "backbone",

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import UnreadableItem, UsageError
+from diptych.core.guesses import guesses
+from diptych.core.wording import lacks
 from diptych.tasks.read_rows import OnError as OnError
 from diptych.tasks.read_rows import ReadRows, check_on_error, read_rows
 
@@ -26,6 +28,13 @@ class EncodedRows(ReadRows, np.ndarray[Any, np.dtype[np.float32]]):
         kept: (N,) int64 positions of the rows among the items that were given.
         failed: one error for each item that could not be read.
     """
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            if name in guesses("EncodedRows"):
+                raise lacks(self, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
 
 def encoded_rows(

@@ -163,7 +163,7 @@ class ClassifierSystem(System[Classifier]):
                 one photo.
             UsageError, DataError: what was given cannot be used; the message says why.
         """
-        if labels is None and names is None:
+        if labels is None and names is None and not isinstance(model, (list, tuple)):  # which is refused below
             _refuse_names(train)
         photos = train is None and isinstance(model, (str, Path)) and Path(model).exists()
         if photos and "train" in self.card.needs.evidence:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.api.elsewhere import ELSEWHERE, OF_ENCODE, OF_LOAD, answers_for
+from diptych.api.elsewhere import OF_ENCODE, OF_LOAD, answers_for
 from diptych.api.embeddings import Embeddings
 from diptych.api.encoded import EncodedRows, OnError, Output, as_tensor, check_options, encoded_rows
 from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
@@ -63,7 +63,7 @@ class Model(Backbone):
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name)
 
     def __call__(self, *given: object, **more: object) -> NoReturn:
         """Refuse what other libraries offer here."""

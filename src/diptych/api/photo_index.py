@@ -18,28 +18,6 @@ if TYPE_CHECKING:
     from diptych.search_index.rows import Hit
 
 
-ELSEWHERE = {
-    **dict.fromkeys(("query", "find", "lookup", "knn", "nearest", "neighbors", "similar", "search_image"),
-                    "search(query), where a query is words, the path of a picture, a picture, or a list of these"),
-    **dict.fromkeys(("add", "update", "upsert", "insert", "append", "extend", "refresh"),
-                    "diptych.index(photos, folder), which adds to the index of a folder"),
-    **dict.fromkeys(("remove", "delete", "drop"), "diptych.index(remove='*/holiday/*', out=folder)"),
-    **dict.fromkeys(("prune", "clean"), "diptych.index(photos, folder, prune=True)"),
-    **dict.fromkeys(("save", "write", "persist"), "diptych.index(photos, folder), which writes the index there"),
-    **dict.fromkeys(("load", "open"), "diptych.search(folder, query), which opens an index by its folder"),
-    **dict.fromkeys(("path", "out", "location"), "folder"),
-    **dict.fromkeys(("paths", "names", "photos", "items", "files"),
-                    "search(query, top=len(index)).paths, or diptych.index(export='entries.parquet', out=folder)"),
-    **dict.fromkeys(("vectors", "embeddings"), "diptych.encode(photos), whose rows are in the order of the photos"),
-    **dict.fromkeys(("model", "backbone"), "data, or the model with which it was made"),
-    **dict.fromkeys(("export", "to_parquet"), "diptych.index(export='entries.parquet', out=folder)"),
-    **dict.fromkeys(("cut", "calibrate", "mark"), "diptych.index(cut='captions', out=folder)"),
-    **dict.fromkeys(("size", "count", "ntotal"), "len(index)"),
-    "to_pandas": "search(query).to_pandas()",
-}  # fmt: skip
-"""Name that other libraries have -> what to use here."""
-
-
 class PhotoIndex:
     """An index of photos. One that was made without a folder lies in a temporary one, and is gone with this object.
 
@@ -80,7 +58,7 @@ class PhotoIndex:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name)
 
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError("A PhotoIndex has no positions and no keys: use search(query, top=...)[0].")

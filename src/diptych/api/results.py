@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from diptych.api.spelling import spelled
 from diptych.core import MissingExtra, UnreadableItem, UsageError
+from diptych.core.guesses import guesses
 from diptych.core.wording import aligned, lacks, renamed, short_names
 from diptych.data.files import plain, write_json
 from diptych.tasks.pages.photo_page import address
@@ -28,45 +29,6 @@ PRINTED, PICTURED = 20, 50
 """Rows that are printed, and that are shown with their pictures in a notebook."""
 WIDEST = 60
 """Columns of the longest name behind which lines are aligned."""
-ELSEWHERE = {
-    **dict.fromkeys(("to_csv", "to_df", "to_dataframe", "to_frame", "head"), "to_pandas()"),
-    **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
-    **dict.fromkeys(("df", "dataframe", "values"), "to_pandas()"),
-    **dict.fromkeys(("top", "predicted", "predictions", "classes_"), "labels"),
-    **dict.fromkeys(("top_k", "topk", "top5"), "top= of the verb, and [item.top for item in results]"),
-    **dict.fromkeys(("top1", "acc", "accuracy_score"), "accuracy, of labelled data"),
-    **dict.fromkeys(("errors", "wrong", "mistakes", "misclassified"),
-                    "[item for item, true in zip(results, results.truth) if item.label != true], of labelled data"),
-    **dict.fromkeys(("f1", "f1_score", "classification_report", "precision", "recall"),
-                    "sklearn.metrics.classification_report(results.truth, results.labels), of labelled data"),
-    "filter": "[item for item in results if ...]",
-    **dict.fromkeys(("captions", "texts", "sentences"), "labels, or list(results)"),
-    **dict.fromkeys(("show", "display", "masks", "overlays", "heatmaps", "heat_maps"), "plot(), or picture(i)"),
-    **dict.fromkeys(("sort", "sorted"), "sorted(results, key=lambda item: ...), or to_pandas()"),
-    **dict.fromkeys(("save", "write"), "out= of the verb, or to_json() and to_pandas()"),
-    **dict.fromkeys(("probabilities", "scores"), "[item.probability for item in results], or to_pandas()"),
-    **dict.fromkeys(("results", "rows", "findings", "pairs", "matches", "flagged", "records", "candidates"),
-                    "the results themselves, as in results[0] and for item in results"),
-    **dict.fromkeys(("best", "best_params_", "best_score_", "cv_results_", "winner", "worst", "leaderboard", "ranking"),
-                    "to_pandas(), whose rows can be sorted"),
-    **dict.fromkeys(("summary", "report"), "print(results), or remarks"),
-    **{name: f"to_pandas().{name}" for name in (
-        "sort_values", "nlargest", "groupby", "query", "iloc", "loc", "describe", "tail", "shape", "merge",
-        "to_markdown", "to_html", "to_latex", "to_excel", "to_parquet", "to_numpy",
-    )},
-}  # fmt: skip
-"""Name that other libraries have -> what to use here."""
-OF_A_BOARD = {
-    **dict.fromkeys(("rows", "results"), "the board itself, as in board[0], or data['rows'] as plain data"),
-    **dict.fromkeys(("recommended", "recommendation", "choice", "best_model", "best_estimator_"),
-                    "data['choice'], and export= of diptych.board to write the classifier"),
-    **dict.fromkeys(("fit", "predict"), "export= of diptych.board, and diptych.load_classifier(folder)"),
-    **dict.fromkeys(("systems", "labels_", "system"), "names, or [row.method for row in board]"),
-    **dict.fromkeys(("scores", "score", "values_", "metrics"), "to_pandas(), which has the metric with its interval"),
-    **dict.fromkeys(("confusion", "confusion_matrices", "report", "html", "to_html"),
-                    "out= of diptych.board, which writes report.html"),
-}  # fmt: skip
-"""The same for a board."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -134,16 +96,16 @@ class Results(Sequence[T], Generic[T]):
     def _elsewhere(self, name: str) -> Mapping[str, str]:
         """Return what to use for a name that another library has: a fact of the data, or what each item has."""
         if name.startswith("_"):  # as pickle asks before there are items
-            return ELSEWHERE
-        if self.data.get("kind") == "board" and name in OF_A_BOARD:
-            return OF_A_BOARD
+            return {}
+        if self.data.get("kind") == "board" and name in (board := guesses("Board")):
+            return board
         if name in ("probs", "proba", "predict_proba"):
-            return {name: "probabilities" if self.table is not None else ELSEWHERE["probabilities"]}
+            return {name: "probabilities" if self.table is not None else guesses("Results")["probabilities"]}
         for one in (name, name.removesuffix("s")):
             if self.items and hasattr(self.items[0], one):
                 call = "()" if callable(getattr(self.items[0], one)) else ""
                 return {name: f"[item.{one}{call} for item in results], or to_pandas()"}
-        return {name: f"data[{name!r}]"} if name in self.data and name != "predictions" else ELSEWHERE
+        return {name: f"data[{name!r}]"} if name in self.data and name != "predictions" else {}
 
     def __repr__(self) -> str:
         shown = aligned(short_names(self.item_names), WIDEST)
@@ -160,7 +122,7 @@ class Results(Sequence[T], Generic[T]):
             AttributeError: these results have none.
         """
         if self.table is None:
-            raise AttributeError(f"A Results has no 'probabilities': use {ELSEWHERE['probabilities']}.")
+            raise AttributeError(f"A Results has no 'probabilities': use {guesses('Results')['probabilities']}.")
         return self.table
 
     @property

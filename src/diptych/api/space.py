@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.api.elsewhere import ELSEWHERE
 from diptych.api.model import Model
 from diptych.core.wording import lacks
 from diptych.tasks.space_classifier import NamingSpace, SpaceClassifier
@@ -51,8 +50,7 @@ class FittedSpace(Model):
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            named = dict.fromkeys(("predict", "classify"), "diptych.classify(samples, model=space)")
-            raise lacks(self, name, {**ELSEWHERE, **named})
+            raise lacks(self, name)
 
     @property
     def classes(self) -> tuple[str, ...]:

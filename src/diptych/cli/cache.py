@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -170,7 +171,7 @@ def cache_move(
     else:
         show(f"{'would move' if dry_run else 'moved'} {_spaces(gone)}, from {source} to {target}")
         if not dry_run:
-            show(f"To use it, set DIPTYCH_CACHE={target}")
+            show(f"To use it, set DIPTYCH_CACHE={shlex.quote(str(target.absolute()))}")
     _say_foreign(foreign(folder))
     _say_spared(in_use_now, "move")
 

@@ -66,6 +66,8 @@ def systems(
         if catalog.of_verb(slug):
             raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
+        if verb not in (None, card["verb"]):
+            raise UsageError(f"{slug} is a system of {card['verb']}, not of {verb}: leave --verb out.")
         values = _settings(card)
         if json:
             show_json({**card, "settings": [asdict(setting) for setting in values], "released_files": _files(slug)})

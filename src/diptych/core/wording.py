@@ -140,7 +140,7 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     Args:
         thing: asked for the attribute.
         name: of the attribute.
-        instead: name that other libraries have -> what to use here.
+        instead: name that other libraries have -> what to use here, before those of ``core.guesses`` for its class.
 
     Example:
         >>> from fractions import Fraction
@@ -149,6 +149,9 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     """
     if isinstance(getattr(type(thing), name, None), (property, cached_property)):
         object.__getattribute__(thing, name)
+    from diptych.core.guesses import guesses  # only where a name is not there
+
+    instead = {**guesses(*(kind.__name__ for kind in type(thing).__mro__)), **instead}
     names = sorted(
         n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
     )

@@ -114,7 +114,7 @@ class LabelledData:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, {split: f'data["{split}"]' for split in SPLITS})
+            raise lacks(self, name)
 
     @cached_property
     def hash(self) -> str:

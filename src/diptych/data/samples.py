@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from diptych.core import DataError, Samples, Subset, Table, UnreadableItem, UsageError
+from diptych.core.wording import number_of
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.weighted import CAPTION_WEIGHTS, caption_columns
 from diptych.data.images import SUFFIXES, decode_image
@@ -332,6 +333,11 @@ def _label_column(x: Any) -> str | None:
     return "label" if "label" in x.column_names else str(named[0]) if named else None
 
 
+def _is_missing(label: object) -> bool:
+    """Return whether a label is None, NaN, or the missing value of pandas."""
+    return label is None or type(label).__name__ == "NAType" or (isinstance(label, float) and label != label)
+
+
 def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTable:
     """Return a table of items and their labels: names, or positions in ``names``."""
     values = [v.item() if hasattr(v, "item") else v for v in labels]
@@ -339,6 +345,16 @@ def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTa
         remedy = "give one per photo; embeddings go to diptych.sklearn.EmbeddingClassifier"
         raise DataError(f"There are {len(values)} labels for {len(items)} photos: {remedy}.")
     classes = tuple(names) or tuple(sorted({str(v) for v in values if isinstance(v, str)}))
+    if missing := [i for i, v in enumerate(values) if _is_missing(v)]:
+        raise DataError(
+            f"{number_of(len(missing), 'photo has', 'photos have')} no label, the first at position {missing[0]} "
+            f"({values[missing[0]]!r}): leave such photos out, or name their classes."
+        )
+    if not names and classes and (numbers := [v for v in values if not isinstance(v, str)]):
+        raise DataError(
+            f"Labels are names, such as {classes[0]!r}, or positions in names=[...], and {numbers[0]!r} stands beside "
+            f"names: write it as one."
+        )
     if not classes:
         raise UsageError("These labels are numbers, and nothing names them: give names=[...] in their order.")
     wrong = [v for v in values if v not in classes and not (isinstance(v, int) and 0 <= v < len(classes))]

@@ -123,6 +123,14 @@ class Rows:
         for name, key in self._database.execute("SELECT name, key FROM rows"):
             yield _read(name), key
 
+    def spread(self, number: int) -> list[str]:
+        """Return the names of at most ``number`` entries all over the index, and of one at least where there is one."""
+        first, last = self._database.execute("SELECT min(id), max(id) FROM rows").fetchone()
+        if first is None:
+            return []
+        step = -(-(last - first + 1) // number)
+        return [entry.name for entry in self.entries(range(first, last + 1, step)).values()]
+
     def count(self, where: Sequence[Condition] = ()) -> int:
         """Return how many entries meet all conditions."""
         text, values = clause(where)

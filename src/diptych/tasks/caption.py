@@ -96,8 +96,7 @@ class Captions(tuple[str, ...]):
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            best = dict.fromkeys(("text", "caption", "best", "generated_text", "sentence"), "[0], the best one")
-            raise lacks(self, name, {**best, "path": "name", "texts": "list() of this", "captions": "list() of this"})
+            raise lacks(self, name)
 
     def __new__(
         cls, captions: Iterable[str] = (), name: str = "", position: int = 0, fits: bool | None = None

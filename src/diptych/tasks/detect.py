@@ -44,19 +44,6 @@ class AnomalyScoreRow(TypedDict):
     normal_share: float | None
 
 
-ELSEWHERE = {
-    **dict.fromkeys(("anomaly_map", "mask", "segmentation"), "map"),
-    **dict.fromkeys(("heatmap", "heat_map", "overlay", "plot", "show", "display"), "shown()"),
-    **dict.fromkeys(("is_anomaly", "anomalous", "label", "prediction", "pred"), "flagged, with rate="),
-    **dict.fromkeys(("p", "p_value", "pvalue"), "normal_share, with rate="),
-    **dict.fromkeys(("anomaly_score", "pred_score", "probability", "distance"), "score"),
-    **dict.fromkeys(("path", "filename", "file_name"), "name"),
-    "image": "photo[0]",
-    "save": 'shown().save("heat.png"), or out= of the function',
-}
-"""Name that other libraries have -> what to use here."""
-
-
 @dataclass(frozen=True)
 class Detected:
     """What was found on one photo.
@@ -81,7 +68,7 @@ class Detected:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name)
 
     def as_dict(self) -> AnomalyScoreRow:
         """Return plain data for JSON."""

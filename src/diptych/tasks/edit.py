@@ -36,17 +36,6 @@ from diptych.train.parameters import resumable
 MOVED = 1e-6
 
 
-ELSEWHERE = {
-    **dict.fromkeys(("images", "picture", "pictures", "edited", "output"), "result()"),
-    **dict.fromkeys(("plot", "show", "display"), "image()"),
-    **dict.fromkeys(("prompt", "caption"), "text"),
-    **dict.fromkeys(("path", "filename", "file_name"), "name"),
-    "original": "before",
-    "save": 'image().save("picture.png"), or out= of the function',
-}
-"""Name that other libraries have -> what to use here."""
-
-
 @dataclass(frozen=True)
 class Pair:
     """One picture or clip before and after.
@@ -70,7 +59,7 @@ class Pair:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name)
 
     def image(self) -> Any:
         """Return both side by side; of clips, the frames before above those after."""

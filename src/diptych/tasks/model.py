@@ -29,7 +29,7 @@ from diptych.core import (
     UsageError,
     name_today,
 )
-from diptych.core.wording import lacks
+from diptych.core.wording import lacks, number_of
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
 from diptych.data.words.classnames import tidy
@@ -58,23 +58,6 @@ class Calibrated:
     calibration: Calibration | None
 
 
-ELSEWHERE = {
-    **dict.fromkeys(("fit", "partial_fit", "refit"), "the fit of its system again, which returns another predictor"),
-    **dict.fromkeys(("evaluate", "accuracy", "test"), "score(photos)"),
-    **dict.fromkeys(("classify", "plot", "confusion_matrix", "top", "to_pandas"),
-                    "save(folder) and diptych.classify(photos, model=folder), whose results have it"),
-    **dict.fromkeys(("transform", "encode", "encode_image", "embed"), "encode_image(photos) of the model"),
-    **dict.fromkeys(("decision_function", "logits", "predict_log_proba"), "predict_proba(photos)"),
-    **dict.fromkeys(("coef_", "intercept_", "weights", "C_", "get_params", "parameters", "state_dict"),
-                    "fitted, which has its tensors, and about, which has its settings"),
-    **dict.fromkeys(("export", "to_onnx", "dump"), "save(folder)"),
-    **dict.fromkeys(("load", "from_pretrained"), "diptych.load_classifier(folder)"),
-    **dict.fromkeys(("names", "labels", "n_classes_"), "classes_"),
-    "model": "backbone",
-}  # fmt: skip
-"""Name that other libraries have -> what to use here."""
-
-
 @dataclass(frozen=True)
 class Predictor:
     """A classifier that is ready to use: fitted in Python, or read from a folder.
@@ -97,12 +80,13 @@ class Predictor:
         shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
         chosen = ", ".join(f"{name}={value:g}" for name, value in self.about.get("chosen", {}).items())
         chosen = f"; {chosen} chosen on {self.about.get('val', 'val')}" if chosen else ""
-        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {shown}{chosen})"
+        count = number_of(len(names), "class", "classes")
+        return f"Predictor({method} on {self.backbone.spec.name}, {count}: {shown}{chosen})"
 
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name)
 
     @property
     def classes(self) -> ClassNames:

@@ -103,8 +103,9 @@ def convert(
     """
     if folder.exists():
         raise UsageError(f"{folder} exists: name another folder, or remove it first.")
+    if slug in slugs():
+        check_weight_file(file)  # before a row of the table is asked for, and a backbone is loaded
     one, by = chosen(slug, file, released), table(slug)
-    check_weight_file(file)  # before a backbone is loaded
     if one.architecture:
         save_backbone(load(f"local:{file.absolute()}", stated=Stated(released=one.name)), folder)
         return Converted(one.name, folder, f"as a backbone, local:{folder}")

@@ -189,6 +189,8 @@ class Answers(Answer["Hit"]):
             cut = answer.cut.cut
             stated = f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({answer.cut.basis})."
             lines.append(f"{stated} {answer.cut.absent}".rstrip())
+        if answer.left_out:
+            lines.append(answer.left_out)
         if answer.doubt:
             lines.append(answer.doubt)
         if answer.recall is not None:

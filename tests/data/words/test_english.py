@@ -25,12 +25,22 @@ def test_names_in_another_language_are_remarked(names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ("dachshund", "oystercatcher"), ("children playing", "two mice"), ("a", "b2"), ("1", "2"), ("dog", "Katze"), (),
+        ("dachshund", "oystercatcher"), ("children playing", "two mice"), ("a", "b2"), ("1", "2"), (),
+        ("rusty", "wheel", "door"), ("longsleeve", "hat", "dress"), ("uneven", "crack", "hole"),
         ("playing cards", "foxes", "cities", "a jumped horse"),
     ],
 )  # fmt: skip
 def test_english_names_short_ones_and_numbers_are_not(names: tuple[str, ...]) -> None:
     assert not_english(names, "lite", ["en"]) == ""
+
+
+def test_a_few_foreign_names_among_english_ones_are_remarked() -> None:
+    remark = not_english(["dog", "cat", "Hund"], "lite", ["en"])
+    assert remark.startswith("lite reads only English, and Hund has no English noun: if it is in another language, ")
+    assert "answers that name it are no better than chance, so translate it" in remark
+    two = not_english(["rusty", "dog", "perro", "car", "house", "Fahrrad"], "lite", ["en"])
+    assert "perro and Fahrrad have no English noun" in two
+    assert not_english(["dog", "cat", "猫"], "lite", ["en"])
 
 
 def test_words_are_looked_up_in_every_case_and_signs_part_them() -> None:

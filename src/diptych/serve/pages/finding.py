@@ -166,7 +166,7 @@ def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
             remark, answer = str(error), ask_index(None)
         words = [term.value for term in question.terms if not term.is_picture]
         foreign = not_english(words, index.backbone, index.model.model.spec.languages)
-        remark = " ".join(filter(None, (remark, foreign)))
+        remark = " ".join(filter(None, (remark, foreign, answer.left_out)))
         names = [f.entry.name for f in answer.results]
         numbers = opened.numbers(names)
         slots = opened.slots([numbers[name] for name in names])

@@ -25,18 +25,6 @@ from diptych.tasks.pages.overlay import Colour, label_png, overlay, palette, png
 
 BACKGROUND = "background"
 GREY: Colour = (128, 128, 128)
-ELSEWHERE = {
-    **dict.fromkeys(("mask", "label_map", "segmentation", "map", "argmax"), "labels"),
-    **dict.fromkeys(("masks", "binary_mask"), "labels == classes.index(NAME)"),
-    **dict.fromkeys(("overlay", "plot", "show", "display", "legend"), "shown()"),
-    **dict.fromkeys(("class_names", "names", "id2label", "palette"), "classes, and colours()"),
-    **dict.fromkeys(("boxes", "instances", "objects", "to_coco", "detections"), "segments(), with things="),
-    **dict.fromkeys(("scores", "score", "probabilities", "probs", "logits"), "confidence, with confidence=True"),
-    **dict.fromkeys(("to_dict", "to_json", "to_pandas", "json"), "as_dict()"),
-    **dict.fromkeys(("path", "filename", "file_name"), "name"),
-    "save": 'shown().save("overlay.png"), or out= of the function',
-}
-"""Name that other libraries have -> what to use here."""
 
 
 class AreaRow(TypedDict):
@@ -96,7 +84,7 @@ class Segmented:
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name, ELSEWHERE)
+            raise lacks(self, name)
 
     @property
     def void(self) -> int:

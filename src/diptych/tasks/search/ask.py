@@ -19,7 +19,6 @@ from diptych.features.embed import embed_arrays
 from diptych.search_index import ann, recall
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
-from diptych.search_index.nearest import nearest
 from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import Hit, Modality
@@ -27,6 +26,7 @@ from diptych.search_index.where import Condition
 from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import CutAnswerRow, CutAnswers, calibration
+from diptych.tasks.search.present import nearest_present
 from diptych.tasks.search.term import Term, kind_of
 
 DOUBTFUL = 0.2
@@ -55,7 +55,9 @@ _Recall = TypedDict("_Recall", {"recall@10": dict[str, float] | None})
 
 
 class SearchFacts(_Recall):
-    """Entries, the nearest first; where they were cut, whether nothing in the index looks like the query."""
+    """Entries, the nearest first; "missing": nearer ones, left out since their files are gone; where answers were cut,
+    whether nothing in the index looks like the query.
+    """
 
     results: list[EntryRow]
     query: list[QueryPartRow]
@@ -65,6 +67,7 @@ class SearchFacts(_Recall):
     entries: int
     backbone: str
     exact: bool
+    missing: list[str]
     cut: NotRequired[CutAnswerRow]
     nothing_here: NotRequired[bool]
 
@@ -83,6 +86,8 @@ class Answer:
         cut: how the answers were cut; None: they were not.
         likely: share of right answers that was measured at the score of the first one; None: answers were cut, or
             nothing was measured for such queries.
+        missing: names of nearer entries that were left out, since their files are no longer there.
+        left_out: the same in a sentence, with a remedy; also that all files are elsewhere.
     """
 
     results: tuple[Hit, ...]
@@ -95,6 +100,8 @@ class Answer:
     recall: Mapping[str, float] | None = None
     cut: CutAnswers | None = None
     likely: float | None = None
+    missing: tuple[str, ...] = ()
+    left_out: str = ""
 
     def as_dict(self) -> SearchFacts:
         """Return plain data for JSON."""
@@ -115,6 +122,7 @@ class Answer:
             "backbone": self.backbone,
             "exact": self.recall is None,
             "recall@10": None if self.recall is None else dict(self.recall),
+            "missing": list(self.missing),
         }
         if self.cut is not None:
             for row, p in zip(results, self.cut.shares, strict=True):
@@ -128,7 +136,7 @@ class Answer:
         if self.results:
             return ""
         if self.cut is None or not self.cut.nothing:
-            return "Nothing meets the conditions."
+            return "No other entry answers." if self.missing else "Nothing meets the conditions."
         return f"Nothing here looks like that: no answer lies above the cut at {self.cut.cut.level:g}."
 
     @property
@@ -296,7 +304,8 @@ def ask(
         raise UsageError(f"No entry of {index.folder} has a caption: leave out {{captions}}.")
     fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
     cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
-    entries = nearest(index, query, k, chosen, where=conditions, exact=exact)
+    present = nearest_present(index, query, k, chosen, where=conditions, exact=exact)
+    entries = present.hits
     answers = None
     if fitted is not None and cut is not None:
         above = [f for f in entries[: cut.depth] if f.score >= cut.threshold]
@@ -315,5 +324,6 @@ def ask(
         shipped = default_cut(index.facts)
         likely = None if shipped is None else float(shipped.probabilities(np.array([entries[0].score]))[0])
     return Answer(
-        tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, stated, answers, likely
-    )
+        tuple(entries), terms, chosen, tuple(where), count, str(index.folder), backbone, stated, answers, likely,
+        present.missing, present.remark(str(index.folder)),
+    )  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from diptych.core.wording import first_of, from_here, number_of
 from diptych.data.images import SUFFIXES
-from diptych.search_index.index import Index
 from diptych.search_index.opening import AnyIndex
+from diptych.tasks.search.present import is_local
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Gone:
     """Entries whose files are no longer there.
 
     Args:
-        kept: names of those that are still in the index, so that a search answers with them.
+        kept: names of those that are still in the index; a search leaves them out.
         deleted: names of those that were deleted.
         renamed: name of an entry among both -> another name under which the same photo is in the index.
         folders: those that were looked through; entries of other folders are here where their photo has another name.
@@ -63,11 +63,11 @@ def gone(opened: AnyIndex, held: Collection[str], folders: Iterable[str], pruned
         pruned: names of entries that are going to be deleted.
 
     Returns:
-        The entries below the folders, and those whose photo has been given under another name. Of a database, which may
-        be far away and large, only those that are deleted.
+        The entries below the folders, and those whose photo has been given under another name. Of a server or a
+        bucket, which may be far away and large, only those that are deleted.
     """
     held, going, folders = frozenset(held), frozenset(pruned), tuple(folders)
-    if not isinstance(opened, Index) and not going:
+    if not is_local(opened) and not going:
         return Gone()
     now: dict[str, str] = {}
     others: list[tuple[str, str]] = []
@@ -93,7 +93,7 @@ def gone(opened: AnyIndex, held: Collection[str], folders: Iterable[str], pruned
 
 def _no_longer(names: Sequence[str]) -> str:
     are = "entry is of a photo that is" if len(names) == 1 else "entries are of photos that are"
-    return f"{number_of(len(names), are, are)} no longer there, and a search still answers with {_them(names)}"
+    return f"{number_of(len(names), are, are)} no longer there, and a search leaves {_them(names)} out"
 
 
 def _how_to_delete(names: Sequence[str]) -> str:
