@@ -67,7 +67,7 @@ def test_every_verb_that_may_train_hands_on_the_processes_that_load(tmp_path: Pa
     seen: list[int] = []
 
     @contextmanager
-    def watched(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
+    def watched(folder: Path | None, *, workers: int = 0, of: object = None) -> Iterator[None]:
         seen.append(workers)
         yield
 

@@ -151,7 +151,13 @@ def read_or_fit(
     from diptych.train.parameters import resumable
 
     folder = folder_of(verb)
-    with resumable(folder, workers=verb.fit_workers):
+    of = None if folder is None else artefacts.begins(verb.system(), backbone=context.backbone, **_called(facts))
+    with resumable(folder, workers=verb.fit_workers, of=of):
         if folder is None:
             return context.fitted(key, fit)
         return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]
+
+
+def _called(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts under the names that a user knows."""
+    return {"names" if name == "named" else name: value for name, value in facts.items()}
