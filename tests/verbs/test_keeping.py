@@ -122,6 +122,19 @@ def test_a_captioner_is_kept(tmp_path: Path) -> None:
     assert list(again) == list(first)
 
 
+def test_other_data_to_learn_from_are_refused_beside_a_folder_that_is_there(tmp_path: Path) -> None:
+    for name, words in (("walls", "a red wall\na blue sky\n"), ("cars", "a red car\na blue car\n")):
+        (tmp_path / f"{name}.txt").write_text(words)
+    given: dict[str, Any] = {"fitted": tmp_path / "pool", "rate": None}
+    photos = [plain("red"), plain("blue")]
+    first = diptych.caption(photos, str(tmp_path / "walls.txt"), COLOURED, **given)
+    for texts in (str(tmp_path / "walls.txt"), tmp_path / "walls.txt", None):
+        assert list(diptych.caption(photos, texts, COLOURED, **given)) == list(first)
+    with pytest.raises(UsageError, match=r"was fitted on other data than .*cars.txt: leave texts= out .* fitted= to"):
+        diptych.caption(photos, str(tmp_path / "cars.txt"), COLOURED, **given)
+    assert str(tmp_path) not in (tmp_path / "pool/fitted.json").read_text(), "a path says whose machine it was"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=tmp_path / "kept", method="maskclip")
