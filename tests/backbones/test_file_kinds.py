@@ -14,6 +14,7 @@ from safetensors.torch import save, save_file
 
 from diptych.backbones.file_kinds import check_weight_file
 from diptych.backbones.generators.files import generator_tensors
+from diptych.backbones.sources.load import load
 from diptych.backbones.weights import read_nested, read_state
 from diptych.core import DataError, Run, UsageError
 from diptych.tasks.released import convert
@@ -91,3 +92,17 @@ def test_a_wrong_header_is_damage_and_arrays_keep_their_sentence(tmp_path: Path)
     np.savez(tmp_path / "a.npz", a=np.ones(2))
     with pytest.raises(UsageError, match="holds big_vision arrays"):
         read_state(tmp_path / "a.npz")
+
+
+def test_a_checkout_without_its_large_files_is_said_to_be_one(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
+    for name, config in (("hub", "config.json"), ("open_clip", "open_clip_config.json")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / config).write_text("{}")
+        for file in ("model.safetensors", "tokenizer.json"):
+            (folder / file).write_bytes(pointer)
+        with pytest.raises(
+            DataError, match=rf"{name} has git-lfs pointers in the place of model.safetensors, tokenizer"
+        ):
+            load(f"local:{folder}")

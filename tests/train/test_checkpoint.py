@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 
+from diptych.core import DataError
 from diptych.train import checkpoint
 from tests.train.toy import fit_here
 
@@ -74,3 +76,22 @@ def test_a_signal_to_the_process_group_is_the_end_of_a_step_and_the_folder_is_fr
         assert int(checkpoint.newest(cut / "checkpoints").name.split("-")[1]) == steps, "the last step is saved"
     fit_here(cut, "float32")
     assert same_end(whole, cut)
+
+
+@pytest.mark.parametrize("stem", ["best", "ema", "module", "optimizer-main"])
+def test_a_checkpoint_without_one_of_its_files_is_damaged(tmp_path, stem) -> None:
+    tensors = {name: {"w": torch.ones(1)} for name in ("best", "ema", "module", "optimizer-main")}
+    folder = checkpoint.save(tmp_path, "step-00000001-epoch-0001", tensors, {}, 2)
+    (folder / f"{stem}.safetensors").unlink()
+    with pytest.raises(DataError, match=rf"is damaged \(.*{stem}\.safetensors.*\): remove that folder to go on"):
+        checkpoint.read(folder)
+
+
+def test_the_removal_of_an_old_checkpoint_leaves_no_half_of_it(tmp_path) -> None:
+    for step in (1, 2):
+        checkpoint.save(tmp_path, f"step-0000000{step}-epoch-0001", {"module": {"w": torch.ones(1)}}, {}, 2)
+    with patch("shutil.rmtree", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path, "step-00000003-epoch-0001", {"module": {"w": torch.ones(1)}}, {}, 2)
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == [f"step-0000000{i}-epoch-0001" for i in (2, 3)]
+    checkpoint.save(tmp_path, "step-00000004-epoch-0001", {"module": {"w": torch.ones(1)}}, {}, 2)
+    assert not list(tmp_path.glob(".*.tmp"))

@@ -178,3 +178,18 @@ def test_other_settings_after_a_stop_are_named_without_a_path_of_a_checkpoint(tm
     ):
         raise other
     assert "checkpoints" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:A training that was stopped")
+def test_a_training_that_began_with_something_else_is_not_resumed(tmp_path: Path) -> None:
+    folder = tmp_path / "fitted"
+    with checkpointed(tmp_path / "fitted.training", of={"backbone": "lite"}):  # and killed then
+        train_parameters(step(line()), DATA, FIT, Run(), ())
+    with (
+        pytest.raises(UsageError, match=r"was stopped .*\(backbone lite, now tiny\): .*remove .*fitted\.training"),
+        resumable(folder, of={"backbone": "tiny"}),
+    ):
+        train_parameters(step(line()), DATA, FIT, Run())
+    with resumable(folder, of={"backbone": "lite"}):
+        again = train_parameters(step(line()), DATA, FIT, Run())
+    assert torch.equal(again["weight"], train_parameters(step(line()), DATA, FIT, Run())["weight"])

@@ -67,7 +67,7 @@ def test_every_verb_that_may_train_hands_on_the_processes_that_load(tmp_path: Pa
     seen: list[int] = []
 
     @contextmanager
-    def watched(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
+    def watched(folder: Path | None, *, workers: int = 0, of: object = None) -> Iterator[None]:
         seen.append(workers)
         yield
 
@@ -120,6 +120,19 @@ def test_a_captioner_is_kept(tmp_path: Path) -> None:
     first = diptych.caption([plain("red"), plain("blue")], ["a red wall", "a blue sky"], COLOURED, **given)
     again = diptych.caption([plain("red"), plain("blue")], model=COLOURED, **given)
     assert list(again) == list(first)
+
+
+def test_other_data_to_learn_from_are_refused_beside_a_folder_that_is_there(tmp_path: Path) -> None:
+    for name, words in (("walls", "a red wall\na blue sky\n"), ("cars", "a red car\na blue car\n")):
+        (tmp_path / f"{name}.txt").write_text(words)
+    given: dict[str, Any] = {"fitted": tmp_path / "pool", "rate": None}
+    photos = [plain("red"), plain("blue")]
+    first = diptych.caption(photos, str(tmp_path / "walls.txt"), COLOURED, **given)
+    for texts in (str(tmp_path / "walls.txt"), tmp_path / "walls.txt", None):
+        assert list(diptych.caption(photos, texts, COLOURED, **given)) == list(first)
+    with pytest.raises(UsageError, match=r"was fitted on other data than .*cars.txt: leave texts= out .* fitted= to"):
+        diptych.caption(photos, str(tmp_path / "cars.txt"), COLOURED, **given)
+    assert str(tmp_path) not in (tmp_path / "pool/fitted.json").read_text(), "a path says whose machine it was"
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import parse
 from diptych.backbones.spec import file_hash
 from diptych.backbones.tokens import TOKENIZER_FILES
+from diptych.backbones.transformers_weights import read_model
 from diptych.core import Cache, DataError, MissingExtra, NotAvailable, UsageError
 from diptych.core.errors import need_extra
 
@@ -153,9 +154,8 @@ def _from_pretrained(folder: Path, gguf_file: str | None = None) -> tuple[nn.Mod
     form = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **form
-            )
+            kind = AutoModelForCausalLM
+            model = read_model(kind, folder, trust_remote_code=False, dtype=torch.float32, **form)
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, gguf_file=gguf_file
             )

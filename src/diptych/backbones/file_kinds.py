@@ -10,11 +10,13 @@ import zipfile
 from pathlib import Path
 
 from diptych.core import DataError, UsageError
+from diptych.core.wording import first_of
 
 _START = 1024
 """Bytes that are looked at."""
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "RAR",
              b"\x28\xb5\x2f\xfd": "zstd"}  # fmt: skip
+_POINTER = b"version https://git-lfs"
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f"))
 
 
@@ -45,6 +47,28 @@ def check_weight_file(path: Path) -> None:
         raise DataError(f"{path} is {kind}.")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse the folder of a model whose files are pointers of git-lfs, as in a repository that was cloned without it.
+
+    Args:
+        folder: an existing one; folders in it are not looked at.
+
+    Raises:
+        DataError: a file in it is such a pointer.
+    """
+    pointers = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stat().st_size < _START:
+            with path.open("rb") as file:
+                if file.read(len(_POINTER)) == _POINTER:
+                    pointers.append(path.name)
+    if pointers:
+        raise DataError(
+            f"{folder} has git-lfs pointers in the place of {first_of(pointers)}: run 'git lfs pull' there, or "
+            f"download the files themselves."
+        )
+
+
 def _other_kind(path: Path, start: bytes) -> str:
     """Return what a file is and what to do, for a sentence; "": weights, or nothing that is known here."""
     if not start:
@@ -73,7 +97,7 @@ def _is_safetensors(start: bytes, size: int) -> bool:
 def _text(start: bytes) -> str:
     """Return what a file of text is and what to do; "": it is none."""
     words = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if words.startswith(b"version https://git-lfs"):
+    if words.startswith(_POINTER):
         return "a git-lfs pointer, not the weights: run 'git lfs pull' in its repository, or download the file itself"
     if start.translate(None, _CONTROLS) != start:
         return ""

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core import Change, DataError, UsageError
 from diptych.core.plain import build
+from diptych.core.wording import first_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TABLES = Path(__file__).parents[1] / "assets" / "released"
+_DECODER = "text_decoder."
+"""Beginning of the names of CoCa's decoder."""
 _UNROUNDED = re.compile(r"(.*\.)?(class_embedding|positional_embedding|logit_scale|token_embedding\..*|ln_\w+\..*)")
 
 
@@ -284,6 +287,73 @@ def misfit(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origins: Ma
         for fault, names in faults.items()
         if names
     )
+
+
+def remedy(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor], otherwise: str) -> str:
+    """Return what to do about a misfit: get the file again where all but a few tensors are those that are wanted.
+
+    Args:
+        held: what was read.
+        wanted: what must be there.
+        otherwise: what to do where the file belongs to something else than was said.
+
+    Example:
+        >>> import torch
+        >>> wanted = {str(i): torch.ones(2, 3) for i in range(40)}
+        >>> remedy({name: t for name, t in wanted.items() if name != "7"}, wanted, "state the architecture")
+        'all else fits, so the file is damaged or was changed: get it again'
+        >>> remedy({"a": torch.ones(2)}, wanted, "state the architecture")
+        'state the architecture'
+        >>> remedy({**wanted, "7": torch.ones(3, 2)}, wanted, "state the architecture")
+        'all else fits, so a tensor was transposed: get the file again'
+        >>> remedy({**wanted, "7": torch.ones(9, 3)}, wanted, "state the architecture")
+        'state the architecture'
+    """
+    apart = held.keys() ^ wanted.keys()
+    shaped = [name for name in held.keys() & wanted.keys() if held[name].shape != wanted[name].shape]
+    if len(apart) + len(shaped) > max(1, len(wanted) // 20):
+        return otherwise
+    if not shaped:
+        return "all else fits, so the file is damaged or was changed: get it again"
+    if all(held[name].shape == wanted[name].shape[::-1] for name in shaped):
+        return "all else fits, so a tensor was transposed: get the file again"
+    return otherwise
+
+
+def refuse_infinite(held: Mapping[str, Tensor], source: object) -> None:
+    """Refuse weights that hold infinite numbers, with which most vectors are NaN.
+
+    NaN alone is not refused, for a file that is whole may hold some: open_clip's CoCa leaves tensors of its decoder as
+    they lie in memory, and vectors never read them. For the same reason the decoder may hold anything here.
+
+    Args:
+        held: our names -> tensors.
+        source: the file, for messages.
+
+    Raises:
+        DataError: there are some; the first three tensors are named.
+
+    Example:
+        >>> import torch
+        >>> refuse_infinite({"a": torch.tensor([1.0, -torch.inf]), "b": torch.tensor([torch.nan])}, "clip.pt")
+        Traceback (most recent call last):
+        diptych.core.errors.DataError: clip.pt holds infinite numbers (a): its training diverged, or they were too ...
+    """
+    import torch
+
+    names = [
+        name
+        for name, t in sorted(held.items())
+        if t.is_floating_point()
+        and not name.startswith(_DECODER)
+        and not t.sum(dtype=torch.float32).isfinite()  # a sum is a tenth of the work
+        and bool(t.isinf().any())
+    ]
+    if names:
+        raise DataError(
+            f"{source} holds infinite numbers ({first_of(names)}): its training diverged, or they were too large for "
+            f"float16; get an earlier checkpoint, or one in float32."
+        )
 
 
 def rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -162,12 +162,20 @@ def layout(names: Mapping[str, object]) -> str:
     return "unknown"
 
 
-def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path, *, halved: bool = False) -> None:
+def load_openclip(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: Path,
+    *,
+    halved: bool = False,
+    otherwise: str = "state the architecture that it was saved from",
+) -> None:
     """Copy an open_clip state into a module, converted to the module's own types; every tensor must match. Formats of
-    released files that ``backbones.released`` knows are translated; ``halved`` rounds as ``released.rounded`` does.
+    released files that ``backbones.released`` knows are translated; ``halved`` rounds as ``released.rounded`` does, and
+    ``otherwise`` is what to do where most tensors do not fit.
 
     Raises:
-        DataError: the state has another format, or tensors are missing, unexpected or of another shape.
+        DataError: the state has another format, or tensors are missing, unexpected, of another shape or infinite.
     """
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
@@ -196,8 +204,7 @@ def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path, 
             converted[name] = converted[name].reshape(wanted[name].shape)
     complaints = released.misfit(converted, wanted, origins)
     if complaints:
-        raise DataError(
-            f"{source} does not fit the architecture, tensors {complaints}: state the architecture that it "
-            f"was saved from."
-        )
+        do = released.remedy(converted, wanted, otherwise)
+        raise DataError(f"{source} does not fit the architecture, tensors {complaints}: {do}.")
+    released.refuse_infinite(converted, source)
     module.load_state_dict(released.rounded(converted) if halved else converted)

@@ -25,6 +25,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ from diptych import __version__
 from diptych.core import DataError, Kit, Method, UsageError, name_today
 from diptych.core.wording import first_of
 from diptych.features import portable, spaces
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""In the words for an object: another one in each process."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,25 @@ def read_or_fit(
         return fitted, False
     check_system(folder, system)
     return load(folder, kit()), True
+
+
+def begins(system: Any, parts: Mapping[str, Any] | None = None, /, **facts: Any) -> dict[str, str]:
+    """Return what a training that was stopped must begin with to go on, see ``train.parameters.resumable``.
+
+    Args:
+        system: that fits, or a recipe of a training, a frozen dataclass with a card.
+        parts: on which it is fitted, by name; those with a fingerprint count.
+        facts: whatever else decides, by name, such as the names of classes.
+
+    Example:
+        >>> from diptych.methods.classify.zero_shot import ZeroShot
+        >>> begins(ZeroShot(), backbone="lite")
+        {'method': 'zero-shot', 'templates': 'None', 'backbone': "'lite'"}
+    """
+    settings = {f.name: getattr(system, f.name) for f in dataclasses.fields(system)}
+    prints = {name: str(part.fingerprint) for name, part in (parts or {}).items() if hasattr(part, "fingerprint")}
+    words = {name: _ADDRESS.sub("", repr(value)) for name, value in (*settings.items(), *facts.items())}
+    return {"method": system.card.slug, **words, **prints}
 
 
 def load(folder: Path, kit: Kit) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from diptych.backbones.released import misfit
+from diptych.backbones.released import misfit, refuse_infinite, remedy
 from diptych.core import Backbone, ClassNames, DataError, UsageError
 from diptych.core.wording import first_of
 from diptych.features.networks import twin_of
@@ -113,10 +113,9 @@ def check_released(learnt: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     """
     fault = misfit(learnt, wanted)
     if fault:
-        raise DataError(
-            f"The released file does not fit {system}, tensors {fault}: give the backbone and the settings that it was "
-            f"trained with."
-        )
+        do = remedy(learnt, wanted, "give the backbone and the settings that it was trained with")
+        raise DataError(f"The released file does not fit {system}, tensors {fault}: {do}.")
+    refuse_infinite(learnt, f"The released file of {system}")
     return {name: (t.float() if t.is_floating_point() else t).contiguous() for name, t in learnt.items()}
 
 

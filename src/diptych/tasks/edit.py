@@ -176,7 +176,8 @@ def fitted_editor(
         DataError: the folder holds no fitted editor.
     """
     chosen = method or default("edit", Editor)
-    with resumable(folder, workers=workers):
+    of = None if folder is None else artefacts.begins(chosen, kit.parts)
+    with resumable(folder, workers=workers, of=of):
         known: FittedEditor = artefacts.read_or_fit(
             folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
         )[0]

@@ -148,7 +148,8 @@ def extend(
         refuse_full(out)
     check_evidence(method, kind, classes)
     kit = Kit() if backbone is None else Kit({"main": backbone})
-    with with_store(run) as stored, resumable(out, workers=workers):
+    of = None if out is None else artefacts.begins(method, kit.parts, classes=classes)
+    with with_store(run) as stored, resumable(out, workers=workers, of=of):
         labelled, failed = learnable(method, data, kind)
         unlabelled, more = unlabelled_of(method, data, labelled, kind)
         held = next((split for split in ("test", "val") if split in data.splits), "")

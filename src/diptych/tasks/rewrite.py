@@ -111,7 +111,8 @@ def fitted_rewriter(
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    with resumable(folder, workers=workers):
+    of = None if folder is None else artefacts.begins(method, kit.parts)
+    with resumable(folder, workers=workers, of=of):
         fitted: Writer = artefacts.read_or_fit(
             folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run)
         )[0]

@@ -54,12 +54,15 @@ def save(
     with drafted(target, durable=True) as draft:
         draft.mkdir()
         for stem, its in tensors.items():
-            save_file(_owned(its), draft / f"{stem}.safetensors")
+            save_file(_owned(its), _path(draft, stem))
         if parts is not None:
             move(parts, draft / PARTS)
-        (draft / "state.json").write_text(json.dumps({"schema": SCHEMA, **state}, indent=1, sort_keys=True))
+        facts = {"schema": SCHEMA, "files": sorted(tensors), **state}
+        (draft / "state.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
     for old in _steps(folder)[:-keep]:
-        shutil.rmtree(old)
+        gone = old.with_name(f".{old.name}.tmp")  # a kill leaves no half of it by its name
+        move(old, gone)
+        shutil.rmtree(gone)
     return target
 
 
@@ -82,7 +85,9 @@ def read(
     """
     try:
         state = json.loads((checkpoint / "state.json").read_text())
-        tensors = {path.stem: load_file(path) for path in sorted(checkpoint.glob("*.safetensors"))}
+        names = state.get("files")  # earlier versions did not list them
+        paths = sorted(checkpoint.glob("*.safetensors")) if names is None else [_path(checkpoint, n) for n in names]
+        tensors = {path.stem: load_file(path) for path in paths}
         if (checkpoint / PARTS).is_dir():
             from diptych.train.sharded import read as read_parts
 
@@ -142,6 +147,10 @@ def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: M
 
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _path(checkpoint: Path, stem: str) -> Path:
+    return checkpoint / f"{stem}.safetensors"
 
 
 def _owned(named: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from diptych.core import Clock, DataError, DiptychError, Diverged, Progress, Run
 from diptych.train import distributed
 from diptych.train.batch_norm import synchronised
 from diptych.train.batches import Batch, Source, open_source, validation_source
+from diptych.train.began import check_beginning
 from diptych.train.groups import training
 from diptych.train.layers import compiled
 from diptych.train.length import Length
@@ -96,6 +97,7 @@ def train(
     if (timing := timer(fit, run)) is not None:
         fit, run, watch, val, resume = timing.fit, timing.run, timing.watch, None, False
     with sole(run), torch.enable_grad():  # the caller may be in torch.no_grad()
+        check_beginning(run, data, resume)
         loop = _Loop(trainee, data, fit, run, val, watch)
         if timing is not None:
             timing.planned = loop.steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diptych.core import Run, Table, Trainee, UsageError
 from diptych.core.ranges import at_least, check
+from diptych.train.began import beginning_with
 from diptych.train.loop import train
 from diptych.train.resume import OtherTraining
 from diptych.train.schedule import Fit
@@ -48,7 +49,12 @@ _place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
 @contextmanager
 def checkpointed(
-    folder: Path | None, *, resume: bool = False, save_every: int = 500, workers: int = 0
+    folder: Path | None,
+    *,
+    resume: bool = False,
+    save_every: int = 500,
+    workers: int = 0,
+    of: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Let the trainings inside a method's ``fit`` write log and checkpoints, so that a fit that was stopped goes on.
 
@@ -63,6 +69,8 @@ def checkpointed(
         save_every: steps between checkpoints, >= 1, where a method's settings say nothing.
         workers: processes that load and augment, >= 0; they change no result. The method's views must not use a GPU
             then.
+        of: what else must be as it was, by name, such as the backbone: a training that began with something else, or
+            with other rows, is not resumed.
 
     Raises:
         UsageError: a number is out of its range, or, in the block, a training in the folder that is not resumed or has
@@ -83,25 +91,28 @@ def checkpointed(
     """
     token = _place.set(_Place(folder and Path(folder), resume and folder is not None, save_every, workers))
     try:
-        yield
+        with beginning_with(of):
+            yield
     finally:
         _place.reset(token)
 
 
 @contextmanager
-def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
+def resumable(folder: Path | None, *, workers: int = 0, of: Mapping[str, str] | None = None) -> Iterator[None]:
     """Let a fit inside the block, and the writing of its result, go on where an earlier one was stopped.
 
     Checkpoints and logs of its trainings lie beside the folder, in ``NAME.training``, until the block has ended. A fit
-    that goes on warns of it, for it may have begun with other data.
+    that goes on warns of it.
 
     Args:
         folder: where the result will be written, see ``checkpointed`` for what the fit must do again; None, or one that
             holds something: nothing is kept.
         workers: see ``checkpointed``.
+        of: see ``checkpointed``.
 
     Raises:
-        UsageError: the training that was stopped has other settings; it says which, and what to remove.
+        UsageError: the training that was stopped has other settings, or began with other rows or with another ``of``;
+            it says which, and what to remove.
 
     Example:
         >>> with resumable(None):
@@ -114,7 +125,7 @@ def resumable(folder: Path | None, *, workers: int = 0) -> Iterator[None]:
     beside = folder.with_name(f"{folder.name}.training")
     if any(beside.glob("training-*/checkpoints/*")):
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
-    block = checkpointed(beside, resume=True, workers=workers)
+    block = checkpointed(beside, resume=True, workers=workers, of=of)
     with block, announced(warnings.warn, "the same command goes on from there", beside):
         try:
             yield

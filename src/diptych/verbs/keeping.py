@@ -8,7 +8,9 @@ model is that of the folder where none is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+import hashlib
+import os
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 CHOICES = frozenset({"method", "variant", "settings"})
 """Arguments that choose a system."""
+DATA = ("train", "unlabelled", "captioned", "texts", "like", "normal", "auxiliary")
+"""Arguments that are learnt from."""
+LEARNT_FROM = "learnt_from"
+"""What a folder calls these."""
 
 
 def folder_of(verb: Any) -> Path | None:
@@ -143,15 +149,56 @@ def read_or_fit(
         facts: what the verb needs to go on, see ``features.artefacts.save``.
 
     Raises:
-        UsageError, DataError: the folder does not fit; see ``features.artefacts.read_or_fit``.
+        UsageError, DataError: the folder does not fit, see ``features.artefacts.read_or_fit``; or it was fitted on data
+            at another path than the user gives.
     """
     if known is not None:
         return known.fitted
     from diptych.features import artefacts
     from diptych.train.parameters import resumable
 
-    folder = folder_of(verb)
-    with resumable(folder, workers=verb.fit_workers):
+    folder, data = folder_of(verb), _learnt_from(verb)
+    if folder is not None and folder.exists():
+        _refuse_other_data(verb, folder, data)
+    elif data:
+        facts = {**facts, LEARNT_FROM: data}
+    of = None if folder is None else artefacts.begins(verb.system(), backbone=context.backbone, **_called(facts))
+    with resumable(folder, workers=verb.fit_workers, of=of):
         if folder is None:
             return context.fitted(key, fit)
         return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]
+
+
+def _learnt_from(verb: Any) -> dict[str, str]:
+    """Return the arguments of a verb that name data to learn from by a path, each with a hash of the path, which says
+    nothing of whose machine it is.
+    """
+    values = {name: getattr(verb, name, None) for name in DATA}
+    paths = {name: os.fspath(v) for name, v in values.items() if isinstance(v, (str, os.PathLike))}
+    return {
+        name: hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:16]
+        for name, path in paths.items()
+        if os.path.exists(path)
+    }
+
+
+def _refuse_other_data(verb: Any, folder: Path, data: Mapping[str, str]) -> None:
+    """Refuse data to learn from beside a folder that was fitted on others, which would be read in silence.
+
+    Raises:
+        UsageError: they are others.
+    """
+    from diptych.features.artefacts import stated
+
+    before = stated(folder).facts.get(LEARNT_FROM)
+    for name, path in data.items():
+        if isinstance(before, dict) and before.get(name, path) != path:
+            raise UsageError(
+                f"{folder} was fitted on other data than {getattr(verb, name)}: leave {{{name}}} out to use it, or "
+                f"give another {{fitted}} to fit anew."
+            )
+
+
+def _called(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts under the names that a user knows."""
+    return {"names" if name == "named" else name: value for name, value in facts.items() if name != LEARNT_FROM}

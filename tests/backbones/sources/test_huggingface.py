@@ -185,7 +185,7 @@ def test_missing_tensors_are_not_drawn_at_random(clip: Path) -> None:
     del state["visual_projection.weight"]
     save_file(state, clip / "model.safetensors", {"format": "pt"})
     assert AutoModel.from_pretrained(str(clip)) is not None  # the trap: transformers only reports it
-    with pytest.raises(DataError, match=r"1 missing keys \(visual_projection.weight\)"):
+    with pytest.raises(DataError, match=r"tensors 1 missing \(visual_projection.weight\)"):
         load(f"local:{clip}")
 
 
@@ -193,19 +193,21 @@ def test_tensors_of_another_shape(clip: Path) -> None:
     state = load_file(clip / "model.safetensors")
     state["visual_projection.weight"] = torch.zeros(13, 16)
     save_file(state, clip / "model.safetensors", {"format": "pt"})
-    with pytest.raises(DataError, match="cannot load"):
+    with pytest.raises(
+        DataError, match=r"1 of another shape \(visual_projection.weight, \(13, 16\) and not \(12, 16\)\): get both"
+    ):
         load(f"local:{clip}")
 
 
 def test_open_clip_tensors_in_a_transformers_folder(clip: Path) -> None:
     save_file({"visual.conv1.weight": torch.zeros(3)}, clip / "model.safetensors", {"format": "pt"})
-    with pytest.raises(DataError, match="missing keys"):
+    with pytest.raises(DataError, match="78 missing"):
         load(f"local:{clip}")
 
 
 def test_damaged_weights(clip: Path) -> None:
     (clip / "model.safetensors").write_bytes(b"half a download")
-    with pytest.raises(DataError, match="cannot load"):
+    with pytest.raises(DataError, match="is text, not weights"):
         load(f"local:{clip}")
 
 

@@ -19,7 +19,16 @@ from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
 from diptych.backbones.spec import Stated
 from diptych.core import DataError, PixelRecipe, UsageError
-from tests.support.checkpoints import MOBILECLIP, RESNET, gap, openclip_model, vit
+from tests.support.checkpoints import (
+    MOBILECLIP,
+    RESNET,
+    SIGLIP,
+    gap,
+    into_hub_cache,
+    openclip_model,
+    small_tokenizer,
+    vit,
+)
 
 TEXTS = ["a photo of a cat", "two dogs in a red barn"]
 State = dict[str, Tensor]
@@ -361,6 +370,51 @@ def test_a_tensor_that_is_renamed_dropped_or_turned_is_named(tmp_path: Path, sma
     state["positional_embedding_res"] = state["positional_embedding_res"][:77]
     with pytest.raises(DataError, match=r"tables positional_embedding and positional_embedding_res of other shapes"):
         loaded(written(state, tmp_path / "a.pt"), "long-clip-b")
+
+
+def test_mcip_on_siglip(tmp_path: Path, small: Any, photos: list[Image.Image], hub_cache: Path) -> None:
+    """Its file is a bare state of open_clip's CustomTextCLIP: visual.trunk., text., logit_scale and logit_bias."""
+    small(SIGLIP)
+    small_tokenizer(tmp_path / "tokenizer")
+    into_hub_cache(hub_cache, "org/siglip-tokenizer", tmp_path / "tokenizer")
+    model: Any = openclip_model(SIGLIP).eval()
+    path = written(model.state_dict(), tmp_path / "MCIP-ViT-SO400M-14-SigLIP-384.pth")
+    backbone = loaded(path, "mcip-so400m-384", 224)
+    x, ours = image_vectors(backbone, photos)
+    with torch.no_grad():
+        assert gap(ours, model.encode_image(x)) <= 1e-6
+        assert gap(text_vectors(backbone), model.encode_text(backbone.text.inputs(TEXTS))) <= 1e-6
+    assert [float(v.detach()) for v in backbone.scale()] == pytest.approx(
+        [float(model.logit_scale.detach().exp()), -10.0]
+    )
+    assert backbone.spec.score == "sigmoid"
+    save(backbone, tmp_path / "folder")
+    assert torch.equal(text_vectors(load(f"local:{tmp_path / 'folder'}", offline=True)), text_vectors(backbone))
+    state = model.state_dict()
+    state.pop("visual.trunk.attn_pool.latent")
+    with pytest.raises(DataError, match=r"1 missing \(visual\.trunk\.attn_pool\.latent\): all else fits, so .* get it"):
+        loaded(written(state, tmp_path / "a.pth"), "mcip-so400m-384", 224)
+
+
+def test_one_wrong_tensor_of_many_blames_the_file_and_many_the_architecture(tmp_path: Path, small: Any) -> None:
+    config = vit(quick_gelu=True)
+    small(config)
+    whole = openclip_model(config).state_dict()
+    name = "visual.transformer.resblocks.1.mlp.c_fc.weight"
+    for change, said in (
+        (lambda s: s.pop(name), r"1 missing \(.*\): all else fits, so the file is damaged or was"),
+        (lambda s: s.update({f"{name}s": s[name]}), r"1 unexpected .* all else fits, so the file is damaged"),
+        (lambda s: s.update({name: s[name].T}), r"1 of another shape .* so a tensor was transposed: get"),
+        (lambda s: s.update({"positional_embedding": torch.ones(9, 16)}), r"state the architecture that it was saved"),
+        (lambda s: [s.pop(n) for n in list(s) if ".1." in n], r"24 missing .* state the architecture that"),
+        (lambda s: s[name].fill_(torch.inf), r"holds infinite numbers \(visual\.transformer.*c_fc\.weight\): its"),
+    ):  # fmt: skip
+        state = {n: t.clone() for n, t in whole.items()}
+        change(state)
+        with pytest.raises(DataError, match=said):
+            loaded(written(state, tmp_path / "a.pt"), "mcip-l14-336")
+    whole[name].fill_(torch.nan)
+    loaded(written(whole, tmp_path / "a.pt"), "mcip-l14-336")
 
 
 def test_names_of_released_files_are_for_files_that_are_read(tmp_path: Path, small: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from diptych.backbones.diffusion.pipeline_texts import TextPart
+from diptych.backbones.file_kinds import check_folder, check_weight_file
 from diptych.core import DataError, UsageError
 from diptych.core.wording import one_line
 
@@ -151,8 +152,11 @@ def network(kind: Any, part: Path, **precision: torch.dtype) -> Any:
     """Return a network of a fixed class with all its weights.
 
     Raises:
-        DataError: weights are missing.
+        DataError: weights are missing, or a file is a web page or a git-lfs pointer.
     """
+    check_folder(part)
+    for file in sorted(part.glob("*.safetensors")):
+        check_weight_file(file)
     loaded, info = kind.from_pretrained(
         part,
         variant=variant_of(part),

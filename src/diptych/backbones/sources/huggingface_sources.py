@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from torch import nn
 
+from diptych.backbones.file_kinds import check_folder
 from diptych.backbones.sources.huggingface import FAMILIES, Family, HuggingFace
 from diptych.backbones.spec import NOTHING_STATED, Stated, agree, file_hash, triple
 from diptych.backbones.tokens import TOKENIZER_FILES, HubTokens, load_tokenizer
+from diptych.backbones.transformers_weights import read_model
 from diptych.core import DataError, NotAvailable, PixelRecipe, Spec, UsageError
 from diptych.data.files import read_json
 
@@ -39,6 +41,7 @@ def from_folder(
             ``stated``.
         DataError: tensors are missing, unexpected or of another shape, or the tokenizer does not belong to the model.
     """
+    check_folder(folder)
     raw = read_json(folder / CONFIG)
     kind = str(raw.get("model_type", ""))
     if kind not in FAMILIES:
@@ -190,8 +193,6 @@ def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
 
 
 def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
-    """Load strictly: transformers only reports what is missing, and draws it at random."""
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
@@ -200,25 +201,8 @@ def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
             name = str(getattr(part, "hidden_act", activation))
             if _ACTIVATIONS.get(name, name) != activation:
                 part.hidden_act = {"gelu_tanh": "gelu_pytorch_tanh"}.get(activation, activation)
-    try:
-        model, info = AutoModel.from_pretrained(
-            str(folder), config=config, local_files_only=True, trust_remote_code=False, output_loading_info=True,
-            use_safetensors=safe,
-        )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise DataError(
-            f"transformers cannot load {folder} ({str(error).splitlines()[0]}): check its weights and {CONFIG}."
-        ) from error
-    faults = {
-        k: sorted(str(n) for n in info.get(k, ())) for k in ("missing_keys", "mismatched_keys", "unexpected_keys")
-    }
-    faults["unexpected_keys"] = [
-        n for n in faults["unexpected_keys"] if not n.endswith("position_ids")
-    ]  # a constant of old versions
-    sentences = [f"{len(v)} {k.replace('_', ' ')} ({', '.join(v[:3])})" for k, v in faults.items() if v]
-    if sentences:
-        raise DataError(f"The weights in {folder} do not fit {CONFIG}: {'; '.join(sentences)}.")
-    return model.float().eval()
+    options = {"config": config, "trust_remote_code": False, "use_safetensors": safe}
+    return read_model(AutoModel, folder, exact=True, **options).float().eval()
 
 
 def _belongs(tokens: HubTokens, config: Any, family: Family, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from diptych.backbones import hub
+from diptych.backbones.file_kinds import check_folder
 from diptych.backbones.sources import openclip_config
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.spec import NOTHING_STATED, OPENAI_MEAN, OPENAI_STD, Stated, agree, file_hash, state_hash
@@ -117,6 +118,7 @@ def from_folder(
         raise NotAvailable(
             f"{folder} holds no {CONFIG}: save the model with diptych.backbones.sources.save or open_clip's own tools."
         )
+    check_folder(folder)
     raw = read_json(folder / CONFIG)
     config, pixel_facts = raw.get("model_cfg"), raw.get("preprocess_cfg") or {}
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
@@ -142,7 +144,8 @@ def from_folder(
     config = openclip_config.text_config_on_disk(config, folder, offline)
     tokens = openclip_tokens(config, folder, offline=offline)
     model = openclip_config.build(config, 0)
-    load_openclip(model, read_state(weights_path, allow_pickle=allow_pickle), weights_path)
+    state = read_state(weights_path, allow_pickle=allow_pickle)
+    load_openclip(model, state, weights_path, otherwise=f"get it and {CONFIG} from the same place again")
     digest = file_hash(weights_path)
     spec = replace(
         openclip_config.spec(name or f"local:{folder}", architecture, digest, config, pixels, tokens, model),

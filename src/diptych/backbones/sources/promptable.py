@@ -7,6 +7,7 @@ from typing import Any
 
 from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import parse
+from diptych.backbones.transformers_weights import read_model
 from diptych.core import DataError, PromptableMasks, UsageError
 from diptych.data.files import read_json
 
@@ -76,10 +77,7 @@ def model_in(folder: Path, kind: str) -> Any:
     """Load a folder as a class of transformers; raises DataError where it does not load."""
     import transformers
 
-    try:
-        model = getattr(transformers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} cannot be loaded as {kind} ({str(error)[:80]}): fetch it again.") from None
+    model = read_model(getattr(transformers, kind), folder, use_safetensors=True)
     return model.float()  # it comes as it is stored, in half precision perhaps
 
 

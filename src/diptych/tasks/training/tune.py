@@ -32,6 +32,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.skipped import FILE as SKIPPED
 from diptych.data.skipped import read_skipped
 from diptych.data.words.classnames import tidy
+from diptych.features.artefacts import begins
 from diptych.features.frozen import Headed, on_trunks
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
@@ -47,6 +48,7 @@ from diptych.tasks.training.data import (
 from diptych.tasks.training.learns import check_stream, learns, need_towers
 from diptych.tasks.training.measures import Measuring, watcher
 from diptych.tasks.training.tuned import DOUBTED, Tuned, check_free, lengthens, read_finished
+from diptych.train.began import beginning_with
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
@@ -125,7 +127,11 @@ def tune(
     """
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
-    if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
+    of = begins(
+        method, {"backbone": backbone, **(kit or {})}, parts=parts, unlock=unlock, crop=crop, recolour=recolour,
+        templates=tuple(templates), **_content(data),
+    )  # fmt: skip
+    if resume and (ended := read_finished(method, fit, parts, run, out, of)) is not None:
         return ended
     if resume and newest(out / "checkpoints") is not None and lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced
@@ -154,7 +160,7 @@ def tune(
     going_on = announced(
         say, "the same training with {resume} goes on from there", out if run.world.rank == 0 else None
     )
-    with sole(replace(run, out=out)), with_store(of_encoders(run)) as stored, going_on:
+    with sole(replace(run, out=out)), with_store(of_encoders(run)) as stored, going_on, beginning_with(of):
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         saving = saving or Saving()
         taught = saving.of(space)
@@ -264,3 +270,11 @@ def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any] | 
     words = WordIds.of([c for captions in rows.columns["captions"].values for c in captions], context=WORDS_READ)
     with run.seeded("decoder"):
         return {WORDS: words, DECODER: SmallLM(len(words), context=words.context, memory=space.spec.dim)}
+
+
+def _content(data: LabelledData) -> dict[str, str]:
+    """Return {"data": hash of all items}; {} where a file is missing, whose row is left out later."""
+    try:
+        return {"data": data.hash}
+    except UnreadableItem:
+        return {}
