@@ -31,7 +31,7 @@ def affinity(similarity: Tensor, beta: float | Tensor) -> Tensor:
 
     It is 1 where a = 1, and 1 everywhere if beta = 0.
     """
-    return torch.exp(-beta * (1 - similarity))
+    return ((similarity - 1) * beta).exp_()
 
 
 def cache_logits(x: Tensor, keys: Tensor, labels: Tensor, classes: int, beta: float) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from diptych.nn.descent import entropy_slope
+
 SMALL = 1 << 20
 """Products of an evaluation, N x D x K, below which one thread is used: several wait for each other longer than they
 work, and on a busy machine ten times as long.
@@ -46,21 +48,23 @@ def logistic_path(
 
 
 def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
-    theta = start.clone().requires_grad_()
+    theta, slope = start.clone(), torch.empty_like(start)
+    theta.grad = slope
     # Not the one loop: L-BFGS minimises a convex function of all rows at once, and draws no batch.
     solver = torch.optim.LBFGS(
         [theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
-        solver.zero_grad()
-        value = cross_entropy(z @ theta[:, :-1].T + theta[:, -1], y) + 0.5 * decay * theta[:, :-1].square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        values = torch.addmm(theta[:, -1], z, theta[:, :-1].T)
+        errors = entropy_slope(values, y)
+        torch.addmm(theta[:, :-1], errors.T, z, beta=decay, out=slope[:, :-1])
+        torch.sum(errors, dim=0, out=slope[:, -1])
+        return cross_entropy(values, y) + 0.5 * decay * theta[:, :-1].square().sum()
 
-    with torch.enable_grad(), _threads(1 if z.numel() * len(start) < SMALL else torch.get_num_threads()):
+    with _threads(1 if z.numel() * len(start) < SMALL else torch.get_num_threads()):
         solver.step(loss)  # type: ignore[no-untyped-call]
-    return theta.detach()
+    return theta
 
 
 @contextlib.contextmanager

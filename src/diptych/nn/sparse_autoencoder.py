@@ -13,14 +13,16 @@ lambda: sparsity
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from diptych.core import Run
 from diptych.core.ranges import above, at_least, check
+from diptych.nn.descent import Adam, entropy_slope
 
 SUBSET = 819_200
 """Images, at most, among which dead units look for those that the dictionary explains worst."""
@@ -119,45 +121,43 @@ def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "di
     """
     g = run.generator(purpose)
     sae = initial(x.shape[1], settings.units, g)
-    parameters = [sae.encoder, sae.encoder_bias, sae.decoder, sae.bias]
-    for p in parameters:
-        p.requires_grad_(True)
-    optimiser = torch.optim.Adam(parameters, lr=settings.rate)
+    descents = [Adam(part) for part in (sae.encoder, sae.encoder_bias, sae.decoder, sae.bias)]
     batch = min(settings.batch, max(1, -(-len(x) // STEPS)))
     fired = torch.zeros(settings.units, dtype=torch.bool)
-    with torch.enable_grad(), run.track("learn concepts", settings.epochs) as bar:
-        # Not the one loop: gradients are projected before the step, the optimiser's state of dead units is reset after
-        # an epoch, and ``nn`` may not import ``train``.
+    with run.track("learn concepts", settings.epochs) as bar:
+        # Not the one loop: gradients are projected before the step, Adam's moments of dead units are reset after an
+        # epoch, and ``nn`` may not import ``train``.
         for epoch in range(settings.epochs):
             for rows in torch.split(torch.randperm(len(x), generator=g), batch):
-                part = x[rows]
-                f = sae.codes(part)
-                loss = (part - sae.decoded(f)).square().mean(dim=1) + settings.sparsity * f.sum(dim=1)
-                optimiser.zero_grad()
-                loss.mean().backward()  # type: ignore[no-untyped-call]
-                _step(optimiser, sae.decoder)
-                fired |= (f.detach() > 0).any(dim=0)
+                f, slopes = _slopes(sae, x[rows], settings.sparsity)
+                for descent, slope in zip(descents, slopes, strict=True):
+                    descent.step(slope, settings.rate)
+                sae.decoder.copy_(normalize(sae.decoder, dim=0))
+                fired |= (f > 0).any(dim=0)
             done = epoch + 1
             if settings.resample and done % settings.resample == 0:
                 if done <= settings.epochs - settings.resample:
-                    _resample(sae, x, ~fired, settings.sparsity, optimiser, g)
+                    _resample(sae, x, ~fired, settings.sparsity, descents, g)
                 fired.zero_()
             bar.advance()
-    return SparseAutoencoder(*(p.detach() for p in parameters))
+    return sae
 
 
-def _step(optimiser: torch.optim.Adam, decoder: Tensor) -> None:
-    """Take a step without the part of the gradient along each column, and give the columns unit norm again."""
-    with torch.no_grad():
-        if decoder.grad is not None:
-            decoder.grad -= decoder * (decoder.grad * decoder).sum(dim=0)
-        optimiser.step()
-        decoder.copy_(normalize(decoder, dim=0))
+def _slopes(sae: SparseAutoencoder, x: Tensor, sparsity: float) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the codes (B, m) of a batch, and the gradients of its mean loss in the four parts, in their order.
+
+    That of the decoder is without what lies along each column.
+    """
+    f = sae.codes(x)
+    error = (sae.decoded(f) - x).mul_(2 / x.numel())
+    hidden = (error @ sae.decoder).add_(sparsity / len(x)).mul_(f > 0)
+    decoder, bias = error.T @ f, hidden.sum(dim=0)
+    decoder -= sae.decoder * (decoder * sae.decoder).sum(dim=0)
+    return f, (hidden.T @ (x - sae.bias), bias, decoder, error.sum(dim=0) - bias @ sae.encoder)
 
 
-@torch.no_grad()
 def _resample(
-    sae: SparseAutoencoder, x: Tensor, dead: Tensor, sparsity: float, optimiser: torch.optim.Adam, g: torch.Generator
+    sae: SparseAutoencoder, x: Tensor, dead: Tensor, sparsity: float, descents: Sequence[Adam], g: torch.Generator
 ) -> None:
     """Start dead units again, at embeddings drawn by their squared loss. Modified in place.
 
@@ -175,10 +175,11 @@ def _resample(
     sae.decoder[:, units] = directions.T
     sae.encoder[units] = directions * length
     sae.encoder_bias[units] = 0.0
-    for moment in ("exp_avg", "exp_avg_sq"):
-        optimiser.state[sae.encoder][moment][units] = 0.0
-        optimiser.state[sae.encoder_bias][moment][units] = 0.0
-        optimiser.state[sae.decoder][moment][:, units] = 0.0
+    encoder, encoder_bias, decoder, _ = descents
+    for moment in (encoder.mean, encoder.square, encoder_bias.mean, encoder_bias.square):
+        moment[units] = 0.0
+    for moment in (decoder.mean, decoder.square):
+        moment[:, units] = 0.0
 
 
 def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs: int, run: Run) -> Tensor:
@@ -193,17 +194,15 @@ def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs
         epochs: passes.
         run: seed of the order.
     """
-    w = torch.zeros(classes, f.shape[1], requires_grad=True)
-    optimiser = torch.optim.Adam([w], lr=rate)
-    g = run.generator("dn-cbm/order")
-    with torch.enable_grad():
-        # Not the one loop, which drops the last part of a batch: a class may have all its shots in it.
-        for _ in range(epochs):
-            for rows in torch.split(torch.randperm(len(f), generator=g), 512):
-                optimiser.zero_grad()
-                (cross_entropy(f[rows] @ w.T, y[rows]) + weight * w.abs().mean()).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-    return w.detach()
+    w = torch.zeros(classes, f.shape[1])
+    descent, g = Adam(w), run.generator("dn-cbm/order")
+    # Not the one loop, which drops the last part of a batch: a class may have all its shots in it.
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(len(f), generator=g), 512):
+            part = f[rows]
+            slope = entropy_slope(part @ w.T, y[rows]).T @ part
+            descent.step(slope.add_(w.sign(), alpha=weight / w.numel()), rate)
+    return w
 
 
 def nearest_words(decoder: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:

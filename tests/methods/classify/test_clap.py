@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from diptych.core import DataError, Kit, MissingEvidence, Run
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
-from diptych.methods.classify.clap import CLAP, constraint, multipliers, rate_of, text_means
+from diptych.methods.classify.clap import CLAP, multipliers, rate_of, text_means
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
 from tests.support.refused import refused
@@ -77,11 +77,6 @@ def test_the_constraint_holds_the_vectors_nearer_to_the_text(kit: Kit, run: Run)
 
     free, held, tight = away(0.0), away(1.0), away(10.0)
     assert tight < 0.5 * held < 0.5 * free
-
-
-def test_the_constraint_is_a_weighted_mean_of_squared_distances() -> None:
-    w, t = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [3.0, 4.0]])
-    torch.testing.assert_close(constraint(w, t, torch.tensor([0.5, 0.1])), torch.tensor((0.5 * 4 + 0.1 * 25) / 2))
 
 
 def test_multipliers_are_one_where_zero_shot_is_sure_and_right() -> None:

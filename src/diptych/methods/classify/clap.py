@@ -15,14 +15,13 @@ With weight 0 it is the paper's unconstrained probe, ZS-LP.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores, Texts
 from diptych.core.ranges import above, at_least, check
@@ -30,6 +29,7 @@ from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits
+from diptych.nn.descent import Momentum, along_cosine, cosine_slope, unit, unit_slope
 
 MOMENTUM, FIRST = 0.9, 1e-5
 """Momentum of the steps, and the rate in the first epoch."""
@@ -56,17 +56,6 @@ def multipliers(probabilities: Tensor, y: Tensor) -> Tensor:
         tensor([0.8000, 0.4000])
     """
     return torch.stack([probabilities[y == k, k].mean() for k in range(probabilities.shape[1])])
-
-
-def constraint(w: Tensor, t: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over classes of lambda_k |w_k - t_k|^2.
-
-    Args:
-        w: (K, D) class vectors.
-        t: (K, D) where they start.
-        weights: (K,) lambda.
-    """
-    return (weights * (w - t).square().sum(dim=1)).mean()
 
 
 @dataclass(frozen=True)
@@ -113,20 +102,17 @@ class CLAP(Classifier):
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
         strengths = multipliers(logits(backbone, x, normalize(t, dim=1)).softmax(dim=1), y)
         steps = -(-len(labels) // self.batch)
-        w, generator = t.clone().requires_grad_(), run.generator("clap/order")
-        optimiser = torch.optim.SGD([w], lr=self.rate, momentum=MOMENTUM)
-        with torch.enable_grad(), run.track("train class vectors", self.epochs) as bar:
+        w, generator, pull = t.clone(), run.generator("clap/order"), 2 * self.weight / len(t) * strengths[:, None]
+        descent = Momentum(w, MOMENTUM)
+        with run.track("train class vectors", self.epochs) as bar:
             for epoch in range(self.epochs):
-                optimiser.param_groups[0]["lr"] = rate_of(epoch, self.epochs, self.rate)
                 rows = torch.randperm(len(y), generator=generator)[: len(labels)]
                 for part in torch.tensor_split(rows, steps):
-                    optimiser.zero_grad()
-                    values = logits(backbone, x[part], normalize(w, dim=1))
-                    loss = cross_entropy(values, y[part]) + self.weight * constraint(w, t, strengths)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimiser.step()
+                    z, (rows_of_w, lengths) = x[part], unit(w)
+                    slope = unit_slope(cosine_slope(backbone, z, rows_of_w, y[part]).T @ z, rows_of_w, lengths)
+                    descent.step(slope.addcmul_(pull, w - t), rate_of(epoch, self.epochs, self.rate))
                 bar.advance()
-        return FittedCLAP(classes, backbone, w.detach(), strengths)
+        return FittedCLAP(classes, backbone, w, strengths)
 
 
 def rate_of(epoch: int, epochs: int, rate: float) -> float:
@@ -136,7 +122,7 @@ def rate_of(epoch: int, epochs: int, rate: float) -> float:
         >>> [round(rate_of(e, 4, 0.1), 4) for e in range(4)]
         [0.0, 0.0854, 0.05, 0.0146]
     """
-    return FIRST if epoch == 0 else rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return FIRST if epoch == 0 else along_cosine(rate, epoch, epochs)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import accumulate, permutations
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding_bag, normalize
 
 from diptych.core import (
     Ask,
@@ -188,9 +188,9 @@ class FittedFuDD(FittedClassifier):
         unit = normalize(embed(self.backbone.text, Texts(sentences), run), dim=-1)
         values = first.clone()
         for ks, rows in sets.items():
-            head = normalize(
-                torch.stack([unit[[position[text] for text in texts]].mean(dim=0) for texts in texts_of[ks]]), dim=-1
-            )
+            at = torch.tensor([position[text] for texts in texts_of[ks] for text in texts])
+            starts = torch.tensor([0, *accumulate(len(texts) for texts in texts_of[ks][:-1])])
+            head = normalize(embedding_bag(at, unit, starts, mode="mean"), dim=-1)
             values[torch.tensor(rows)[:, None], torch.tensor(ks)] = z[rows] @ head.T
         return Scores(values, "cosine", chosen)
 

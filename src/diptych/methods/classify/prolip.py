@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from diptych.core import (
     Backbone,
@@ -41,6 +41,7 @@ from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.frozen import Trunk, head_of
 from diptych.features.heads import logits, text_head
+from diptych.nn.descent import Adam, along_cosine, cosine_slope, unit, unit_slope
 
 EPSILON = 1e-4
 """Term of Adam's denominator, the authors'."""
@@ -60,16 +61,6 @@ def linear_projection(backbone: Backbone) -> tuple[Trunk, Tensor, Tensor] | None
     return (
         (trunk, weight, shift) if torch.allclose(expected, given, rtol=1e-3, atol=1e-4 * float(given.std())) else None
     )
-
-
-def distance(w: Tensor, start: Tensor) -> Tensor:
-    """Return |W - W_0|^2.
-
-    Example:
-        >>> distance(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 1.0]]))
-        tensor(4.)
-    """
-    return (w - start).square().sum()
 
 
 @dataclass(frozen=True)
@@ -127,19 +118,18 @@ class ProLIP(Classifier):
         head = text_head(backbone, classes.prompts(), run)
         h = embed(encoder, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
         y, weight = torch.tensor(labels), self.penalty * len(classes) / len(labels)
-        w = start.clone().requires_grad_()
-        optimiser = torch.optim.Adam([w], lr=self.rate, eps=EPSILON)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(self.epochs, 1))
-        with torch.enable_grad(), run.track("train the projection", self.epochs) as bar:
+        w = start.clone()
+        descent = Adam(w, EPSILON)
+        with run.track("train the projection", self.epochs) as bar:
             for epoch in range(self.epochs):
-                optimiser.zero_grad()
-                z = normalize(h[:, epoch % self.views] @ w + shift, dim=-1)
-                loss = cross_entropy(logits(backbone, z, head), y) + weight * distance(w, start)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                schedule.step()
+                x = h[:, epoch % self.views]
+                z, lengths = unit(torch.addmm(shift, x, w))
+                slope = unit_slope(cosine_slope(backbone, z, head, y) @ head, z, lengths)
+                descent.step(
+                    torch.addmm(w - start, x.T, slope, beta=2 * weight), along_cosine(self.rate, epoch, self.epochs)
+                )
                 bar.advance()
-        return FittedProLIP(classes, backbone, head, w.detach(), shift, projection is not None)
+        return FittedProLIP(classes, backbone, head, w, shift, projection is not None)
 
 
 @dataclass(frozen=True)

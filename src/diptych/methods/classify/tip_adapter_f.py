@@ -19,12 +19,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, one_hot
+from torch.nn.functional import normalize, one_hot
 
 from diptych.core import Backbone, Classifier, ClassNames, Evidence, Kit, Run
 from diptych.core.ranges import at_least, check
 from diptych.features.heads import logits
 from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache
+from diptych.nn.descent import Adam, along_cosine, entropy_slope
 
 
 @dataclass(frozen=True)
@@ -82,22 +83,20 @@ class TipAdapterF(Classifier):
     def _trained(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:
         """Return the (M, D) keys after training on (M, A, D) views with their (M,) labels."""
         alpha, beta = self.start
-        keys = cache_keys(views).requires_grad_()
+        keys = cache_keys(views)
         values = one_hot(y, len(head)).to(keys.dtype)
         steps = self.epochs * -(-len(y) // self.batch)
-        optimiser = torch.optim.AdamW([keys], lr=self.rate, eps=1e-4)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
+        descent = Adam(keys, epsilon=1e-4, decay=0.01)
         generator = run.generator("tip-adapter-f/order")
-        with torch.enable_grad(), run.track("train keys", steps) as bar:
+        with run.track("train keys", steps) as bar:
             # Not the one loop: all rows of an epoch take the same view, and the last part of a batch counts.
             for epoch in range(self.epochs):
                 z = normalize(views[:, epoch % views.shape[1]], dim=-1)
-                zero_shot = logits(backbone, z, head).detach()
+                zero_shot = logits(backbone, z, head)
                 for rows in torch.split(torch.randperm(len(y), generator=generator), self.batch):
-                    vote = affinity(z[rows] @ keys.T, beta) @ values
-                    optimiser.zero_grad()
-                    cross_entropy(zero_shot[rows] + alpha * vote, y[rows]).backward()  # type: ignore[no-untyped-call]
-                    optimiser.step()
-                    schedule.step()
+                    near = affinity(z[rows] @ keys.T, beta)
+                    slope = entropy_slope(zero_shot[rows] + alpha * (near @ values), y[rows])
+                    near.mul_(slope[:, y])  # each key votes for its own class alone
+                    descent.step((alpha * beta) * (near.T @ z[rows]), along_cosine(self.rate, descent.steps, steps))
                     bar.advance()
-        return keys.detach()
+        return keys
