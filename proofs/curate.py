@@ -16,7 +16,7 @@ from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Numbers, Pairs
-from diptych.evaluation.boards.curate import CurateBench, kept
+from diptych.evaluation.boards.curate import CurateBench, shared_selection
 from diptych.features.entry_counts import EntryCounts
 from proofs.benches.picture_kinds import WORDS, open_kinds, permuted_clusters
 from proofs.benches.planted_faults import (
@@ -89,7 +89,9 @@ def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         "entries_met": len(met),
         "rare_entries": int((met <= bench.settings["t"]).sum()),
         "matched_share": len(np.unique(bench.rows)) / len(pool.texts),
-        "kept_share": float(np.mean([kept(bench, curator, pool.pairs(seeded), seeded).mean() for seeded in runs])),
+        "kept_share": float(
+            np.mean([shared_selection(bench, curator, pool.pairs(seeded), seeded).mean() for seeded in runs])
+        ),
     }
     return bench
 
@@ -125,7 +127,7 @@ def permuted_entries(bench: CurateBench, curator: Curator, pairs: Pairs, run: Ru
         counts[met] = plan.counts[rng.permutation(met)]
         return replace(plan, counts=counts)
 
-    return bench.kept(curator, pairs, run, change)
+    return bench.selected(curator, pairs, run, change)
 
 
 def of_equal_length(of: Any, bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -> Bools:
@@ -142,7 +144,7 @@ def of_equal_length(of: Any, bench: CurateBench, curator: Curator, pairs: Pairs,
 def other_photos(bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -> Bools:
     """Return what is kept where every caption is judged by another photo."""
     assert isinstance(bench.pool, OneCaption)
-    return bench.kept(curator, replace(pairs, photos=bench.pool.draw(run)[1]), run)
+    return bench.selected(curator, replace(pairs, photos=bench.pool.draw(run)[1]), run)
 
 
 def _captions(table: Table[Any], name: str) -> tuple[str, Any, tuple[tuple[str, ...], ...]]:
@@ -156,7 +158,7 @@ def _not_over(baselines: Sequence[str], arm: Arm) -> tuple[Claim, ...]:
 
 _CHECKED_OVER = (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)
 _AT_RANDOM, _PERMUTED_AT_RANDOM = (
-    Arm("metaclip", spoil=partial(of_equal_length, of)) for of in (kept, permuted_entries)
+    Arm("metaclip", spoil=partial(of_equal_length, of)) for of in (shared_selection, permuted_entries)
 )
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {

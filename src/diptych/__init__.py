@@ -85,7 +85,7 @@ def _remedy(name: str) -> str:
     """Return what to use instead of a name that is not there; "" where nothing is near."""
     if name in _ELSEWHERE:
         return f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}"
-    if name.startswith("__") or _is_module(name):
+    if name.startswith("_") or _is_module(name):  # private names, which tools ask every module for
         return ""
     from difflib import get_close_matches
 

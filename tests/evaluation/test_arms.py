@@ -25,3 +25,13 @@ def test_what_draws_nothing_is_measured_once_and_stands_for_all_seeds() -> None:
     still = over_seeds(once, Run(), (3, 5), draws=False)
     assert (asked[2:], still.seeds, still.others) == ([3], (3,), {"seed": 3.0})
     assert still.values.tolist() == [[3, 0], [3, 0]]
+
+
+def test_values_of_parts_are_stacked_by_seed() -> None:
+    def once(run: Run) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
+        return np.array([run.seed]), {"seed": float(run.seed)}, {"half": np.array([run.seed / 2, 1.0])}
+
+    drawn = over_seeds(once, Run(), (3, 5), draws=True)
+    assert list(drawn.parts) == ["half"]
+    assert drawn.parts["half"].values.tolist() == [[1.5, 1.0], [2.5, 1.0]]
+    assert (drawn.parts["half"].seeds, drawn.parts["half"].others) == ((3, 5), {})

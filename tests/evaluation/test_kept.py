@@ -13,7 +13,7 @@ import torch
 
 from diptych.core import Column, DamagedStore, Run, Subset, Table, Texts, UnreadableItem
 from diptych.data.formats.regions import Masks
-from diptych.evaluation.kept import Unwritten, described, digest, kept
+from diptych.evaluation.kept import Unwritten, described, digest, read_or_make
 from tests.support.colours import ColourBackbone
 
 
@@ -34,17 +34,17 @@ def test_a_result_is_made_once_and_a_damaged_one_again(tmp_path: Path) -> None:
     def save(path: Path, text: str) -> None:
         path.write_text(text)
 
-    assert [kept(path, load, make, save) for _ in range(3)] == ["whole"] * 3
+    assert [read_or_make(path, load, make, save) for _ in range(3)] == ["whole"] * 3
     assert len(made) == 1
     path.write_text("half")
-    assert kept(path, load, make, save) == path.read_text() == "whole"
+    assert read_or_make(path, load, make, save) == path.read_text() == "whole"
     assert len(made) == 2
-    assert kept(None, load, make, save) == "whole"
+    assert read_or_make(None, load, make, save) == "whole"
     assert len(made) == 3
     with pytest.raises(Unwritten):
-        kept(tmp_path / "row" / "inside", load, make, save)
+        read_or_make(tmp_path / "row" / "inside", load, make, save)
     with pytest.raises(KeyError):
-        kept(tmp_path / "other", load, lambda: {"": ""}["x"], save)
+        read_or_make(tmp_path / "other", load, lambda: {"": ""}["x"], save)
     assert not (tmp_path / "other").exists()
 
 

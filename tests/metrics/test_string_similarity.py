@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
 from diptych.core import MissingExtra
@@ -25,6 +26,11 @@ def test_levenshtein_is_what_a_loop_counts() -> None:
     for i, s in enumerate(TEXTS):
         for j, t in enumerate(TEXTS):
             assert found[i, j] == pytest.approx(1 - edits(s, t) / max(len(s), len(t)) if s and t else 0.0, abs=1e-6)
+
+
+def test_texts_without_letters_are_like_none_on_either_side() -> None:
+    pytest.importorskip("rapidfuzz")
+    np.testing.assert_allclose(levenshtein(["", "ab"], ["ab", "b", ""]), [[0, 0, 0], [1, 0.5, 0]])
 
 
 def test_jaccard_is_what_sets_say() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -62,3 +64,14 @@ def test_colours_change_and_the_cover_keeps_them() -> None:
     assert all(torch.equal(v[1], plain[1]) for v in views)
     assert sum(torch.equal(v[0], plain[0]) for v in views) < 3
     assert cut(square, (0, 0, 30, 30), 8).size == (8, 8)
+
+
+def test_changes_of_colour_are_those_of_byol() -> None:
+    """Strengths and probabilities of appendix B of the paper."""
+    changes: Any = recolour(40, 0.1, 0.2)
+    jitter, grey, blur, solarise = changes.transforms
+    (change,), (kernel,) = jitter.transforms, blur.transforms
+    ranges = (change.brightness, change.contrast, change.saturation, change.hue)
+    assert ranges == tuple(map(pytest.approx, ((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1))))
+    assert (jitter.p, grey.p, blur.p, solarise.p) == (0.8, 0.2, 0.1, 0.2)
+    assert (kernel.kernel_size, solarise.threshold) == ((5, 5), 128)

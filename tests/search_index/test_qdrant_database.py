@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,20 +12,25 @@ from diptych.search_index.qdrant_database import QdrantDatabase
 from diptych.search_index.rows import Entry
 from diptych.search_index.where import Condition
 
-client = pytest.importorskip("qdrant_client", reason="needs the extra 'qdrant'")
+
+@pytest.fixture(autouse=True)
+def local() -> Any:
+    """A database in memory; the client takes seconds to import, so only who runs these tests does."""
+    return pytest.importorskip("qdrant_client", reason="needs the extra 'qdrant'").QdrantClient(":memory:")
 
 
 @pytest.mark.parametrize("text", ["label~*a*", "label<cat", "name>=b"])
-def test_a_condition_that_it_cannot_answer_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    local = client.QdrantClient(":memory:")
+def test_a_condition_that_it_cannot_answer_is_refused(monkeypatch: pytest.MonkeyPatch, local: Any, text: str) -> None:
     monkeypatch.setattr(qdrant_database, "connect", lambda url: local)
     made = DatabaseIndex.create(QdrantDatabase("qdrant://h:1/pets"), {"dim": 4, "fingerprint": "f"})
     with pytest.raises(UsageError, match="Qdrant compares metadata with = and !=, and numbers with < and >, not "):
         made.count([Condition.parse(text)])
 
 
-def test_requests_stay_small_and_an_address_names_server_and_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    local, asked, sizes = client.QdrantClient(":memory:"), list[str](), list[int]()
+def test_requests_stay_small_and_an_address_names_server_and_collection(
+    monkeypatch: pytest.MonkeyPatch, local: Any
+) -> None:
+    asked, sizes = list[str](), list[int]()
     monkeypatch.setattr(qdrant_database, "connect", lambda url: (asked.append(url), local)[1])
     monkeypatch.setattr(qdrant_database, "REQUEST", 4 * 3)
     plain = local.upsert

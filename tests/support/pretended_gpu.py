@@ -9,7 +9,7 @@ CPU. Nothing is said of speed, memory, or numbers.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -25,6 +25,9 @@ ANY_DEVICE = ("copy_", "_copy_from", "index", "index_put", "index_put_", "_index
 """Operations that CUDA does with tensors of both devices: copies, and indices of the CPU."""
 JOINED = ("cat", "stack")
 """Operations that take no scalars of the CPU, as arithmetic does."""
+DEVICE, IS_CUDA = Tensor.device.__get__, Tensor.is_cuda.__get__  # type: ignore[attr-defined]
+READS = (Tensor.numpy, Tensor.__array__)
+MOVES = (Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.type_as)
 
 
 class Tags:
@@ -49,22 +52,24 @@ class Tags:
         return x
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """Yield the tensors in values, and in lists, tuples and dictionaries of them. Each operation asks for these, and
-    ``torch.utils._pytree`` takes longer than most of the operations.
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """Return the tensors in values, and in lists, tuples and dictionaries of them. Each operation asks for these, and
+    ``torch.utils._pytree``, or a generator, takes longer than most of the operations.
     """
+    tensors: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            tensors.append(value)
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            tensors += _tensors(value)
         elif isinstance(value, dict):
-            yield from _tensors(value.values())
+            tensors += _tensors(value.values())
+    return tensors
 
 
 def _address(x: Tensor) -> int:
-    with torch._C.DisableTorchFunction():
-        return 0 if x.layout != torch.strided else int(x.untyped_storage()._cdata)
+    """Return the address of the storage; called where functions of tensors are not answered by ``_Functions``."""
+    return 0 if x.layout != torch.strided else int(x.untyped_storage()._cdata)
 
 
 class _Move(torch.autograd.Function):
@@ -72,12 +77,14 @@ class _Move(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, tags: Tags, to: bool) -> Tensor:
-        ctx.tags, ctx.origin = tags, x in tags
-        return tags.set(x.clone(), to)
+        with torch._C.DisableTorchFunction():
+            ctx.tags, ctx.origin = tags, x in tags
+            return tags.set(x.clone(), to)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return ctx.tags.set(grads[0].clone(), ctx.origin), None, None
+        with torch._C.DisableTorchFunction():
+            return ctx.tags.set(grads[0].clone(), ctx.origin), None, None
 
 
 class _Dispatch(TorchDispatchMode):
@@ -89,18 +96,20 @@ class _Dispatch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = list(_tensors((args, kwargs)))
-        there = [x in self.tags for x in given]
+        given = _tensors((args, kwargs))
+        with torch._C.DisableTorchFunction():
+            there = [x in self.tags for x in given]
         name = func._schema.name.removeprefix("aten::")
         if any(there):
             self._check(name, given, there, kwargs)
         out = func(*args, **kwargs)
         made = any(there) if given else self.tags.inside
         if made and not (name in ANY_DEVICE and given[0] not in self.tags):
-            before = {_address(x) for x in given}
-            for x in _tensors((out,)):
-                if _address(x) not in before:
-                    self.tags.set(x, True)
+            with torch._C.DisableTorchFunction():
+                before = {_address(x) for x in given}
+                for x in _tensors((out,)):
+                    if _address(x) not in before:
+                        self.tags.set(x, True)
         return out
 
     def _check(self, name: str, given: list[Tensor], there: list[bool], kwargs: Any) -> None:
@@ -130,13 +139,13 @@ class _Functions(TorchFunctionMode):
 
     def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
         name, on = getattr(func, "__name__", ""), bool(args) and args[0] in self.tags
-        if on and func == Tensor.device.__get__:  # type: ignore[attr-defined]
+        if on and func == DEVICE:
             return GPU
-        if func == Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
+        if func == IS_CUDA:
             return on
-        if on and func in (Tensor.numpy, Tensor.__array__):
+        if on and func in READS:
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
-        if func in (Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.type_as):
+        if func in MOVES:
             return self._moved(func, args, kwargs)
         if func is torch.as_tensor and isinstance(args[0], Tensor) and "device" in kwargs:
             return self._moved(Tensor.to, args, kwargs)

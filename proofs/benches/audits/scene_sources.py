@@ -47,7 +47,7 @@ from diptych.data.joined import Joined
 from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
-from diptych.evaluation.kept import digest, kept, write_arrays
+from diptych.evaluation.kept import digest, read_or_make, write_arrays
 from diptych.features.subjects import answers
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.metrics.source_lines import Points
@@ -235,7 +235,7 @@ def checkpoints(source: str, probes: Mapping[str, Probe], run: Run) -> dict[str,
     made_of = [CONFIG, fit, SEEN, SOURCES[source], SCENES, tables, local_run, versions().get("torch")]
     name = f"{source.replace(' ', '-')}-{run.seed}-{digest(made_of)[:12]}.npz"
     path = None if run.cache is None else run.cache / "source-trainings" / name
-    return kept(path, _read, lambda: _trained(source, fit, probes, local_run), write_arrays)
+    return read_or_make(path, _read, lambda: _trained(source, fit, probes, local_run), write_arrays)
 
 
 def rows_of(source: str, run: Run) -> Table[Image.Image]:

@@ -28,7 +28,9 @@ class Unwritten(OSError):
     """A finished result cannot be kept, such as on a full disk: no fault of the system that it is of."""
 
 
-def kept(path: Path | None, load: Callable[[Path], R], make: Callable[[], R], save: Callable[[Path, R], None]) -> R:
+def read_or_make(
+    path: Path | None, load: Callable[[Path], R], make: Callable[[], R], save: Callable[[Path, R], None]
+) -> R:
     """Return the result that lies in a file, or make it and keep it there.
 
     Args:
@@ -66,7 +68,7 @@ def row_file(out: Path | None, stem: Iterable[str], inputs: str) -> Path | None:
     return None if out is None else out / "rows" / f"{name}-{inputs[:12]}.json"
 
 
-def kept_row(
+def read_or_measure(
     path: Path | None,
     make: Callable[[], R],
     to_file: Callable[[R], tuple[Mapping[str, Any], Mapping[str, Any]]],
@@ -97,7 +99,7 @@ def kept_row(
         write_arrays(file.with_suffix(".npz"), arrays)
         write_json(file, data, overwrite=True)
 
-    return kept(path, load, make, save)
+    return read_or_make(path, load, make, save)
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ async def awaited(request: Any, work: Awaitable[T], timeout: float) -> T:
         TimedOutError: the time is over.
     """
     task: asyncio.Future[T] = asyncio.ensure_future(work)
-    task.add_done_callback(_seen)  # a cancelled one has nobody who reads its error
+    task.add_done_callback(_retrieved)  # a cancelled one has nobody who reads its error
     gone: asyncio.Future[Any] = asyncio.ensure_future(_gone(request))
     try:
         done, _ = await asyncio.wait({task, gone}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -36,7 +36,7 @@ async def awaited(request: Any, work: Awaitable[T], timeout: float) -> T:
         task.cancel()
 
 
-def _seen(future: asyncio.Future[Any]) -> None:
+def _retrieved(future: asyncio.Future[Any]) -> None:
     """Read the error of a future, which asyncio otherwise logs as never retrieved."""
     if not future.cancelled():
         future.exception()

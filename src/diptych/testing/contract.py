@@ -66,8 +66,8 @@ def exams(
     Raises:
         UsageError: it is no system of a role.
     """
-    thing: object = system  # whatever a caller gives
-    kinds = [exam for role, exam in EXAMS.items() if isinstance(thing, type) and issubclass(thing, role)]
+    given: object = system  # whatever a caller gives
+    kinds = [exam for role, exam in EXAMS.items() if isinstance(given, type) and issubclass(given, role)]
     if not kinds:
         raise UsageError(
             f"{getattr(system, '__name__', system)} is no system of a role: derive it from one of "

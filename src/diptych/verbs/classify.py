@@ -13,6 +13,7 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
+from diptych.verbs.context import Context, refuse_cluster
 from diptych.verbs.declare import BOXES, CLUSTER, LOCAL, RUN, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from diptych.tasks.classify_samples import Source
     from diptych.tasks.model import Predictor
     from diptych.tasks.space_classifier import SpaceClassifier
-    from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
     from diptych.verbs.predictions import Labels
 
@@ -263,8 +263,7 @@ class Classify(Verb):
         Raises:
             UsageError: there is a cluster, and no whole photos are classified.
         """
-        if context.on_cluster and source.title != "images":
-            raise UsageError(f"Workers of a cluster encode photos, not {source.title}: leave out {{cluster}}.")
+        refuse_cluster(context, "" if source.title == "images" else source.title)
         context.encode_ahead(backbone, source.samples, source.run(context.run()))
 
     def _by_names(self, source: Source, context: Context) -> tuple[Classified, Run]:

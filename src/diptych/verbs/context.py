@@ -190,6 +190,20 @@ class Once:
         raise UsageError(f"There is no {kind} {name!r} here: only a server has some.")
 
 
+def refuse_cluster(context: Context, others: str) -> None:
+    """Refuse a cluster where something else than whole photos is encoded; its workers encode only these.
+
+    Args:
+        context: where the verb runs.
+        others: what is encoded; "": whole photos.
+
+    Raises:
+        UsageError: workers of a cluster would encode others.
+    """
+    if others and context.on_cluster:
+        raise UsageError(f"Workers of a cluster encode photos, not {others}: leave out {{cluster}}.")
+
+
 def refuse_taken(path: Path, flag: str, again: str) -> None:
     """Refuse a path where a file or folder is, or whose folder would be a file.
 

@@ -12,6 +12,7 @@ from diptych.core import DataError, Texts, UsageError
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
+from diptych.verbs.context import Context, refuse_cluster
 from diptych.verbs.declare import BOXES, CLUSTER, RUN, Verb, argument
 from diptych.verbs.photos import open_labelled, paths_of, with_remedy
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from diptych.core import Run
     from diptych.data.labelled import LabelledData
     from diptych.tasks.encode.write import Embedded, Encoded
-    from diptych.verbs.context import Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,7 @@ class Encode(Verb):
         from diptych.data.files import address_of
         from diptych.tasks.encode import write
 
-        if self.regions is not None and context.on_cluster:
-            raise UsageError("Regions are encoded in one process: leave out {cluster}, or {regions}.")
+        refuse_cluster(context, "" if self.regions is None else "regions")
         if context.on_cluster and context.out is None:
             raise UsageError("Workers of a cluster fill a folder: give {out}, or leave out {cluster}.")
         if self.parquet and context.out is None:

@@ -14,13 +14,13 @@ from diptych.core import UsageError
 from diptych.core.errors import install, need_extra
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
+from diptych.verbs.context import Context, refuse_cluster
 from diptych.verbs.declare import BOXES, CLUSTER, LOCAL, RUN, Verb, argument
 from diptych.verbs.index_report import IndexReport
 from diptych.verbs.photos import clip_frames, with_remedy
 
 if TYPE_CHECKING:
     from diptych.core import Backbone
-    from diptych.verbs.context import Context
 
 REGIONS = "+regions"
 """Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
@@ -213,8 +213,8 @@ class IndexPhotos(Verb):
             taken.advice.append(
                 f"Nothing says which backbone made these vectors: words are compared by {context.backbone}."
             )
-        if context.on_cluster and (boxes is not None or samples is not None or stored):
-            raise UsageError("Workers of a cluster encode whole photos alone: leave out {cluster}.")
+        others = "regions" if boxes is not None else "" if samples is None else samples.title
+        refuse_cluster(context, "stored vectors" if stored else others)
         records = joined(parts) if photos else None
         gone = [root(p, self.image) for p in photos] if self.prune else ()
         here = [located(p) for p in photos if "://" not in p]

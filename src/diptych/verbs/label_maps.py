@@ -63,7 +63,7 @@ class LabelMaps(Answer["Segmented"]):
         self._items = self._timed(items)
 
     def _timed(self, items: Iterator[Segmented | UnreadableItem]) -> Iterator[Segmented | UnreadableItem]:
-        from diptych.tasks.label_maps.segmented import in_boxes
+        from diptych.tasks.label_maps.in_boxes import in_boxes
 
         begin = time.monotonic()
         for i, item in enumerate(items):

@@ -193,7 +193,7 @@ def test_a_head_has_a_row_where_it_is_given(pool: Path, monkeypatch: pytest.Monk
     fit_head(x, first, x, first, name="first colour", backbone=backbone.fingerprint).save(pool.parent / "head")
     bench = CurateBench(opened, backbone, Run(), (1, 2), str(pool.parent / "names.txt"), head=str(pool.parent / "head"))
     pairs = opened.pairs(Run(seed=1))
-    kept = bench.kept(bench.curator("vector-head"), pairs, Run(seed=1))
+    kept = bench.selected(bench.curator("vector-head"), pairs, Run(seed=1))
     assert set(pairs.photos[kept] % 5) == {0}
     found = bench.measure(Arm("vector-head"))
     assert found.values.shape[0] == 2

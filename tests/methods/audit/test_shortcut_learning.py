@@ -38,6 +38,7 @@ def test_findings_have_a_control_and_name_pictures() -> None:
     linear, network = audited()
     for f in (linear, network):
         assert (f.measure, f.count, f.unit) == ("shortcut_bias", 30, "reliance")
+        assert f.range == (-2.0, 2.0), "a difference of reliances, each in [-1, 1]"
         assert f.value is not None
         assert 0 < f.value <= 2
         assert f.control is not None

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.core import Backbone
-from diptych.nn.dense.anomaly_states import patch_streams
+from diptych.nn.dense.anomaly_states import patch_streams, state_losses
+from diptych.nn.dense.mask_losses import dice_loss, focal_loss
 from tests.support.small_clip import small_clip
 
 
@@ -60,3 +61,17 @@ def test_depths_are_kept_apart_and_the_image_does_not_feel_the_local_stream(vit:
         whole, plain = patch_streams(tower, x, (2,), 0, "query-key")
         assert not torch.allclose(plain, last)
         torch.testing.assert_close(whole, vit.image.encode(x), rtol=1e-4, atol=1e-5)
+
+
+def test_losses_are_of_the_image_and_of_each_depth() -> None:
+    z, head = F.normalize(noise(2, 3, 4, 5), dim=-1), F.normalize(noise(2, 5, seed=1), dim=-1)
+    y, mask = torch.tensor([0, 1]), torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    losses = state_losses(head, {"z": z, "y": y, "mask": mask}, 0.07, 4.0)
+    shares = (z @ head.T / 0.07).softmax(-1)
+    torch.testing.assert_close(losses["image"], -shares[[0, 1], 0, 0, y].log().mean())
+    pixels = torch.zeros(())
+    for depth in (1, 2):
+        s = shares[:, depth].transpose(1, 2).reshape(2, 2, 2, 2)
+        pixels = pixels + focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask)
+    torch.testing.assert_close(losses["pixels"], 4 * pixels)
+    assert list(state_losses(head, {"z": z, "y": y}, 0.07, 4.0)) == ["image"]

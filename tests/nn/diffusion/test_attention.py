@@ -73,6 +73,7 @@ def test_texts_that_differ_in_one_stretch() -> None:
     old, new = [1, 5, 6, 7, 9], [1, 5, 8, 8, 7, 9]
     assert difference(new, old) == (slice(2, 4), slice(2, 3))
     assert difference(old, old) == (slice(5, 5), slice(5, 5))
+    assert difference([1, 5, 6, 9], [1, 7, 9]) == (slice(1, 3), slice(1, 2))
 
 
 def test_columns_are_put_back_and_rows_still_sum_to_1() -> None:

@@ -43,7 +43,7 @@ def test_a_renamed_a_removed_and_a_changed_photo_are_told_apart(photos: Path) ->
     assert said.startswith("2 entries are of photos that are no longer there, and a search leaves them out: ")
     assert "crimson.png). {prune} deletes" in said
     again = taken(photos, prune=True)
-    assert (again.entries, again.removed, again.gone.kept, again.gone.deleted) == (3, 2, (), (green, red))
+    assert (again.entries, again.removed, again.gone.missing, again.gone.deleted) == (3, 2, (), (green, red))
     assert again.gone.remarks()[0].startswith("Deleted, because they are no longer there: ")
     assert taken(photos, prune=True).gone == Gone(folders=(str(photos),))
 
@@ -52,7 +52,7 @@ def test_entries_of_a_folder_that_moved_are_named_with_a_pattern_that_matches_no
     taken(photos)
     moved = photos.rename(photos.parent / "moved")
     got = taken(moved)
-    assert (got.added, len(got.gone.kept), len(got.gone.renamed)) == (4, 4, 4)
+    assert (got.added, len(got.gone.missing), len(got.gone.renamed)) == (4, 4, 4)
     assert got.gone.remarks()[0].endswith(f"Without photos, {{remove}} '{photos}/*' deletes them.")
 
 
@@ -63,7 +63,7 @@ def test_no_pattern_is_named_where_the_folder_still_has_photos(photos: Path) -> 
     for name in ("red", "green"):
         (photos / f"{name}.png").rename(other / f"{name}.png")
     got = taken(other)
-    assert got.gone.kept == (str(photos / "green.png"), str(photos / "red.png"))
+    assert got.gone.missing == (str(photos / "green.png"), str(photos / "red.png"))
     assert got.gone.remarks()[0].endswith("{remove} deletes each by its path.")
 
 
@@ -71,7 +71,7 @@ def test_a_photo_that_is_still_there_is_not_gone(photos: Path) -> None:
     taken(photos)
     copied = photos.parent / "copied"
     shutil.copytree(photos, copied)
-    assert taken(copied).gone.kept == ()
+    assert taken(copied).gone.missing == ()
 
 
 def test_a_lance_index_names_what_is_gone_as_a_folder_does(photos: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_lance_index_names_what_is_gone_as_a_folder_does(photos: Path) -> None
 
 
 def test_rows_of_a_table_and_members_of_an_archive_are_left_alone(photos: Path) -> None:
-    gone = Gone(kept=("/x/a.png",), folders=("/x",))
+    gone = Gone(missing=("/x/a.png",), folders=("/x",))
     assert gone.as_dict() == {"missing": ["/x/a.png"], "deleted": [], "renamed": {}}
     from diptych.tasks.search.gone import _is_photo
 

@@ -48,13 +48,13 @@ def plural(noun: str) -> str:
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
 
 
-def phrase(thing: Described, *, with_size: bool = False) -> str:
+def phrase(item: Described, *, with_size: bool = False) -> str:
     """Return "large red striped square": the attributes in a fixed order, the noun last."""
     words = [
-        thing.size if with_size else None,
-        thing.colour,
-        thing.texture if thing.texture != "plain" else None,
-        thing.noun,
+        item.size if with_size else None,
+        item.colour,
+        item.texture if item.texture != "plain" else None,
+        item.noun,
     ]
     return " ".join(w for w in words if w)
 
@@ -90,9 +90,9 @@ def translated_caption(things: Sequence[Described], names: Sequence[Mapping[str,
     """Return a comma-separated list of nouns with colours in another language, or None where a name is missing."""
     words = TRANSLATED.get(language, {})
     out = []
-    for thing, translations in zip(things, names, strict=True):
-        noun = translations.get(language) or words.get(thing.noun)
-        colour = words.get(thing.colour) if thing.colour else ""
+    for item, translations in zip(things, names, strict=True):
+        noun = translations.get(language) or words.get(item.noun)
+        colour = words.get(item.colour) if item.colour else ""
         if noun is None or colour is None:
             return None
         out.append(f"{noun} ({colour})" if colour else noun)

@@ -165,15 +165,15 @@ def render(
     """Paint objects on a kind of background, or on the (S, S, 3) pixels of a photo, and write the captions."""
     canvas = canvas_of(background, recipe.size, g) if backdrop is None else backdrop.astype(np.float32)
     masks = np.zeros((len(things), recipe.size, recipe.size), bool)
-    for i, thing in enumerate(things):
-        masks[i] = paint(canvas, thing, recipe.bank.pictures, float(g.uniform(0.85, 1.1)))
+    for i, item in enumerate(things):
+        masks[i] = paint(canvas, item, recipe.bank.pictures, float(g.uniform(0.85, 1.1)))
         masks[:i] &= ~masks[i]
     boxes = np.zeros((len(things), 4), np.float32)
     for i, mask in enumerate(masks):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows):
             boxes[i] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    kinds = [(thing.noun, thing.colour, thing.texture) for thing in things]
+    kinds = [(item.noun, item.colour, item.texture) for item in things]
     relation = relation_of(things[0], things[1]) if len(things) == 2 and kinds[0] != kinds[1] else None
     captions = {"short": short_caption(things, relation), "long": long_caption(things, relation, background)}
     for language in recipe.languages:
@@ -213,7 +213,7 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
         frames: number of frames.
     """
     g = generator_of(seed ^ 0xC11F, number)
-    thing = draw_objects(replace(recipe, objects=(1,)), g)[0]
+    item = draw_objects(replace(recipe, objects=(1,)), g)[0]
     kinds = {
         "moves left": (-1, 0, 0), "moves right": (1, 0, 0), "moves up": (0, -1, 0), "moves down": (0, 1, 0),
         "grows": (0, 0, 1), "shrinks": (0, 0, -1),
@@ -225,11 +225,11 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
     scenes = []
     for t in np.linspace(-0.5, 0.5, frames):
         g.bit_generator.state = state  # the same background and shade in every frame
-        x = 0.5 + 0.6 * dx * t if dx else thing.centre[0]
-        y = 0.5 + 0.6 * dy * t if dy else thing.centre[1]
+        x = 0.5 + 0.6 * dx * t if dx else item.centre[0]
+        y = 0.5 + 0.6 * dy * t if dy else item.centre[1]
         scenes.append(
             render(
-                recipe, (replace(thing, centre=(float(x), float(y)), side=float(thing.side * (1 + grow * t))),),
+                recipe, (replace(item, centre=(float(x), float(y)), side=float(item.side * (1 + grow * t))),),
                 background, g,
             )
         )  # fmt: skip

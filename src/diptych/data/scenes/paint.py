@@ -64,32 +64,32 @@ def canvas_of(kind: Background, size: int, g: np.random.Generator) -> NDArray[np
 
 
 def paint(
-    canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Picture, ...], shade: float
+    canvas: NDArray[np.float32], item: SceneObject, pictures: tuple[Picture, ...], shade: float
 ) -> NDArray[np.bool_]:
     """Paint one object on the canvas, which is modified in place, and return its (S, S) mask.
 
     Args:
         canvas: (S, S, 3) pixels in [0, 255].
-        thing: the object, with its position.
-        pictures: pictures of the bank, indexed by ``thing.picture``.
+        item: the object, with its position.
+        pictures: pictures of the bank, indexed by ``item.picture``.
         shade: factor of a shape's colour.
     """
     size = canvas.shape[0]
-    side = max(3, round(thing.side * size))
-    if thing.picture is None:
-        tile = Image.fromarray(shape_mask(thing.noun)).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        base = np.asarray(COLOURS[thing.colour or "gray"], np.float32) * shade
-        keep = texture(thing.texture or "plain", side)[..., None]
+    side = max(3, round(item.side * size))
+    if item.picture is None:
+        tile = Image.fromarray(shape_mask(item.noun)).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        base = np.asarray(COLOURS[item.colour or "gray"], np.float32) * shade
+        keep = texture(item.texture or "plain", side)[..., None]
         colour = base * keep + (0.35 * base + 0.65 * 255) * (1 - keep)
     else:
-        sprite = pictures[thing.picture].rgba
+        sprite = pictures[item.picture].rgba
         scaled = Image.fromarray(sprite).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
         colour = np.asarray(scaled, np.float32)[..., :3]
         tile = scaled.getchannel("A")
-    if thing.turn:
-        tile = tile.rotate(thing.turn, Image.Resampling.BILINEAR)
+    if item.turn:
+        tile = tile.rotate(item.turn, Image.Resampling.BILINEAR)
     alpha = np.asarray(tile, np.float32) / 255
-    left, top = round(thing.centre[0] * size - side / 2), round(thing.centre[1] * size - side / 2)
+    left, top = round(item.centre[0] * size - side / 2), round(item.centre[1] * size - side / 2)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, size), min(top + side, size)
     mask = np.zeros((size, size), bool)
     if x0 >= x1 or y0 >= y1:

@@ -37,10 +37,10 @@ def parsed(prompts: Sequence[str]) -> tuple[tuple[str, str], ...]:
                     f'{clause!r} names no object and its style: write "cat: a pencil sketch" or "cat in the style of '
                     f'Van Gogh", with semicolons between them.'
                 )
-            thing = _ARTICLE.sub("", match["object"].strip())
-            if thing in objects:
-                raise UsageError(f"{thing!r} has two styles, {objects[thing]!r} and {match['style']!r}: give it one.")
-            objects[thing] = match["style"].strip()
+            noun = _ARTICLE.sub("", match["object"].strip())
+            if noun in objects:
+                raise UsageError(f"{noun!r} has two styles, {objects[noun]!r} and {match['style']!r}: give it one.")
+            objects[noun] = match["style"].strip()
     if not objects:
         raise UsageError('There is no object with a style: write "cat: a pencil sketch".')
     return tuple(objects.items())

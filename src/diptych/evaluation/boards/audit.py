@@ -34,7 +34,7 @@ from diptych.core import (
 from diptych.data.files import plain
 from diptych.evaluation.board import BoardOf, measured
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import described, digest, kept_row, row_file
+from diptych.evaluation.kept import described, digest, read_or_measure, row_file
 from diptych.metrics.closed_intervals import apart, t_mean
 from diptych.metrics.interval import Interval, paired_bootstrap
 from diptych.metrics.pair_mean import pair_mean
@@ -250,7 +250,7 @@ def audit_board(
 
     def measure(name: str) -> AuditedBackbone:
         backbone = bench.base if name == base else load(name)
-        return kept_row(keep and bench.path(backbone, keep), lambda: bench.measure(backbone), _to_file, _of_file)
+        return read_or_measure(keep and bench.path(backbone, keep), lambda: bench.measure(backbone), _to_file, _of_file)
 
     every = [base, *dict.fromkeys(names)]
     worked = measured(every, measure, bench.run, label=str, always=[base], budget=budget)

@@ -118,7 +118,7 @@ class CurateBench:
             elif arm.system == CHANCE:
                 keep = np.full(len(pairs.right), self.pool.keep)
             else:
-                spoil: SpoilKept = arm.spoil or kept
+                spoil: SpoilKept = arm.spoil or shared_selection
                 keep = spoil(self, system, pairs, run)
             if not keep.any():
                 raise DataError(
@@ -130,7 +130,9 @@ class CurateBench:
 
         return over_seeds(once, self.run, self.seeds, draws=True)
 
-    def kept(self, system: Curator, pairs: Pairs, run: Run, change: Callable[[Any], Plan] = lambda plan: plan) -> Bools:
+    def selected(
+        self, system: Curator, pairs: Pairs, run: Run, change: Callable[[Any], Plan] = lambda plan: plan
+    ) -> Bools:
         """Return (P,) whether a curator keeps each pair.
 
         Args:
@@ -195,11 +197,11 @@ class CurateBench:
         return with_settings(system(**{**given, **self.settings, **system.card.variants[row]}), settings)
 
 
-def kept(bench: CurateBench, system: Curator, pairs: Pairs, run: Run) -> Bools:
+def shared_selection(bench: CurateBench, system: Curator, pairs: Pairs, run: Run) -> Bools:
     """Return what a curator keeps; arms that start from the same answer share it."""
     key = system, run.seed
     if key not in bench.answers:
-        bench.answers[key] = bench.kept(system, pairs, run)
+        bench.answers[key] = bench.selected(system, pairs, run)
     return bench.answers[key]
 
 

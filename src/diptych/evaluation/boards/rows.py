@@ -12,7 +12,7 @@ from typing import Any
 from diptych import catalog
 from diptych.evaluation.arms import Arm, Bench, Measured, of_part
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import described, digest, kept_row, row_file
+from diptych.evaluation.kept import described, digest, read_or_measure, row_file
 from diptych.tasks.record import deciding_versions, engine_of
 
 PART, COUNTED = "part ", "counted "
@@ -49,7 +49,7 @@ class Rows:
         Raises:
             Unwritten: it cannot be kept.
         """
-        return kept_row(self.path(arm), lambda: self._measured(arm), _to_file, _of_file)
+        return read_or_measure(self.path(arm), lambda: self._measured(arm), _to_file, _of_file)
 
     def path(self, arm: Arm) -> Path | None:
         """Return the file of an arm, whose name holds the hash of all that decides its numbers."""

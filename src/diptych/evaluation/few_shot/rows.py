@@ -35,7 +35,7 @@ from diptych.evaluation.few_shot.held import HELD, Held, apart, keys_of, reserve
 from diptych.evaluation.few_shot.inputs import code_of, readable_hash
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
-from diptych.evaluation.kept import kept_row, row_file
+from diptych.evaluation.kept import read_or_measure, row_file
 from diptych.evaluation.measure import evaluate
 from diptych.evaluation.outcome import Outcome
 from diptych.features.embed import embed_readable
@@ -128,7 +128,7 @@ class Desk:
         Raises:
             Unwritten: the system refuses to keep it.
         """
-        return kept_row(self.path(job), lambda: self._measure(job), _to_file, self._of_file)
+        return read_or_measure(self.path(job), lambda: self._measure(job), _to_file, self._of_file)
 
     def _of_file(self, data: dict[str, Any], arrays: dict[str, Any]) -> tuple[Record, Outcome]:
         record, outcome = Record.from_dict(data), Outcome(**{**arrays, "classes": int(arrays["classes"])})

@@ -178,16 +178,16 @@ class FittedMosaic(FittedEditor):
                 given = None if ask.masks is None else np.asarray(ask.masks[i]).astype(bool)
                 if given is not None and given.ndim > 2 and len(given) == len(order):
                     given = given[order]
-                masks = self.masks(ask.images, i, [thing for thing, _ in ordered], given, run)
+                masks = self.masks(ask.images, i, [noun for noun, _ in ordered], given, run)
                 change = torch.zeros_like(x)
-                for j, (thing, style) in enumerate(ordered):
-                    y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{thing}")
+                for j, (noun, style) in enumerate(ordered):
+                    y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{noun}")
                     change += masks[j] * (y - x)
                     bar.advance()
                 before.append(x)
                 after.append(torch.where(change == 0, x, (x + ask.strength * change).clamp(0, 1)))
-                areas = {thing: round(float(m.mean()), 4) for (thing, _), m in zip(ordered, masks, strict=True)}
-                facts.append({"areas": {thing: areas[thing] for thing, _ in clauses}})
+                areas = {noun: round(float(m.mean()), 4) for (noun, _), m in zip(ordered, masks, strict=True)}
+                facts.append({"areas": {noun: areas[noun] for noun, _ in clauses}})
         return Edited(tuple(before), tuple(after), facts=tuple(facts))
 
     def masks(
@@ -222,11 +222,11 @@ class FittedMosaic(FittedEditor):
         maps = [shares[t] if t in shares else (1 - sum(shares.values(), torch.zeros(height, width))) for t in things]
         allowed = torch.ones(height, width) if given is None else torch.from_numpy(given).float()
         masks = shared_out(blurred(torch.stack(maps).clamp(0, 1), sigma) * allowed, self.method.floor)
-        for thing, mask in zip(things, masks, strict=True):
-            if thing != BACKGROUND and float(mask.min()) >= 0.5:
+        for noun, mask in zip(things, masks, strict=True):
+            if noun != BACKGROUND and float(mask.min()) >= 0.5:
                 raise UsageError(
-                    f"The segmenter takes every pixel of {images.name(i)} for {thing!r}: name what else is there with "
-                    f"a style, or give a mask of {thing!r}."
+                    f"The segmenter takes every pixel of {images.name(i)} for {noun!r}: name what else is there with "
+                    f"a style, or give a mask of {noun!r}."
                 )
         return masks
 

@@ -19,28 +19,28 @@ class Gone:
     """Entries whose files are no longer there.
 
     Args:
-        kept: names of those that are still in the index; a search leaves them out.
+        missing: names of those that are still in the index; a search leaves them out.
         deleted: names of those that were deleted.
         renamed: name of an entry among both -> another name under which the same photo is in the index.
         folders: those that were looked through; entries of other folders are here where their photo has another name.
     """
 
-    kept: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""
-        return {"missing": list(self.kept), "deleted": list(self.deleted), "renamed": dict(self.renamed)}
+        return {"missing": list(self.missing), "deleted": list(self.deleted), "renamed": dict(self.renamed)}
 
     def remarks(self) -> list[str]:
         """Return which entries were deleted, and which a person should delete, and how."""
         lines = []
         if self.deleted:
             lines.append(f"Deleted, because they are no longer there: {self._listed(self.deleted)}.")
-        below = [n for n in self.kept if _is_below(n, self.folders)]
-        elsewhere = [n for n in self.kept if not _is_below(n, self.folders)]
+        below = [n for n in self.missing if _is_below(n, self.folders)]
+        elsewhere = [n for n in self.missing if not _is_below(n, self.folders)]
         if below:
             lines.append(f"{_no_longer(below)}: {self._listed(below)}. {{prune}} deletes such entries.")
         if elsewhere:
@@ -77,14 +77,14 @@ def gone(opened: AnyIndex, held: Collection[str], folders: Iterable[str], pruned
                 now[key] = name
         elif name in going or _is_photo(name):
             others.append((name, key))
-    kept = [
+    missing = [
         name
         for name, key in others
         if name not in going and (key in now or _is_below(name, folders)) and not os.path.exists(name)
     ]
-    lost = going.union(kept)
+    lost = going.union(missing)
     return Gone(
-        tuple(sorted(kept)),
+        tuple(sorted(missing)),
         tuple(sorted(going)),
         {name: now[key] for name, key in others if name in lost and key in now},
         folders,

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
-from diptych.core import Backbone, DataError, Run, UnreadableItem, UsageError
+from diptych.core import Backbone, DataError, Run, UnreadableItem
 from diptych.core.wording import none_readable
 from diptych.data.files import named
 from diptych.data.records.parts import RecordPart, root
 from diptych.data.records.records import Records, stamp
 from diptych.data.records.vectors import StoredVectors
 from diptych.features.batch_size import calibrate
-from diptych.features.embed import Arrays, embed_arrays
+from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
 from diptych.search_index.described import Vectors
 from diptych.search_index.index import Index
@@ -29,6 +29,7 @@ from diptych.tasks.record import engine_of, now, precision_of, versions
 from diptych.tasks.search.approximate import outgrown
 from diptych.tasks.search.gone import Gone, gone
 from diptych.tasks.search.interruption import Interruptible
+from diptych.tasks.search.stored import refuse_others, stored_vectors
 
 SLICE = 1024
 """Records embedded and committed at once: bounds memory, and what a kill can cost."""
@@ -135,7 +136,7 @@ def index(
     there, created = out.exists(), not holds_index(out)
     stored: object = records.images
     if isinstance(stored, StoredVectors):
-        _refuse_others(stored, backbone, run)
+        refuse_others(stored, backbone, run)
     added, changed, unchanged, failed = 0, 0, 0, list(records.failed)
     with open_index(out, backbone, run) as opened:
         if not len(opened) and not isinstance(stored, StoredVectors):
@@ -271,7 +272,7 @@ def _add(
         part = RecordPart(some, modality)
         if len(part):
             encoder: Any = backbone.encoders[modality]
-            embedded = _stored(part) or embed_arrays(encoder, part, run)
+            embedded = stored_vectors(part) or embed_arrays(encoder, part, run)
             bad = {e.name: e for e in embedded.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
             positions = np.asarray([part.rows[int(k)] for k in embedded.kept], dtype=np.int64)
@@ -287,41 +288,6 @@ def _add(
     rows_of = zip(readable, keys, strict=True)
     opened.add([Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i)) for i, k in rows_of], whole)
     return len(readable), [broken[i] for i in sorted(broken)]
-
-
-def _refuse_others(stored: StoredVectors, backbone: Backbone | CachedBackbone, run: Run) -> None:
-    """Raise UsageError where the stored vectors are of another backbone, precision, decode or width."""
-    encoder: Any = backbone.image
-    runner = run.engine.runner(encoder, run) if run.engine else None
-    settings = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
-    if stored.provenance and stored.provenance.get("fingerprint") != backbone.fingerprint:
-        name = dict(stored.provenance.get("spec", {})).get("name")
-        raise UsageError(f"{stored.source} was encoded with {name}, and this is {backbone.spec.name}: give its model.")
-    for fact, value in settings.items():
-        if stored.provenance.get(fact, value) != value:
-            raise UsageError(
-                f"{stored.source} was encoded with {fact} {stored.provenance[fact]}, not {value}: request it."
-            )
-    if stored.dim != backbone.image.dim:
-        raise UsageError(
-            f"{stored.source} holds vectors of {stored.dim} numbers, and {backbone.spec.name} makes "
-            f"{backbone.image.dim}: name the backbone that made them as the model."
-        )
-
-
-def _stored(part: RecordPart) -> Arrays | None:
-    """Return the vectors of records that are stored; None where they are to be made."""
-    records = part.records
-    stored: object = records.images if isinstance(records, Records) else None
-    if not isinstance(stored, StoredVectors) or not isinstance(records, Records):
-        return None
-    values = stored.take(part.what, [records.places[i] or 0 for i in part.rows])
-    if values is None:
-        return None
-    good = np.isfinite(values).all(axis=1) & values.any(axis=1)
-    bad = (part.name(int(i)) for i in np.flatnonzero(~good))
-    failed = tuple(UnreadableItem(name, "its stored vector is zero or not finite") for name in bad)
-    return Arrays(values[good][:, None], np.flatnonzero(good), failed)
 
 
 def _gone(opened: AnyIndex, records: Records, roots: Sequence[str]) -> Iterator[str]:
