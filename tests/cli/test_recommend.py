@@ -15,7 +15,7 @@ def test_lines_name_each_system_and_the_last_one_says_what_to_try(diptych: Cli, 
     got = diptych("recommend", folder, "--methods", "gda", "--names", "yellow, red, pink, green, blue")
     lines = got.out.splitlines()
     assert got.code == 0
-    assert lines[0] == "photos: 30 labelled photos, 6 of each of 5 classes, 5 folds, lite"
+    assert lines[0] == "photos: 30 labelled photos, 6 of each of 5 classes, 5 folds, lite, 95 % intervals"
     assert lines[1].startswith("zero-shot, ensemble  ")
     assert lines[2].startswith("gda                  ")
     assert lines[-1].startswith("Try gda: expect +")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def test_paths_pictures_and_the_demo_open_alike(tmp_path: Path) -> None:
     assert len(open_samples([picture, picture], None)) == 2
     assert "cat" in open_photos("demo:photos", None)[1]
     assert paths_of([picture]) is None
+
+
+def test_one_photo_opens_without_the_records_of_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first answer waits for each module."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "one.png")
+    monkeypatch.setitem(sys.modules, "diptych.evaluation.datasets", None)
+    assert len(open_photos([str(tmp_path / "one.png")], None)[0]) == 1
+    with pytest.raises(ImportError):
+        open_photos([str(tmp_path)], None)
 
 
 def test_tables_bring_what_is_needed_or_say_what_is_missing(tmp_path: Path) -> None:

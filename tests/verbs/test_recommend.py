@@ -34,6 +34,14 @@ def test_class_names_alone_are_recommended_where_nothing_is_better(tmp_path: Pat
     assert "Try zero-shot, ensemble: " in str(advice)
 
 
+def test_a_photo_that_is_there_twice_is_left_out_once(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", {"": 3}, ["red", "green"])
+    photo = next(folder.rglob("*.png"))
+    photo.with_stem("again").write_bytes(photo.read_bytes())
+    with pytest.warns(UserWarning, match=r"^1 photo is left out, for each shows what another one does\.$"):
+        diptych.recommend(folder, ColourBackbone(), methods="tip-adapter")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

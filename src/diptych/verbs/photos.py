@@ -64,13 +64,16 @@ def open_photos(
     from diptych.data.load import open_data
     from diptych.data.named_sets import demo_folder
     from diptych.data.samples import as_samples, classes_of
-    from diptych.evaluation.datasets import known_set
 
     paths = paths_of(value)
     if paths is None:
         return value if isinstance(value, Table) else Table(as_samples(value, keys)), classes_of(value)
-    known = known_set(paths[0]) if len(paths) == 1 else None
-    marked = (*numbers(void), *(() if known is None else known.void))
+    marked = numbers(void)
+    if len(paths) == 1 and not os.path.isfile(paths[0]):  # a known data set is a folder
+        from diptych.evaluation.datasets import known_set
+
+        known = known_set(paths[0])
+        marked = (*marked, *(() if known is None else known.void))
     need: Need = "photos" if frames is None else "clips"
     data = open_data(paths, keys, need=need, frames=frames or FRAMES, void=marked)
     if paths == [DEMO]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import DataError
 from diptych.core.ranges import at_least
+from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import LOCAL, NAMES, RUN, TEMPLATES, Verb, argument
@@ -97,7 +98,7 @@ class Recommended(Answer["Candidate"]):
         r = self.result
         sizes = str(r.fewest) if r.fewest == r.largest else f"{r.fewest} to {r.largest}"
         of = f"{r.photos} labelled photos, {sizes} of each of {len(self.counted)} classes"
-        return f"{self.source}: {of}, {r.folds} folds, {self.backbone}"
+        return f"{self.source}: {of}, {r.folds} folds, {self.backbone}, 95 % intervals"
 
     def name(self, item: Candidate) -> str:
         """Return the system."""
@@ -142,7 +143,8 @@ class Recommended(Answer["Candidate"]):
 
         numbers = "" if self.verb.names else unreadable_names(self.counted.names)
         repeated = self.result.repeated
-        twice = f"{repeated} photos are left out, for each shows what another one does." if repeated else ""
+        left_out = number_of(repeated, "photo is", "photos are")
+        twice = f"{left_out} left out, for each shows what another one does." if repeated else ""
         missing = [f"{label} did not run: {reason}" for label, reason in self.result.missing.items()]
         return [line for line in (numbers, twice, *missing) if line]
 

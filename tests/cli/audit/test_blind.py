@@ -29,7 +29,8 @@ def test_pictures_and_the_published_layout(diptych: Cli, tmp_path: Path) -> None
         "audit", "blind", tmp_path / "photos", "--vision", "timm:any", "--top-share", "0.3", "--out", "b.json"
     )
     assert got.code == 0
-    assert got.out.startswith("blind share, photos:")
+    assert got.out.startswith("blind share, photos: ")
+    assert " % of 12 pictures have a twin that the second encoder alone tells apart\n" in got.out
     got = diptych("audit", "blind", mmvp_folder(tmp_path / "vlm", 10), "--json")
     assert [f["measure"] for f in got.data["findings"]] == ["pair_accuracy"] * 3
     got = diptych("audit", "blind", winoground_folder(tmp_path / "winoground", 10))

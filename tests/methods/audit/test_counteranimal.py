@@ -169,5 +169,9 @@ def test_bad_input_is_named() -> None:
         CounterAnimal().audit({"a": Subject(Kit())}, data, Run())
     (verdict,) = CounterAnimal(least=50).audit(own, data, Run())
     assert not verdict.testable
-    assert verdict.reason.startswith("No class has two groups of 50 items")
+    assert verdict.reason.startswith("No class has two groups of 50 items or more in each half between which a differs")
+    assert verdict.reason.endswith("none has two groups of 100 items; give more items.")
+    (verdict,) = CounterAnimal(gap=0.99, selection="all").audit(own, data, Run())
+    assert " in each half" not in verdict.reason
+    assert "classes have two groups of 5 items, and they do not differ by that." in verdict.reason
     refused(CounterAnimal, {"gap": 1.0}, {"selection": "both"})

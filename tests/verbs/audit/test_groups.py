@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import diptych
-from diptych.core import DataError, UsageError
-from tests.methods.audit.test_concept_association_bias import OBJECTS, Bag, fruit
+from diptych.core import DataError, Finding, UsageError
+from diptych.verbs.audit.groups import AuditSources, Sources
+from tests.methods.audit.test_concept_association_bias import OBJECTS, TYPICAL, Bag, fruit
 
 
 def test_the_drop_of_several_models_between_groups_of_a_file_or_open_data() -> None:
@@ -21,6 +22,9 @@ def test_the_drop_of_several_models_between_groups_of_a_file_or_open_data() -> N
     table = found.to_pandas()
     assert set(table["subject"]) == {"lite", "tiny"}
     assert {"measure", "value", "low", "high", "control_held"} <= set(table)
+    pytest.importorskip("matplotlib", reason="plots need the extra plot")
+    points = found.plot().axes[0].lines[0].get_xdata().tolist()
+    assert points == [f.value for f in found], "not the counts, which stand in a column of their own"
     opened = diptych.open_data("set", group="light", need="groups")
     assert diptych.audit.groups(opened)[0].value == found[0].value
     wide = diptych.audit.groups(opened, settings={"gap": 0.3})
@@ -61,6 +65,25 @@ def test_an_open_table_is_asked_for_any_column_of_its_groups() -> None:
         diptych.audit.association(table, Bag(1.0), attribute="size", names=OBJECTS)
     with pytest.raises(UsageError, match=r"template must hold one '\{object\}' and one '\{value\}'"):
         diptych.audit.association(table, Bag(1.0), attribute="attribute", template="a {value} thing")
+
+
+def test_an_attribute_that_is_no_color_is_asked_about_in_words_of_its_own(tmp_path: Path) -> None:
+    rows, items = ["path,class,taste"], fruit(24).items
+    (tmp_path / "fruit").mkdir()
+    for i in range(24):
+        items[i].save(tmp_path / "fruit" / f"{i}.png")
+        rows.append(f"{i}.png,{OBJECTS[i % 3]},{TYPICAL[OBJECTS[i % 3]]}")
+    (tmp_path / "fruit" / "labels.csv").write_text("\n".join(rows))
+    with pytest.warns(UserWarning, match="the color of the OBJECT is VALUE.', and the attribute is 'taste': ask about"):
+        diptych.audit.association("fruit", Bag(1.0), attribute="taste")
+    own = "In this picture, the {object} tastes {value}."
+    assert diptych.audit.association("fruit", Bag(1.0), attribute="taste", template=own).remarks == ()
+
+
+def test_what_is_not_testable_on_several_shifts_is_one_line() -> None:
+    absent = [Finding.not_testable("source=a", "dilution", "Too few.", about=shift) for shift in ("night", "rain")]
+    answer = Sources(AuditSources(data="x"), absent, [], [])
+    assert answer.remarks(absent) == ["a on night, rain: dilution is not testable. Too few."]
 
 
 def test_columns_of_what_is_no_file_are_refused() -> None:

@@ -28,6 +28,7 @@ def test_pairs_are_compared_with_right_ones_and_say_how_far_to_trust_it() -> Non
         found = diptych.audit("pairs.csv", model=DeepBackbone(), clean="right.csv", rate=0.6, out="pairs.html")
     assert found.data["right_captions"] == {"rate": 0.6, "captions": 20, "source": "right.csv", "clothes": 0}
     assert found.remarks[0].startswith("1 of 2 captions stand out: ")
+    assert found.remarks[0].endswith(" Of 2 right captions up to 2 would.")
     assert [row.right_share for row in found] == [11 / 21, 1.0], "ten right pairs are each of the two, in other batches"
     assert repr(found).splitlines()[-1] == found.remarks[0]
     assert "pairs.csv: captions against photos with" in Path("pairs.html").read_text()

@@ -153,10 +153,7 @@ class CounterAnimal(Auditor):
         hits = {name: predicted == labels for name, predicted in answers.items()}
         pairs = self.pairs(hits[reference], labels, groups, shape, run, "halves")
         if not pairs:
-            why = (
-                f"No class has two groups of {self.least} items or more between which {reference} differs by over "
-                f"{self.gap:g}: give more items, or a smaller gap."
-            )
+            why = self._nothing_differs(labels, groups, shape, reference)
             return [Finding.not_testable(name, "drop", why, count=len(table)) for name in subjects]
         shuffled = relabelled(labels, groups, np.random.default_rng(run.integer("relabel")))
         control = self.pairs(hits[reference], labels, shuffled, shape, run, "control")
@@ -166,6 +163,22 @@ class CounterAnimal(Auditor):
             drop = _drop(name, right, pairs, control, {"reference": name == reference}, examples)
             findings += [drop, *_sides(name, right, pairs), *_of_classes(name, right, pairs, classes, names)]
         return findings
+
+    def _nothing_differs(self, labels: Ints, groups: Ints, shape: tuple[int, int], reference: str) -> str:
+        """Return whether items are missing or a difference, where no class has two groups to compare."""
+        halved = self.selection == "half"
+        need = self.least * (2 if halved else 1)
+        counts = np.zeros(shape, dtype=np.int64)
+        np.add.at(counts, (labels, groups), 1)
+        enough = int(((counts >= need).sum(axis=1) >= 2).sum())
+        return (
+            f"No class has two groups of {self.least} items or more{' in each half' if halved else ''} between which "
+            f"{reference} differs by over {self.gap:g}: "
+        ) + (
+            f"{enough} of {shape[0]} classes have two groups of {need} items, and they do not differ by that."
+            if enough
+            else f"none has two groups of {need} items; give more items."
+        )
 
     def pairs(
         self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.settings import with_settings
-from diptych.core.wording import short_names
+from diptych.core.wording import number_of, short_names
 from diptych.verbs import kinds
 from diptych.verbs.audit.findings import Audit, Findings
 from diptych.verbs.declare import argument, settings
@@ -82,6 +82,8 @@ class Blind(Findings):
 
 def _lines(f: Finding) -> list[str]:
     value = f.reason if f.value is None else f"{100 * f.value:.1f} %"
+    if f.measure == "blind_share" and f.value is not None:
+        value += f" of {number_of(f.count or 0, 'picture')} have a twin that the second encoder alone tells apart"
     lines = [f"{f.title}, {f.about}: {value}"]
     if "group_score" in f.details:
         text, both = (100 * f.details[name] for name in ("text_score", "group_score"))

@@ -163,9 +163,9 @@ class Findings(Audited):
         return item.says or item.reason or item.title
 
     def columns(self, items: Sequence[Finding]) -> dict[str, list[Any]]:
-        """Return models, values, intervals, controls and sentences."""
+        """Return models, values before their intervals, controls and sentences."""
         ends = [f.interval or (None, None) for f in items]
-        plain = {name: [getattr(f, name) for f in items] for name in ("subject", "about", "value", "unit", "count")}
+        plain = {name: [getattr(f, name) for f in items] for name in ("subject", "about", "unit", "count", "value")}
         control = [None if f.control is None else f.control.held for f in items]
         low, high = [[end[k] for end in ends] for k in (0, 1)]
         return {**plain, "low": low, "high": high, "control_held": control, "label": [self.label(f) for f in items]}

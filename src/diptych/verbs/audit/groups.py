@@ -145,9 +145,16 @@ class Sources(Findings):
         ]  # fmt: skip
 
     def remarks(self, items: Sequence[Finding]) -> list[str]:
-        """Return what is not testable, and why."""
-        silent = [f"{_source(f)}: {f.title} is not testable. {f.reason}" for f in self.items if not f.testable]
-        return [*self.noted, *silent]
+        """Return what is not testable, where, and why: once for all shifts of one reason."""
+        silent: dict[tuple[str, str, str], list[str]] = {}
+        for f in self.items:
+            if not f.testable:
+                silent.setdefault((_source(f), f.title, f.reason), []).append(f.about)
+        lines = [
+            f"{source} on {', '.join(shifts)}: {title} is not testable. {reason}"
+            for (source, title, reason), shifts in silent.items()
+        ]
+        return [*self.noted, *lines]
 
 
 def _source(f: Finding) -> str:
@@ -201,9 +208,15 @@ class AuditAssociation(Audit):
             raise DataError(f"These data have no column {column!r}, only {there}: give another {{attribute}}.")
         names, notes = class_names(self.names, data)
         self.free(context)
+        system = self.system()
         findings, failed = audit_association(
-            table, names, [context.model()], context.run(), column=column, method=self.system()
-        )  # fmt: skip
+            table, names, [context.model()], context.run(), column=column, method=system
+        )
+        asked = str(system.template).replace("{object}", "OBJECT").replace("{value}", "VALUE")
+        if "color" in asked and "colo" not in self.attribute.lower() and path:
+            notes.append(
+                f"The question was {asked!r}, and the attribute is {self.attribute!r}: ask about it with {{template}}."
+            )
         return Association(self, findings, failed, notes)
 
 

@@ -164,7 +164,8 @@ class Pairs(Audited):
                 f", {right.clothes} of them of clothes. Yours are of another kind? Give right ones with {{clean}}: "
                 f"{math.ceil(round(1 / right.rate - 1, 9))} or more"
             )
-        return [line + "."]
+        chance = f" Of {count} right captions up to {math.ceil(right.rate * count)} would." if standing else ""
+        return [line + "." + chance]
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a page, or the plain data."""
