@@ -13,5 +13,5 @@ class OnCluster(Once):
 def test_a_cluster_encodes_whole_photos_alone() -> None:
     refuse_cluster(OnCluster(), "")  # type: ignore[arg-type]
     refuse_cluster(Once(), "regions")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="^Workers of a cluster encode photos, not regions: leave out "):
+    with pytest.raises(UsageError, match=r"^Workers of a cluster encode photos, not regions: leave out "):
         refuse_cluster(OnCluster(), "regions")  # type: ignore[arg-type]
