@@ -9,7 +9,8 @@ import pytest
 from diptych.core import UsageError
 from diptych.core.ranges import between
 from diptych.verbs import kinds
-from diptych.verbs.declare import Verb, argument, method, settings
+from diptych.verbs.arguments import argument, method, settings
+from diptych.verbs.declare import Verb
 from diptych.verbs.encode import Encode
 from diptych.verbs.link import LinkTables
 

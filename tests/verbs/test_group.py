@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 from diptych.api.declared import group as function
 from diptych.cli.declared import group as command
 from diptych.verbs.answer import Answer
+from diptych.verbs.arguments import argument
 from diptych.verbs.context import Context
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.declare import Verb
 from diptych.verbs.group import Group
 
 

@@ -32,8 +32,9 @@ from diptych.cli.unread import refuse_unread, typed
 from diptych.core import UsageError
 from diptych.core.wording import aligned, number_of
 from diptych.data.files import address_of
+from diptych.verbs.arguments import Argument
 from diptych.verbs.context import Once
-from diptych.verbs.declare import Argument, Verb
+from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import MANY_PHOTOS
 from diptych.verbs.reads import looks
 

@@ -16,7 +16,8 @@ from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.arguments import argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.photos import open_samples, paths_of
 from diptych.verbs.reads import needs, uses
 

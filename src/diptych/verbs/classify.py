@@ -13,8 +13,9 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
+from diptych.verbs.arguments import BOXES, LOCAL, argument, method, settings
 from diptych.verbs.context import Context, refuse_cluster
-from diptych.verbs.declare import BOXES, CLUSTER, LOCAL, RUN, Verb, argument, method, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
 

@@ -13,7 +13,8 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, settings
+from diptych.verbs.arguments import argument, fit_workers, fitted, method, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.photos import open_photos, open_samples, open_table
 from diptych.verbs.reads import has, needs, uses
 

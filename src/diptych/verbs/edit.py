@@ -13,7 +13,8 @@ from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, like, method, settings
+from diptych.verbs.arguments import argument, fit_workers, fitted, like, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb
 from diptych.verbs.photos import clip_frames, open_photos
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import needs

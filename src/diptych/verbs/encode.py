@@ -12,8 +12,9 @@ from diptych.core import DataError, Texts, UsageError
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
+from diptych.verbs.arguments import BOXES, argument
 from diptych.verbs.context import Context, refuse_cluster
-from diptych.verbs.declare import BOXES, CLUSTER, RUN, Verb, argument
+from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.photos import open_labelled, paths_of, with_remedy
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from diptych.core.errors import need_extra, need_onnx
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, NAMES, TEMPLATES, Verb, argument
+from diptych.verbs.arguments import LOCAL, NAMES, TEMPLATES, argument
+from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
     from diptych.core import ClassNames, DiptychError, Samples, Table

@@ -17,7 +17,8 @@ from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, NAMES, RUN, Verb, argument, fit_workers, method, plain_system, settings
+from diptych.verbs.arguments import LOCAL, NAMES, argument, fit_workers, method, settings
+from diptych.verbs.declare import RUN, Verb, plain_system
 from diptych.verbs.reads import has
 
 if TYPE_CHECKING:

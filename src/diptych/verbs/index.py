@@ -14,8 +14,9 @@ from diptych.core import UsageError
 from diptych.core.errors import install, need_extra
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
+from diptych.verbs.arguments import BOXES, LOCAL, argument
 from diptych.verbs.context import Context, refuse_cluster
-from diptych.verbs.declare import BOXES, CLUSTER, LOCAL, RUN, Verb, argument
+from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.index_report import IndexReport
 from diptych.verbs.photos import clip_frames, with_remedy
 

@@ -13,7 +13,8 @@ from diptych.core.wording import from_here, number_of
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import RUN, Verb, argument, fit_workers, fitted, method, settings
+from diptych.verbs.arguments import argument, fit_workers, fitted, method, settings
+from diptych.verbs.declare import RUN, Verb
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Retriever

@@ -11,7 +11,8 @@ from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LOCAL, NAMES, RUN, TEMPLATES, Verb, argument
+from diptych.verbs.arguments import LOCAL, NAMES, TEMPLATES, argument
+from diptych.verbs.declare import RUN, Verb
 from diptych.verbs.photos import open_labelled
 
 if TYPE_CHECKING:

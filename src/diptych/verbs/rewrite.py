@@ -12,7 +12,8 @@ from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fit_workers, fitted, like, method, settings
+from diptych.verbs.arguments import argument, fit_workers, fitted, like, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb
 
 if TYPE_CHECKING:
     from diptych.core import Rewriter

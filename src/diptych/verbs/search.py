@@ -14,7 +14,8 @@ from diptych.core.ranges import at_least, between
 from diptych.core.wording import from_here, one_line
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.arguments import argument
+from diptych.verbs.declare import Verb
 from diptych.verbs.index import space_of
 from diptych.verbs.index_report import promise
 

@@ -12,7 +12,8 @@ from diptych.core import MissingHook, UsageError
 from diptych.core.ranges import between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.declare import BOXES, CLUSTER, RUN, Verb, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.arguments import BOXES, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core.settings import with_settings
 from diptych.core.wording import number_of, short_names
 from diptych.verbs import kinds
+from diptych.verbs.arguments import argument, settings
 from diptych.verbs.audit.findings import Audit, Findings
-from diptych.verbs.declare import argument, settings
 from diptych.verbs.photos import open_labelled, paths_of
 
 if TYPE_CHECKING:

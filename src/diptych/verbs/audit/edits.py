@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core.ranges import at_least
 from diptych.core.wording import short_names
 from diptych.verbs import kinds
+from diptych.verbs.arguments import argument, settings
 from diptych.verbs.audit.findings import Audit, Audited
-from diptych.verbs.declare import argument, settings
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,8 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import NAMES, RUN, Verb, argument
+from diptych.verbs.arguments import NAMES, argument
+from diptych.verbs.declare import RUN, Verb
 from diptych.verbs.photos import open_labelled
 
 if TYPE_CHECKING:

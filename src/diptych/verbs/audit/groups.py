@@ -10,8 +10,9 @@ from diptych.core import DataError
 from diptych.core.ranges import at_least, between, one_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Shown
+from diptych.verbs.arguments import NAMES, argument, settings
 from diptych.verbs.audit.findings import OTHERS, Audit, Findings, Grouped, class_names, control_of, percent
-from diptych.verbs.declare import NAMES, RUN, argument, settings
+from diptych.verbs.declare import RUN
 from diptych.verbs.photos import open_labelled, paths_of
 
 if TYPE_CHECKING:

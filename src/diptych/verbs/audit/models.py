@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import UsageError
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, Shown
+from diptych.verbs.arguments import NAMES, argument, settings
 from diptych.verbs.audit.findings import AGAINST, OTHERS, SEED, Audit, Findings, class_names, control_of
-from diptych.verbs.declare import NAMES, argument, settings
 from diptych.verbs.kinds import Kind
 from diptych.verbs.photos import open_labelled
 

@@ -12,8 +12,8 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, one_of
 from diptych.core.wording import one_line, short_names
 from diptych.verbs import kinds
+from diptych.verbs.arguments import argument, settings
 from diptych.verbs.audit.findings import Audit, Audited
-from diptych.verbs.declare import argument, settings
 from diptych.verbs.photos import paths_of
 
 if TYPE_CHECKING:

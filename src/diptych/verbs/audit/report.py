@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import DataError
 from diptych.verbs import kinds
 from diptych.verbs.answer import Shown
+from diptych.verbs.arguments import argument
 from diptych.verbs.audit.findings import Findings, control_of
 from diptych.verbs.audit.models import Tabled
-from diptych.verbs.declare import argument
 
 if TYPE_CHECKING:
     from diptych.core import Finding

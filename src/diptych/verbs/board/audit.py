@@ -10,10 +10,10 @@ from diptych.core import DataError, UsageError
 from diptych.core.wording import short_names
 from diptych.verbs import kinds
 from diptych.verbs.answer import Shown
+from diptych.verbs.arguments import argument
 from diptych.verbs.audit.models import Tabled
 from diptych.verbs.board.board import BUDGET, OFFERS, refuse_other
 from diptych.verbs.board.measured import Measures
-from diptych.verbs.declare import argument
 
 if TYPE_CHECKING:
     from pathlib import Path

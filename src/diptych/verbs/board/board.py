@@ -12,8 +12,9 @@ from diptych.core import UsageError
 from diptych.core.settings import by_system
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
+from diptych.verbs.arguments import argument
 from diptych.verbs.board.measured import BoardRows
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import Kind
 
 if TYPE_CHECKING:

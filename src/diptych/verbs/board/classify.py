@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import DataError, UsageError
 from diptych.core.settings import as_text
 from diptych.verbs import kinds
+from diptych.verbs.arguments import NAMES, TEMPLATES, argument
 from diptych.verbs.board.board import (
     ROW_SETTINGS,
     SETTING,
@@ -22,7 +23,6 @@ from diptych.verbs.board.board import (
     whole_numbers,
 )
 from diptych.verbs.board.classifiers import Classifiers
-from diptych.verbs.declare import NAMES, TEMPLATES, argument
 from diptych.verbs.kinds import Kind
 from diptych.verbs.photos import open_labelled
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.verbs.answer import Answer, Shown
+from diptych.verbs.arguments import argument
 from diptych.verbs.board.board import BoardVerb, the_same, whole_numbers
 from diptych.verbs.board.classifiers import tables_of
 from diptych.verbs.board.classify import BoardClassify, pool_of
 from diptych.verbs.board.measured import INTERRUPTED
-from diptych.verbs.declare import argument
 from diptych.verbs.kinds import Kind
 from diptych.verbs.photos import open_labelled
 from diptych.verbs.train.fitting import several

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least, between
 from diptych.verbs import kinds
+from diptych.verbs.arguments import NAMES, TEMPLATES, argument
 from diptych.verbs.board.board import DATA, OFFERS, SystemsBoard, classes_of, fitted_folders, the_same
-from diptych.verbs.declare import NAMES, TEMPLATES, argument
 from diptych.verbs.segment import MAPS, Segment
 
 if TYPE_CHECKING:

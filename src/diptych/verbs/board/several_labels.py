@@ -12,9 +12,10 @@ from diptych.core import UsageError
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, Shown
+from diptych.verbs.arguments import TEMPLATES, argument, method, settings
 from diptych.verbs.board.board import classes_of, the_same
 from diptych.verbs.board.classify import BoardClassify, pool_of
-from diptych.verbs.declare import TEMPLATES, Verb, argument, method, settings
+from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
     from diptych.core import Classifier

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.verbs import kinds
+from diptych.verbs.arguments import NAMES, argument
 from diptych.verbs.board.board import DATA, OFFERS, SystemsBoard, classes_of, fitted_folders, the_same
 from diptych.verbs.curate.plan import CuratePlan
-from diptych.verbs.declare import NAMES, argument
 from diptych.verbs.detect import Detect
 
 if TYPE_CHECKING:

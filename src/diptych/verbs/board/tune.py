@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
+from diptych.verbs.arguments import argument
 from diptych.verbs.board.board import DATA, OFFERS, SystemsBoard
-from diptych.verbs.declare import argument
 from diptych.verbs.train.fitting import Fitting, PartNames
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between, one_of
+from diptych.verbs.arguments import argument
 from diptych.verbs.curate.plan import PLAN_FILE
 from diptych.verbs.curate.pool import (
     CURATOR,
@@ -27,7 +28,6 @@ from diptych.verbs.curate.pool import (
     Pooled,
     setting,
 )
-from diptych.verbs.declare import argument
 from diptych.verbs.kinds import TEXTS, Kind
 from diptych.verbs.reads import has, needs
 

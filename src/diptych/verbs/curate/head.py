@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.arguments import argument
+from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
     from diptych.core import UnreadableItem

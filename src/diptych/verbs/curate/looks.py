@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import UsageError
 from diptych.core.ranges import at_least
 from diptych.verbs.answer import Answer
+from diptych.verbs.arguments import argument, method
 from diptych.verbs.curate.plan import PLAN_FILE
 from diptych.verbs.curate.pool import LABEL_CURATOR, PLAN
-from diptych.verbs.declare import Verb, argument, method
+from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
     from diptych.core import Curator

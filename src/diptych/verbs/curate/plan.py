@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least
+from diptych.verbs.arguments import argument
 from diptych.verbs.curate.pool import (
     FILE_NAME,
     LABEL_CURATOR,
@@ -24,7 +25,6 @@ from diptych.verbs.curate.pool import (
     sources,
     written,
 )
-from diptych.verbs.declare import argument
 from diptych.verbs.kinds import Kind
 
 if TYPE_CHECKING:

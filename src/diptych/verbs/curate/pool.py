@@ -13,7 +13,8 @@ from diptych.core import UnreadableItem, UsageError
 from diptych.core.ranges import at_least
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Argument, Verb, argument, method, plain_system, settings
+from diptych.verbs.arguments import Argument, argument, method, settings
+from diptych.verbs.declare import Verb, plain_system
 from diptych.verbs.kinds import PLAIN, Kind
 from diptych.verbs.reads import has, looks
 
@@ -83,7 +84,7 @@ def setting(name: str, help: str, default: Any, system: str = "", kind: Kind = P
         default: that of the curators.
         system: which have it, for the help; "": the help says so.
         kind: how its values are written.
-        **more: see ``verbs.declare.Argument``.
+        **more: see ``verbs.arguments.Argument``.
     """
     text = f"{help}; for {system}." if system else help
     return field(default=default, metadata={"argument": Argument(text, kind, reads=has(name), **more), "setting": name})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
-from diptych.verbs.declare import argument, method
+from diptych.verbs.arguments import argument, method
 from diptych.verbs.train.training import Training
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core.ranges import at_least, one_of
 from diptych.verbs import kinds
-from diptych.verbs.declare import Verb, argument
+from diptych.verbs.arguments import argument
+from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import needs
 

@@ -11,7 +11,7 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
-from diptych.verbs.declare import argument, method
+from diptych.verbs.arguments import argument, method
 from diptych.verbs.reads import needs
 from diptych.verbs.train.fitting import PartNames
 from diptych.verbs.train.training import Training

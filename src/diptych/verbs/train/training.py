@@ -15,7 +15,8 @@ from diptych.core.errors import need_extra
 from diptych.core.ranges import at_least, between, one_of
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, Shown
-from diptych.verbs.declare import argument, method, plain_system, settings
+from diptych.verbs.arguments import argument, method, settings
+from diptych.verbs.declare import plain_system
 from diptych.verbs.reads import has
 from diptych.verbs.train.fitting import Fitting
 
