@@ -126,6 +126,5 @@ def test_names_that_no_file_can_have_get_a_sentence(
     monkeypatch.setenv("DIPTYCH_DATA", root)
     for given in (name, [name], [name, name]):
         with pytest.raises(UsageError, match=sentence) as raised:
-            items = as_samples(given)
-            items[0]
+            as_samples(given)[0]
         assert len(str(raised.value)) < 300
