@@ -107,3 +107,24 @@ def test_what_is_absent_is_named(sets: Path, monkeypatch: pytest.MonkeyPatch) ->
     all_present(["demo:clothes", "colours", str(sets)])
     with pytest.raises(NotAvailable, match="data set cifar10_small is not here"):
         all_present(["demo:clothes", "halves:cifar10_small"])
+
+
+@pytest.mark.parametrize("root", ["", "/"])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("data:image/png;base64," + "A" * 3000, "base64.b64decode"),
+        ("data:image/png;base64,AAAA", "base64.b64decode"),
+        ("x" * 3000, r"There is no file or folder x{60}\.\.\. of 3,000 characters: check the spelling"),
+    ],
+)
+def test_names_that_no_file_can_have_get_a_sentence(
+    name: str, sentence: str, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diptych.data.samples import as_samples
+
+    monkeypatch.setenv("DIPTYCH_DATA", root)
+    for given in (name, [name], [name, name]):
+        with pytest.raises(UsageError, match=sentence) as raised:
+            as_samples(given)[0]
+        assert len(str(raised.value)) < 300

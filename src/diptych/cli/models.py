@@ -23,7 +23,10 @@ def _models(context: typer.Context) -> None:
 
 @app.command("list")
 def models_list(
-    match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "", json: options.Json = False
+    match: Annotated[
+        str, typer.Argument(help='Only names that contain this, or match a pattern such as "ViT-B*".')
+    ] = "",
+    json: options.Json = False,
 ) -> None:
     """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work too."""
     from diptych.api.listing import list_models

@@ -14,6 +14,8 @@ from diptych.data.addresses import fetched
 from diptych.data.files import address_of
 
 DEMOS = ("photos", "clothes")
+LONGEST = 255
+"""Bytes of the longest name of a file or folder on common file systems."""
 
 
 def located(spec: str | os.PathLike[str]) -> Path:
@@ -25,8 +27,8 @@ def located(spec: str | os.PathLike[str]) -> Path:
     - Any other path stays as it is, whether it exists or not, but "~" is the home folder.
 
     Raises:
-        UsageError: the name is both here and in DIPTYCH_DATA, such as a folder of results with the name of the data
-            set; there is no such demo; or there is nothing at the address.
+        UsageError: no file can have such a name; it is both here and in DIPTYCH_DATA, such as a folder of results
+            with the name of the data set; there is no such demo; or there is nothing at the address.
         DataError: the storage does not answer.
     """
     if os.fspath(spec).startswith("demo:"):
@@ -34,6 +36,8 @@ def located(spec: str | os.PathLike[str]) -> Path:
     address = address_of(spec)
     if address is not None:
         return fetched(address)
+    if any(len(os.fsencode(part)) > LONGEST for part in Path(spec).parts):  # which no system call takes
+        raise absent(spec)
     path, root = Path(spec).expanduser(), os.environ.get("DIPTYCH_DATA", "")
     there = Path(root) / path
     if not root or path.is_absolute() or os.fspath(spec).startswith(".") or not there.exists():
@@ -84,11 +88,18 @@ def absent(spec: str | os.PathLike[str]) -> DiptychError:
     if os.fspath(spec).startswith(("http:/", "https:/")):
         there = re.sub(":/+", "://", os.fspath(spec), count=1)
         return UsageError(f"{there} is an address of the web, which is not fetched: download it, and name the file.")
+    if os.fspath(spec).startswith("data:"):
+        return UsageError(
+            "An address that begins with data: is not read: in Python give its bytes, "
+            "base64.b64decode(address.partition(',')[2]), else write them to a file."
+        )
     if any(mark in os.fspath(spec) for mark in "*?"):
         return UsageError(
             f"There is no file {spec}: patterns are not expanded, so give the folder, or a list of files."
         )
-    return UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos or demo:clothes.")
+    name = os.fspath(spec)
+    shown = f"{name[:60]}... of {len(name):,} characters" if len(name) > 4 * LONGEST else name
+    return UsageError(f"There is no file or folder {shown}: check the spelling, or try demo:photos or demo:clothes.")
 
 
 def _not_here(name: str | os.PathLike[str]) -> NotAvailable:
