@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -12,8 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.data import files
 from diptych.data.files import append, drafted, escaped, locked, write_json, write_whole
 from tests.support.faults import Faults, Killed, drafts
@@ -168,6 +170,17 @@ def test_a_lock_is_held_by_one_and_given_back_by_the_dead(tmp_path: Path) -> Non
         child.kill()
         thread.join(10)
         assert len(got) == 1
+
+
+def test_a_full_disk_is_the_systems_error_in_the_words_of_a_library_too(tmp_path: Path) -> None:
+    words = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(OSError, match="No space left on device") as refused, drafted(tmp_path / "a.safetensors"):
+        raise SafetensorError(words)
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(tmp_path / "a.safetensors"))
+    for other in (DataError(words), SafetensorError("header too large")):
+        with pytest.raises(type(other)), drafted(tmp_path / "a.safetensors"):
+            raise other
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_names_the_path_and_not_the_draft(tmp_path: Path) -> None:

@@ -25,13 +25,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from diptych.core import DataError, UsageError
+from diptych.core import DataError, DiptychError, UsageError
 
 Content: TypeAlias = bytes | str | Callable[[Path], object]
 """Of a file: bytes, text, or what writes it to the path that it is given."""
 _ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfs|abfss|file):/+(.*)", re.DOTALL)
 _DATABASES = ("s3", "gs", "qdrant", "qdrants")
 _DRAFT = re.compile(r"\.(.{1,40})\.([0-9a-f]{32})\.tmp", re.DOTALL)
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+"""Of the system, in the words of libraries such as safetensors, whose own errors are no OSError."""
 _OLD = 24 * 3600.0  # seconds after which a draft of another machine is nobody's work in progress
 _NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
 
@@ -181,6 +183,12 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
         if isinstance(error.filename, str):  # people know the path, not the draft
             error.filename = error.filename.replace(str(draft), str(path))
         raise
+    except Exception as error:
+        refused = _RUST_ERROR.search(str(error))
+        if refused is None or isinstance(error, DiptychError):
+            raise
+        number = int(refused[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         if not moved:
             _discard(draft)

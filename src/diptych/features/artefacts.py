@@ -38,6 +38,8 @@ from diptych.core import DataError, Kit, Method, UsageError, name_today
 from diptych.core.wording import first_of
 from diptych.features import portable, spaces
 
+_MEMORY = frozenset({"chunk"})
+"""Settings that change no result."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """In the words for an object: another one in each process."""
 
@@ -143,7 +145,7 @@ def begins(system: Any, parts: Mapping[str, Any] | None = None, /, **facts: Any)
         >>> begins(ZeroShot(), backbone="lite")
         {'method': 'zero-shot', 'templates': 'None', 'backbone': "'lite'"}
     """
-    settings = {f.name: getattr(system, f.name) for f in dataclasses.fields(system)}
+    settings = {f.name: getattr(system, f.name) for f in dataclasses.fields(system) if f.name not in _MEMORY}
     prints = {name: str(part.fingerprint) for name, part in (parts or {}).items() if hasattr(part, "fingerprint")}
     words = {name: _ADDRESS.sub("", repr(value)) for name, value in (*settings.items(), *facts.items())}
     return {"method": system.card.slug, **words, **prints}

@@ -113,9 +113,9 @@ def rows_digest(data: Table[Any]) -> str:
 
 def began_with(folder: Path, of: Mapping[str, str]) -> str:
     """Return how what a training in a folder began with differs from ``of``, see ``changes``; "": in nothing, or the
-    folder does not say.
+    folder does not say, or has no checkpoint.
     """
-    if not (folder / BEGAN).exists():
+    if not (folder / BEGAN).exists() or newest(folder / "checkpoints") is None:
         return ""
     before = read_json(folder / BEGAN)
     both = before.keys() & of.keys()

@@ -103,6 +103,24 @@ def test_a_finished_training_of_one_small_batch_is_returned(place: Path, tmp_pat
     assert (again.after, again.facts["fingerprint"]) == (first.after, first.facts["fingerprint"])
 
 
+def test_a_training_of_something_else_is_neither_returned_nor_lengthened(place: Path, tmp_path: Path) -> None:
+    data, fit, clip = open_data(place / "data"), Fit(lr=1e-3, batch=64, steps=2), load("tiny")
+    tune(CLIPLoss(), clip, data, fit, Run(), tmp_path, parts="heads")
+    report = (tmp_path / "report.json").read_bytes()
+    other = replace(data, splits={"train": data.splits["test"], "test": data.splits["train"]})
+    for says, changed in (
+        ("other data", {"data": other}),
+        ("other data", {"data": other, "fit": replace(fit, steps=3)}),
+        ("backbone .*, now ", {"backbone": load(f"local:{place / 'clip'}")}),
+        ("templates .*, now ", {"templates": ("a {}.",)}),
+        ("method clip-loss, now full", {"method": Full()}),
+    ):
+        given: dict[str, Any] = {"method": CLIPLoss(), "backbone": clip, "data": data, "fit": fit, **changed}
+        with pytest.raises(UsageError, match=rf"began with something else \(.*{says}"):
+            tune(run=Run(), out=tmp_path, parts="heads", resume=True, **given)
+    assert (tmp_path / "report.json").read_bytes() == report
+
+
 def test_a_warm_up_that_takes_all_of_the_training_is_mentioned(place: Path, tmp_path: Path) -> None:
     data, fit = open_data(place / "data"), Fit(lr=1e-3, batch=20, epochs=2, schedule=Schedule(warmup=9))
 
@@ -154,8 +172,9 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     assert ended.as_dict() == json.loads((tmp_path / "cut" / "report.json").read_text())
     weights = again.backbone.module().state_dict()
     assert all(torch.equal(t, weights[n]) for n, t in ended.backbone.module().state_dict().items())
+    other = replace(fit, lr=1e-3)
     with pytest.raises(UsageError, match=r"is finished, .* with other settings"):
-        tune(Full(), clip, data, replace(fit, lr=1e-3), Run(workers=1), tmp_path / "cut", resume=True)
+        tune(Full(), clip, data, other, Run(workers=1), tmp_path / "cut", templates=TEMPLATES, resume=True)
 
 
 @dataclass(frozen=True)

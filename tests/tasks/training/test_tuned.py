@@ -30,13 +30,13 @@ def test_measures_are_a_table(tmp_path: Path) -> None:
 
 
 def test_a_report_of_other_settings_is_no_finished_training(tmp_path: Path) -> None:
-    assert read_finished(Full(), FIT, "all", Run(), tmp_path, {}) is None
+    assert read_finished(Full(), FIT, "all", Run(), tmp_path) is None
     write_json(tmp_path / "report.json", tuned(tmp_path).as_dict())
     for fit, parts, run in ((replace(FIT, lr=1e-2), "all", Run()), (FIT, "image", Run()), (FIT, "all", Run(seed=1))):
-        assert read_finished(Full(), fit, parts, run, tmp_path, {}) is None
+        assert read_finished(Full(), fit, parts, run, tmp_path) is None
     write_json(tmp_path / "report.json", {**tuned(tmp_path).as_dict(), "doubt": "It is lost."}, overwrite=True)
     with pytest.raises(Collapsed, match="It is lost"):
-        read_finished(Full(), FIT, "all", Run(), tmp_path, {})
+        read_finished(Full(), FIT, "all", Run(), tmp_path)
 
 
 def test_more_steps_lengthen_a_training(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ from diptych.tasks.training.data import (
 from diptych.tasks.training.learns import check_stream, learns, need_towers
 from diptych.tasks.training.measures import Measuring, watcher
 from diptych.tasks.training.tuned import DOUBTED, Tuned, check_free, lengthens, read_finished
-from diptych.train.began import beginning_with
+from diptych.train.began import began_with, beginning_with
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
@@ -117,7 +117,8 @@ def tune(
 
     Raises:
         UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, crops of
-            no such share, a caption that is too long, or fp16 without a GPU, or another training runs in ``out``.
+            no such share, a caption that is too long, or fp16 without a GPU, or another training runs in ``out``, or
+            one to resume began with something else, see ``train.began``.
         MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or one class alone, or no rows to train on that can be
             read, or a row has no caption, or other data have no labels.
@@ -131,7 +132,11 @@ def tune(
         method, {"backbone": backbone, **(kit or {})}, parts=parts, unlock=unlock, crop=crop, recolour=recolour,
         templates=tuple(templates), **_content(data),
     )  # fmt: skip
-    if resume and (ended := read_finished(method, fit, parts, run, out, of)) is not None:
+    if resume and (differ := began_with(out, of)):
+        raise UsageError(
+            f"The training in {out} began with something else ({differ}): give the same, or another {{out}}."
+        )
+    if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
         return ended
     if resume and newest(out / "checkpoints") is not None and lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced

@@ -10,7 +10,6 @@ from typing import Any
 from diptych.backbones.sources.load import load
 from diptych.core import Backbone, Collapsed, DataError, Objective, Recipe, Run, UnreadableItem, UsageError
 from diptych.data.files import plain, read_json
-from diptych.train.began import began_with
 from diptych.train.checkpoint import newest
 from diptych.train.resume import CHANGES_NOTHING, LENGTHS
 from diptych.train.schedule import Fit
@@ -74,13 +73,10 @@ class Tuned:
         }
 
 
-def read_finished(
-    method: Objective | Recipe, fit: Fit, parts: str, run: Run, out: Path, of: Mapping[str, str]
-) -> Tuned | None:
+def read_finished(method: Objective | Recipe, fit: Fit, parts: str, run: Run, out: Path) -> Tuned | None:
     """Return the training that is finished in a folder, as its report says; None where there is none of these settings.
 
     Raises:
-        UsageError: it began with something else than ``of``, such as another backbone, see ``train.began``.
         Collapsed: its model was doubted.
     """
     try:
@@ -95,11 +91,6 @@ def read_finished(
     ]
     if fits[0] != fits[1] or any(facts.get(name) != value for name, value in wanted.items()):
         return None
-    if differ := began_with(out, of):
-        raise UsageError(
-            f"The training in {out} is finished, and began with something else ({differ}): give the same, or another "
-            f"folder."
-        )
     folder = out / (DOUBTED if "doubt" in facts else "model")
     if "doubt" in facts:
         raise Collapsed(
