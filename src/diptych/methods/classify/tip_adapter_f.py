@@ -94,9 +94,9 @@ class TipAdapterF(Classifier):
                 z = normalize(views[:, epoch % views.shape[1]], dim=-1)
                 zero_shot = logits(backbone, z, head)
                 for rows in torch.split(torch.randperm(len(y), generator=generator), self.batch):
-                    near = affinity(z[rows] @ keys.T, beta)
-                    slope = entropy_slope(zero_shot[rows] + alpha * (near @ values), y[rows])
-                    near.mul_(slope[:, y])  # each key votes for its own class alone
-                    descent.step((alpha * beta) * (near.T @ z[rows]), along_cosine(self.rate, descent.steps, steps))
+                    part = z[rows]
+                    near = affinity(part @ keys.T, beta)
+                    slope = entropy_slope(zero_shot[rows] + alpha * (near @ values), y[rows]).mul_(alpha * beta)
+                    descent.step(near.mul_(slope @ values.T).T @ part, along_cosine(self.rate, descent.steps, steps))
                     bar.advance()
         return keys
