@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DamagedStore, DataError, Run, Texts
 from diptych.data.words.classnames import tidy
 from diptych.data.words.nouns import singular
@@ -54,7 +55,9 @@ class AbsentWords:
     scores: AbsentScores
 
 
-def draw_absent(index: AnyIndex, backbone: Backbone, run: Run, present: Iterable[str] = ()) -> AbsentWords:
+def draw_absent(
+    index: AnyIndex, backbone: Backbone | CachedBackbone, run: Run, present: Iterable[str] = ()
+) -> AbsentWords:
     """Draw words for an index, and keep their scores in its folder.
 
     Args:
@@ -106,7 +109,7 @@ def read_absent(folder: Path | str) -> AbsentWords | None:
         ) from None
 
 
-def encoded(texts: list[str], backbone: Backbone, run: Run) -> Vectors:
+def encoded(texts: list[str], backbone: Backbone | CachedBackbone, run: Run) -> Vectors:
     """Return the (n, D) unit vectors of texts."""
     values = embed_arrays(backbone.text, Texts(tuple(texts)), run).values[:, 0].astype(np.float64)
     return unit_rows(values).astype(np.float32)
