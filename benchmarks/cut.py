@@ -41,6 +41,8 @@ from diptych.tasks.search.index import index
 from recipes.search_truth import SETS
 
 LEVELS, DEPTHS = (0.5, 0.7, 0.8, 0.9), STRATA
+MEASURED = ("caltech40", "coco_mini", "flickr8k_small", "imagenet1k_sample", "clothing_large", "pacs_large")
+"""Sets that are measured unless others are named."""
 RULES = {"now": range(10), "before": range(10), "shuffled": range(3)}
 """Rule -> seeds of the splits."""
 COMMAND = "python -m benchmarks.cut --data FOLDER --backbones {} --out results/cut.json"
@@ -257,7 +259,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--backbones", nargs="*", default=["lite"])
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="*", default=list(MEASURED), choices=list(SETS))
     parser.add_argument("--out", type=Path, default=Path("out/cut.json"))
     options = parser.parse_args(given)
     result: dict[str, Any] = {

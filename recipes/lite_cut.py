@@ -4,14 +4,15 @@ sets.
 python -m recipes.lite_cut fit --data DATA --out src/diptych/assets/lite/cut.json
 python -m recipes.lite_cut judge --data DATA --out results/lite-cut.json
 
-    t(a) = max( the lowest t with  mean over sets of share(t)  >=  a,   max over sets of t2(a) )
+    t1(a) = the lowest t with  mean over sets of share(t)  >=  a
+    t(a)  = max( t1(a), max over sets of t2(a) ),   and  max( t1(a), t2(a) of the index )  where its words were drawn
 
 share(t): share of right answers of a set at or above t, among the first ``DEPTH`` of each query, with one more that is
 wrong;  t2(a): the cut above which at most 1 - a of the nouns that are absent from the set have an answer, see
 ``metrics.cut``. Each set counts alike, and the mean share is made to rise with t (isotonic regression).
 
-What ships is figures alone. *Judge* leaves each set out once: thresholds from the five others, shares on it, and how
-many words of ``recipes.search_truth`` for absent things have an answer above them.
+What ships is figures alone. *Judge* leaves each set out once: thresholds from the others, shares on it, how many
+queries have an answer and a right one, and how many words of ``recipes.search_truth`` for absent things have an answer.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def shares(sets: Sequence[Searched]) -> Shares:
     return Shares(grid, np.where(above > 0, right / (above + 1), np.nan), above)
 
 
-def threshold(sets: Sequence[Searched], level: float) -> float:
-    """Return the default cut of a level.
+def precise(sets: Sequence[Searched], level: float) -> float:
+    """Return the lowest cut above which the wanted share of answers is right, on the mean of sets.
 
     Raises:
         DataError: the sets do not reach it.
@@ -80,7 +81,16 @@ def threshold(sets: Sequence[Searched], level: float) -> float:
     good = np.flatnonzero(rising >= level)
     if not len(good):
         raise DataError(f"The sets reach {rising.max():.2f} on average, not {level:g}.")
-    return max(float(known.grid[reached][good[0]]), *(s.drawn.lowest(level) for s in sets))
+    return float(known.grid[reached][good[0]])
+
+
+def threshold(sets: Sequence[Searched], level: float) -> float:
+    """Return the cut of a level for an index for which no words were drawn.
+
+    Raises:
+        DataError: the sets do not reach it.
+    """
+    return max(precise(sets, level), *(s.drawn.lowest(level) for s in sets))
 
 
 def right_above(of_set: Searched, cut: float) -> tuple[int, int]:
@@ -113,16 +123,14 @@ def fitted(sets: Mapping[str, Searched], weights: str) -> dict[str, Any]:
     levels: dict[str, Any] = {}
     for level in LEVELS:
         try:
-            cut = threshold(every, level)
+            lowest, cut = precise(every, level), threshold(every, level)
         except DataError as error:
             sys.stderr.write(f"  {level:g}: {error}\n")
             continue
-        counts = [right_above(of_set, cut) for of_set in every]
-        known = [right / (above + 1) for above, right in counts if above]
-        absent = [float((of_set.drawn.scores[:, 0] >= cut).mean()) for of_set in every]
+        own = [max(lowest, of_set.drawn.lowest(level)) for of_set in every]
         levels[f"{level:g}"] = {
-            "threshold": round(cut, 5), "share": float(np.mean(known)), "interval": [min(known), max(known)],
-            "above": sum(above for above, _ in counts), "absent": max(absent),
+            "threshold": round(cut, 5), **stated(every, [cut] * len(every)),
+            "own_words": {"threshold": round(lowest, 5), **stated(every, own)},
         }  # fmt: skip
     return {
         "weights": weights, "depth": DEPTH, "most_entries": FACTOR * max(of_set.entries for of_set in every),
@@ -132,23 +140,44 @@ def fitted(sets: Mapping[str, Searched], weights: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def stated(sets: Sequence[Searched], cuts: Sequence[float]) -> dict[str, Any]:
+    """Return what was measured of sets, each with its cut."""
+    counts = [right_above(of_set, cut) for of_set, cut in zip(sets, cuts, strict=True)]
+    known = [right / (above + 1) for above, right in counts if above]
+    absent = [float((s.drawn.scores[:, 0] >= cut).mean()) for s, cut in zip(sets, cuts, strict=True)]
+    return {
+        "share": float(np.mean(known)), "interval": [min(known), max(known)],
+        "above": sum(above for above, _ in counts), "absent": max(absent),
+    }  # fmt: skip
+
+
+def judged_at(of_set: Searched, cut: float) -> dict[str, Any]:
+    """Return what a cut does on a set."""
+    shown = of_set.present.score[:, :DEPTH] >= cut
+    right = of_set.present.right[:, :DEPTH] & shown
+    return {
+        "threshold": cut, "above": int(shown.sum()), "right": float(right.sum() / shown.sum()) if shown.any() else None,
+        "right_kept": float(right.sum() / max(int(of_set.present.right[:, :DEPTH].sum()), 1)),
+        "queries": len(shown), "answered": float(shown.any(axis=1).mean()),
+        "with_a_right_answer": float(right.any(axis=1).mean()),
+        "any": float((of_set.aside.score[:, 0] >= cut).mean()), "words": len(of_set.words),
+    }  # fmt: skip
+
+
 def judged(sets: Mapping[str, Searched]) -> dict[str, Any]:
-    """Return level -> set -> shares with thresholds from the other sets."""
+    """Return level -> set -> what cuts from the other sets do, without and with the words that were drawn for it."""
     result: dict[str, Any] = {}
     for level in LEVELS:
         rows: dict[str, Any] = {}
         for name, of_set in sets.items():
             try:
-                cut = threshold([other for n, other in sets.items() if n != name], level)
+                others = [other for n, other in sets.items() if n != name]
+                lowest, cut = precise(others, level), threshold(others, level)
             except DataError as error:
                 rows[name] = {"refused": str(error)}
                 continue
-            above, right = right_above(of_set, cut)
-            rows[name] = {
-                "threshold": cut, "above": above, "right": right / above if above else None,
-                "right_kept": right / max(int(of_set.present.right[:, :DEPTH].sum()), 1),
-                "any": float((of_set.aside.score[:, 0] >= cut).mean()), "words": len(of_set.words),
-            }  # fmt: skip
+            own = max(lowest, of_set.drawn.lowest(level))
+            rows[name] = {**judged_at(of_set, cut), "own_words": judged_at(of_set, own)}
         result[f"{level:g}"] = rows
     return result
 

@@ -124,6 +124,36 @@ def _nouns(data: Path, names: list[str], wordnet: WordNet) -> tuple[Truth, set[s
     return {noun: photos for noun, photos in every.items() if len(photos) >= LEAST_PHOTOS}, set(every)
 
 
+def _stamps(data: Path, names: list[str], wordnet: WordNet) -> tuple[Truth, set[str]]:
+    by_file, named = {Path(n).name: n for n in names}, Truth()
+    for row in _rows(data / "tuxpaint_stamps" / "stamps.csv"):
+        if Path(row["path"]).name in by_file:
+            for noun in nouns(row["caption_en"], wordnet):
+                named.setdefault(noun, set()).add(by_file[Path(row["path"]).name])
+    above = {noun: set(wordnet.ancestors(wordnet.senses(noun)[0].offset)) for noun in named}
+    truth = {noun: set(photos) for noun, photos in named.items()}
+    for noun in truth:
+        broader = wordnet.senses(noun)[0].offset
+        truth[noun].update(*(photos for other, photos in named.items() if broader in above[other]))
+    return truth, set(named)
+
+
+def _areas(data: Path, names: list[str], _: WordNet) -> tuple[Truth, set[str]]:
+    by_file, truth = {Path(n).name: n for n in names}, Truth()
+    for row in _rows(data / "msrc_large" / "labels.csv"):
+        for name in row["classes"].split("; "):
+            truth.setdefault(name, set()).add(by_file[Path(row["path"]).name])
+    return truth, set(truth)
+
+
+def _groceries(data: Path, names: list[str], _: WordNet) -> tuple[Truth, set[str]]:
+    by_file, truth, named = {Path(n).name: n for n in names}, Truth(), set[str]()
+    for row in _rows(data / "grocery_packages" / "photos.csv"):
+        truth.setdefault(tidy(row["coarse_class"]).lower(), set()).add(by_file[Path(row["path"]).name])
+        named.update(tidy(row["class_name"]).lower().replace("-", " ").split())
+    return truth, set(truth) | named
+
+
 def _synsets(data: Path, names: list[str], wordnet: WordNet) -> tuple[Truth, set[str]]:
     by_file = {Path(n).name: n for n in names}
     below: dict[int, set[str]] = {}
@@ -148,4 +178,9 @@ SETS: Mapping[str, SearchSet] = {
     "imagenet1k_sample": SearchSet("imagenet1k_sample/images", "WordNet nouns above the classes", _synsets),
     "clothing_large": SearchSet("clothing_large", "10 class names", _classes),
     "pacs_large": SearchSet("pacs_large", "7 class names, alone and with 4 looks", _looks),
+    "cifar10_small": SearchSet("cifar10_small", "10 class names", _classes),
+    "ucmerced21": SearchSet("ucmerced21", "21 class names", _classes),
+    "grocery_packages": SearchSet("grocery_packages/photos", "9 kinds of groceries", _groceries),
+    "tuxpaint_stamps": SearchSet("tuxpaint_stamps/images", "nouns of captions, and all that is narrower", _stamps),
+    "msrc_large": SearchSet("msrc_large/images", "21 classes of areas", _areas),
 }

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.cut import Answers, Searched
 from diptych.core import DataError
 from diptych.metrics.cut import AbsentScores
-from recipes.lite_cut import DEPTH, curve, fitted, judged, right_above, threshold
+from recipes.lite_cut import DEPTH, curve, fitted, judged, precise, right_above, threshold
 
 
 def made(seed: int, shift: float = 0.0, absent: float = 0.1) -> Searched:
@@ -32,6 +32,7 @@ def test_the_threshold_reaches_the_level_on_the_mean_of_sets() -> None:
 def test_the_set_whose_absent_words_score_highest_decides() -> None:
     sets = [made(0), made(1, absent=0.9)]
     assert threshold(sets, 0.6) == sets[1].drawn.lowest(0.6)
+    assert precise(sets, 0.6) == precise([made(0), made(1)], 0.6) < threshold(sets, 0.6)
 
 
 def test_what_ships_and_what_is_judged() -> None:
@@ -42,9 +43,16 @@ def test_what_ships_and_what_is_judged() -> None:
     row = ships["levels"]["0.8"]
     assert row["interval"][0] <= row["share"] <= row["interval"][1]
     assert row["above"] == sum(right_above(s, row["threshold"])[0] for s in sets.values())
+    own = row["own_words"]
+    cuts = [max(own["threshold"], s.drawn.lowest(0.8)) for s in sets.values()]
+    above = [right_above(s, cut)[0] for s, cut in zip(sets.values(), cuts, strict=True)]
+    assert own["above"] == pytest.approx(sum(above), rel=1e-3)  # the threshold is rounded
     known = curve(list(sets.values()))
     assert known["right"] == sorted(known["right"])
     rows = judged(sets)
     assert rows["0.8"]["a"]["any"] == 0.0
-    assert rows["0.8"]["a"]["threshold"] == threshold([sets["b"], sets["c"]], 0.8)
+    others = [sets["b"], sets["c"]]
+    assert rows["0.8"]["a"]["threshold"] == threshold(others, 0.8)
+    assert rows["0.8"]["a"]["own_words"]["threshold"] == max(precise(others, 0.8), sets["a"].drawn.lowest(0.8))
+    assert 0 < rows["0.8"]["a"]["with_a_right_answer"] <= rows["0.8"]["a"]["answered"]
     assert "refused" in rows["0.9"]["c"] or rows["0.9"]["c"]["right"] > 0.8

@@ -42,3 +42,26 @@ def test_words_that_labels_name_are_no_absent_words(wordnet: WordNet) -> None:
     assert {"giraffe", "lighthouse"} < set(left)
     struck = {w.replace("_", " ") for words in SHOWN.values() for w in words.split()}
     assert struck <= set(every)
+
+
+def test_a_stamp_is_right_for_its_noun_and_for_all_that_is_broader(data_root: Path, wordnet: WordNet) -> None:
+    folder = data_root / "tuxpaint_stamps" / "images"
+    if not folder.is_dir():
+        pytest.skip("needs tuxpaint_stamps")
+    truth, named = SETS["tuxpaint_stamps"].truth(data_root, [str(p) for p in sorted(folder.iterdir())], wordnet)
+    assert truth["frog"]
+    assert truth["crow"] < truth["bird"]
+    assert named == set(truth)
+
+
+def test_areas_and_kinds_of_groceries_are_queries(data_root: Path, wordnet: WordNet) -> None:
+    if not (data_root / "msrc_large").is_dir() or not (data_root / "grocery_packages").is_dir():
+        pytest.skip("needs msrc_large and grocery_packages")
+    photos = [str(p) for p in sorted((data_root / "msrc_large" / "images").iterdir())]
+    truth, named = SETS["msrc_large"].truth(data_root, photos, wordnet)
+    assert {"grass", "cow", "sky"} < named == set(truth)
+    shelf = [str(p) for p in sorted((data_root / "grocery_packages" / "photos").rglob("*.jpg"))]
+    truth, named = SETS["grocery_packages"].truth(data_root, shelf, wordnet)
+    assert {"juice", "apple"} < named
+    assert "juice" in truth
+    assert "apple" not in truth

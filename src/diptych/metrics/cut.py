@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,7 @@ class AbsentScores:
         return float(np.nextafter(np.sort(self.scores[:, 0])[::-1][allowed], np.inf))
 
 
+@lru_cache(maxsize=256)
 def allowed_of(words: int, level: float) -> int:
     """Return how many of some absent words may have an answer, so that at most a share 1 - level of all such words has
     one, with a confidence of 95 %; -1 where none may, and that is not enough.

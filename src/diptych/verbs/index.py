@@ -181,6 +181,7 @@ class IndexPhotos(Verb):
         from diptych.search_index import ann as approximate
         from diptych.search_index import recall
         from diptych.tasks.search.approximate import approximate as build
+        from diptych.tasks.search.cut import draw_words
         from diptych.tasks.search.index import index as take_in
         from diptych.tasks.search.index import unchanged
         from diptych.tasks.search.spaces import Source, has_words
@@ -239,6 +240,7 @@ class IndexPhotos(Verb):
                     context.encode_ahead(tower, records.images, run)
             if records is not None:
                 result = take_in(records, tower, run, taken.folder, prune=gone, folders=folders)
+                draw_words(taken.folder, tower, run)
             if self.ann or (not database and approximate.installed()):
                 taken.built = build(
                     taken.folder, tower, run, always=self.ann, words=light is not None or has_words(tower)

@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DamagedStore, DataError, Run, Texts
 from diptych.data.words.classnames import tidy
 from diptych.data.words.nouns import singular
@@ -54,7 +55,9 @@ class AbsentWords:
     scores: AbsentScores
 
 
-def draw_absent(index: AnyIndex, backbone: Backbone, run: Run, present: Iterable[str] = ()) -> AbsentWords:
+def draw_absent(
+    index: AnyIndex, backbone: Backbone | CachedBackbone, run: Run, present: Iterable[str] = ()
+) -> AbsentWords:
     """Draw words for an index, and keep their scores in its folder.
 
     Args:
@@ -91,22 +94,26 @@ def read_absent(folder: Path | str) -> AbsentWords | None:
     """
     try:
         text = read_note(folder, FILE)
-        if text is None:
-            return None
-        content = json.loads(text)
-        rows = [[-np.inf if v is None else float(v) for v in row] for row in content["scores"]]
-        ranks = tuple(int(r) for r in content["ranks"])
-        scores = np.array(rows, dtype=np.float64).reshape(-1, len(ranks))
-        if content["schema"] != 1 or ranks[0] != 1 or len(scores) != len(content["words"]):
-            raise ValueError
-        return AbsentWords(int(content["entries"]), tuple(content["words"]), AbsentScores(ranks, scores))
+        return None if text is None else _read(text)
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         raise DamagedStore(
             f"{folder}/{FILE} is damaged: remove it, and mark answers again with 'diptych index --cut'."
         ) from None
 
 
-def encoded(texts: list[str], backbone: Backbone, run: Run) -> Vectors:
+@lru_cache(maxsize=8)
+def _read(text: str) -> AbsentWords:
+    """Return what a file holds; a search reads it each time, and a server the same ones."""
+    content = json.loads(text)
+    rows = [[-np.inf if v is None else float(v) for v in row] for row in content["scores"]]
+    ranks = tuple(int(r) for r in content["ranks"])
+    scores = np.array(rows, dtype=np.float64).reshape(-1, len(ranks))
+    if content["schema"] != 1 or ranks[0] != 1 or len(scores) != len(content["words"]):
+        raise ValueError
+    return AbsentWords(int(content["entries"]), tuple(content["words"]), AbsentScores(ranks, scores))
+
+
+def encoded(texts: list[str], backbone: Backbone | CachedBackbone, run: Run) -> Vectors:
     """Return the (n, D) unit vectors of texts."""
     values = embed_arrays(backbone.text, Texts(tuple(texts)), run).values[:, 0].astype(np.float64)
     return unit_rows(values).astype(np.float32)

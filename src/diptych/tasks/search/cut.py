@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.data.words.classnames import tidy
 from diptych.metrics.cut import STRATA
@@ -19,7 +20,8 @@ from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
 from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.rows import Entry, Modality
-from diptych.tasks.search.absent import draw_absent, encoded
+from diptych.tasks.search.absent import GROWN, draw_absent, encoded, read_absent
+from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, replace_marks, weights_key
 from diptych.tasks.search.telling import telling, write_telling
@@ -74,6 +76,26 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
         ahead = telling(index, left, backbone, run) if left else []
     facts = {"source": source, **report(folder)}
     return facts | ({"to_mark": str(write_telling(folder, ahead)), "asked": len(ahead)} if left else {})
+
+
+def draw_words(folder: Path, backbone: Backbone | CachedBackbone, run: Run) -> bool:
+    """Draw words for an index that nobody marked, whose backbone has a default cut, where it has none or has outgrown
+    them, and say whether this was done: the cut then holds for what this index shows.
+
+    Args:
+        folder: the index.
+        backbone: of the index; a remembered one, where it encodes texts without torch.
+        run: device, cache and seed.
+    """
+    with index_at(folder) as index:
+        default, count = default_cut(index.facts), len(index)
+        if default is None or not 0 < count <= default.most or not len(index.vectors("image")) or read_marks(folder):
+            return False
+        known = read_absent(folder)
+        if known is not None and count <= GROWN * known.entries:
+            return False
+        draw_absent(index, backbone, run)
+    return True
 
 
 def report(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,14 @@
 """The cut of an index that nobody marked: thresholds that were measured on other sets, for the backbones that ship.
 
-assets/lite/cut.json    backbone -> {"weights", "depth", "most_entries", "levels": {"0.8": {...}}, "curve": {...}}
+    t(a) = max(t1(a), t2(a))
+
+t1(a): the lowest cut above which a share a of the answers is right, on the mean of other sets
+t2(a): the cut above which at most 1 - a of the nouns that nothing in this index names have an answer, see
+       ``metrics.cut``; where none were drawn for it, the highest of the other sets
+
+assets/lite/cut.json    backbone -> {"weights", "depth", "most_entries", "levels": {"0.7": {...}}, "curve": {...}}
+                        a level: "threshold", t(a) with t2 of the other sets, and what was measured with it; in
+                        "own_words" t1(a), and what was measured where each set had its own t2
 
 The file holds figures alone: thresholds, shares and a curve, written by ``recipes.lite_cut``.
 """
@@ -17,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.cut import Cut, Floats
+from diptych.metrics.cut import AbsentScores, Cut, Floats, allowed_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +35,22 @@ class DefaultCut:
     Args:
         name: of the backbone.
         facts: of the file.
+        words: scores of nouns that nothing in the index names; None: none were drawn.
     """
 
     name: str
     facts: Mapping[str, Any]
+    words: AbsentScores | None = None
 
     @property
     def depth(self) -> int:
         """Rank down to which answers were marked."""
         return int(self.facts["depth"])
+
+    @property
+    def most(self) -> int:
+        """Entries of the largest index that it is for."""
+        return int(self.facts["most_entries"])
 
     def check(self, entries: int) -> None:
         """Check the size of an index.
@@ -43,11 +58,10 @@ class DefaultCut:
         Raises:
             DataError: it is larger than what was measured.
         """
-        most = int(self.facts["most_entries"])
-        if entries > most:
+        if entries > self.most:
             raise DataError(
-                f"The default cut of {self.name} was measured on indexes of up to {most:,} entries, and this one has "
-                f"{entries:,}: mark answers with 'diptych index --cut'."
+                f"The default cut of {self.name} was measured on indexes of up to {self.most:,} entries, and this one "
+                f"has {entries:,}: mark answers with 'diptych index --cut'."
             )
 
     def cut(self, level: float, *, depth: int | None = None) -> Cut:
@@ -67,11 +81,15 @@ class DefaultCut:
                 f"less, or mark answers with 'diptych index --cut'."
             )
         row = levels[reached[0]]
+        threshold, absent, count = row["threshold"], row["absent"], self.facts["words"]
+        if self.words is not None and allowed_of(len(self.words.scores), reached[0]) >= 0:
+            row, best = row["own_words"], self.words.scores[:, 0]
+            threshold = max(row["threshold"], self.words.lowest(reached[0]))
+            absent, count = float((best >= threshold).mean()), len(best)
         low, high = row["interval"]
         return Cut(
-            reached[0], row["threshold"], row["share"], low, high, row["above"], self.facts["marks"],
-            self.facts["queries"], self.depth if depth is None else min(depth, self.depth), row["absent"],
-            self.facts["words"],
+            reached[0], threshold, row["share"], low, high, row["above"], self.facts["marks"], self.facts["queries"],
+            self.depth if depth is None else min(depth, self.depth), absent, count,
         )  # fmt: skip
 
     def probabilities(self, score: Floats) -> Floats:

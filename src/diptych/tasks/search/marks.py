@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict, cast
 
@@ -218,7 +218,8 @@ def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) 
         if key is None:
             raise
         key.check(len(index))
-        return Calibrated(key, f"{SHIPPED}{key.name}")
+        fresh = words is not None and len(index) <= GROWN * words.entries
+        return Calibrated(replace(key, words=words.scores if words and fresh else None), f"{SHIPPED}{key.name}")
     if kind == "text":
         _check(index, words)
     return fitted
