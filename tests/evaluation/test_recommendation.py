@@ -29,7 +29,9 @@ def test_quick_systems_learn_from_labels_alone_and_train_no_tower() -> None:
     labels = [label for label, _ in quick_systems()]
     assert labels[0] == "zero-shot, ensemble"
     assert {"gda", "linear-probe", "tip-adapter", "clap"} <= set(labels)
-    assert not {"coop", "glsim", "mocoop", "description", "nola", "transclip"} & {x.split(",")[0] for x in labels}
+    assert not {"coop", "glsim", "mocoop", "description", "nola", "prolip", "transclip"} & {
+        x.split(",")[0] for x in labels
+    }
 
 
 def test_each_photo_is_named_once_and_by_what_was_fitted_on_the_others() -> None:

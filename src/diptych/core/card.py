@@ -180,6 +180,8 @@ class Card:
             no weights, or that there is nothing to publish; "" where there is a table.
         draws: what the seed decides, such as "which cells are remembered"; "" where no seed changes anything; None: the
             first weights and batches of what it trains, if it trains something.
+        slow: whether a fit on some hundred items takes a core longer than ten seconds, although no training loop runs;
+            comparisons of quick systems leave it out.
         offers: what a fitted classifier offers beside scores: "reasons" (``explain``), or, in its ``transferable``
             form, "other classes" (``for_classes``).
     """
@@ -203,6 +205,7 @@ class Card:
     row_proofs: Mapping[str, ProofPlan] = field(default_factory=dict)
     licence_note: str = ""
     released: str = ""
+    slow: bool = False
     offers: tuple[Offer, ...] = ()
     draws: str | None = None
 

@@ -30,9 +30,9 @@ GUESSES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("embed_dim", "output_dim", "feature_dim", "embedding_size", "num_features"), "dim"),
         **dict.fromkeys(("name", "model_name", "config", "cfg", "licence", "license"), "spec, such as spec.name"),
         "text_projection": "module(), which is the torch module",
-        "fit": "diptych.systems.GDA().fit(model, train), or another system",
+        "fit": "fit(model, train) of a system, which diptych.list_systems(verb='classify') lists",
         "search": "diptych.search(index, query)",
-        "method": "parentheses after the system: diptych.systems.GDA().fit(model, train)",
+        "method": "parentheses after the system: system = diptych.systems.NAME(), then system.fit(model, train)",
         "visual": "module(), which is the torch module",
     },
     "FittedSpace": {

@@ -115,8 +115,9 @@ def quick_systems(slugs: Sequence[str] = ()) -> list[tuple[str, Classifier]]:
     rows = [*_rows("zero-shot")]
     for slug in slugs or tuple(card["slug"] for card in catalog.cards() if card["verb"] == "classify"):
         system = catalog.find(slug, Classifier)
-        needs = system.card.needs
-        quick = "train" in needs.evidence and set(needs.evidence) <= {"train", "val"} and not trains_by_steps(system)
+        card = system.card
+        alone = "train" in card.needs.evidence and set(card.needs.evidence) <= {"train", "val"}
+        quick = alone and not card.slow and not trains_by_steps(system)
         if (slugs or quick) and slug != "zero-shot":
             rows += list(_rows(slug))[: None if slugs else 1]
     return sorted(rows, key=lambda row: row[0] != ", ".join(BASE))

@@ -81,7 +81,7 @@ def test_a_lance_index_names_what_is_gone_as_a_folder_does(photos: Path) -> None
         for name in gone:
             Path(name).unlink()
         got = index(open_records(str(photos)), ColourBackbone(), Run(), out, folders=[str(photos)])
-        assert got.gone.kept == gone
+        assert got.gone.missing == gone
 
 
 def test_rows_of_a_table_and_members_of_an_archive_are_left_alone(photos: Path) -> None:
