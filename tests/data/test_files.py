@@ -187,3 +187,19 @@ def test_an_error_names_the_path_and_not_the_draft(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught, drafted(tmp_path / "photos.csv") as draft:
         (draft / "inside").write_text("")  # no such folder
     assert caught.value.filename == str(tmp_path / "photos.csv" / "inside")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the umask of the process from /proc")
+def test_tensors_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
+    """safetensors makes its files for their owner alone, so that a model in a shared folder was nobody else's."""
+
+    def private(draft: Path) -> None:
+        draft.touch(mode=0o600)
+
+    (tmp_path / "plain").write_text("a")
+    write_whole(tmp_path / "file", private)
+    with drafted(tmp_path / "folder") as draft:
+        draft.mkdir()
+        private(draft / "tensors")
+    for name in ("file", "folder/tensors"):
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "plain").stat().st_mode

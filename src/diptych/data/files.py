@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -165,8 +166,9 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
         if absent:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
-        if sync:
-            for part in (draft, *draft.rglob("*")) if draft.is_dir() else (draft,):
+        for part in (draft, *draft.rglob("*")) if draft.is_dir() else (draft,):
+            _open_to_others(part)
+            if sync:
                 _sync(part)
         if os.path.isdir(draft) and path.is_dir() and any(path.iterdir()):  # no system renames a folder over a full one
             move(path, old)
@@ -329,6 +331,21 @@ def _bytes(content: bytes | str) -> bytes:
 
 def _discard(draft: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give a file the permissions of any other one: safetensors makes its files for their owner alone."""
+    if path.is_file() and stat.S_IMODE(path.stat().st_mode) == 0o600:
+        path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    """Return the bits that new files lack; asking the process itself would change them for its other threads."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o077
 
 
 def _sync(path: Path) -> None:
