@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import signal
 from pathlib import Path
@@ -56,7 +57,8 @@ def test_a_command_in_a_fork_has_its_exit_code_and_can_be_killed(tmp_path: Path)
     assert "diptych" in (tmp_path / "said").read_text()
     assert forked(["classify"], log, None, group=True)[0] == 2
     assert "needs photos" in log.read_text()
-    assert forked(["--version"], log, 0.0, group=True)[0] == -signal.SIGKILL
+    os.mkfifo(pipe := tmp_path / "pipe")  # nobody writes into it, so the command waits until it is killed
+    assert forked(["--version"], pipe, 0.1, group=True)[0] == -signal.SIGKILL
 
 
 def test_drafts_are_what_a_killed_run_left(tmp_path: Path) -> None:
