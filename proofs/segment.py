@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from diptych.backbones.sources.load import load
 from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, Run, Samples, Space, Table
 from diptych.data.scenes.compose import Scenes
-from diptych.data.words.stuff import PHRASES
+from diptych.data.words.stuff_looks import LOOKS, PHOTO, Look, looks_of
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import few, open_set
@@ -24,7 +24,7 @@ from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
 from diptych.methods.segment.naclip import NACLIP
 from diptych.methods.segment.sclip import SCLIP, WINDOWS
-from diptych.methods.segment.stuff_context import StuffContext, in_context
+from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import FittedTrident, Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.benches.masked_regions import OVSEG
@@ -207,22 +207,31 @@ class AllAlike(NACLIP):
 
 
 @dataclass(frozen=True)
-class OtherKinds(StuffContext):
-    """Words for stuff stand in the phrases of another kind of stuff: what any longer text explains."""
+class OtherLooks(StuffContext):
+    """Stuff has the look of another kind of stuff: what any look, and smooth cells below or above, explain."""
 
     shift: int = 1
 
-    def prompts(self, classes: ClassNames) -> list[list[str]]:
-        """Return K lists of prompts; the kinds change places in a circle."""
-        kinds = list(PHRASES)
-        return in_context(classes, {k: PHRASES[kinds[(i + self.shift) % len(kinds)]] for i, k in enumerate(kinds)})
+    def looks(self, words: tuple[str, ...]) -> tuple[Look, ...]:
+        """Return the looks of a class; the kinds change places in a circle."""
+        kinds = list(LOOKS)
+        return looks_of(words, {k: LOOKS[kinds[(i + self.shift) % len(kinds)]] for i, k in enumerate(kinds)})
 
 
 @dataclass(frozen=True)
-class FurtherKinds(OtherKinds):
-    """Words for stuff stand in the phrases of the third kind from theirs."""
+class FurtherLooks(OtherLooks):
+    """Stuff has the look of the third kind from its own."""
 
     shift: int = 3
+
+
+@dataclass(frozen=True)
+class PlaceAlone(StuffContext):
+    """Looks say at which height stuff is, and nothing of its colour and contrast."""
+
+    def looks(self, words: tuple[str, ...]) -> tuple[Look, ...]:
+        """Return the looks of a class, with the colours and contrast of any cell."""
+        return tuple(PHOTO._replace(height=look.height) for look in looks_of(words))
 
 
 ITSELF = as_subclass(Itself, draws=False)
@@ -261,14 +270,19 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=partial(open_bench, settings={"windows": WINDOWS}),
         ),
         "stuff-context": Trial(
-            (Claim("maskclip"), Claim("stuff-context", variant="prompts")),
+            (Claim("maskclip"), Claim("stuff-context", variant="words alone")),
             {
-                "phrases moved by 1": as_subclass(OtherKinds, draws=False),
-                "phrases moved by 3": as_subclass(FurtherKinds, draws=False),
+                "looks moved by 1": as_subclass(OtherLooks, draws=False),
+                "looks moved by 3": as_subclass(FurtherLooks, draws=False),
             },
             "stuff-context",
-            control_variant="prompts",
-            beside={"naclip": Claim("naclip")},
+            control_variant="words alone",
+            beside={
+                "prompts": Claim("stuff-context", variant="prompts"),
+                "place alone": Claim(
+                    "place alone", base=Arm("stuff-context", spoil=as_subclass(PlaceAlone, draws=False))
+                ),
+            },
             bench=open_bench,
         ),
         "ovseg": OVSEG,

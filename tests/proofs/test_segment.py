@@ -9,23 +9,25 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core import ClassNames, DataError, NotAvailable, Run, UsageError
+from diptych.core import DataError, NotAvailable, Run, UsageError
+from diptych.data.words.stuff_looks import LOOKS, PHOTO
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.spoils import as_subclass
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.naclip import NACLIP
-from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.prove import prove
 from proofs.segment import (
     AllAlike,
     Anywhere,
+    FurtherLooks,
     Itself,
     Neighbours,
-    OtherKinds,
+    OtherLooks,
+    PlaceAlone,
     Uniform,
     UniformWindow,
     open_bench,
@@ -204,13 +206,10 @@ def test_the_controls_of_naclip_mix_what_their_names_say() -> None:
     torch.testing.assert_close(window[:, :, 1], v[:, :, [1, 2, 4, 5]].mean(2))  # a corner
 
 
-def test_the_control_of_stuff_context_gives_words_the_phrases_of_another_kind() -> None:
-    names = ClassNames(("lake", "dog"), ("a {}",))
-    assert OtherKinds(shift=1).prompts(names) == [
-        ["an animal on the lake", "a ball on the lake", "an object on the lake"],
-        ["a dog"],
-    ]
-    for shift in (1, 3):
-        moved = OtherKinds(shift=shift).prompts(names)
-        assert moved[1] == StuffContext().prompts(names)[1]
-        assert moved[0] != StuffContext().prompts(names)[0]
+def test_controls_of_stuff_context_give_stuff_the_look_of_another_kind() -> None:
+    assert OtherLooks().looks(("lake", "dog")) == (*LOOKS["grass"], PHOTO)
+    assert FurtherLooks().looks(("leaves",)) == LOOKS["grass"]
+    assert OtherLooks().looks(("dog",)) == ()
+    (look,) = PlaceAlone().looks(("lawn",))
+    assert look.height == LOOKS["grass"][0].height
+    assert look[:4] == PHOTO[:4]

@@ -98,6 +98,7 @@ ADDED: Mapping[str, frozenset[str]] = MappingProxyType(
         "ClassNames": frozenset({"words", "things"}),
         "FittedCLIPPINGS": frozenset({"towers"}),
         "FittedNoLA": frozenset({"parts"}),
+        "FittedStuffContext": frozenset({"appearance", "looks"}),
         "FittedUFFGTG": frozenset({"reading"}),
         "FittedUserAwarePrefix": frozenset({"heads"}),
     }

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import norm
 from torch.nn import functional as F
 
 from diptych.core import Backbone, ClassNames, Evidence, Kit, Run
+from diptych.data.words import stuff_looks
 from diptych.features.heads import text_head
 from diptych.methods.segment.stuff_context import FittedStuffContext, StuffContext, blended, in_context
+from diptych.nn.dense.cell_looks import cell_looks
 from diptych.nn.dense.label_maps import dense_map
 from diptych.nn.dense.patches import embed_patches
 from tests.support.dense_colours import DenseColours
@@ -53,6 +57,13 @@ def test_equals_its_formula_in_numpy(vit: Backbone) -> None:
     unit = grids[0].reshape(len(grids[0]), -1)
     near = np.exp(3.0 * unit.T @ unit)
     expected = (near / near.sum(1, keepdims=True) @ mean.T).T.reshape(3, h, w)
+    features = cell_looks(photos[0], (h, w)).double().numpy()
+
+    def density(look: Any) -> Any:
+        return np.prod([norm(*look[i]).pdf(features[i]) for i in range(5)], axis=0)
+
+    blue, white = stuff_looks.LOOKS["air"]
+    expected[0] += 2.5 * np.clip(np.log((density(blue) + density(white)) / density(stuff_looks.PHOTO)), -4, 4)
     np.testing.assert_allclose(fitted.maps(photos, Run()).numpy(), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -91,6 +102,32 @@ def test_without_affinity_the_mean_of_the_sizes_is_the_map(vit: Backbone) -> Non
     torch.testing.assert_close(fit(vit, affinity=1e4, sides=(64,)).maps(photos, Run()), alone)
 
 
+def test_looks_are_added_to_stuff_alone_and_not_without_a_weight(vit: Backbone) -> None:
+    photos = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))]
+    words, both = (fit(vit, appearance=w, sides=(64,)).maps(photos, Run()) for w in (0.0, 1.0))
+    assert not torch.allclose(words[0], both[0], atol=1e-2)
+    torch.testing.assert_close(words[1:], both[1:])
+    assert (both - words).abs().max() <= 4
+    fitted = fit(vit, appearance=3.0, sides=(64,))
+    torch.testing.assert_close(fitted.maps(photos, Run())[0] - words[0], 3 * (both - words)[0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_blue_cell_above_is_sky_and_a_brown_one_below_is_not(vit: Backbone) -> None:
+    photo = torch.tensor([0.45, 0.65, 0.95])[:, None, None].repeat(1, 64, 64)
+    photo[:, 32:] = torch.tensor([0.45, 0.30, 0.15])[:, None, None]
+    odds = fit(vit).seen(photo, (2, 1))[0, :, 0]
+    assert odds[0] > 2
+    assert odds[1] == -4
+
+
+def test_a_photo_without_colour_is_judged_by_the_rest(vit: Backbone) -> None:
+    grass = replace(NAMES, names=("grass", "dog", "red barn"))
+    fitted = StuffContext(sides=(64,)).fit(Kit({"main": vit}), grass, Evidence(), Run())
+    grey, tinted = torch.full((3, 64, 64), 0.45), torch.full((3, 64, 64), 0.45)
+    tinted[0] += 0.1
+    assert fitted.seen(grey, (2, 1))[0, 1, 0] > 0 > fitted.seen(tinted, (2, 1))[0, 1, 0]
+
+
 def test_cells_of_a_map_without_a_tower_are_segmented() -> None:
     (regions,) = fit(DenseColours()).regions(Pictures((PHOTO,)), Run())
     assert dense_map(regions).shape[0] == 3
@@ -99,4 +136,4 @@ def test_cells_of_a_map_without_a_tower_are_segmented() -> None:
 
 
 def test_wrong_parameters_are_refused() -> None:
-    refused(StuffContext, {"affinity": -0.1}, {"sides": ()}, {"sides": (224, 0)})
+    refused(StuffContext, {"affinity": -0.1}, {"appearance": -1.0}, {"sides": ()}, {"sides": (224, 0)})

@@ -53,6 +53,20 @@ def stuff_phrases(word: str, phrases: Mapping[str, tuple[str, ...]] = PHRASES) -
         >>> stuff_phrases("cat")
         ()
     """
-    last = word.lower().split()[-1] if word.split() else ""
-    kind = _KIND.get(last) or _KIND.get(last.removesuffix("s")) or _KIND.get(last.removesuffix("es"))
+    kind = of_last_part(word, _KIND)
     return tuple(phrase.replace("{}", word.lower()) for phrase in phrases[kind]) if kind else ()
+
+
+def of_last_part(word: str, kinds: Mapping[str, str]) -> str | None:
+    """Return the kind of the last part of a class name, in the singular or plural; None where it is not known.
+
+    Args:
+        word: a class name, such as "sky", "Trees" or "wooden table".
+        kinds: word in the singular, in small letters -> its kind.
+
+    Example:
+        >>> of_last_part("Old Trees", {"tree": "plants"})
+        'plants'
+    """
+    last = word.lower().split()[-1] if word.split() else ""
+    return kinds.get(last) or kinds.get(last.removesuffix("s")) or kinds.get(last.removesuffix("es"))

@@ -1,19 +1,22 @@
-"""Words for stuff stand in phrases of their usual context, and whole photos are read at several sizes, untrained.
+"""Words for stuff stand in phrases of their usual context, photos are read at several sizes, and stuff has a look.
 
     L_k = mean over sizes s of   scale z_s t_k + bias,    resized to the grid of the largest size
-    M   = softmax(a z z^T) L                              row by row;  z: of the largest size
+    M   = softmax(a z z^T) L  +  w R                      row by row;  z: of the largest size
+    R_k = log sum over j of  N(f; m_kj, s_kj)  -  log N(f; m, s),   within [-b, b];  0 for things
 
 Sizes: n cells of the grid, K classes, D dimensions of the embeddings
 z_s: (n_s, D) unit embeddings of the patches or cells of the photo at size s, each pooled alone, as in MaskCLIP
 t_k: (D,) unit vector of a class: of its phrases if its word is known as stuff, such as "an object against the sky" for
      "sky", else of its prompts
 a: sharpness of the affinity;  M: (n, K) logits of the cells
+f: (n, 5) CIELAB colour, contrast and height of each cell;  N: normal density of independent features
+m_kj, s_kj: looks j of class k, such as blue and white for "sky";  m, s: any cell of a photo;  b = 4
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,11 +38,18 @@ from diptych.core import (
 from diptych.core.ranges import at_least, check
 from diptych.data.pixels import normalise
 from diptych.data.words.stuff import PHRASES, stuff_phrases
+from diptych.data.words.stuff_looks import PHOTO, Look, looks_of
 from diptych.features.heads import logits, text_head
 from diptych.features.networks import inference
+from diptych.nn.dense.cell_looks import cell_looks, log_odds
 from diptych.nn.dense.label_maps import LONG, cells
 from diptych.nn.dense.mask_classes import whole_cells
 from diptych.nn.dense.patches import BLOCK, check_patches, embed_patches
+
+BOUND = 4.0
+"""b: what a look says for or against a class at most, before it is weighed."""
+GREY = 2.0
+"""Largest |a*| and |b*| of the cells of a photo that has no colour."""
 
 
 def in_context(classes: ClassNames, phrases: Mapping[str, tuple[str, ...]] = PHRASES) -> list[list[str]]:
@@ -79,7 +89,7 @@ def blended(z: Tensor, scores: Tensor, affinity: float) -> Tensor:
 
 @dataclass(frozen=True)
 class StuffContext(Segmenter):
-    """Compare patches at several sizes with phrases that put stuff in its context.
+    """Compare patches at several sizes with phrases that put stuff in its context, and cells with the looks of stuff.
 
     Use it on backbones whose words for sky, grass and water mean the things seen there, such as ``lite``.
 
@@ -87,19 +97,23 @@ class StuffContext(Segmenter):
         sides: shorter sides of the photo, in pixels, each >= 1.
         affinity: a, sharpness of the mean over cells that are like each other, >= 0; 0: cells stay alone.
         contexts: whether words for stuff stand in phrases; False: in the prompts, as all others.
+        appearance: w, weight of the looks of stuff in logits, >= 0; 0: words alone decide. The default was chosen with
+            ``lite:2026-11``, whose scale is 30.
 
     Raises:
-        UsageError: no side, a side below 1, or a negative affinity.
+        UsageError: no side, a side below 1, or a negative affinity or weight.
 
-    Source: ours. Phrases of context: cf. Menon & Vondrick 2023; affinity of patches: cf. Lan et al. 2024 (ProxyCLIP).
+    Source: ours. Phrases of context: cf. Menon & Vondrick 2023; affinity of patches: cf. Lan et al. 2024 (ProxyCLIP);
+    colour and place of stuff: cf. the potentials of Shotton et al. 2009 (TextonBoost), which are learnt.
     """
 
     sides: tuple[int, ...] = (224, 336, 448)
     affinity: float = 10.0
     contexts: bool = True
+    appearance: float = 2.5
 
     def __post_init__(self) -> None:
-        check(self, at_least(0), "affinity")
+        check(self, at_least(0), "affinity", "appearance")
         if not self.sides or min(self.sides) < 1:
             raise UsageError(
                 f"sides must be one or more numbers of pixels >= 1, got {self.sides!r}: give some, such as (224, 448)."
@@ -115,7 +129,14 @@ class StuffContext(Segmenter):
         backbone = kit.need(Backbone)
         check_patches(backbone)
         head = text_head(backbone, self.prompts(classes), run)
-        return FittedStuffContext(classes, backbone, head, self.sides, self.affinity)
+        looks = [self.looks(words) for words in classes.words or tuple((name,) for name in classes.names)]
+        rows = [[float(k), *sum(look, ())] for k, some in enumerate(looks) for look in some if self.appearance]
+        table = torch.tensor(rows).reshape(-1, 1 + 2 * len(PHOTO))
+        return FittedStuffContext(classes, backbone, head, self.sides, self.affinity, self.appearance, table)
+
+    def looks(self, words: tuple[str, ...]) -> tuple[Look, ...]:
+        """Return the looks of a class; none: it is a thing."""
+        return looks_of(words)
 
     def prompts(self, classes: ClassNames) -> list[list[str]]:
         """Return K lists of prompts."""
@@ -130,7 +151,8 @@ class FittedStuffContext(FittedSegmenter):
         classes: K names.
         backbone: embeds the patches.
         head: (K, D) unit class vectors.
-        sides, affinity: see ``StuffContext``.
+        sides, affinity, appearance: see ``StuffContext``.
+        looks: (J, 11): position of a class, and mean and standard deviation of the five features of a look of it.
     """
 
     classes: ClassNames
@@ -138,6 +160,8 @@ class FittedStuffContext(FittedSegmenter):
     head: Tensor
     sides: tuple[int, ...]
     affinity: float
+    appearance: float = 0.0
+    looks: Tensor = field(default_factory=lambda: torch.zeros(0, 11))
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits on the grid of the largest size."""
@@ -153,10 +177,19 @@ class FittedStuffContext(FittedSegmenter):
         h, w = grids[0].shape[1:]
         parts = [logits(self.backbone, z.permute(1, 2, 0), self.head.to(z)).permute(2, 0, 1) for z in grids]
         mean = torch.stack([interpolate(p[None], (h, w), mode="bilinear")[0] for p in parts]).mean(0)
-        if not self.affinity:
-            return mean
-        mixed = blended(grids[0].flatten(1).T, mean.flatten(1).T, self.affinity)
-        return mixed.T.reshape(-1, h, w)
+        if self.affinity:
+            mean = blended(grids[0].flatten(1).T, mean.flatten(1).T, self.affinity).T.reshape(-1, h, w)
+        return mean + self.appearance * self.seen(photos[0], (h, w)) if len(self.looks) else mean
+
+    def seen(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return R as (K, h, w), of (3, H, W) pixels in [0, 1]; photos without colour are judged without it."""
+        features, odds = cell_looks(pixels, size), torch.zeros(len(self.head), *size)
+        used = [0, 3, 4] if features[1:3].abs().max() < GREY else [0, 1, 2, 3, 4]
+        for k in set(self.looks[:, 0].int().tolist()):
+            of_class = self.looks[self.looks[:, 0] == k, 1:].reshape(-1, len(PHOTO), 2)
+            score = log_odds(features[used], of_class[:, used], torch.tensor(PHOTO)[used])
+            odds[k] = score.clamp(-BOUND, BOUND)
+        return odds
 
     def embedded(self, pixels: Tensor, run: Run) -> Tensor:
         """Return (D, h, w) unit float32 embeddings, on the CPU, of (3, H, W) pixels in [0, 1]."""
