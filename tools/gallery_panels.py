@@ -103,8 +103,8 @@ def segment_panel(s: Studio) -> Panel:
         top += p.height + 8
     words = (
         "The default segmenter, whose map is coarse. Every pixel takes one of the names: cup and rocket are found "
-        "with much of what surrounds them, most of the wooden table is taken for spoons, and girders at the edge for "
-        "floor."
+        "with much of what surrounds them, and the sky by its look; most of the wooden table is taken for spoons, and "
+        "the sky behind the girders at the edge for floor."
     )
     refuse_one_name(shares, words)
     command = f'diptych segment cat.jpg coffee.jpg rocket.jpg --names "{", ".join(names)}"'
