@@ -23,6 +23,7 @@ CLASSES = {
     "Pair": "tasks.edit",
     "Captions": "tasks.caption",
     "LabelledData": "data.labelled",
+    **dict.fromkeys(("audit", "board", "curate"), "api.derived"),
 }
 
 

@@ -44,9 +44,7 @@ def test_a_column_of_captions_needs_a_table(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / name / "0.png")
     for need in ("captions or classes", "any"):
-        with pytest.raises(
-            DataError, match=r"has no table with the column 'title': leave out text, captions, or give one"
-        ):
+        with pytest.raises(DataError, match=r"has no table with the column 'title': leave out text, or give one"):
             open_data(tmp_path, text="title", need=need)  # type: ignore[arg-type]
     assert open_data(tmp_path, need="captions or classes").classes == ("cat", "dog")
 

@@ -34,5 +34,5 @@ def test_it_comes_back_with_its_range_and_older_ones_are_cosines(tmp_path: Path)
     with pytest.raises(DataError, match="is no plan of other"):
         read_counts(tmp_path / "p", "other")
     (tmp_path / "bad").write_text(json.dumps({**data, "range": [1, 1]}))
-    with pytest.raises(DataError, match="an empty range"):
+    with pytest.raises(DataError, match="is no plan of s, or is damaged"):
         read_counts(tmp_path / "bad", "s")

@@ -17,6 +17,7 @@ from diptych.api.elsewhere import refuse_more_by_position
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.api.spelling import spell, spelled, warn
+from diptych.api.steps import Steps
 from diptych.core import UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.progress import progress_of
@@ -249,7 +250,7 @@ def _workers(address: str | None, threads: int, model: Model | None) -> Abstract
     return Cluster(address, threads, gpus=int(model is not None and model.run.device.startswith("cuda")))
 
 
-def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallContext], Any]]) -> Callable[..., Any]:
+def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallContext], Any]]) -> Steps:
     """Return the function of the main verb of a group, which has those of all verbs as attributes.
 
     Args:
@@ -259,11 +260,7 @@ def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallC
     functions = {name.replace("-", "_"): function(verb, results.get(name)) for name, verb in verbs.steps.items()}
     main = functions[verbs.main]
     main.__name__ = main.__qualname__ = verbs.name
-    main.steps = functions  # type: ignore[attr-defined]
-    main.run = main  # type: ignore[attr-defined]  # a function cannot answer a name that it lacks
-    for name, step in functions.items():
-        setattr(main, name, step)
-    return main
+    return Steps(main, functions)
 
 
 def method(step: Callable[..., Any], given: Callable[[Any], Mapping[str, Any]], *without: str) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from diptych.data.files import refuse
 from diptych.features import artefacts
 from diptych.features.artefacts import About
 from diptych.features.spaces import StoredSpace
+from diptych.tasks.curate.plan import read_plan
 from diptych.tasks.detect import Ready
 from diptych.tasks.model import ABOUT, Predictor, read_about
 from diptych.tasks.model import load as load_predictor
@@ -64,7 +65,7 @@ def load(kind: type[Method], folder: object, model: ModelLike, parts: Mapping[st
     if issubclass(kind, (Objective, Recipe)):
         return Loaded(load_model(path), None, About(kind.card.slug))
     if issubclass(kind, Curator):
-        return Loaded(kind().read_plan(path), None, About(kind.card.slug))
+        return Loaded(read_plan(kind(), path), None, About(kind.card.slug))
     about = artefacts.stated(path)
     if about.slug and about.slug != kind.card.slug:
         raise UsageError(

@@ -244,9 +244,10 @@ def command(verb: type[Verb]) -> Callable[..., None]:
 
 def _unfinished_in(verb: Verb, out: Path | None) -> Path | None:
     """Return the folder that holds what a command finished until it ends; None where nothing can be kept."""
-    if out is None or "cluster" not in verb.offers or address_of(out) is not None:
+    if out is None or not (verb.goes_on or "cluster" in verb.offers) or address_of(out) is not None:
         return None
-    return out.with_name(f"{out.name}.unfinished") if verb.report else out / "unfinished"
+    is_file = verb.report or verb.out_is_file
+    return out.with_name(f"{out.name}.unfinished") if is_file else out / "unfinished"
 
 
 def _unfinished(verb: Verb, shared: options.RunOptions, out: Path | None) -> Path | None:

@@ -175,9 +175,42 @@ GUESSES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("texts", "captions"), "list() of this"),
         "path": "name",
     },
+    "curate": {
+        **dict.fromkeys(("clean", "filter", "select", "fit", "score", "scores", "clip_score", "clip_filter"),
+                        "(pairs, method='clip-score'), and .apply(out, share=...) of the plan that it returns"),
+        **dict.fromkeys(("dedup", "dedupe", "deduplicate", "duplicates", "near_duplicates"),
+                        "(pairs, method='semdedup'), and .apply(out) of the plan that it returns"),
+        **dict.fromkeys(("balance", "metaclip", "match"),
+                        "(pairs), and .apply(out, t=...) of the plan that it returns"),
+        **dict.fromkeys(("check", "check_captions", "check_texts"),
+                        "(pairs, method='caption-checks'), and .apply(out) of the plan that it returns"),
+        **dict.fromkeys(("keep", "kept", "write", "save", "transform"), "apply(pairs, plan, out)"),
+        **dict.fromkeys(("cluster", "clusters", "label", "labels", "votes"), "looks(plan)"),
+        **dict.fromkeys(("train_head", "classifier", "aesthetic", "probe"), "head(labelled, positive=...)"),
+        **dict.fromkeys(("boxes", "ground", "phrases", "detect"), "regions(photos)"),
+    },
+    "audit": {
+        **dict.fromkeys(("captions", "clean", "noise", "mislabeled", "mismatches", "hallucinations", "words"),
+                        "pairs(table)"),
+        **dict.fromkeys(("bias", "fairness", "slices", "subgroups", "worst_group", "spurious", "counter"),
+                        "groups(table)"),
+        **dict.fromkeys(("html", "all", "full", "summary", "dashboard"), "report(data, out='report.html')"),
+        **dict.fromkeys(("corruptions", "shift", "shifts", "ood", "calibration", "shape_bias", "factors"),
+                        "robustness(data)"),
+        **dict.fromkeys(("watermark", "shortcut", "clever_hans", "backdoor"), "shortcuts(data)"),
+        **dict.fromkeys(("twins", "mmvp", "blind_pairs"), "blind(photos)"),
+        **dict.fromkeys(("attributes", "binding", "concepts"), "association(data)"),
+    },
+    "board": {
+        **dict.fromkeys(("compare", "leaderboard", "benchmark", "rank", "fit"), "(data)"),
+        **dict.fromkeys(("filter", "curators"), "curate(data)"),
+        **dict.fromkeys(("captioners", "captions"), "caption(data)"),
+    },
     "LabelledData": {split: f'data["{split}"]' for split in ("train", "val", "test")},
 }  # fmt: skip
-"""Class -> name that other libraries have -> what to use here. A class has the names of its base classes too."""
+"""Class, or function that has steps -> name that other libraries have -> what to use here. A class has the names of its
+base classes too.
+"""
 
 
 def guesses(*kinds: str) -> Mapping[str, str]:

@@ -49,6 +49,27 @@ def none_readable(count: int, plural: str, failed: Sequence[object], where: str 
     return f"None of the {count:,} {plural}{where} can be read; the first: {failed[0]}."
 
 
+def no_plan(path: object, system: str, error: Exception) -> str:
+    """Return the sentence where a file cannot be read as the plan of a curator.
+
+    Args:
+        path: of the file.
+        system: slug of the curator.
+        error: of its reader.
+
+    Example:
+        >>> no_plan("p.json", "clip-score", KeyError("counts"))
+        'p.json is no plan of clip-score, or is damaged: write one by the step plan, with {method} clip-score.'
+        >>> no_plan("p", "clip-score", PermissionError(13, "Permission denied"))
+        'p cannot be read (Permission denied): give the file of a plan of clip-score.'
+    """
+    if isinstance(error, FileNotFoundError):
+        return f"There is no plan of {system} at {path}: write one by the step plan, with {{method}} {system}."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{path} cannot be read ({error.strerror}): give the file of a plan of {system}."
+    return f"{path} is no plan of {system}, or is damaged: write one by the step plan, with {{method}} {system}."
+
+
 def first_of(names: Iterable[str], count: int = 3) -> str:
     """Return the first few of many names, and how many more there are.
 

@@ -42,6 +42,7 @@ class Request:
         shares: weight of each column of ``text``, by which one of their captions is drawn; (): all are equal.
         frames: pictures per clip.
         void: ignored values of masks, besides those that the data declare.
+        empty: whether a row may lack the captions that are needed.
     """
 
     need: Need = "any"
@@ -53,6 +54,7 @@ class Request:
     frames: int = FRAMES
     void: tuple[int, ...] = ()
     shares: tuple[float, ...] = ()
+    empty: bool = False
 
 
 @dataclass(frozen=True)

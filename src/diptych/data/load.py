@@ -58,6 +58,7 @@ def open_data(
     frames: int = FRAMES,
     void: Iterable[int] = (),
     shares: Iterable[float] = (),
+    empty: bool = False,
 ) -> LabelledData:
     """Open a data set.
 
@@ -84,6 +85,7 @@ def open_data(
         frames: pictures per clip.
         void: ignored values of masks, besides those that classes.csv marks in a column "void".
         shares: weight of each column of ``text``, by which a training draws one of a row's captions; (): all are equal.
+        empty: whether rows of a table may lack the captions that are needed.
 
     Returns:
         Its splits. Photos without labels, one picture, and classes without split folders form the split "test".
@@ -94,7 +96,7 @@ def open_data(
         DataError: the folder or table is not usable, or no format that meets the need matches; the message has the
             remedy.
     """
-    request = Request(need, keys, image, text, label, group, frames, tuple(void), tuple(shares))
+    request = Request(need, keys, image, text, label, group, frames, tuple(void), tuple(shares), empty)
     if not isinstance(spec, (str, os.PathLike)):
         if len(spec) != 1:
             return _several([located(s) for s in spec], request)
@@ -102,7 +104,7 @@ def open_data(
     path = located(spec)
     data = first(FORMATS, path, request)
     if text and not any("captions" in split.columns for split in data.splits.values()):
-        raise DataError(f"{path} has no table with the column {text!r}: leave out {{text}}, {{captions}}, or give one.")
+        raise DataError(f"{path} has no table with the column {text!r}: leave out {{text}}, or give one.")
     if need == "classes":
         refuse_one_class(data, path)
     return data if path == Path(spec) else replace(data, name=os.fspath(spec))

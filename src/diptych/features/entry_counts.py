@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, Plan, UsageError
+from diptych.core.wording import no_plan
 from diptych.data.files import write_whole
 
 Counts = NDArray[np.uint64]
@@ -121,6 +122,4 @@ def read_entry_counts(path: Path, system: str) -> EntryCounts:
         counts = table.column("count").to_numpy().astype(np.uint64)
         return EntryCounts(tuple(table.column("entry").to_pylist()), counts, int(facts["texts"]), int(facts["matched"]))
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
-        ) from None
+        raise DataError(no_plan(path, system, error)) from None

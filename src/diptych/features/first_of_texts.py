@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, Plan, UsageError
+from diptych.core.wording import no_plan
 from diptych.data.sorted_runs import Keys, Layout, SortedRuns, facts_of, read_runs
 
 LAYOUT = Layout({"hash": ("u8", 0), "id": ("u8", 0)}, ("hash", "id"))
@@ -78,6 +79,4 @@ def read_first(path: Path, system: str) -> FirstOfTexts:
         counts = {str(k): int(v) for k, v in json.loads(facts["counts"]).items()}
         return FirstOfTexts(dict(json.loads(facts["settings"])), read_runs(path, LAYOUT), counts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
-        ) from None
+        raise DataError(no_plan(path, system, error)) from None

@@ -30,6 +30,7 @@ from diptych.core import DataError, Encoder, Plan, Run, UsageError
 from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
 from diptych.core.one_thread import one_thread
+from diptych.core.wording import no_plan
 from diptych.data.draws import random_state_kept, uniform
 from diptych.data.memory import InMemory
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
@@ -178,9 +179,7 @@ def read_vectors(path: Path, system: str) -> PairVectors:
         rows = read_runs(path, layout(1 + mirrored, dim))
         return PairVectors(facts["backbone"], mirrored, dim, rows, pairs, broken, unread)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
-        ) from None
+        raise DataError(no_plan(path, system, error)) from None
 
 
 @dataclass(frozen=True)

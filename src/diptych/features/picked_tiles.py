@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError, Plan, UsageError
 from diptych.core.curate import NAMED
+from diptych.core.wording import no_plan
 from diptych.data.files import write_whole
 
 ATTRIBUTE, FINDING, CLUSTER = "attribute", "finding", "cluster"
@@ -77,9 +78,7 @@ def read_tiles(path: Path, system: str) -> PickedTiles:
         unread = tuple((str(name), str(reason)) for name, reason in data.pop("unread"))
         return PickedTiles(tiles=tiles, unread=unread, **data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
-        ) from None
+        raise DataError(no_plan(path, system, error)) from None
 
 
 Floats = NDArray[np.float32]

@@ -23,6 +23,7 @@ from diptych.core import Clustered, DataError, Encoder, Run, UnreadableItem, Usa
 from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
 from diptych.core.one_thread import one_thread
+from diptych.core.wording import no_plan
 from diptych.data.files import write_whole
 from diptych.features.picture_facts import picture_facts
 from diptych.features.pool_vectors import Pictures, PoolVectors, failures
@@ -261,9 +262,7 @@ def read_sample(path: Path, system: str) -> PictureSample:
         pairs, captioned, broken = counts
         return PictureSample(*settings, names, vectors, pairs, captioned, broken, unread)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
-        ) from None
+        raise DataError(no_plan(path, system, error)) from None
 
 
 def _joined(plans: Sequence[PictureSample]) -> PictureSample:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from diptych.core import DataError, Plan, Run, UsageError, Verdicts
 from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
+from diptych.core.wording import no_plan
 from diptych.data.files import write_whole
 
 BINS = 2000
@@ -171,6 +172,4 @@ def read_counts(path: Path, system: str) -> ScoreCounts:
             raise ValueError("an empty range")
         return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]), unread, system, low, high)
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(
-            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
-        ) from None
+        raise DataError(no_plan(path, system, error)) from None

@@ -18,7 +18,7 @@ from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.arguments import argument, fit_workers, fitted, method, served, settings
 from diptych.verbs.declare import CLUSTER, RUN, Verb
-from diptych.verbs.photos import open_samples, paths_of
+from diptych.verbs.photos import naming, open_samples, paths_of
 from diptych.verbs.reads import needs, uses
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ class Caption(Verb):
             photos, human = open_samples(self.photos, keys), None
         else:
             path = (paths_of(self.photos) or [""])[0]
-            table = open_data(path, keys, need="captions", text=self.references).whole()
+            with naming(text="references"):
+                table = open_data(path, keys, need="captions", text=self.references).whole()
             photos, human = table.items, [list(of_photo) for of_photo in table.columns["captions"].values]
         context = keeping.where(self, context)
         model, run = context.model(), context.run()

@@ -65,7 +65,9 @@ class Verb:
     the first word of the command, and the function must have it and ``out``. ``raises`` documents an error of this verb
     alone. Where ``learns_in_steps`` is true, a copy of the model is trained in steps: the work locks its output itself,
     for processes of torchrun write there together, as many processes load as are asked for, and a recipe file repeats
-    the command. ``former`` holds names that arguments of the function had in the last version, with those of today.
+    the command. Where ``goes_on`` is true, or a cluster can share the items, what was done of them is left by a
+    command that is stopped, and the same command goes on from there. ``former`` holds names that arguments of the
+    function had in the last version, with those of today.
     """
 
     name: ClassVar[str] = ""
@@ -84,6 +86,7 @@ class Verb:
     on_model: ClassVar[bool] = False
     raises: ClassVar[str] = ""
     learns_in_steps: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
     former: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}

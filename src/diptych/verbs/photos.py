@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from diptych.core import UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.verbs.kinds import numbers
 
 if TYPE_CHECKING:
-    from diptych.core import DiptychError, Samples, Table
+    from diptych.core import Samples, Table
     from diptych.data.format import Need
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
@@ -30,6 +31,26 @@ def paths_of(value: object) -> list[str] | None:
 def with_remedy(error: DiptychError, remedy: str) -> DiptychError:
     """Return an error with a further remedy at the end of its sentence."""
     return type(error)(f"{error.args[0].rstrip('.')}; {remedy}.")
+
+
+@contextmanager
+def naming(**arguments: str) -> Iterator[None]:
+    """Name arguments in errors of the block as a verb does that has other names for them.
+
+    Args:
+        **arguments: name in the error -> name of the argument of the verb.
+
+    Example:
+        >>> with naming(text="references"):
+        ...     raise UsageError("Name the column with the captions by {text}.")
+        Traceback (most recent call last):
+        diptych.core.errors.UsageError: Name the column with the captions by references.
+    """
+    try:
+        yield
+    except DiptychError as error:
+        error.args = (error.spelled(lambda name: f"{{{arguments.get(name, name)}}}"), *error.args[1:])
+        raise
 
 
 def clip_frames(photos: object, frames: int | None) -> int | None:

@@ -33,6 +33,39 @@ def test_regions_are_written_and_judged(diptych: Cli, photos: Path) -> None:
     assert got.data == {"out": "regions.csv", "photos": 1, "regions": 2, "skipped": []}
 
 
+def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "bc":
+        table().items[0].save(photos / f"{name}.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    rows = "a.png,a red car\nbroken.png,a cat\nb.png,a blue boat\nc.png,a red car beside a blue boat\n"
+    (photos / "photos.csv").write_text(f"path,caption\n{rows}")
+    asked, seen, limit = ("curate", "regions", "photos.csv", "--json", "--out"), list[int](), [2]
+
+    class Stopped(Halves):
+        def propose(self, image: Any, words: Any = (), /) -> Any:
+            if len(seen) == limit[0]:
+                raise KeyboardInterrupt
+            seen.append(1)
+            return super().propose(image, words)
+
+    monkeypatch.setattr("diptych.backbones.sources.proposers.load_proposer", lambda name: Stopped())
+    got = diptych(*asked, "o.csv")
+    assert (got.code, len(seen), (photos / "o.csv").exists()) == (130, 2, False)
+    assert "Interrupted: what was finished is in o.csv.unfinished" in got.err
+    assert "the same command goes on from there" in got.err
+    limit[0] = 9
+    (photos / "photos.csv").write_text(f"path,caption\n{rows.replace('blue boat', 'red boat', 1)}")
+    again = diptych(*asked, "o.csv")
+    assert (again.code, len(seen)) == (3, 4), "the first two but for the photo with another caption"
+    whole = diptych(*asked, "whole.csv")
+    assert (photos / "o.csv").read_bytes() == (photos / "whole.csv").read_bytes()
+    assert {**again.data, "out": 0} == {**whole.data, "out": 0}
+    assert "1 result is from the same command, which was stopped" in again.err
+    assert not (photos / "o.csv.unfinished").exists()
+
+
 def test_an_agent_names_places_of_photos_without_captions(diptych: Cli, photos: Path) -> None:
     with agent_server() as address:
         got = diptych("curate", "regions", "a.png", "--agent", f"m@{address}", "--json")

@@ -17,11 +17,13 @@ import torch
 
 from diptych.core import DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
 from diptych.data.load import open_stream
+from diptych.features.score_counts import ScoreCounts
 from diptych.methods.curate.biomedica import BIOMEDICA
+from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.methods.finetune.wise_ft import interpolated
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.tasks.curate.plan import Curated, Kept, apply_plan
+from diptych.tasks.curate.plan import Curated, Kept, apply_plan, read_plan
 from diptych.tasks.curate.stream import readable
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
@@ -54,6 +56,26 @@ class Killed(MetaCLIP):
             if n == 750:
                 raise KeyboardInterrupt
             yield verdict
+
+
+def test_a_plan_of_another_curator_is_named_with_what_to_give(pool: Path, tmp_path: Path) -> None:
+    own, path = curator(pool), tmp_path / "plan"
+    with pytest.raises(DataError, match=r"There is no plan of metaclip at .*plan: write one by the step plan"):
+        read_plan(own, path)
+    plan = own.plan(Kit(), open_stream(str(pool)), Run())
+    plan.write(path)
+    assert read_plan(own, path).report() == plan.report()
+    with pytest.raises(UsageError) as refused:
+        read_plan(CLIPScoreFilter(), path)
+    assert refused.value.spelled(lambda name: f"--{name}").endswith(
+        "is a plan of metaclip, and not of clip-score: give --method metaclip, or write a plan of clip-score."
+    )
+    ScoreCounts.of("b", [0.5], system="vector-head").write(path)
+    with pytest.raises(UsageError, match="is a plan of vector-head, and not of metaclip"):
+        read_plan(own, path)
+    path.write_bytes(b"PAR1 of nobody")
+    with pytest.raises(DataError, match="plan is no plan of metaclip, or is damaged: write one by the step plan"):
+        read_plan(own, path)
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_rows(pool: Path, tmp_path: Path) -> None:

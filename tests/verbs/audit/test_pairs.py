@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 import diptych
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.methods.audit import clip4dm
 from tests.support.colours import coloured
-from tests.support.deep_backbone import DeepBackbone
+from tests.support.deep_backbone import CONTEXT, DeepBackbone, TowerText
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,35 @@ def test_captions_beside_photos_are_judged_as_those_of_a_table() -> None:
     assert [r.score for r in found] == [r.score for r in table]
     assert found.picture is not None
     assert found.picture(0) == photos[found[0].index].convert("RGB")
+
+
+def test_captions_that_are_empty_or_too_long_are_named_and_the_others_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = TowerText.inputs
+
+    def checked(self: TowerText, items: Sequence[str], size: int | None = None) -> Any:
+        if any(len(text.split()) > CONTEXT - 2 for text in items):
+            raise UsageError("A text is too long.")  # as released towers do here
+        return read(self, items, size)
+
+    monkeypatch.setattr(TowerText, "inputs", checked)
+    rows = Path("pairs.csv").read_text()
+    Path("some.csv").write_text(f"{rows}red.png,\nblue.png,{'sea ' * 300}\nred.png,  \n")
+    Path("clean.csv").write_text(f"{Path('right.csv').read_text()}red.png,\n")
+    asked = functools.partial(diptych.audit, model=DeepBackbone(), rate=0.6)
+    with pytest.warns(UserWarning, match="measured on 20 right captions of"):
+        some, every = asked("some.csv", clean="clean.csv"), asked("pairs.csv", clean="right.csv")
+    assert [(Path(e.name).name, e.reason) for e in some.failed] == [
+        ("red.png", "has no caption"), ("red.png", "has no caption"),
+        ("blue.png", f"has a caption that is longer than {DeepBackbone().spec.name} reads"),
+    ]  # fmt: skip
+    assert [(r.index, r.score, r.cosine) for r in some] == [(r.index, r.score, r.cosine) for r in every]
+    Path("none.csv").write_text("image,title\nred.png,\n")
+    with pytest.raises(DataError, match=r"The only pair cannot be read: .*red\.png: has no caption"):
+        asked("none.csv", clean="right.csv")
+    with pytest.raises(DataError, match=r"name one with the captions \(text=\)"):
+        asked("pairs.csv", text="absent")
 
 
 def test_what_cannot_mean_anything_is_refused_in_one_sentence() -> None:

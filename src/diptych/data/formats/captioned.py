@@ -59,7 +59,7 @@ def read_captioned(
     """
     cells = read_columns(path)
     items = chosen_column(path, cells, PATH_COLUMNS, image, "the pictures ({image})")
-    chosen_column(path, cells, CAPTION_COLUMNS, text, "the captions ({text}, {captions})")
+    chosen_column(path, cells, CAPTION_COLUMNS, text, "the captions ({text})")
     pattern = text or next(p for p in CAPTION_COLUMNS if columns_of(cells, (p,)))
     if not filled(path, items, cells[items]):
         raise DataError(f"{path} has no rows: give one picture per row.")
@@ -83,7 +83,7 @@ def read_captioned(
 def _read(path: Path, request: Request) -> LabelledData:
     table = captions_table(path)
     data = read_captioned(table, request.image, request.text, request.keys, request.shares)
-    for split in data.splits.values() if request.need == "captions" else ():
+    for split in data.splits.values() if request.need == "captions" and not request.empty else ():
         if empty := [i for i, captions in enumerate(split.columns["captions"].values) if not captions]:
             raise DataError(
                 f"{split.items.name(empty[0])} has no caption in {request.text or table.name}: fill it, or remove the "

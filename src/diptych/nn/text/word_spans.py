@@ -74,11 +74,20 @@ def first_captions(pairs: Table[Any]) -> list[str]:
     Raises:
         DataError: the table has no captions, or a caption has no word.
     """
-    column = pairs.columns.get("captions")
-    if column is None or column.kind != "captions":
-        raise DataError("This table has no captions: give pictures with a column of texts.")
-    texts = [str(next(iter((value,) if isinstance(value, str) else value), "")) for value in column.values]
+    texts = _first(pairs)
     for i, text in enumerate(texts):
         if not words(text):
             raise DataError(f"{pairs.items.name(i)} has no caption: fill it, or remove the row.")
     return texts
+
+
+def with_captions(pairs: Table[Any]) -> list[int]:
+    """Return the rows of N items whose first caption has a word; raises DataError where the table has no captions."""
+    return [i for i, text in enumerate(_first(pairs)) if words(text)]
+
+
+def _first(pairs: Table[Any]) -> list[str]:
+    column = pairs.columns.get("captions")
+    if column is None or column.kind != "captions":
+        raise DataError("This table has no captions: give pictures with a column of texts.")
+    return [str(next(iter((value,) if isinstance(value, str) else value), "")) for value in column.values]

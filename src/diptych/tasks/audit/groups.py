@@ -29,10 +29,11 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import none_readable
 from diptych.data.keys import FileKeys
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.conformal import false_alarm_shares
-from diptych.nn.text.word_spans import PUNCTUATION, first_captions
+from diptych.nn.text.word_spans import PUNCTUATION, first_captions, with_captions
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shipped
 from diptych.tasks.defaults import default
@@ -120,8 +121,8 @@ def right_captions(
         backbone: of the scorer.
         run: device and cache.
         rate: share of right captions that may stand out, in (0, 1).
-        clean: n pairs of photo and right caption, of the same kind as the pairs to audit and none of them; None: photos
-            that ship, most of them of clothes.
+        clean: n pairs of photo and right caption, of the same kind as the pairs to audit and none of them; rows whose
+            caption is empty or too long are left out. None: photos that ship, most of them of clothes.
         source: of the pairs, for reports.
         keys: remembers content keys.
 
@@ -133,9 +134,10 @@ def right_captions(
         raise UsageError(f"The share of right captions that may stand out must be in (0, 1), got {rate}: give 0.05.")
     table = shipped(keys) if clean is None else clean
     with with_store(run) as stored:
+        scorer: Any = default("audit pairs", PairScorer)
+        table = table.take(_read_whole(table, backbone, scorer)[0])
         embedded = embed_readable(backbone.image, table.items, stored)
         readable, _ = embedded.rows(table)
-        scorer: Any = default("audit pairs", PairScorer)
         texts = Texts(tuple(scorer.template + text for text in first_captions(readable)))
         cosines = cosine_similarity(embedded.values, embed(backbone.text, texts, stored)).double().numpy()
     if len(cosines) < (need := math.ceil(round(1 / rate - 1, 9))):
@@ -175,11 +177,12 @@ class AuditedPair:
 
 @dataclass(frozen=True)
 class AuditedPairs:
-    """All pairs, the worst first, and the images that cannot be read.
+    """All pairs, the worst first, and the those that cannot be judged.
 
     Args:
         rows: by score, then by row; by cosine where right captions were measured.
-        failed: one error an image.
+        failed: an error of each image that cannot be read, and of each row without a caption, or with one
+            that is longer than the text tower reads.
         right: the right captions that were measured.
     """
 
@@ -212,7 +215,8 @@ def _marked(parts: tuple[Part, ...], stands_out: bool) -> tuple[Part, ...]:
 def audit_pairs(
     pairs: Table[Any], backbone: Backbone, run: Run | None = None, *, method: PairScorer | None = None
 ) -> AuditedPairs:
-    """Score pairs of image and caption, and rank them.
+    """Score pairs of image and caption, and rank them; rows whose caption is empty, or longer than the text tower
+    reads, are left out and named as failed.
 
     Args:
         pairs: N images with the column "captions", or edited images with the columns of ``data.edits``, as the scorer
@@ -223,8 +227,13 @@ def audit_pairs(
 
     Raises:
         MissingHook, UsageError, DataError: as the method says.
+        DataError: no caption can be read.
     """
     scorer = method or default("audit pairs", PairScorer)
+    whole, unread = _read_whole(pairs, backbone, scorer)
+    if unread and not whole:
+        raise DataError(none_readable(len(unread), "pairs", unread))
+    pairs = pairs.take(whole)
     with with_store(run or Run()) as stored:
         embedded = embed_readable(backbone.image, pairs.items, stored)
         readable, _ = embedded.rows(pairs)
@@ -233,8 +242,32 @@ def audit_pairs(
     cosine, parts = scored.columns.get("cosine", scored.values), scored.parts or ((),) * len(readable)
     rows = [
         AuditedPair(
-            readable.items.name(i), int(embedded.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), parts[i]
+            readable.items.name(i),
+            whole[int(embedded.kept[i])],
+            texts[i],
+            float(scored.values[i]),
+            float(cosine[i]),
+            parts[i],
         )
         for i in range(len(readable))
     ]
-    return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.score, r.index))), embedded.failed)
+    return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.score, r.index))), (*embedded.failed, *unread))
+
+
+def _read_whole(
+    pairs: Table[Any], backbone: Backbone, scorer: PairScorer
+) -> tuple[list[int], tuple[UnreadableItem, ...]]:
+    """Return the rows whose caption has words and is read whole, and why others are not."""
+    filled, template = with_captions(pairs), getattr(scorer, "template", "")
+    texts = {i: template + text for i, text in zip(filled, first_captions(pairs.take(filled)), strict=True)}
+    empty = [UnreadableItem(pairs.items.name(i), "has no caption") for i in range(len(pairs)) if i not in texts]
+    whole, long = list[int](), list[UnreadableItem]()
+    for i, text in texts.items():
+        try:
+            backbone.text.inputs([text])
+            whole.append(i)
+        except UsageError:
+            long.append(
+                UnreadableItem(pairs.items.name(i), f"has a caption that is longer than {backbone.spec.name} reads")
+            )
+    return whole, (*empty, *long)

@@ -12,10 +12,12 @@ An item that cannot be read is dropped with its reason, and no curator sees it; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from diptych import catalog
 from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UsageError
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
@@ -61,6 +63,28 @@ class Curation:
             raise UsageError(f"{slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
         if self.curator.creates and not cut:
             raise UsageError(f"{slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
+
+
+def read_plan(curator: Curator, path: Path) -> Plan:
+    """Read the plan of a curator, see ``core.Curator.read_plan``.
+
+    Raises:
+        UsageError: it is the plan of another curator, which the sentence names.
+        DataError: the file is absent, damaged or no plan.
+    """
+    try:
+        return curator.read_plan(path)
+    except DataError:
+        slug = curator.card.slug
+        for other in catalog.of_verb("curate") if path.is_file() else ():
+            with suppress(Exception):  # no plan of this one, which may also be an outsider's that cannot be loaded
+                catalog.find(other, Curator)().read_plan(path)
+                break
+        else:
+            raise
+    raise UsageError(
+        f"{path} is a plan of {other}, and not of {slug}: give {{method}} {other}, or write a plan of {slug}."
+    )
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from diptych.core import Backbone, Column, MaskProposer, Run, Table, UnreadableItem, UsageError, Writer
+from diptych.core import Backbone, Column, MaskProposer, Run, Samples, Table, UnreadableItem, UsageError, Writer
 from diptych.data.files import escaped, write_whole
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.features.region_labels import RegionLabels, agreement, listed
@@ -64,26 +67,70 @@ def find_regions(
         photos: with "captions", or without where there is a writer.
         backbone: compares crops with phrases.
         proposer: finds places.
-        run: device and progress.
+        run: device, progress, and perhaps the regions of photos that an earlier run finished.
         writer: a captioner, which names crops; None: noun phrases of the captions do.
     """
-    how = RegionLabels()
+    captions = [listed(c) for c in photos.columns["captions"].values] if writer is None else [()] * len(photos)
     readable, failed = list[int](), list[UnreadableItem]()
     boxes_of, phrases = list[Boxes](), list[tuple[str, ...]]()
+    job = _Regions(RegionLabels(), backbone, proposer.fingerprint, proposer, writer)
     with run.track("find regions", len(photos)) as bar:
-        for i in range(len(photos)):
-            captions = listed(photos.columns["captions"].values[i]) if writer is None else ()
-            try:
-                corners, names = how.regions(photos.items[i], captions, backbone, proposer, run, writer)
-            except UnreadableItem as error:
-                failed.append(error)
+        for i, answer in enumerate(run.spread(job, _Captioned(photos.items, captions))):
+            if isinstance(answer, UnreadableItem):
+                failed.append(answer)
             else:
+                corners, names = answer
                 readable.append(i)
                 boxes_of.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
                 phrases.append(names)
             bar.advance()
     columns = {"boxes": Column("boxes", tuple(boxes_of)), "phrases": Column("captions", tuple(phrases))}
     return RegionTable(Table(photos.take(readable).items, columns), tuple(failed))
+
+
+@dataclass(frozen=True)
+class _Captioned:
+    """Photos with their captions: an item is the same where both are."""
+
+    photos: Samples[Any]
+    captions: Sequence[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> tuple[Any, tuple[str, ...]]:
+        return self.photos[index], self.captions[index]
+
+    def key(self, index: int) -> str:
+        return sha256(repr((self.photos.key(index), self.captions[index])).encode()).hexdigest()
+
+    def name(self, index: int) -> str:
+        return self.photos.name(index)
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """The job of ``find_regions``: corners and phrases of each photo, or why it cannot be read.
+
+    What decides the regions beside the proposer's fingerprint and the backbone is compared; the words that name a
+    writer are those of the command, see ``cli.declared``.
+    """
+
+    how: RegionLabels
+    backbone: Backbone
+    places: str
+    proposer: MaskProposer = field(compare=False)
+    writer: Writer | None = field(compare=False)
+
+    def __call__(
+        self, items: Samples[tuple[Any, tuple[str, ...]]], run: Run
+    ) -> Iterator[tuple[Tensor, tuple[str, ...]] | UnreadableItem]:
+        for i in range(len(items)):
+            try:
+                photo, captions = items[i]
+                yield self.how.regions(photo, captions, self.backbone, self.proposer, run, self.writer)
+            except UnreadableItem as error:
+                yield error
 
 
 @dataclass(frozen=True)

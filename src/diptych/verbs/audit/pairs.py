@@ -102,7 +102,7 @@ class AuditPairs(Audit):
 
         if (paths := paths_of(given)) is None:
             return as_table(given, context.keys)
-        return open_data(paths, context.keys, need="captions", image=self.image, text=self.text).whole()
+        return open_data(paths, context.keys, need="captions", image=self.image, text=self.text, empty=True).whole()
 
 
 class Pairs(Audited):

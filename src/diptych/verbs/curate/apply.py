@@ -122,7 +122,7 @@ class CurateApply(Pooled):
         from diptych.data.load import open_stream
         from diptych.data.named_sets import located
         from diptych.tasks.curate.agents import agents_of
-        from diptych.tasks.curate.plan import apply_plan
+        from diptych.tasks.curate.plan import apply_plan, read_plan
         from diptych.tasks.curate.shards import apply_shards, cut
 
         out, curation = context.out, self.curation()
@@ -131,7 +131,7 @@ class CurateApply(Pooled):
         if not exists_at(self._plan):
             raise UsageError(f"There is no plan {self._plan}: write one first, from {self.source}, by the step plan.")
         curator = curation.curator
-        planned = curator.read_plan(located(self._plan))
+        planned = read_plan(curator, located(self._plan))
         stream = open_stream(str(self.source), self.image, self.text, pictures=curation.looks)
         curation.check_items(stream)
         agents = agents_of(self.agent, self.agent_key) if curation.writes else {}

@@ -87,6 +87,7 @@ class CuratePlan(Pooled):
         from diptych.data.addresses import exists_at, published
         from diptych.data.load import open_stream
         from diptych.data.named_sets import located
+        from diptych.tasks.curate.plan import read_plan
         from diptych.tasks.curate.shards import cut, plan_in
         from diptych.tasks.curate.stream import Skipped
 
@@ -96,8 +97,8 @@ class CuratePlan(Pooled):
         curation = self.curation()
         curator = curation.curator
         if whole and not out.with_name(f"{out.name}.parts").exists():
-            return Planned(self, out, curator.read_plan(located(out)).report(), Skipped(), finished=True)
-        older = [curator.read_plan(located(path)) for path in self.merge]
+            return Planned(self, out, read_plan(curator, located(out)).report(), Skipped(), finished=True)
+        older = [read_plan(curator, located(path)) for path in self.merge]
         streams = [open_stream(s, self.image, self.text, pictures=curation.looks) for s in self.paths()]
         for stream in streams:
             curation.check_items(stream)

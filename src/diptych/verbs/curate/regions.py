@@ -33,7 +33,8 @@ class CurateRegions(Verb):
     out_help: ClassVar[str] = "Table to write, one box per row, which other commands take as regions."
     out_is_file: ClassVar[bool] = True
     python_out: ClassVar[Any] = "name"
-    run_options: ClassVar[dict[str, Any]] = {"engine": "torch"}
+    goes_on: ClassVar[bool] = True
+    run_options: ClassVar[dict[str, Any]] = {"engine": "torch", "batch": 1}
     examples: ClassVar[tuple[str, ...]] = (
         "curate regions captions.csv", "curate regions captions.csv --truth instances.csv",
     )  # fmt: skip
@@ -67,12 +68,13 @@ class CurateRegions(Verb):
         from diptych.data.formats.region_table import with_regions
         from diptych.tasks.curate.agents import agents_of
         from diptych.tasks.curate.regions import find_regions, quality
-        from diptych.verbs.photos import open_labelled
+        from diptych.verbs.photos import naming, open_labelled
 
         context.free("")
         writer = next(iter(agents_of([self.agent], self.agent_key).values())) if self.agent else None
         need: Need = "photos" if self.agent else "captions"
-        data = open_labelled(self.photos, need, context.keys, text=self.captions)
+        with naming(text="captions"):
+            data = open_labelled(self.photos, need, context.keys, text=self.captions)
         known = None if self.truth is None else with_regions(data, self.truth).whole()
         model, run = context.model(), context.run()
         result = find_regions(data.whole(), model, load_proposer(self.proposer), run, writer=writer)

@@ -245,11 +245,13 @@ class Training(Fitting):
         """
         from diptych.data.load import open_data
         from diptych.data.samples import as_data
+        from diptych.verbs.photos import naming
 
         data: Any = self.data  # type: ignore[attr-defined]
         shares: Any = self.caption_weights
         if isinstance(data, (str, os.PathLike)):
-            return open_data(data, keys, need="captions or classes", text=self.captions, shares=shares), None
+            with naming(text="captions"):
+                return open_data(data, keys, need="captions or classes", text=self.captions, shares=shares), None
         if self.captions:
             raise UsageError("{captions} names a column of a table on disk: name the column of these data 'caption'.")
         if self.caption_weights:

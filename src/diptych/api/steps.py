@@ -1,0 +1,53 @@
+"""A verb of several steps in Python: the function of its main step, which has those of all steps as attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import update_wrapper
+from types import MethodType
+from typing import Any
+
+from diptych.core.guesses import guesses
+
+
+class Steps:
+    """A function with further ones as attributes. Unlike a plain function it answers a name that it lacks.
+
+    Attributes:
+        steps: name -> function of each step.
+
+    Args:
+        main: the function of the main step, whose signature and docstring this has.
+        steps: name -> function of each step, ``main`` among them.
+    """
+
+    def __init__(self, main: Callable[..., Any], steps: Mapping[str, Callable[..., Any]]) -> None:
+        update_wrapper(self, main)
+        self._main = main
+        self.steps = {name: self if step is main else step for name, step in steps.items()}
+        self.run = self
+        vars(self).update(self.steps)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the main step."""
+        return self._main(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
+        """Bind as a function does; ``help`` takes what binds for one, and shows its signature."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str:
+        return vars(self)["__qualname__"]  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"<function diptych.{vars(self)['__qualname__']}>"
+
+    def __getattr__(self, name: str) -> Any:
+        verb, steps = vars(self).get("__qualname__", ""), vars(self).get("steps", {})
+        instead = guesses(verb).get(name)
+        if instead is None and (near := get_close_matches(name, steps, n=1, cutoff=0.7)):
+            instead = near[0]
+        remedy = "." if name.startswith("_") else f": it has {', '.join(sorted(steps))}."
+        remedy = f": use diptych.{verb}{instead if instead[0] == '(' else f'.{instead}'}." if instead else remedy
+        raise AttributeError(f"diptych.{verb} has no {name!r}{remedy}", name=name, obj=self)
