@@ -141,3 +141,9 @@ def test_positions_are_predicted_where_the_labels_are_positions(tmp_path: Any, m
 def test_what_is_no_classifier_is_refused(system: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         SystemClassifier(system, "tiny").fit([], [])
+
+
+def test_paths_of_photos_are_no_embeddings_and_the_step_before_is_named() -> None:
+    for photos in (["a.jpg", "b.jpg"], np.array([["a.jpg"], ["b.jpg"]])):
+        with pytest.raises(ValueError, match="put an ImageEmbedder before this"):
+            EmbeddingClassifier().fit(photos, ["a", "b"])

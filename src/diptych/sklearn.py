@@ -73,6 +73,11 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: fewer than two classes, an unknown method, a head of another size, or values that are not
                 finite.
         """
+        if np.asarray(X).dtype.kind in "US":
+            raise ValueError(
+                "X must be (N, D) embeddings, and holds texts: put an ImageEmbedder before this, "
+                "make_pipeline(ImageEmbedder(), EmbeddingClassifier())."
+            )
         x, targets = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(targets)
         if self.method not in METHODS:

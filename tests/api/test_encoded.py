@@ -44,7 +44,7 @@ def test_the_output_is_chosen(model: Model, folder: Path) -> None:
     np.testing.assert_array_equal(rows, tensor.numpy())
     assert model.encode_text("a red thing", output="torch", device="cpu", batch_size=1).shape == (1, 4)
     for options, sentence in (
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"on_error": "ignore"}, "'raise' or 'skip', not 'ignore'"),
         ({"output": "jax"}, "'numpy' or 'torch', not 'jax'"),
         ({"device": "cuda"}, r"diptych\.load\(name, device='cuda'\)"),

@@ -89,6 +89,12 @@ def test_what_is_no_text_is_refused(model: Model, texts: Any) -> None:
         model.encode_text(texts)
 
 
+@pytest.mark.parametrize("size", ["x", 2.5, 0])
+def test_what_is_no_size_of_a_batch_is_refused(model: Model, size: Any) -> None:
+    with pytest.raises(UsageError, match="batch_size must be a whole number of at least 1"):
+        model.encode_text("a", batch_size=size)
+
+
 def test_a_photo_that_cannot_be_read_is_named(model: Model, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(UnreadableItem, match=r"broken\.jpg"):

@@ -22,3 +22,15 @@ def test_images_beside_the_items_are_selected_without_being_read() -> None:
 def test_an_empty_class_name_is_refused(blank: str) -> None:
     with pytest.raises(UsageError, match=r"^Class name 2 of 3 is empty: leave it out, or write a word\.$"):
         ClassNames(("cat", blank, "dog"))
+
+
+def test_texts_are_taken_in_an_order_that_was_given() -> None:
+    assert Texts.of("a cat").values == ("a cat",)
+    assert Texts.of(text for text in ("a", "b")).values == Texts.of(["a", "b"]).values == ("a", "b")
+    for given, says in (
+        ({"b", "a"}, "Texts cannot be a set, which has no order: give sorted"),
+        ({"text": "a"}, "Texts cannot be a dict: give a list of texts"),
+        (b"a cat", "not bytes"), ((b"a cat",), "not bytes"), (None, "not NoneType"), ([["a"]], "not list"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=says):
+            Texts.of(given)

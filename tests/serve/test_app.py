@@ -62,6 +62,8 @@ def test_unknown_paths_and_methods_get_a_sentence_and_broken_code_no_traceback(
     assert (nothing.status_code, deleted.status_code) == (404, 405)
     assert nothing.json()["message"] == "There is nothing at /nothing: /openapi.json lists what is there."
     assert deleted.json()["message"] == "/v1/models takes GET, not DELETE: /openapi.json says how it is asked."
+    both = client.put("/")  # a page, and the route of Hugging Face's client
+    assert (both.status_code, both.headers["allow"]) == (405, "GET, POST")
 
     def broken(*given: Any) -> Any:
         raise RuntimeError("secret path /root/x")

@@ -83,6 +83,7 @@ def test_pages_of_other_hosts_neither_read_nor_change_anything(client: Any) -> N
     assert client.get("/v1/models", headers={"host": "evil.example"}).status_code == 421
     assert client.get("/v1/models", headers={"host": "localhost:7070"}).status_code == 200
     assert client.get("/v1/models", headers={"host": "[::1]:7070"}).status_code == 200
+    assert client.get("/v1/models", headers={"host": "LocalHost:7070"}).status_code == 200
     assert embeddings(client, "red", headers={"origin": "http://evil.example"}).status_code == 403
     assert embeddings(client, "red", headers={"origin": "null"}).status_code == 403
     assert embeddings(client, "red", headers={"origin": "http://127.0.0.1"}).status_code == 200

@@ -64,3 +64,14 @@ def test_texts_and_regions_are_encoded_in_memory(tmp_path: Path) -> None:
 def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str) -> None:
     with pytest.raises(DiptychError, match=says):
         diptych.encode(**given, model=MODEL)  # type: ignore[arg-type]
+
+
+def test_texts_of_a_generator_are_all_encoded_and_what_has_no_order_is_refused() -> None:
+    model = Model(ColourBackbone(), Run())
+    rows = diptych.encode(texts=(text for text in ("red", "blue")), model=model)
+    np.testing.assert_array_equal(rows, model.encode_text(["red", "blue"]))
+    for given in ({"red", "blue"}, {"red": "blue"}):
+        with pytest.raises(DiptychError, match="Texts cannot be a"):
+            diptych.encode(texts=given, model=model)
+        with pytest.raises(DiptychError, match="Texts cannot be a"):
+            model.encode_text(given)

@@ -34,7 +34,13 @@ OF_ENCODE = {
     "convert_to_numpy": "leave it out: output='numpy' is the default.",
     "normalize_embeddings": "normalize=",
     **dict.fromkeys(("show_progress_bar", "verbose"), "progress="),
-    **dict.fromkeys(("num_workers", "workers", "truncate", "padding", "return_tensors"), "leave it out."),
+    **dict.fromkeys(("num_workers", "workers", "padding", "chunk_size", "pool"), "leave it out."),
+    "return_tensors": "write output='torch'.",
+    **dict.fromkeys(("truncate", "truncation", "max_length"), "write it at load: diptych.load(name, truncate=True)."),
+    **dict.fromkeys(("dtype", "precision", "half"), "write it at load: diptych.load(name, precision='fast')."),
+    **dict.fromkeys(("prompt", "prompt_name", "task"), "write the words around each text yourself."),
+    **dict.fromkeys(("truncate_dim", "dimensions", "dim"), "take columns of what is returned."),
+    **dict.fromkeys(("output_value", "convert_to_list"), "leave it out: rows of an array are returned."),
 }
 """Argument of other libraries' encoders -> what to write for ``encode_image`` and ``encode_text``."""
 

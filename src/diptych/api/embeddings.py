@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import UnreadableItem
-from diptych.core.wording import number_of
+from diptych.core.guesses import guesses
+from diptych.core.wording import lacks, number_of
 
 if TYPE_CHECKING:
     import pandas
@@ -65,6 +66,8 @@ class Embeddings(np.ndarray[Any, np.dtype[np.float32]]):
     if not TYPE_CHECKING:  # names stay checked
 
         def __getattr__(self, name: str) -> Any:
+            if name in guesses("Embeddings"):
+                raise lacks(self, name)
             sentence = f"Embeddings are an array of NumPy with names, columns and to_pandas(), and have no {name!r}."
             raise AttributeError(sentence, name=name, obj=self)
 

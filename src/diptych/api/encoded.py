@@ -60,8 +60,9 @@ def check_options(batch_size: int | None, on_error: str, output: str, device: st
     Raises:
         UsageError: one of them.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, got {batch_size}.")
+    size: object = batch_size
+    if size is not None and (not isinstance(size, (int, np.integer)) or size < 1):
+        raise UsageError(f"batch_size must be a whole number of at least 1, got {size!r}.")
     check_on_error(on_error)
     if output not in ("numpy", "torch"):
         raise UsageError(f"output is 'numpy' or 'torch', not {output!r}.")

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -227,7 +227,7 @@ class Model(Backbone):
             UsageError: these are no texts, one is longer than the model reads, or an option has no such value.
         """
         check_options(batch_size, "raise", output, device)
-        items = Texts(listed(texts))
+        items = Texts.of(texts)
         return self._encoded(self.text, items, normalize, batch_size, progress, "raise", output, device)
 
     def similarity(self, images: object, texts: str | Sequence[str] | Vectors) -> Vectors:
@@ -252,7 +252,7 @@ class Model(Backbone):
 
     def tokenizer(self, texts: str | Sequence[str]) -> Tensor:
         """Return the (N, L) token ids of N texts, as open_clip's tokenizer does."""
-        inputs: Any = self.text.inputs(listed(texts))
+        inputs: Any = self.text.inputs(Texts.of(texts).values)
         ids: Tensor = inputs["ids"] if isinstance(inputs, Mapping) else inputs
         return ids
 
@@ -410,13 +410,3 @@ def _run(
     return make_run(
         device=device, precision=precision, engine=engine, cache=folder, report=report, progress=progress_of(progress)
     )
-
-
-def listed(texts: object) -> tuple[str, ...]:
-    """Return one text, or several, as a tuple; raises UsageError for what is no text."""
-    sequence = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
-    if wrong := [t for t in sequence if not isinstance(t, str)]:
-        raise UsageError(
-            f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are, since the tokenizer runs inside."
-        )
-    return sequence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast, runtime_checkable
 
@@ -92,6 +93,30 @@ class Texts:
     """Strings as samples: the key is the hash of the UTF-8 bytes."""
 
     values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, given: object) -> Texts:
+        """Return one text, or a list or generator of texts.
+
+        Raises:
+            UsageError: something is no text, or texts have no order or stand in a dict.
+
+        Example:
+            >>> Texts.of("a cat"), Texts.of(text for text in ("a cat", "a dog"))
+            (Texts(values=('a cat',)), Texts(values=('a cat', 'a dog')))
+        """
+        if isinstance(given, Mapping):
+            raise UsageError("Texts cannot be a dict: give a list of texts, such as list(texts.values()).")
+        if isinstance(given, AbstractSet):
+            raise UsageError("Texts cannot be a set, which has no order: give sorted(...) of it.")
+        alone = isinstance(given, (str, bytes)) or not isinstance(given, Iterable)
+        values: tuple[Any, ...] = (given,) if alone else tuple(given)  # type: ignore[arg-type]
+        if wrong := [value for value in values if not isinstance(value, str)]:
+            raise UsageError(
+                f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are, since the tokenizer runs "
+                f"inside."
+            )
+        return cls(values)
 
     def __len__(self) -> int:
         return len(self.values)

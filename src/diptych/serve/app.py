@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from diptych import __version__
 from diptych.core import DiptychError
@@ -101,15 +102,26 @@ async def _surrogate(request: Request, error: Any) -> JSONResponse:
 
 
 async def _http(request: Request, error: Any) -> JSONResponse:
-    message, path = str(error.detail), request.url.path[:80]
+    message, path, headers = str(error.detail), request.url.path[:80], error.headers
     if error.status_code == 400 and "parsing the body" in message:
         message = NO_JSON
     if error.status_code == 404 and message == "Not Found":
         message = f"There is nothing at {path}: /openapi.json lists what is there."
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "POST")
+        allowed = _allowed(request)
+        headers = {**(error.headers or {}), "Allow": allowed}
         message = f"{path} takes {allowed}, not {request.method}: /openapi.json says how it is asked."
-    return _answer(Refusal(error.status_code, message, headers=error.headers))
+    return _answer(Refusal(error.status_code, message, headers=headers))
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path takes: Starlette names those of the first of its routes alone."""
+
+    def taken(method: str) -> bool:
+        scope = {**request.scope, "method": method, "path_params": {}}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(filter(taken, ("DELETE", "GET", "PATCH", "POST", "PUT")))
 
 
 async def _unwritten(request: Request, error: Any) -> JSONResponse:

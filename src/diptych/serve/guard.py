@@ -112,7 +112,7 @@ class Guard:
         """Raise Refusal where the request is for another host, from another page, without key or too much."""
         settings = self.settings
         host = headers.get("host", "")
-        names = ("127.0.0.1", "localhost", "::1", settings.host, *settings.hosts)
+        names = ("127.0.0.1", "localhost", "::1", *map(str.lower, (settings.host, *settings.hosts)))
         if settings.loopback and "host" in headers and _name(host) not in names:  # HTTP/1.0 has none, browsers have
             # A page elsewhere may let its name point to 127.0.0.1, and would then read what is served here.
             raise Refusal(
@@ -206,7 +206,8 @@ def _secret(headers: dict[str, str]) -> str:
 
 
 def _name(host: str) -> str:
-    """Return the name of a Host header, without port and brackets."""
+    """Return the name of a Host header in small letters, without port and brackets."""
+    host = host.lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0] if host.count(":") < 2 else host

@@ -120,12 +120,12 @@ class Encode(Verb):
         from diptych.data.words.textfiles import read_text
 
         if not isinstance(self.texts, Path):
-            given: Any = (self.texts,) if isinstance(self.texts, str) else self.texts
-            if given is not None and (wrong := [t for t in given if not isinstance(t, str)]):
-                raise UsageError(f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are.")
-            if empty := [i for i, t in enumerate(given or ()) if not t.strip()]:
+            if self.texts is None:
+                return None
+            given = Texts.of(self.texts)
+            if empty := [i for i, text in enumerate(given.values) if not text.strip()]:
                 raise UsageError(f"{{texts}} holds no words at position {empty[0]}: leave it out.")
-            return None if given is None else Texts(tuple(given))
+            return given
         lines = tuple(line for line in read_text(self.texts, "texts, one per line").splitlines() if line.strip())
         if not lines:
             raise DataError(f"{self.texts} holds no text: give one per line.")

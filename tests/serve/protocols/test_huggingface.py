@@ -15,6 +15,7 @@ import diptych
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_fitted
+from diptych.serve.service import Service
 from diptych.serve.settings import Settings
 from tests.support.colours import COLOURS
 from tests.support.servers.serving import colour_bytes
@@ -34,6 +35,22 @@ def test_the_official_client_gets_features(address: str, model: ServedModel) -> 
     official = InferenceClient(model=f"{address}/hf/feature-extraction")
     found = official.feature_extraction("red")
     assert np.array_equal(np.asarray(found, np.float32).reshape(-1), model.model.encode_text(["red"])[0])
+
+
+def test_long_texts_are_cut_where_the_client_says_so(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = list[object]()
+    embed = Service.embed
+
+    async def recorded(self: Service, *given: Any, cut: Any = None) -> Any:
+        cuts.append(cut)
+        return await embed(self, *given, cut=cut)
+
+    monkeypatch.setattr(Service, "embed", recorded)
+    for more in ({}, {"truncate": True}, {"truncate": True, "truncation_direction": "Left"}, {"truncate": False}):
+        assert client.post("/embed", json={"inputs": "red", **more}).status_code == 200
+    assert cuts == [None, "end", "start", ""]
+    refused = client.post("/embed", json={"inputs": "red", "truncation_direction": "up"})
+    assert (refused.status_code, "left" in refused.json()["message"]) == (400, True)
 
 
 def test_the_official_client_is_answered_at_the_address_of_the_server(

@@ -64,6 +64,7 @@ def test_searches_that_mean_nothing_get_a_sentence(client: Any, query: Any, more
     answer = post(client, query, **more)
     assert answer.status_code == status
     assert answer.json()["message"].endswith(".")
+    assert "{" not in answer.json()["message"]
 
 
 def test_photos_that_were_deleted_are_no_answers(client: Any, index_folder: Path) -> None:
@@ -77,3 +78,18 @@ def test_photos_that_were_deleted_are_no_answers(client: Any, index_folder: Path
     assert answer["results"][0]["path"] != first
     assert answer["missing"] == [first]
     assert answer["remarks"][0].startswith("1 entry is left out")
+
+
+def test_only_the_ratio_of_weights_counts_whatever_their_size(client: Any) -> None:
+    def scores(*weights: float) -> list[float]:
+        query = [{"text": text, "weight": w} for text, w in zip(("red", "blue"), weights, strict=False)]
+        answer = client.post("/v1/search", json={"query": query, "top": 3})
+        assert answer.status_code == 200, answer.text
+        return [result["score"] for result in answer.json()["results"]]
+
+    for size in (1e-300, 1e300):
+        assert scores(size) == scores(1.0)
+        assert scores(2 * size, size) == scores(2.0, 1.0)
+    page = client.get("/", params={"q": "1e300:red; 1e300:blue"})
+    assert page.status_code == 200
+    assert "nan" not in page.text

@@ -224,11 +224,12 @@ def _tile(
 ) -> Tile:
     reasons: list[tuple[str, float]] = []
     if slot >= 0:
-        norm = float(np.linalg.norm(sum(t.weight * v for t, v in zip(question.terms, question.values, strict=True))))
+        weights = np.asarray([t.weight for t in question.terms]) / max(abs(t.weight) for t in question.terms)
+        norm = float(np.linalg.norm(weights @ question.values))
         cosines = question.values @ index.vectors("image")[slot]
         reasons = [
-            (Path(t.value).name if t.is_picture else t.value, float(t.weight * c / norm))
-            for t, c in zip(question.terms, cosines, strict=True)
+            (Path(t.value).name if t.is_picture else t.value, float(w * c / norm))
+            for t, w, c in zip(question.terms, weights, cosines, strict=True)
         ]
     plain = Tile.of(number, result.entry)
     return replace(plain, score=result.score, reasons=tuple(reasons), right=share, marked=marked)

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from diptych import __version__
+from diptych.serve.batcher import CLIENTS
 from diptych.serve.service import Service
 
 
@@ -44,7 +45,7 @@ def router(service: Service) -> APIRouter:
 
     async def ready() -> JSONResponse:
         """Say whether requests are taken now; 503 while the server starts or stops, or its queue is full."""
-        free = service.batcher.waiting < service.settings.capacity
+        free = service.batcher.waiting < CLIENTS * service.settings.capacity  # one client fills its part alone
         ok = service.ready and service.batcher.alive and free
         state: dict[str, Any] = {"ready": ok, "waiting": service.batcher.waiting, "models": list(service.models)}
         return JSONResponse(state, 200 if ok else 503)

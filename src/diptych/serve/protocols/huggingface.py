@@ -22,6 +22,7 @@ from PIL import Image
 
 from diptych.serve.declared import Declared
 from diptych.serve.inputs import Input
+from diptych.serve.model import Cut
 from diptych.serve.names import class_names
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
@@ -37,10 +38,14 @@ class TaskRequest:
         inputs: a picture as base64, or texts for features.
         parameters: "candidate_labels" and "hypothesis_template" of zero-shot classification; "top_k" of classification,
             5 where it is left out.
+        truncate: of features, whether texts that are longer than the model reads are cut; null: as the server is set.
+        truncation_direction: which end of a long text is left out, "left" or "right", in any case.
     """
 
     inputs: str | list[str]
     parameters: dict[str, Any] = field(default_factory=dict)
+    truncate: bool | None = None
+    truncation_direction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,20 @@ class LabelMask:
 
     label: str
     mask: str
+
+
+def cut_of(given: TaskRequest) -> Cut | None:
+    """Return which end of a long text is left out; None: as the server is set.
+
+    Raises:
+        Refusal: the direction is neither left nor right.
+    """
+    side = (given.truncation_direction or "right").lower()
+    if side not in ("left", "right"):
+        raise Refusal(400, f'truncation_direction is "left" or "right", not {side[:40]!r}.')
+    if given.truncate is None:
+        return None
+    return ("start" if side == "left" else "end") if given.truncate else ""
 
 
 class PictureRoute(APIRoute):  # type: ignore[misc]  # FastAPI is untyped here
@@ -109,7 +128,9 @@ def router(service: Service, classify: Classify, segment: Declared, segmenters: 
     async def features(request: Request, given: TaskRequest) -> list[list[float]]:
         """Return a unit vector a text."""
         texts = [given.inputs] if isinstance(given.inputs, str) else given.inputs
-        embedded = await service.embed(request, service.first, [Input("text", text) for text in texts])
+        embedded = await service.embed(
+            request, service.first, [Input("text", text) for text in texts], cut=cut_of(given)
+        )
         rows: list[list[float]] = embedded.vectors.tolist()
         return rows
 

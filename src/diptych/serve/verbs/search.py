@@ -131,7 +131,7 @@ class Search:
             sent = {name: getattr(given, name) for name in given.model_fields_set}
             checked = Declaration.parsed("http", folder=index.folder, **sent).checked(sent)
             if checked.top > MOST:
-                raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {checked.top}.")
+                raise UsageError(f"{{top}} must be in 1 to {MOST}, got {checked.top}.")
             parts = parts_of(given.query)
             query = await self.vector(request, index, parts)
             answer = await self.service.thread(_answer, index, query, tuple(term for _, term in parts), checked)

@@ -193,9 +193,9 @@ def combined(values: Vectors, weights: Sequence[float]) -> Vectors:
     Raises:
         UsageError: the terms cancel out.
     """
-    total = np.zeros(values.shape[1])
+    total, largest = np.zeros(values.shape[1]), max(map(abs, weights))  # only their ratios count, whatever their size
     for value, weight in zip(values.astype(np.float64), weights, strict=True):
-        total += weight * value / np.linalg.norm(value)
+        total += weight / largest * value / np.linalg.norm(value)
     norm = float(np.linalg.norm(total))
     if norm < 1e-6:
         raise UsageError("The terms of the query cancel out: change a weight.")
