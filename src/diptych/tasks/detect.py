@@ -214,22 +214,6 @@ class Detections:
         return remarks
 
 
-def detect(
-    photos: Samples[Any],
-    backbone: Backbone,
-    run: Run | None = None,
-    *,
-    method: Detector,
-    normal: Samples[Any] | None = None,
-    auxiliary: Table[Any] | None = None,
-    rate: float | None = None,
-) -> Detections:
-    """Fit a detector, see ``fit``, and score photos, see ``detections``."""
-    given = run or Run()
-    need_photos(photos)
-    return detections(fit(method, backbone, given, normal, auxiliary, rate), photos, given)
-
-
 def fit(
     method: Detector,
     backbone: Backbone,
