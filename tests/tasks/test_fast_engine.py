@@ -22,8 +22,9 @@ from diptych.data.load import open_data, open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify
 from diptych.tasks.encode.write import encode
-from diptych.tasks.search.ask import search, torchless
+from diptych.tasks.search.ask import search
 from diptych.tasks.search.index import index
+from diptych.tasks.search.query import torchless
 from diptych.tasks.search.term import Term
 from tests.support.encoders import Photos
 
