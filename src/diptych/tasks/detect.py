@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import lacks, number_of
+from diptych.core.wording import Guided, number_of
 from diptych.data.files import write_whole
 from diptych.data.samples import need_photos, openable
 from diptych.metrics.conformal import false_alarm_shares, raised
@@ -45,7 +45,7 @@ class AnomalyScoreRow(TypedDict):
 
 
 @dataclass(frozen=True)
-class Detected:
+class Detected(Guided):
     """What was found on one photo.
 
     Args:
@@ -64,11 +64,6 @@ class Detected:
     flagged: bool | None
     map: Tensor | None
     normal_share: float | None = None
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def as_dict(self) -> AnomalyScoreRow:
         """Return plain data for JSON."""
