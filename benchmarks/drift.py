@@ -21,7 +21,7 @@ from diptych.backbones.sources.load import load
 from diptych.core import Run, Samples
 from diptych.evaluation.boards.detect import detector
 from diptych.evaluation.datasets import open_set
-from diptych.tasks.detect import detect
+from diptych.tasks.detect import detections, fit
 
 RATE, SEEDS, LIGHTS = 0.1, 5, (1.0, 0.8, 0.6)
 
@@ -64,9 +64,8 @@ def main(names: Sequence[str]) -> None:
             for seed in range(SEEDS):
                 run = replace(Run(), seed=seed)
                 photos = good[1] if light == 1 else Darker(good[1], light)
-                detected = detect(
-                    photos, tower, run, method=detector("feature-memory", "", "object"), normal=good[0], rate=RATE
-                )
+                ready = fit(detector("feature-memory", "", "object"), tower, run, good[0], rate=RATE)
+                detected = detections(ready, photos, run)
                 scores.append((detected.raised or 1.0) < 0.05)
                 alarms.append(np.mean([bool(d.flagged) for d in detected.results]))
             sys.stdout.write(f"{name:15} {light:5}  {sum(scores)}/{SEEDS}  {np.mean(alarms):.3f}\n")

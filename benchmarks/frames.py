@@ -20,7 +20,7 @@ from diptych.core import Run
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.named_sets import located
 from diptych.evaluation.boards.detect import detector
-from diptych.tasks.detect import detect
+from diptych.tasks.detect import detections, fit
 
 RATE = 0.1
 
@@ -36,12 +36,13 @@ def main(folder: str, slug: str, seeds: int) -> None:
         alarms, counts = [], []
         for seed in range(seeds):
             run = replace(Run(), seed=seed)
-            given = {"method": detector(slug, "", "object"), "normal": normal, "rate": RATE}
+            method = detector(slug, "", "object")
             if title == "frame":
                 with patch("diptych.tasks.detect.stretches", lambda photos: None):
-                    detected = detect(later, tower, run, **given)
+                    ready = fit(method, tower, run, normal, rate=RATE)
             else:
-                detected = detect(later, tower, run, **given)
+                ready = fit(method, tower, run, normal, rate=RATE)
+            detected = detections(ready, later, run)
             alarms.append(float(np.mean([bool(d.flagged) for d in detected.results])))
             counts.append(
                 ""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from gallery_sheets import DIM, INK, Panel, Studio, sheet
 from PIL import Image
 
-from diptych.core import ClassNames, Column, Evidence, Samples
+from diptych.core import ClassNames, Column, Samples
 from diptych.data.labelled import NamedTable
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
 from diptych.data.scenes.tables import Pictures
@@ -22,7 +20,6 @@ def panoptic_panel(s: Studio) -> Panel:
     from diptych.methods.segment.fc_clip import FCCLIP
     from diptych.tasks.label_maps.segmented import Segmented
     from diptych.tasks.pages.overlay import overlay, palette
-    from diptych.tasks.segment import segment
 
     recipe = SceneRecipe(size=128, objects=(2, 3), same=0.5, sides=(0.3, 0.5))
     scenes, shown = Scenes(recipe, TRAINED, seed=1), Scenes(recipe, SHOWN, seed=2)
@@ -32,15 +29,7 @@ def panoptic_panel(s: Studio) -> Panel:
     photos: Samples[Image.Image] = Pictures(shown)
     pictures: list[Image.Image] = []
     lines = []
-    found_in = segment(
-        photos,
-        ClassNames(NAMES, ("{}",)),
-        s.maps,
-        replace(s.run, seed=1),
-        method=method,
-        evidence=Evidence(train=train),
-        things=NAMES[:1],
-    )
+    found_in = s.segmented(photos, ClassNames(NAMES, ("{}",)), method, train=train, things=NAMES[:1], seed=1)
     for i, segmented in enumerate(found_in):
         assert isinstance(segmented, Segmented)
         assert segmented.panoptic is not None

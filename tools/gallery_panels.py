@@ -84,12 +84,11 @@ def segment_panel(s: Studio) -> Panel:
     from diptych.methods.segment.stuff_context import StuffContext
     from diptych.tasks.label_maps.segmented import Segmented, percent
     from diptych.tasks.pages.overlay import overlay, palette
-    from diptych.tasks.segment import segment
 
     names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
     chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])
     shown, shares = [], []
-    for item in segment(chosen, names, s.maps, s.run, method=StuffContext()):
+    for item in s.segmented(chosen, names, StuffContext()):
         assert isinstance(item, Segmented)
         legend = {k: f"{item.classes[k]}  {percent(share)}" for k, share in item.areas().items()}
         shares.append(tuple(item.areas().values()))
@@ -115,13 +114,14 @@ def detect_panel(s: Studio) -> Panel:
     """Heat maps of textile defects."""
     from diptych.methods.detect.feature_memory import FeatureMemory
     from diptych.nn.dense.label_maps import upsampled
-    from diptych.tasks.detect import detect
+    from diptych.tasks.detect import detections, fit
     from diptych.tasks.pages.overlay import heat
 
     root = s.data / "textile_sim"
     normal = ImageFiles(image_paths(str(root / "train" / "nominal")))
     paths = [sorted(image_paths(str(root / "test" / kind)))[i] for kind in ("local", "nominal") for i in (0, 1, 2)]
-    detected = detect(ImageFiles(paths), s.lite, s.run, method=FeatureMemory(), normal=normal, rate=0.1)
+    detector = fit(FeatureMemory(), s.lite, s.run, normal, rate=0.1)
+    detected = detections(detector, ImageFiles(paths), s.run)
     low, high = detected.span()
     pictures = []
     for d in detected.results:

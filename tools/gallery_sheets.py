@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from diptych.core import Backbone, Run
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Run, Samples, Segmenter, Table, UnreadableItem
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.tasks.label_maps.question import question
+from diptych.tasks.label_maps.segmented import Segmented
+from diptych.tasks.segment import segmented
 
 INK, DIM, RED, GREEN = (27, 27, 26), (99, 98, 93), (200, 0, 0), (0, 140, 60)
 SIDE = 220
@@ -63,6 +66,21 @@ class Studio:
     def photos(self) -> LabelledData:
         """Return the photos that ship."""
         return open_data("demo:photos")
+
+    def segmented(
+        self,
+        photos: Samples[Any],
+        names: Sequence[str] | ClassNames,
+        method: Segmenter,
+        *,
+        train: Table[Any] | None = None,
+        things: Sequence[str] = (),
+        seed: int = 0,
+    ) -> Iterable[Segmented | UnreadableItem]:
+        """Yield the label map of each photo by the model of label maps."""
+        query, run = question(names, method, things=things), replace(self.run, seed=seed)
+        fitted = method.fit(Kit.of(self.maps), query.fit_classes, Evidence(train=train), run)
+        return segmented(fitted, photos, query, run)
 
 
 def font(size: int) -> Any:

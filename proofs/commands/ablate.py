@@ -10,12 +10,18 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import command_line, finish, show, show_json, show_table
 from diptych.core import UsageError
+from diptych.verbs.arguments import TEMPLATES
 
 
 @options.offers("overwrite", *options.MODEL)
 def ablate(
     data: Annotated[str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.")],
-    texts: options.TextPool = None,
+    texts: Annotated[
+        str | None,
+        options.option(
+            "--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."
+        ),
+    ] = None,
     methods: Annotated[
         str | None, options.option("--methods", help="Systems that read texts (default: all of them).")
     ] = None,
@@ -24,7 +30,7 @@ def ablate(
     ] = 16,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, swaps and random words.")] = "1,2,3,4,5",
     names: options.Names = None,
-    templates: options.Templates = None,
+    templates: Annotated[list[str] | None, options.option("--templates", help=TEMPLATES)] = None,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions,

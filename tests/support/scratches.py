@@ -1,15 +1,18 @@
-"""Folders of pictures of a surface, some with a bright scratch, in MVTec's layout."""
+"""Pictures of a surface, some with a bright scratch, in folders as of MVTec, and what a detector says of photos."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from diptych.core import Backbone, Detector, Run, Samples, Table
+from diptych.tasks.detect import Detections, detections, fit
 from diptych.testing.pictures import scratched, surface
 
-__all__ = ["scratched", "scratched_folder", "surface"]
+__all__ = ["detect", "scratched", "scratched_folder", "surface"]
 
 
 def scratched_folder(root: Path, train: int = 8, good: int = 6, bad: int = 6) -> Path:
@@ -27,3 +30,17 @@ def scratched_folder(root: Path, train: int = 8, good: int = 6, bad: int = 6) ->
                 (root / "ground_truth/scratch").mkdir(parents=True, exist_ok=True)
                 Image.fromarray(255 * mask.astype(np.uint8)).save(root / "ground_truth/scratch" / f"{i}.png")
     return root
+
+
+def detect(
+    photos: Samples[Any],
+    backbone: Backbone,
+    run: Run | None = None,
+    *,
+    method: Detector,
+    normal: Samples[Any] | None = None,
+    auxiliary: Table[Any] | None = None,
+    rate: float | None = None,
+) -> Detections:
+    """Fit a detector, and score photos."""
+    return detections(fit(method, backbone, run or Run(), normal, auxiliary, rate), photos, run or Run())

@@ -12,8 +12,8 @@ from diptych.core import Anomaly, Card, DataError, Detector, Evidence, FittedDet
 from diptych.data.memory import InMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.tasks.calibration_split import calibration_split, stretches
-from diptych.tasks.detect import detect
 from tests.support.backbone import SmallBackbone
+from tests.support.scratches import detect
 
 
 def film(scenes: int, frames: int, seed: int) -> InMemory:

@@ -19,14 +19,13 @@ from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
 from diptych.tasks.calibration_split import calibration_split
-from diptych.tasks.detect import detect
 from diptych.tasks.pages.overlay import heat
 from proofs.prove import prove
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
 from tests.support.image_files import truncated
 from tests.support.pictures import Pictures
-from tests.support.scratches import scratched, scratched_folder
+from tests.support.scratches import detect, scratched, scratched_folder
 
 MEMORY = FeatureMemory(side=40)
 BACKBONE = DenseColours()

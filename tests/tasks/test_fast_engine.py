@@ -22,8 +22,9 @@ from diptych.data.load import open_data, open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify
 from diptych.tasks.encode.write import encode
-from diptych.tasks.search.ask import search, torchless
+from diptych.tasks.search.ask import search
 from diptych.tasks.search.index import index
+from diptych.tasks.search.query import torchless
 from diptych.tasks.search.term import Term
 from tests.support.encoders import Photos
 
@@ -111,9 +112,8 @@ def test_a_cold_process_indexes_without_torch_and_stores_the_same_vectors(cache:
 
 def test_is_the_answer_of_torch(cache: Path) -> None:
     photos, run = Photos([0, 70, -1, 140, 70]), run_in(cache)
-    head = quick.ready(known(cache), CLASSES, run)
-    assert head is not None
-    fast = quick.classify(photos, CLASSES, head, known(cache), run, top=2)
+    fast = quick.answer(photos, CLASSES, known(cache), run, top=2)
+    assert fast is not None
     slow = classify(photos, CLASSES, load("lite"), Run(), top=2)
     assert [p.name for p in fast.predictions] == [p.name for p in slow.predictions]
     for a, b in zip(fast.predictions, slow.predictions, strict=True):
@@ -127,27 +127,25 @@ def test_is_the_answer_of_torch(cache: Path) -> None:
 
 
 def test_a_threshold_may_leave_nothing(cache: Path) -> None:
-    run = run_in(cache)
-    head = quick.ready(known(cache), CLASSES, run)
-    assert head is not None
-    assert quick.classify(Photos([10]), CLASSES, head, known(cache), run, threshold=1.0).predictions[0].top == ()
+    result = quick.answer(Photos([10]), CLASSES, known(cache), run_in(cache), threshold=1.0)
+    assert result is not None
+    assert result.predictions[0].top == ()
 
 
 def test_unknown_classes_engines_or_caches_are_left_to_torch(cache: Path, tmp_path: Path) -> None:
     run = run_in(cache)
-    assert quick.ready(known(cache), ClassNames(("cat", "zebra")), run) is None
-    assert quick.ready(known(cache), CLASSES, replace(run, engine=None)) is None
-    assert quick.ready(known(cache), CLASSES, replace(run, cache=tmp_path / "none")) is None
+    photos = Photos([10])
+    assert quick.answer(photos, ClassNames(("cat", "zebra")), known(cache), run) is None
+    assert quick.answer(photos, CLASSES, known(cache), replace(run, engine=None)) is None
+    assert quick.answer(photos, CLASSES, known(cache), replace(run, cache=tmp_path / "none")) is None
 
 
 def test_no_photos_and_unreadable_ones(cache: Path) -> None:
     run = run_in(cache)
-    head = quick.ready(known(cache), CLASSES, run)
-    assert head is not None
     with pytest.raises(DataError, match="No photos"):
-        quick.classify(Photos([]), CLASSES, head, known(cache), run)
+        quick.answer(Photos([]), CLASSES, known(cache), run)
     with pytest.raises(DataError, match="The only photo cannot be read"):
-        quick.classify(Photos([-5]), CLASSES, head, known(cache), run)
+        quick.answer(Photos([-5]), CLASSES, known(cache), run)
 
 
 def test_a_memory_holds_while_the_files_are_the_same(

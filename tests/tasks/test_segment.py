@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from diptych.core import (
     Kit,
     Needs,
     Run,
+    Samples,
     Segmenter,
     Table,
     UnreadableItem,
@@ -29,9 +31,9 @@ from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
-from diptych.tasks.label_maps.question import question
+from diptych.tasks.label_maps.question import Question, question
 from diptych.tasks.label_maps.segmented import Segmented, stems
-from diptych.tasks.segment import counts, segment, segment_counts, teach
+from diptych.tasks.segment import counts, segment_counts, segmented, teach
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
 from tests.support.image_files import truncated
@@ -42,10 +44,18 @@ NAMES = tuple(COLOURS)[:3]  # red, green, blue: no border between two of them lo
 SMALL = MaskCLIP(windows=Windows(40, 32, 16))
 
 
-def one(photo: Image.Image, names: tuple[str, ...] = NAMES, **more: object) -> Segmented:
-    (found,) = segment(Pictures((photo,)), names, DenseColours(), method=SMALL, templates=("{}",), **more)  # type: ignore[arg-type]
-    assert isinstance(found, Segmented)
-    return found
+def label_maps(
+    photos: Samples[Image.Image], asked: Question, *, confidence: bool = False
+) -> Iterator[Segmented | UnreadableItem]:
+    fitted = SMALL.fit(Kit.of(DenseColours()), asked.fit_classes, Evidence(), Run())
+    return segmented(fitted, photos, asked, Run(), confidence=confidence)
+
+
+def one(photo: Image.Image, names: tuple[str, ...] = NAMES, *, confidence: bool = False, **more: object) -> Segmented:
+    asked = question(names, SMALL, templates=("{}",), **more)  # type: ignore[arg-type]
+    (result,) = label_maps(Pictures((photo,)), asked, confidence=confidence)
+    assert isinstance(result, Segmented)
+    return result
 
 
 def test_halves_are_told_apart() -> None:
@@ -82,22 +92,19 @@ def test_a_broken_photo_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     truncated(tmp_path / "b.jpg")
     halves("green", "blue").save(tmp_path / "c.png")
     photos = ImageFiles([tmp_path / n for n in ("a.png", "b.jpg", "none.png", "c.png")])
-    kinds = [type(f) for f in segment(photos, NAMES, DenseColours(), method=SMALL)]
+    kinds = [type(f) for f in label_maps(photos, question(NAMES, SMALL))]
     assert kinds == [Segmented, UnreadableItem, UnreadableItem, Segmented]
 
 
 def test_wrong_calls_are_refused_before_a_photo_is_read() -> None:
-    photos, backbone = Pictures((halves("red", "blue"),)), DenseColours()
     with pytest.raises(UsageError, match="words for background"):
-        segment(photos, NAMES, backbone, threshold=0.5)
+        question(NAMES, SMALL, threshold=0.5)
     with pytest.raises(UsageError, match="from 0 to 1"):
-        segment(photos, NAMES, backbone, background=("sky",), threshold=1.5)
+        question(NAMES, SMALL, background=("sky",), threshold=1.5)
     with pytest.raises(UsageError, match="stands for two"):
-        segment(photos, NAMES, backbone, background=("red",))
+        question(NAMES, SMALL, background=("red",))
     with pytest.raises(UsageError, match="65,535 classes"):
-        segment(photos, [f"thing {k}" for k in range(65536)], backbone)
-    with pytest.raises(DataError, match="No photos"):
-        segment(Pictures(()), NAMES, backbone)
+        question([f"thing {k}" for k in range(65536)], SMALL)
 
 
 def test_stems_are_unique() -> None:
@@ -163,8 +170,7 @@ def test_segments_are_counted_against_panoptic_maps() -> None:
     photo = halves("red", "blue")
     asked = question(names, SMALL)
     fitted = SMALL.fit(Kit({"main": DenseColours()}), asked.fit_classes, Evidence(), Run())
-    made = segment(Pictures((photo,)), names, DenseColours(), method=SMALL)
-    (found,) = made
+    (found,) = segmented(fitted, Pictures((photo,)), asked, Run())
     assert isinstance(found, Segmented)
     assert found.panoptic is not None
     truth = np.stack([found.labels.astype(np.int64), found.panoptic.ids], axis=-1)

@@ -9,7 +9,7 @@ from PIL import Image
 import diptych
 from diptych.api.model import Model, model_of
 from diptych.core import DiptychError
-from tests.support.colours import COLOURS, ColourBackbone, colour_folder, colour_pool
+from tests.support.colours import COLOURS, ColourBackbone, colour_pool
 from tests.support.pictures import Pictures, picture
 
 PHOTOS = Pictures((picture(0, 0), picture(1, 1)))
@@ -41,18 +41,6 @@ def test_boxes_are_classified_by_themselves(model: Model, tmp_path: Path) -> Non
     result = diptych.classify(tmp_path / "a.png", ["red", "blue"], model, regions=tmp_path / "boxes.csv")
     assert result.labels == ("red", "blue")
     assert np.asarray(result.picture(1)).shape == (20, 20, 3)  # type: ignore[misc]
-
-
-def test_a_fitted_classifier_answers_by_its_folder_and_as_it_is(model: Model, tmp_path: Path) -> None:
-    data = diptych.open_data(colour_folder(tmp_path / "d", {"train": 8, "test": 2}))
-    fitted = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
-    fitted.save(tmp_path / "model")
-    again = diptych.classify(data["test"].items, model=model, classifier=tmp_path / "model")
-    same = diptych.classify(data["test"].items, classifier=fitted)
-    assert again.labels == same.labels == tuple(fitted.predict(data["test"].items))
-    assert np.allclose(again.probabilities, fitted.predict_proba(data["test"].items))
-    with pytest.raises(DiptychError, match=r"A model has its own names, .*leave these out, or classifier="):
-        diptych.classify(PHOTOS, NAMES, model, classifier=fitted)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import diptych
 from diptych.api.model import Model
 from diptych.core import DiptychError, Run
 from tests.support.dense_colours import DenseColours, halves
+from tests.support.pictures import Pictures
 
 MODEL = Model(DenseColours(), Run())
 
@@ -23,6 +24,11 @@ def test_python_segments_with_background_and_settings() -> None:
     assert result.picture(0).size[0] >= 60  # type: ignore[union-attr]
     with pytest.raises(DiptychError, match="has no setting 'windowss', did you mean 'windows'"):
         diptych.segment([photo], ["red", "green"], MODEL, settings={"windowss": 3})
+
+
+def test_without_photos_nothing_is_segmented() -> None:
+    with pytest.raises(DiptychError, match="No photos"):
+        diptych.segment(Pictures(()), ["red"], MODEL)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core import UsageError
 from diptych.core.guesses import guesses
-from diptych.core.wording import lacks
+from diptych.core.wording import Guided
 
 if TYPE_CHECKING:
     import pandas
@@ -28,7 +28,7 @@ KNOWN = (
 """Arguments of a second pass that its plan knows."""
 
 
-class Written:
+class Written(Guided):
     """A file or folder that a step wrote, with what the command line prints of it.
 
     Args:
@@ -49,9 +49,6 @@ class Written:
         return "\n".join([head, *(f"{n:<{width}}  {v}" for n, v in self._cells), *skipped, *self.remarks])
 
     if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
         def __getitem__(self, key: object) -> Any:
             known = guesses(*(kind.__name__ for kind in type(self).__mro__))

@@ -18,7 +18,7 @@ from diptych.api.elsewhere import OF_ENCODE, OF_LOAD, answers_for
 from diptych.api.embeddings import Embeddings
 from diptych.api.encoded import EncodedRows, OnError, Output, as_tensor, check_options, encoded_rows
 from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
-from diptych.core.wording import lacks, renamed
+from diptych.core.wording import Guided, renamed
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
 from diptych.features.unit_rows import unit_rows
@@ -36,7 +36,7 @@ ModelLike = str | Backbone | None
 """A model: its name, a backbone, or None for ``lite``."""
 
 
-class Model(Backbone):
+class Model(Backbone, Guided):
     """A backbone that encodes in one call; every system and task takes it.
 
     Args:
@@ -59,11 +59,6 @@ class Model(Backbone):
 
     def __repr__(self) -> str:
         return f"Model({self.spec.name!r}, {self.spec.dim} dimensions, {self.image.size} px, {self.run.device})"
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def __call__(self, *given: object, **more: object) -> NoReturn:
         """Refuse what other libraries offer here."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from diptych.api.elsewhere import answers_for
-from diptych.core.wording import lacks, number_of
+from diptych.core.wording import Guided, number_of
 
 if TYPE_CHECKING:
     from diptych.api.model import ModelLike
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diptych.search_index.rows import Hit
 
 
-class PhotoIndex:
+class PhotoIndex(Guided):
     """An index of photos. One that was made without a folder lies in a temporary one, and is gone with this object.
 
     Args:
@@ -54,11 +54,6 @@ class PhotoIndex:
 
     def __len__(self) -> int:
         return self.entries
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError("A PhotoIndex has no positions and no keys: use search(query, top=...)[0].")

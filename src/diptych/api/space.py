@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.api.model import Model
-from diptych.core.wording import lacks
 from diptych.tasks.space_classifier import NamingSpace, SpaceClassifier
 
 if TYPE_CHECKING:
@@ -46,11 +45,6 @@ class FittedSpace(Model):
         head = f"FittedSpace({self.classifier.method} of {kind.title}, {len(classes)} classes: {shown}{where})"
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
         return "\n".join([head, *self._lines, *skipped, *self.remarks])
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -94,18 +94,8 @@ Verbose = Annotated[
         "--verbose", help="Show which runtime runs each encoder, its speed, and how close its vectors are to torch's."
     ),
 ]
-Templates = Annotated[
-    list[str] | None,
-    option(
-        "--templates", help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts)."
-    ),
-]
 Names = Annotated[
     str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).')
-]
-TextPool = Annotated[
-    str | None,
-    option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
@@ -250,11 +240,6 @@ class Opened:
             UsageError: an unknown precision or engine, int8 without an engine, or a device that is not there.
         """
         return self._run(device_named(self.options.device))
-
-    @property
-    def known_run(self) -> Run:
-        """The run that answered: that of torch where there was one, else that of the remembered backbone."""
-        return self.run if "run" in self.__dict__ or self.recalled is None else self.recalled[1]
 
     @cached_property
     def light(self) -> Run:

@@ -24,6 +24,13 @@ class Range:
     words: str
     holds: Callable[[Any], bool]
 
+    def __contains__(self, value: object) -> bool:
+        """Return whether a value is in the range, which nothing of another type is."""
+        try:
+            return self.holds(value)
+        except TypeError:  # a list, or a text, where the range is of numbers
+            return False
+
 
 def at_least(low: float) -> Range:
     """Return [low, infinity]."""
@@ -77,15 +84,8 @@ def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         entries = value if isinstance(value, tuple) else (value,)
-        if value is not None and not (entries and all(_holds(allowed, entry) for entry in entries)):
+        if value is not None and not (entries and all(entry in allowed for entry in entries)):
             raise wrong(settings, name, allowed.words)
-
-
-def _holds(allowed: Range, value: Any) -> bool:
-    try:
-        return allowed.holds(value)
-    except TypeError:  # a text, where the range is of numbers
-        return False
 
 
 def wrong(settings: DataclassInstance, name: str, words: str) -> UsageError:

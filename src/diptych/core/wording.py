@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import takewhile
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 from unicodedata import combining, east_asian_width
 
 
@@ -152,6 +153,17 @@ def aligned(names: Sequence[str], widest: int) -> list[str]:
     widths = [sum(1 + (east_asian_width(c) in "WF") for c in name if not combining(c)) for name in names]
     width = max(widths, default=0)
     return [n + " " * (width - w) if width <= widest else n for n, w in zip(names, widths, strict=True)]
+
+
+class Guided:
+    """A class whose missing attributes are refused as ``lacks`` says. Type checkers still check names: to them there is
+    no ``__getattr__``.
+    """
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name)
 
 
 def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:

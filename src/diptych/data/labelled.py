@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from diptych.core import Column, DataError, Table, UsageError
-from diptych.core.wording import lacks
+from diptych.core.wording import Guided
 from diptych.data.joined import Joined
 
 SPLITS = ("train", "val", "test")
@@ -23,7 +23,7 @@ SPLIT_NAMES = {
 
 
 @dataclass(frozen=True)
-class NamedTable(Table[Any]):
+class NamedTable(Table[Any], Guided):
     """A table that knows the names of its classes: one split of a data set.
 
     Args:
@@ -45,11 +45,6 @@ class NamedTable(Table[Any]):
             "classes, and take([0, 1, 2]) a part."
         )
 
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
-
     def take(self, indices: Sequence[int]) -> NamedTable:
         """Return the table of the chosen rows, in the given order."""
         part = super().take(indices)
@@ -57,7 +52,7 @@ class NamedTable(Table[Any]):
 
 
 @dataclass(frozen=True)
-class LabelledData:
+class LabelledData(Guided):
     """A data set: splits of images and the names of their classes.
 
     It also reads like a mapping: ``data["test"]`` is a split that knows its class names, ``list(data)`` the names of
@@ -110,11 +105,6 @@ class LabelledData:
     def __repr__(self) -> str:
         classes = [f"{len(self.classes)} classes"] if self.classes else []
         return f"LabelledData({', '.join([repr(self.name), *classes, *_sizes(self.splits)])})"
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     @cached_property
     def hash(self) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
+from typing import Any, Protocol, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import lacks
+from diptych.core.wording import Guided
 from diptych.data.samples import need_photos, need_readable
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.detection import false_alarm_threshold
@@ -79,7 +79,7 @@ class CaptionsRow(TypedDict):
     fits: bool | None
 
 
-class Captions(tuple[str, ...]):
+class Captions(Guided, tuple[str, ...]):
     """The captions of a photo, the best first.
 
     Args:
@@ -92,11 +92,6 @@ class Captions(tuple[str, ...]):
     name: str
     position: int
     fits: bool | None
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def __new__(
         cls, captions: Iterable[str] = (), name: str = "", position: int = 0, fits: bool | None = None

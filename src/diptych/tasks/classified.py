@@ -6,13 +6,13 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict
+from typing import Any, NoReturn, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import ClassNames, Samples, UnreadableItem
-from diptych.core.wording import lacks
+from diptych.core.wording import Guided
 
 
 class LabelRow(TypedDict):
@@ -51,7 +51,7 @@ class Promises(TypedDict):
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Guided):
     """What was said about one photo.
 
     Args:
@@ -69,11 +69,6 @@ class Prediction:
     inside: tuple[str, ...] | None = None
     unknown: bool | None = None
     reasons: tuple[tuple[str, float], ...] | None = None
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError(f"A Prediction is not indexed by {key!r}: use its label, its probability or its top.")

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core import ClassNames, Run, Samples, UsageError
+from diptych.core import Run, Samples, UsageError
 from diptych.data.format import FRAMES, Request
 from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 
 if TYPE_CHECKING:
-    from diptych.core import Backbone, Classifier, Evidence
+    from diptych.core import Backbone
     from diptych.data.keys import FileKeys
     from diptych.data.region_items import Regions
     from diptych.tasks.classified import Classified
@@ -143,39 +143,6 @@ def open_boxes(paths: Sequence[str], table: str | os.PathLike[str], keys: FileKe
     data = open_data(list(paths), keys, need="photos")
     boxes = Regions.of(list(with_regions(data, table).splits.values()))
     return Source(boxes, data.classes if len(data.classes) > 1 else (), boxes=boxes)
-
-
-def by_names(
-    source: Source,
-    classes: ClassNames,
-    backbone: Backbone,
-    run: Run,
-    *,
-    method: Classifier | None = None,
-    evidence: Evidence[Any] | None = None,
-    top: int = 5,
-    threshold: float | None = None,
-    reasons: int = 0,
-) -> Classified:
-    """Say what each sample is, from class names; see ``tasks.classify.classify``.
-
-    Args:
-        source: opened samples.
-        classes: names with their templates.
-        backbone: of photos, or of frames.
-        run: as ``source.run`` gives it.
-        method: classifier on the names; None is the default one.
-        evidence: what ``method`` may see.
-        top: classes per sample, at least 1.
-        threshold: leave out classes with a probability below it.
-        reasons: how many reasons per sample for its first class.
-    """
-    from diptych.tasks.classify import classify
-
-    samples, space = source.placed(backbone, run)
-    return classify(
-        samples, classes, space, run, method=method, evidence=evidence, top=top, threshold=threshold, reasons=reasons
-    )
 
 
 def by_folder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import lacks, number_of
+from diptych.core.wording import Guided, number_of
 from diptych.data.files import write_whole
 from diptych.data.samples import need_photos, openable
 from diptych.metrics.conformal import false_alarm_shares, raised
@@ -45,7 +45,7 @@ class AnomalyScoreRow(TypedDict):
 
 
 @dataclass(frozen=True)
-class Detected:
+class Detected(Guided):
     """What was found on one photo.
 
     Args:
@@ -64,11 +64,6 @@ class Detected:
     flagged: bool | None
     map: Tensor | None
     normal_share: float | None = None
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def as_dict(self) -> AnomalyScoreRow:
         """Return plain data for JSON."""
@@ -212,22 +207,6 @@ class Detections:
                 f"look at those with the lowest scores, and take normal photos of the same days."
             )
         return remarks
-
-
-def detect(
-    photos: Samples[Any],
-    backbone: Backbone,
-    run: Run | None = None,
-    *,
-    method: Detector,
-    normal: Samples[Any] | None = None,
-    auxiliary: Table[Any] | None = None,
-    rate: float | None = None,
-) -> Detections:
-    """Fit a detector, see ``fit``, and score photos, see ``detections``."""
-    given = run or Run()
-    need_photos(photos)
-    return detections(fit(method, backbone, given, normal, auxiliary, rate), photos, given)
 
 
 def fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import lacks
+from diptych.core.wording import Guided
 from diptych.data.files import write_whole
 from diptych.data.samples import need_readable, openable
 from diptych.features import artefacts
@@ -37,7 +37,7 @@ MOVED = 1e-6
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Guided):
     """One picture or clip before and after.
 
     Args:
@@ -55,11 +55,6 @@ class Pair:
     change: Tensor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     def image(self) -> Any:
         """Return both side by side; of clips, the frames before above those after."""

@@ -24,7 +24,7 @@ from diptych.features.unit_rows import unit_rows
 from diptych.tasks.classified import Classified, probabilities, ranked
 
 
-def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
+def _head(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
     """Return the cached (K, D) class head of a recalled backbone; None where only torch can make what is missing."""
     if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
         return None
@@ -42,35 +42,25 @@ def answer(
     top: int = 5,
     threshold: float | None = None,
 ) -> Classified | None:
-    """Say what is on each photo, see ``classify``; None where something is missing that only torch can make."""
-    head = ready(backbone, classes, run)
-    return None if head is None else classify(photos, classes, head, backbone, run, top=top, threshold=threshold)
-
-
-def classify(
-    photos: Samples[Any],
-    classes: ClassNames,
-    head: NDArray[np.float32],
-    backbone: CachedBackbone,
-    run: Run,
-    *,
-    top: int = 5,
-    threshold: float | None = None,
-) -> Classified:
     """Say what is on each photo, as ``tasks.classify.classify`` with the zero-shot system does.
 
     Args:
         photos: N images, at least one.
         classes: K names and their templates.
-        head: (K, D) unit rows, as ``ready`` returned them.
         backbone: as recalled.
-        run: as for ``ready``.
+        run: with a cache folder and engines.
         top: classes per photo.
         threshold: leave out classes with a probability below it.
+
+    Returns:
+        The predictions; None where something is missing that only torch can make.
 
     Raises:
         DataError: there is no photo, or none can be read.
     """
+    head = _head(backbone, classes, run)
+    if head is None:
+        return None
     need_photos(photos)
     before, start = run.tally["encoded"], time.perf_counter()
     embedded = embed_arrays(backbone.image, photos, run).some("photos")

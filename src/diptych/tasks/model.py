@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from diptych.core import (
     UsageError,
     name_today,
 )
-from diptych.core.wording import lacks, number_of
+from diptych.core.wording import Guided, number_of
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
 from diptych.data.words.classnames import tidy
@@ -59,7 +59,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(Guided):
     """A classifier that is ready to use: fitted in Python, or read from a folder.
 
     Args:
@@ -82,11 +82,6 @@ class Predictor:
         chosen = f"; {chosen} chosen on {self.about.get('val', 'val')}" if chosen else ""
         count = number_of(len(names), "class", "classes")
         return f"Predictor({method} on {self.backbone.spec.name}, {count}: {shown}{chosen})"
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     @property
     def classes(self) -> ClassNames:

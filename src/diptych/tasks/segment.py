@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from diptych.backbones.sources.proposers import AUTO, load_proposer
 from diptych.backbones.sources.vision import load_vision, sam_space
 from diptych.core import (
     Backbone,
-    ClassNames,
     DataError,
     Evidence,
     FittedSegmenter,
@@ -32,70 +31,18 @@ from diptych.core import (
 from diptych.core.void import NARROW
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
-from diptych.data.samples import need_photos
 from diptych.metrics.mask_ap import Matched, matched
 from diptych.metrics.panoptic import VOID, panoptic_counts
 from diptych.metrics.segmentation import confusion, totals
 from diptych.nn.dense.segments import instances
-from diptych.tasks.defaults import default
-from diptych.tasks.label_maps.question import Question, question
+from diptych.tasks.label_maps.question import Question
 from diptych.tasks.label_maps.segmented import Segmented
-
-
-def segment(
-    photos: Samples[Any],
-    names: ClassNames | Sequence[str],
-    backbone: Backbone,
-    run: Run | None = None,
-    *,
-    templates: Sequence[str] | None = None,
-    method: Segmenter | None = None,
-    evidence: Evidence[Any] | None = None,
-    parts: Mapping[str, Any] | None = None,
-    background: Sequence[str] = (),
-    threshold: float | None = None,
-    unknown: float | None = None,
-    things: Sequence[str] = (),
-    confidence: bool = False,
-) -> Iterator[Segmented | UnreadableItem]:
-    """Say what lies where, photo by photo.
-
-    Args:
-        photos: N images.
-        names: K class names, or names with their templates and words.
-        backbone: of the segmenter.
-        run: device, cache and progress; None: a plain CPU run.
-        templates: see ``question``, as for the next four.
-        background: words for all else.
-        threshold: pixels below it are background.
-        unknown: pixels below it are of no class.
-        things: classes whose objects are counted; where there are some, the results have panoptic maps.
-        method: any segmenter; None is MaskCLIP.
-        evidence: what ``method`` may see.
-        parts: of the kit, beside the backbone.
-        confidence: whether the results hold the probability of each pixel.
-
-    Yields:
-        The label map of a photo, or why it cannot be read, in the order of the photos.
-
-    Raises:
-        UsageError: see ``question``.
-        DataError: there is no photo.
-    """
-    chosen = method or default("segment", Segmenter)
-    query = question(
-        names, chosen, templates=templates, background=background, threshold=threshold, unknown=unknown, things=things
-    )
-    need_photos(photos)
-    given = run or Run()
-    fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), query.fit_classes, evidence or Evidence(), given)
-    return segmented(fitted, photos, query, given, confidence=confidence)
 
 
 def segmented(
     fitted: FittedSegmenter, photos: Samples[Any], question: Question, run: Run, *, confidence: bool = False
 ) -> Iterator[Segmented | UnreadableItem]:
-    """Yield the label maps of photos by a fitted segmenter, see ``segment``.
+    """Yield the label map of each photo by a fitted segmenter, or why it cannot be read, in the order of the photos.
 
     Args:
         fitted: the segmenter, fitted on ``question.fit_classes``.

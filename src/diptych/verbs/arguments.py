@@ -68,6 +68,18 @@ def argument(help: str, kind: Kind = kinds.PLAIN, default: Any = MISSING, **more
     return field(default=default, metadata={"argument": Argument(help, kind, **more)})
 
 
+def class_names() -> Any:
+    """Return the field of the names of classes."""
+    help = 'Class names: "cat, dog, ...", or a file with one name per line (default: folder names).'
+    return argument(help, kinds.NAMES, None, json="labels", positional=True)
+
+
+def prompts() -> Any:
+    """Return the field of the prompts around class names."""
+    help = "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts)."
+    return argument(help, kinds.TEMPLATES, None)
+
+
 def method(default: str | None, help: str, flag: str = "--method") -> Any:
     """Return the field of the system that does the work."""
     return argument(help, kinds.SYSTEM, default, flag=flag, short="-m")

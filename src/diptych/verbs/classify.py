@@ -13,9 +13,10 @@ from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
-from diptych.verbs.arguments import BOXES, LOCAL, argument, method, settings
+from diptych.verbs.arguments import BOXES, LOCAL, argument, class_names, method, prompts, settings
 from diptych.verbs.context import Context, refuse_cluster
 from diptych.verbs.declare import CLUSTER, RUN, Verb
+from diptych.verbs.fitted_classifiers import space_in
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
 
@@ -50,14 +51,8 @@ class Classify(Verb):
         "Photos, videos, point clouds or light curves; a folder, a table, or demo:photos.", kinds.MANY_PHOTOS,
         json="images", positional=True,
     )  # fmt: skip
-    names: NamesLike = argument(
-        'Class names: "cat, dog, ...", or a file with one name per line (default: folder names).', kinds.NAMES, None,
-        json="labels", positional=True,
-    )  # fmt: skip
-    templates: TemplatesLike = argument(
-        "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).",
-        kinds.TEMPLATES, None,
-    )  # fmt: skip
+    names: NamesLike = class_names()
+    templates: TemplatesLike = prompts()
     method: str | Classifier = method(
         DEFAULTS["classify"], "A system that learns from no labels: see 'diptych systems'."
     )
@@ -192,7 +187,7 @@ class Classify(Verb):
         from diptych.verbs.predictions import Labels
 
         given = getattr(context, "given", None)
-        space = _space_in(given)
+        space = space_in(given)
         verb = self if space is given else self._in_space(space)
         source = verb._open(context)
         result, run = verb._by_fitted(source, context) if verb.is_fitted() else verb._by_names(source, context)
@@ -233,30 +228,15 @@ class Classify(Verb):
 
     def _by_fitted(self, source: Source, context: Context) -> tuple[Classified, Run]:
         """Answer by an exported classifier, or by a fitted space."""
-        from diptych.tasks.classify_samples import by_folder
-        from diptych.tasks.classify_with_model import answer
-        from diptych.tasks.model import Predictor
-        from diptych.tasks.space_classifier import SpaceClassifier, classify_samples
-
-        shown: dict[str, Any] = {"top": self.top, "threshold": self.threshold}
-        promised = ("sets", "per_class", "unknown_rate", "reasons")
-        promises: dict[str, Any] = {name: getattr(self, name) for name in promised}
-        ready = context.named("classifier", self.served) if self.served else self.classifier
-        if isinstance(space := _space_in(ready), SpaceClassifier):
-            by = source.run(getattr(ready, "run", None) or context.run())
-            return classify_samples(source.samples, space, by, **shown), by
-        if isinstance(ready, Predictor):
-            by = source.run(ready.run)
-            return answer(source.samples, ready, by, name=self.served, **shown, **promises), by
-        if not isinstance(ready, (str, Path)):
-            raise UsageError(f"{{classifier}} is a folder or a fitted classifier, not {type(ready).__name__}.")
+        from diptych.verbs.fitted_classifiers import by_classifier
 
         def load(name: str) -> Backbone:
             backbone = context.chosen(name)
             self._encode_ahead(backbone, source, context)
             return backbone
 
-        return by_folder(source, Path(ready).expanduser(), load, context.run, self._stated(), **shown, **promises)
+        ready = context.named("classifier", self.served) if self.served else self.classifier
+        return by_classifier(self, ready, source, context.run, load, self._stated())
 
     def _encode_ahead(self, backbone: Backbone, source: Source, context: Context) -> None:
         """Let the workers of a cluster encode the photos.
@@ -282,12 +262,13 @@ class Classify(Verb):
             if quick is not None:
                 return quick, known[1]
         from diptych.core import Evidence
-        from diptych.tasks.classify_samples import by_names
+        from diptych.tasks.classify import classify
 
         run, backbone = source.run(context.run()), context.model()
         self._encode_ahead(backbone, source, context)
-        result = by_names(
-            source, named, backbone, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
+        samples, space = source.placed(backbone, run)
+        result = classify(
+            samples, named, space, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
             threshold=self.threshold, reasons=self.reasons,
         )  # fmt: skip
         if source.kind is None:
@@ -304,7 +285,7 @@ class Classify(Verb):
     def _stated(self) -> Any:
         """Return what the folder of a fitted space says; None where none is given."""
         if not isinstance(self.classifier, (str, Path)):
-            return getattr(_space_in(self.classifier), "stated", None)
+            return getattr(space_in(self.classifier), "stated", None)
         from diptych.tasks.classify_samples import stated_by
 
         return stated_by(Path(self.classifier).expanduser())
@@ -315,8 +296,3 @@ class Classify(Verb):
             "For clips with a model, point clouds and light curves there are no {sets}, {unknown_rate}, {reasons} and "
             "{texts}, and of the latter two no page: leave them out."
         )
-
-
-def _space_in(given: Any) -> Any:
-    """Return the fitted space with its classes that a model is; anything else as it is."""
-    return getattr(getattr(given, "loaded", None), "classifier", given)

@@ -15,7 +15,7 @@ from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from diptych.core import MissingEvidence, Range, UsageError
+from diptych.core import MissingEvidence, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.files import database_address
 from diptych.tasks.defaults import slug_and_row
@@ -210,7 +210,7 @@ class Verb:
         """
         for name, a in self.arguments().items():
             value = getattr(self, name)
-            if a.range is not None and value is not None and not _in_range(a.range, value):
+            if a.range is not None and value is not None and value not in a.range:
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
         resolved = keeping.resolved(self, frozenset(given))
         resolved.check()
@@ -273,13 +273,6 @@ class Verb:
             DiptychError: what was given cannot be used.
         """
         raise NotImplementedError
-
-
-def _in_range(allowed: Range, value: Any) -> bool:
-    try:
-        return allowed.holds(value)
-    except TypeError:  # a list, or a text, where a number stands
-        return False
 
 
 def plain_system(method: Any) -> Any:

@@ -74,8 +74,9 @@ class Search(Verb):
         """Look for the entries."""
         from diptych.data.files import write_whole
         from diptych.search_index.opening import index_at
-        from diptych.tasks.search.ask import search, torchless
+        from diptych.tasks.search.ask import search
         from diptych.tasks.search.interruption import unfinished
+        from diptych.tasks.search.query import torchless
 
         if self.html is not None:
             context.free_file(self.html, "html")

@@ -12,7 +12,7 @@ from diptych.core import MissingHook, UsageError
 from diptych.core.ranges import between
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
-from diptych.verbs.arguments import BOXES, argument, fit_workers, fitted, method, served, settings
+from diptych.verbs.arguments import BOXES, argument, class_names, fit_workers, fitted, method, prompts, served, settings
 from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
@@ -51,14 +51,8 @@ class Segment(Verb):
     photos: object = argument(
         "Photos, a folder, a table, or demo:photos.", kinds.MANY_PHOTOS, json="images", positional=True
     )
-    names: NamesLike = argument(
-        'Class names: "cat, dog, ...", or a file with one name per line (default: folder names).', kinds.NAMES, None,
-        json="labels", positional=True,
-    )  # fmt: skip
-    templates: TemplatesLike = argument(
-        "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).",
-        kinds.TEMPLATES, None,
-    )  # fmt: skip
+    names: NamesLike = class_names()
+    templates: TemplatesLike = prompts()
     method: str | Segmenter | None = method(
         None, "A segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image "
         "tower, stuff-context on others, such as lite)."

@@ -24,8 +24,9 @@ from diptych.serve.pages.state import MOST, State
 from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
-from diptych.tasks.search.ask import Answer, ask, combined
+from diptych.tasks.search.ask import Answer, ask
 from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, weights_key
+from diptych.tasks.search.query import combined
 from diptych.tasks.search.term import Term, kind_of
 from diptych.verbs.search import weights_of
 

@@ -21,8 +21,9 @@ from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Service
 from diptych.serve.uploads import is_picture, picture_bytes
-from diptych.tasks.search.ask import Answer, ask, combined
+from diptych.tasks.search.ask import Answer, ask
 from diptych.tasks.search.index import fingerprint
+from diptych.tasks.search.query import combined
 from diptych.tasks.search.term import Term
 from diptych.verbs.search import Answers, weights_of
 from diptych.verbs.search import Search as Declaration

@@ -177,7 +177,7 @@ class AuditedPair:
 
 @dataclass(frozen=True)
 class AuditedPairs:
-    """All pairs, the worst first, and the those that cannot be judged.
+    """All pairs, the worst first, and those that cannot be judged.
 
     Args:
         rows: by score, then by row; by cosine where right captions were measured.

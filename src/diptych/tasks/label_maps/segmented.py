@@ -6,14 +6,14 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.void import Labels, void_of
-from diptych.core.wording import first_of, lacks, number_of
+from diptych.core.wording import Guided, first_of, number_of
 from diptych.data.files import write_json, write_whole
 from diptych.data.formats.panoptic import rgb_of
 from diptych.data.formats.rle import to_runs
@@ -58,7 +58,7 @@ class RegionsRow(TypedDict):
 
 
 @dataclass(frozen=True)
-class Segmented:
+class Segmented(Guided):
     """What lies where on one photo.
 
     Args:
@@ -77,11 +77,6 @@ class Segmented:
     classes: tuple[str, ...]
     confidence: NDArray[np.float32] | None = None
     panoptic: Panoptic | None = None
-
-    if not TYPE_CHECKING:  # names stay checked
-
-        def __getattr__(self, name: str) -> Any:
-            raise lacks(self, name)
 
     @property
     def void(self) -> int:

@@ -1,7 +1,4 @@
-"""Ask an index: words, pictures or both, weighted, added and subtracted.
-
-q = unit( sum over terms of  w_i unit(e_i) )                w_i < 0: away from it
-"""
+"""Ask an index: its nearest entries to a query, and what is known of them."""
 
 from __future__ import annotations
 
@@ -14,8 +11,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
-from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UsageError
-from diptych.features.embed import embed_arrays
+from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.search_index import ann, recall
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
@@ -27,6 +23,7 @@ from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import CutAnswerRow, CutAnswers, calibration
 from diptych.tasks.search.present import nearest_present
+from diptych.tasks.search.query import query_vector
 from diptych.tasks.search.term import Term, kind_of
 
 DOUBTFUL = 0.2
@@ -151,57 +148,6 @@ class Answer:
         )
 
 
-def torchless(terms: Sequence[Term], backbone: CachedBackbone, run: Run) -> bool:
-    """Say whether a remembered backbone reads and encodes these terms without torch."""
-    return backbone.torchless(run, {"image" if term.is_picture else "text" for term in terms})
-
-
-def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run: Run) -> Vectors:
-    """Return the (D,) unit vector of a query.
-
-    Raises:
-        UsageError: no terms, or terms that cancel out.
-        UnreadableItem: a picture cannot be read.
-    """
-    if not terms:
-        raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
-    image: Encoder[Any] = backbone.image
-    values = []
-    for term in terms:
-        items: Samples[Any] = term.photos if term.is_picture else Texts((term.value,))
-        encoder = image if term.is_picture else backbone.text
-        if image.modality == "clip" and term.is_picture and term.sample is None:  # among clips, a picture is one frame
-            encoder, items = _of_frame(image, items)
-        result = embed_arrays(encoder, items, run)
-        if result.failed:
-            raise result.failed[0]
-        values.append(result.values[0, 0])
-    return combined(np.stack(values), [term.weight for term in terms])
-
-
-def _of_frame(clips: Encoder[Any], photos: Samples[Any]) -> tuple[Encoder[Any], Samples[Any]]:
-    """Return how a photo is embedded among clips: by the encoder of frames where the clip is their mean."""
-    from diptych.data.formats.clips import OneFrame
-    from diptych.features.clips import ClipEncoder
-
-    return (clips.image, photos) if isinstance(clips, ClipEncoder) else (clips, OneFrame(photos))
-
-
-def combined(values: Vectors, weights: Sequence[float]) -> Vectors:
-    """Return the (D,) unit vector of the weighted sum of (n, D) vectors, each scaled to length 1 first.
-
-    Raises:
-        UsageError: the terms cancel out.
-    """
-    total, largest = np.zeros(values.shape[1]), max(map(abs, weights))  # only their ratios count, whatever their size
-    for value, weight in zip(values.astype(np.float64), weights, strict=True):
-        total += weight / largest * value / np.linalg.norm(value)
-    norm = float(np.linalg.norm(total))
-    if norm < 1e-6:
-        raise UsageError("The terms of the query cancel out: change a weight.")
-    return (total / norm).astype(np.float32)
-
-
 def search(
     folder: Path,
     terms: Sequence[Term],
@@ -219,7 +165,7 @@ def search(
     Args:
         folder: the index.
         terms: the query.
-        backbone: that of the index; one that is remembered, where ``torchless`` says so.
+        backbone: that of the index; one that is remembered, where ``query.torchless`` says so.
         run: device and cache.
         k: answers, at least 1.
         weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
@@ -300,7 +246,7 @@ def ask(
     """
     conditions, count = [Condition.parse(w) for w in where], filled(index)
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
-    if count and chosen.get("text") and not len(index.vectors("text")):
+    if chosen.get("text") and not len(index.vectors("text")):
         raise UsageError(f"No entry of {index.folder} has a caption: leave out {{captions}}.")
     fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
     cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
