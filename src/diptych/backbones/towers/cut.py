@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -38,6 +38,7 @@ class Block(Protocol):
         """Return the block's output; ``look`` is called with the input of the MLP."""
 
 
+@dataclass(eq=False, repr=False)
 class CutTower(ABC):
     """A tower of stem, blocks and head; subclasses add the stem.
 
@@ -47,19 +48,14 @@ class CutTower(ABC):
         head: map (..., C) to (..., D).
     """
 
-    def __init__(
-        self,
-        name: str,
-        layers: Sequence[Block],
-        width: int,
-        heads: int,
-        *,
-        token_norm: Map,
-        pooled_norm: Map,
-        head: Map,
-    ) -> None:
-        self.name, self.layers, self.width, self.heads = name, tuple(layers), width, heads
-        self.token_norm, self.pooled_norm, self.head = token_norm, pooled_norm, head
+    name: str
+    layers: Sequence[Block]
+    width: int
+    heads: int
+    _: KW_ONLY
+    token_norm: Map
+    pooled_norm: Map
+    head: Map
 
     @property
     def depth(self) -> int:

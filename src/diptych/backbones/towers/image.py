@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from diptych.backbones.towers.cut import Block, CutTower, Map, resize_positions
+from diptych.backbones.towers.cut import CutTower, resize_positions
 from diptych.backbones.towers.edits import insert, patch_count
 from diptych.core import Resampling, State, UsageError
 from diptych.core.backbone import ANTIALIASED
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ImagePooling = Literal["cls", "mean", "mean_all", "cls_and_mean", "attention", "attention_all"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ImageTower(CutTower):
     """A ViT. Subclasses define the patches, the prefix and the positions.
 
@@ -34,22 +35,9 @@ class ImageTower(CutTower):
         pool: the attention pool, where pooling is by attention.
     """
 
-    def __init__(
-        self,
-        name: str,
-        layers: Sequence[Block],
-        width: int,
-        heads: int,
-        *,
-        token_norm: Map,
-        pooled_norm: Map,
-        head: Map,
-        patch: tuple[int, int],
-        pooling: ImagePooling,
-        pool: AttentionPool | None = None,
-    ) -> None:
-        super().__init__(name, layers, width, heads, token_norm=token_norm, pooled_norm=pooled_norm, head=head)
-        self.patch, self.pooling, self.pool = patch, pooling, pool
+    patch: tuple[int, int]
+    pooling: ImagePooling
+    pool: AttentionPool | None = None
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem on (B, 3, H, W) normalised pixels, or {"pixels": ...}, on the device of the tower.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.nn import functional as F
 
-from diptych.backbones.towers.cut import Block, CutTower, Map, attention_bias
+from diptych.backbones.towers.cut import CutTower, attention_bias
 from diptych.core import Resampling, State, UsageError
 from diptych.core.backbone import ANTIALIASED
 
@@ -23,6 +23,7 @@ TextPooling = Literal["argmax", "eos", "first", "last", "mean"]
 _FIELDS = {"ids", "embeds", "mask"}
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TextTower(CutTower):
     """A text transformer. Subclasses define embeddings and positions.
 
@@ -36,24 +37,11 @@ class TextTower(CutTower):
         eos: end id, for "eos".
     """
 
-    def __init__(
-        self,
-        name: str,
-        layers: Sequence[Block],
-        width: int,
-        heads: int,
-        *,
-        token_norm: Map,
-        pooled_norm: Map,
-        head: Map,
-        pooling: TextPooling,
-        causal: bool,
-        context: int,
-        padding: int | None = None,
-        eos: int | None = None,
-    ) -> None:
-        super().__init__(name, layers, width, heads, token_norm=token_norm, pooled_norm=pooled_norm, head=head)
-        self.pooling, self.causal, self.context, self.padding, self.eos = pooling, causal, context, padding, eos
+    pooling: TextPooling
+    causal: bool
+    context: int
+    padding: int | None = None
+    eos: int | None = None
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem.
