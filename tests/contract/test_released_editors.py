@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.generators.load import load_inverter, load_stylegan2
-from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
+from diptych.backbones.generators.stylegan2 import StyleGAN2
 from diptych.backbones.released import table
 from diptych.core import Backbone, DataError, EditAsk, Kit, MissingPart, Run, Styles, UsageError
 from diptych.features.artefacts import stated
 from diptych.tasks.edit import fitted_editor
 from diptych.tasks.released import convert
+from tests.backbones.generators.fresh import fresh_weights
 from tests.backbones.generators.inverter_files import generator, released, written
 from tests.support.pictures import Pictures, picture
 from tests.support.small_clip import small_clip

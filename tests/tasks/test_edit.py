@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.backbones.generators.load import ConvInverter, fresh_encoder
-from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
+from diptych.backbones.generators.load import ConvInverter
+from diptych.backbones.generators.stylegan2 import StyleGAN2
 from diptych.core import (
     DataError,
     EditAsk,
@@ -25,6 +25,7 @@ from diptych.core import (
 from diptych.methods.edit.deltaedit import DeltaEdit
 from diptych.tasks.edit import Edits, alone, drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
 from diptych.tasks.provenance import CHANGED, MADE, origin
+from tests.backbones.generators.fresh import fresh_encoder, fresh_weights
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
+from diptych.backbones.generators.stylegan2 import StyleGAN2
+from tests.backbones.generators.fresh import fresh_weights
 
 WIDTHS = (16, 16, 32, 32)
 STYLE, SIZE, LATENTS = 8, 32, 8

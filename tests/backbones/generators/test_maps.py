@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from diptych.backbones.generators.load import load_generator, load_maps
-from diptych.backbones.generators.maps import ThreeMapInverter, fresh_maps
+from diptych.backbones.generators.maps import ThreeMapInverter
 from diptych.core import LatentGenerator, MapInverter
+from tests.backbones.generators.fresh import fresh_maps
 
 GENERATOR, _ = load_generator("small")
 

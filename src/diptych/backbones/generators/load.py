@@ -256,16 +256,3 @@ class ConvInverter:
     def invert(self, images: Tensor, /) -> Styles:
         """Return the styles from which the generator draws (B, 3, size, size) pictures again."""
         return self.generator.styles(self.code(images)[:, None].expand(-1, self.generator.latents, -1))
-
-
-def fresh_encoder(style_dim: int, g: torch.Generator, size: int = 32) -> dict[str, Tensor]:
-    """Return the initial weights of a training: normal, of variance 2 / fan-in."""
-    out, into = {}, 3
-    for i, wide in enumerate(WIDTHS):
-        out[f"{i}.weight"] = torch.randn(wide, into, 3, 3, generator=g) * math.sqrt(2 / (9 * into))
-        out[f"{i}.bias"] = torch.zeros(wide)
-        into = wide
-    cells = into * (size // 2 ** (len(WIDTHS) - 1)) ** 2
-    out["last.weight"] = torch.randn(style_dim, cells, generator=g) / math.sqrt(cells)
-    out["last.bias"] = torch.zeros(style_dim)
-    return out

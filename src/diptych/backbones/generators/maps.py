@@ -14,7 +14,6 @@ Source: Tov et al. 2021 (e4e), section 4; Richardson et al. 2021 (pSp), section 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,30 +95,3 @@ class ThreeMapInverter:
 
 def _doubled(x: Tensor) -> Tensor:
     return interpolate(x, scale_factor=2.0, mode="bilinear")
-
-
-def fresh_maps(generator: StyleGAN2, g: torch.Generator) -> dict[str, Tensor]:
-    """Return the initial weights of a training, without the mean: normal, of variance 2 / fan-in, heads near 0.
-
-    Args:
-        generator: of pictures of at least 32 pixels.
-        g: generator of the draws.
-    """
-    out: dict[str, Tensor] = {}
-
-    def layer(name: str, into: int, wide: int, kernel: int) -> None:
-        out[f"{name}.weight"] = torch.randn(wide, into, kernel, kernel, generator=g) * math.sqrt(2 / (kernel**2 * into))
-        out[f"{name}.bias"] = torch.zeros(wide)
-
-    for i, (into, wide) in enumerate(zip((3, *STEM), STEM, strict=False)):
-        layer(f"stem.{i}", into, wide, 3)
-    for i in (0, 1):
-        layer(f"lateral.{i}", STEM[i + 1], STEM[-1], 1)
-    for i in range(generator.latents):
-        halvings = int(math.log2(generator.size // 2 ** (level_of(i) + 1) // CELLS))
-        for k in range(max(1, halvings)):
-            layer(f"heads.{i}.{k}", STEM[-1] if k == 0 else HEAD, HEAD, 3 if halvings else 1)
-        inputs = HEAD * CELLS**2
-        out[f"heads.{i}.last.weight"] = torch.randn(generator.style_dim, inputs, generator=g) / inputs
-        out[f"heads.{i}.last.bias"] = torch.zeros(generator.style_dim)
-    return out

@@ -201,39 +201,3 @@ class StyleGAN2:
 
     def _depth(self) -> int:
         return sum(1 for name in self.weights if name.startswith("style.") and name.endswith(".weight"))
-
-
-def fresh_weights(
-    size: int, style_dim: int, widths: Mapping[int, int], depth: int, g: torch.Generator
-) -> dict[str, Tensor]:
-    """Return the initial weights of a training, without noise.
-
-    Args:
-        size: side of the pictures, a power of two from 8 on.
-        style_dim: C.
-        widths: side of a map (4, 8, ..., size) -> its channels.
-        depth: layers of the mapping network; 0 makes none.
-        g: generator of the draws.
-    """
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=g)
-
-    out = {f"style.{i}.weight": normal(style_dim, style_dim) / LR_MULTIPLIER for i in range(1, depth + 1)}
-    out |= {f"style.{i}.bias": torch.zeros(style_dim) for i in range(1, depth + 1)}
-    out["input.input"] = normal(1, widths[4], 4, 4)
-
-    def layer(name: str, into: int, wide: int, kernel: int) -> None:
-        out[f"{name}.conv.weight"] = normal(1, wide, into, kernel, kernel)
-        out[f"{name}.conv.modulation.weight"] = normal(into, style_dim)
-        out[f"{name}.conv.modulation.bias"] = torch.ones(into)
-        bias = f"{name}.activate.bias" if kernel == 3 else f"{name}.bias"
-        out[bias] = torch.zeros(wide) if kernel == 3 else torch.zeros(1, 3, 1, 1)
-
-    layer("conv1", widths[4], widths[4], 3)
-    layer("to_rgb1", widths[4], 3, 1)
-    for j, side in enumerate(2**k for k in range(3, int(math.log2(size)) + 1)):
-        layer(f"convs.{2 * j}", widths[side // 2], widths[side], 3)
-        layer(f"convs.{2 * j + 1}", widths[side], widths[side], 3)
-        layer(f"to_rgbs.{j}", widths[side], 3, 1)
-    return out
