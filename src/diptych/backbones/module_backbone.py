@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.spec import fingerprint
 from diptych.backbones.tokens import Tokens
-from diptych.core import Backbone, Dense, Encoder, Inputs, Spec, Tower
+from diptych.core import Backbone, Dense, Encoder, Inputs, Space, Spec, Tower
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,21 +71,20 @@ class ModuleText:
         return fingerprint("text", self.spec, self.weights, identity=self.tokens.identity, truncate=self.truncate)
 
 
-class ModuleBackbone(Backbone):
-    """A backbone of one module, whose towers and maps follow from the type of the module.
+class StatedSpace(Space):
+    """Base of spaces that hold their specification and their encoders as they are.
 
-    Subclasses add ``scale`` and ``rebuild``.
-
-    Args:
-        model: set to eval mode; its weights must not change afterwards (use ``rebuild`` after training).
+    Attributes:
+        _spec: what ``spec`` gives.
+        _encoders: what ``encoders`` gives.
     """
 
-    def __init__(self, model: nn.Module, spec: Spec, encoders: Mapping[str, Encoder[Any]]) -> None:
-        self._model, self._spec, self._encoders = model.eval(), spec, dict(encoders)
+    _spec: Spec
+    _encoders: Mapping[str, Encoder[Any]]
 
     @property
     def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image and the text encoder."""
+        """Name of a modality -> its encoder."""
         return self._encoders
 
     @property
@@ -97,6 +96,19 @@ class ModuleBackbone(Backbone):
     def spec(self) -> Spec:
         """What this model is."""
         return self._spec
+
+
+class ModuleBackbone(StatedSpace, Backbone):
+    """A backbone of one module, whose towers and maps follow from the type of the module.
+
+    Subclasses add ``scale`` and ``rebuild``.
+
+    Args:
+        model: set to eval mode; its weights must not change afterwards (use ``rebuild`` after training).
+    """
+
+    def __init__(self, model: nn.Module, spec: Spec, encoders: Mapping[str, Encoder[Any]]) -> None:
+        self._model, self._spec, self._encoders = model.eval(), spec, dict(encoders)
 
     def module(self) -> nn.Module:
         """Return the library's own module."""

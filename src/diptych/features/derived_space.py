@@ -8,11 +8,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from diptych.backbones.module_backbone import StatedSpace
 from diptych.core import Around, Backbone, DataError, Encoder, MissingHook, Parts, Run, Samples, Space, Spec, Tower
 from diptych.features.networks import twin_of
 from diptych.features.strict_weights import check_tensors, load_tensors
@@ -90,7 +91,7 @@ class LabelledSpace(Space):
         """Return the (N, K) logits of the classes for (N, D) vectors of the encoder, not normalised."""
 
 
-class LabelledTower(LabelledSpace):
+class LabelledTower(StatedSpace, LabelledSpace):
     """A labelled space with one encoder, whose head gives logits.
 
     Args:
@@ -99,21 +100,9 @@ class LabelledTower(LabelledSpace):
         labelled: its key.
     """
 
-    score: Literal["softmax", "sigmoid"] = "softmax"
-
     def __init__(self, spec: Spec, encoder: Encoder[Any], labelled: str) -> None:
         self.labelled, self._spec = labelled, spec
-        self._encoders: Mapping[str, Encoder[Any]] = {labelled: encoder}
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The one encoder."""
-        return self._encoders
-
-    @property
-    def spec(self) -> Spec:
-        """Name, sizes and hash of the weights."""
-        return self._spec
+        self._encoders = {labelled: encoder}
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return 1 and 0: the head gives logits, and no modality is compared with another."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diptych.core import Backbone, Dense, Encoder, Inputs, MissingHook, Run, Samples, Spec, Table, Texts, Tower
+from diptych.backbones.module_backbone import StatedSpace
+from diptych.core import Backbone, Dense, Inputs, MissingHook, Run, Samples, Spec, Table, Texts, Tower
 from diptych.features.embed import embed
 from diptych.features.networks import reached
 from diptych.features.vectors import Vectors
@@ -139,7 +140,7 @@ class HeadEncoder:
         return self.project(x).float()
 
 
-class HeadSpace(Backbone):
+class HeadSpace(StatedSpace, Backbone):
     """A space of heads over frozen trunks.
 
     Args:
@@ -159,25 +160,10 @@ class HeadSpace(Backbone):
     ) -> None:
         self.trunks, self.memory, self._spec = trunks, memory, spec
         reads = {"image": self._pictures, "text": memory.read}
-        self._encoders: dict[str, Encoder[Any]] = {
+        self._encoders = {
             m: HeadEncoder(m, spec.dim, f"{trunks[m].fingerprint}+{weights}", reads[m], heads[m])
             for m in ("image", "text")
         }
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The score kind of the specification."""
-        return self._spec.score
-
-    @property
-    def spec(self) -> Spec:
-        """The specification of this space."""
-        return self._spec
 
     def _pictures(self, items: Sequence[Any]) -> Tensor:
         with torch.no_grad():

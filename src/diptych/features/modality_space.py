@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
 from torch import Tensor, nn
 
-from diptych.core import Backbone, DataError, Encoder, Inputs, MissingHook, Space, Spec, Tower, UsageError
+from diptych.backbones.module_backbone import StatedSpace
+from diptych.core import Backbone, DataError, Encoder, Inputs, MissingHook, Space, Tower, UsageError
 from diptych.data.modalities import Modality
 
 
@@ -39,7 +39,7 @@ class NoTexts:
         self.inputs(x)
 
 
-class ModalitySpace(Backbone):
+class ModalitySpace(StatedSpace, Backbone):
     """A space whose "image" encoder is that of another modality, so that classifiers and indexes take its samples.
 
     Args:
@@ -59,19 +59,9 @@ class ModalitySpace(Backbone):
         self._spec = replace(space.spec, name=name or space.spec.name, dim=image.dim)
 
     @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The encoder of the modality as "image", and that of texts."""
-        return self._encoders
-
-    @property
     def score(self) -> Literal["softmax", "sigmoid"]:
         """The score of the space."""
         return self.space.activation
-
-    @property
-    def spec(self) -> Spec:
-        """The specification of the space, with this space's name."""
-        return self._spec
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return (scale, bias) of the space for its modality and texts.

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diptych.backbones.dense import dense_of
 from diptych.backbones.hub import is_offline
-from diptych.backbones.module_backbone import ModuleImage, on_device
+from diptych.backbones.module_backbone import ModuleImage, StatedSpace, on_device
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.load_options import split_name
 from diptych.backbones.spec import state_hash, triple
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.of import image_tower_of
-from diptych.core import Dense, Encoder, Inputs, MissingHook, NotAvailable, PixelRecipe, Space, Spec, Tower, UsageError
+from diptych.core import Dense, Inputs, MissingHook, NotAvailable, PixelRecipe, Space, Spec, Tower, UsageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,7 +40,7 @@ class VisionEncoder(ModuleImage):
         return self.tower.project(self.tower.pooled(s)).float()
 
 
-class VisionSpace(Space):
+class VisionSpace(StatedSpace):
     """A space of images alone, with tower and dense maps.
 
     Args:
@@ -58,21 +58,7 @@ class VisionSpace(Space):
     def __init__(self, module: nn.Module, spec: Spec) -> None:
         self._module, self._spec = module.eval(), spec
         self._encoder = VisionEncoder(module, spec, spec.weights, image_tower_of(module, spec))
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image encoder alone."""
-        return {"image": self._encoder}
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """Images are compared by cosines; "softmax"."""
-        return "softmax"
-
-    @property
-    def spec(self) -> Spec:
-        """What this model is."""
-        return self._spec
+        self._encoders = {"image": self._encoder}
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Refuse: there is one modality.
