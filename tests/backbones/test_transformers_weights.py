@@ -43,7 +43,8 @@ def test_all_weights_are_those_of_the_file(folder: Path) -> None:
     [
         (lambda t: t.pop(TENSOR), r"tensors 1 missing \(transformer.h.0.mlp.c_fc.weight\): get both from the same"),
         (lambda t: t.update({TENSOR: t[TENSOR].T.contiguous()}), r"c_fc.weight, \(32, 8\) and not \(8, 32\)\)"),
-        (lambda t: t[TENSOR].fill_(-torch.inf), r"holds infinite numbers \(transformer.h.0.mlp.c_fc.weight\)"),
+        (lambda t: t[TENSOR].fill_(-torch.inf), r"holds numbers .* not finite \(transformer.h.0.mlp.c_fc.weight\)"),
+        (lambda t: t[TENSOR].view(-1)[:1].fill_(torch.nan), r"not finite \(transformer.h.0.mlp.c_fc.weight\)"),
     ],
 )
 def test_a_weight_that_does_not_fit_is_named(folder: Path, change: Callable[..., object], says: str) -> None:
@@ -57,11 +58,6 @@ def test_parts_that_a_class_leaves_out_may_be_there(folder: Path) -> None:
     read_model(GPT2LMHeadModel, folder)
     with pytest.raises(DataError, match=r"tensors 1 unexpected \(head.weight\)"):
         read_model(GPT2LMHeadModel, folder, exact=True)
-
-
-def test_nan_is_read(folder: Path) -> None:
-    changed(folder, lambda t: t[TENSOR].fill_(torch.nan))
-    assert read_model(GPT2LMHeadModel, folder).state_dict()[TENSOR].isnan().all()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core import DamagedStore, Run, Subset, Texts, UnreadableItem, UsageError
+from diptych.core import DamagedStore, DataError, Run, Subset, Texts, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.views import ViewRecipe
 from diptych.features.embed import embed, embed_arrays, embed_readable, embed_slices, space_facts
@@ -339,6 +339,31 @@ def test_drafts_and_exact_decodes_do_not_share_a_space(stored: Run, tmp_path: Pa
     assert space_facts(Words(), draft) == space_facts(Words(), stored)
     assert space_facts(Means(), draft, views=Marked()) == space_facts(Means(), stored, views=Marked())
     assert "decode" not in space_facts(Means(), stored)  # spaces of earlier versions stay valid
+
+
+class Broken(Words):
+    """A text encoder whose third text has no finite vector."""
+
+    def encode(self, x: Any, /) -> torch.Tensor:
+        rows = super().encode(x)
+        return torch.where(x["hash"].eq(self.inputs(["text 2"])["hash"]).all(-1, keepdim=True), torch.nan, rows)
+
+
+def test_a_vector_that_is_not_finite_names_its_item_and_the_model(run: Run) -> None:
+    with pytest.raises(
+        DataError, match=r"model 777777777777 gives a vector for 'text 2' that is not finite: .*fp32\.$"
+    ):
+        embed(Broken(), TEXTS, run)
+    assert torch.isfinite(embed(Broken(), Subset(TEXTS, (0, 1)), run)).all()
+
+
+def test_a_vector_that_was_stored_and_is_not_finite_is_refused(stored: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("diptych.features.pipeline.refuse_not_finite", lambda *_: None)
+        with pytest.raises(DataError, match="'text 2' that is not finite"):
+            embed(Broken(), TEXTS, stored)
+    with pytest.raises(DataError, match="'text 2' that is not finite"):
+        embed(Words(), TEXTS, stored)
 
 
 def test_usage_is_checked(run: Run) -> None:

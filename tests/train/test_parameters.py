@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,20 @@ def test_a_fit_that_was_stopped_goes_on_beside_its_folder_and_leaves_nothing_the
         with resumable(there):
             assert two_trainings() == [*whole, 12]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_fit_that_may_not_go_on_says_first_that_it_does_not(tmp_path: Path) -> None:
+    folder = tmp_path / "fitted"
+    with pytest.raises(RuntimeError, match="killed"), resumable(folder, of={"backbone": "tiny"}):
+        two_trainings(9)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with (
+            pytest.raises(UsageError, match=r"fitted that was stopped has other settings .backbone tiny, now lite"),
+            resumable(folder, of={"backbone": "lite"}),
+        ):
+            two_trainings()
+    assert [str(one.message) for one in said] == []
 
 
 @pytest.mark.parametrize("folder", [None, "fitted"])

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 from unittest.mock import patch
 
 import numpy as np
@@ -18,12 +19,15 @@ from PIL import Image
 import diptych
 from diptych import catalog
 from diptych.api.model import Model
-from diptych.core import ClassNames, DataError, DiptychError, Run, UsageError
+from diptych.core import ClassNames, DataError, DiptychError, Needs, Run, UsageError
+from diptych.core.card import EvidenceField
 from diptych.features import artefacts
 from diptych.features.artefacts import stated
-from diptych.verbs import keeping
+from diptych.verbs import keeping, kinds
+from diptych.verbs.arguments import Argument
 from diptych.verbs.declare import Verb
 from diptych.verbs.edit import Edit
+from diptych.verbs.rewrite import Rewrite
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.dense_colours import DenseColours, halves
@@ -133,6 +137,59 @@ def test_other_data_to_learn_from_are_refused_beside_a_folder_that_is_there(tmp_
     with pytest.raises(UsageError, match=r"was fitted on other data than .*cars.txt: leave texts= out .* fitted= to"):
         diptych.caption(photos, str(tmp_path / "cars.txt"), COLOURED, **given)
     assert str(tmp_path) not in (tmp_path / "pool/fitted.json").read_text(), "a path says whose machine it was"
+
+
+def test_whatever_a_fit_alone_reads_is_declared_so() -> None:
+    fields = get_args(EvidenceField)
+    nothing, everything = (SimpleNamespace(card=SimpleNamespace(needs=Needs(evidence=names))) for names in ((), fields))
+
+    def is_evidence(a: Argument) -> bool:
+        if a.evidence in fields:
+            return True
+        try:
+            return a.reads is not None and a.reads(everything) and not a.reads(nothing)
+        except AttributeError:  # it asks for something else than evidence
+            return False
+
+    one = kinds.FOLDER  # a board reads several, and fits the others
+    named = {k.name: k for k in verbs() if "fitted" in k.arguments() and k.arguments()["fitted"].kind is one}
+    learnt = {(verb, name) for verb, kind in named.items() for name, a in kind.arguments().items() if is_evidence(a)}
+    declared = {(verb, name) for verb, kind in named.items() for name, a in kind.arguments().items() if a.fits}
+    assert declared == learnt | {("rewrite", "seed")}
+    assert {("edit", "like"), ("generate", "like"), ("rewrite", "like"), ("segment", "train")} <= learnt
+
+
+@pytest.mark.parametrize(
+    ("verb", "method", "more"),
+    [
+        ("edit", "deltaedit", {"source": "a", "target": "b"}),
+        ("generate", "galip", {"texts": "a red circle"}),
+        ("rewrite", "uf-fgtg", {"prompts": "a red circle"}),
+    ],
+)
+def test_other_photos_to_learn_from_are_refused_by_every_verb(
+    tmp_path: Path, verb: str, method: str, more: dict[str, Any]
+) -> None:
+    kind = {kind.name: kind for kind in verbs()}[verb]
+    for name in ("mine", "others"):
+        (tmp_path / name).mkdir()
+    given = {**more, "method": method, "variant": "small", "fitted": tmp_path / "kept"}
+    asked = [kind.parsed("python", **given, like=tmp_path / name) for name in ("mine", "others")]
+    system = catalog.row(catalog.find(method), "small")
+    artefacts.save(ClassNames(("a",)), tmp_path / "kept", system, **keeping.learnt_from(asked[0]))
+    for same in (asked[0], kind.parsed("python", **given)):
+        assert keeping.resolved(same, {"like"}).system() == system
+    with pytest.raises(UsageError, match=r"kept was fitted on other data than .*others: leave like out to use it"):
+        keeping.resolved(asked[1], {"like"})
+
+
+def test_another_seed_is_refused_beside_what_it_did_not_fit(tmp_path: Path) -> None:
+    asked = Rewrite.parsed("python", prompts="a red circle", method="uf-fgtg", fitted=tmp_path / "kept")
+    system = catalog.find("uf-fgtg")()
+    artefacts.save(ClassNames(("a",)), tmp_path / "kept", system, **keeping.learnt_from(asked))
+    with pytest.raises(UsageError, match=r"kept was fitted with seed 0, not 3: leave seed out"):
+        keeping.resolved(replace(asked, seed=3), {"seed"})
+    assert keeping.resolved(replace(asked, seed=3), {"method"}).system() == system, "a default is no wish"
 
 
 @pytest.fixture

@@ -320,11 +320,11 @@ def remedy(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor], otherwise: 
     return otherwise
 
 
-def refuse_infinite(held: Mapping[str, Tensor], source: object) -> None:
-    """Refuse weights that hold infinite numbers, with which most vectors are NaN.
+def refuse_not_finite(held: Mapping[str, Tensor], source: object) -> None:
+    """Refuse weights that hold NaN or infinite numbers, with which vectors and maps are NaN.
 
-    NaN alone is not refused, for a file that is whole may hold some: open_clip's CoCa leaves tensors of its decoder as
-    they lie in memory, and vectors never read them. For the same reason the decoder may hold anything here.
+    A decoder may hold anything here: open_clip's CoCa leaves tensors of its decoder as they lie in memory, and vectors
+    never read them. What it writes is looked at where it writes, see ``nn.text.decode.Reader``.
 
     Args:
         held: our names -> tensors.
@@ -335,9 +335,9 @@ def refuse_infinite(held: Mapping[str, Tensor], source: object) -> None:
 
     Example:
         >>> import torch
-        >>> refuse_infinite({"a": torch.tensor([1.0, -torch.inf]), "b": torch.tensor([torch.nan])}, "clip.pt")
+        >>> refuse_not_finite({"a": torch.tensor([1.0, -torch.inf]), "b": torch.tensor([torch.nan])}, "clip.pt")
         Traceback (most recent call last):
-        diptych.core.errors.DataError: clip.pt holds infinite numbers (a): its training diverged, or they were too ...
+        diptych.core.errors.DataError: clip.pt holds numbers that are not finite (a, b): its training diverged, or ...
     """
     import torch
 
@@ -347,12 +347,12 @@ def refuse_infinite(held: Mapping[str, Tensor], source: object) -> None:
         if t.is_floating_point()
         and not name.startswith(_DECODER)
         and not t.sum(dtype=torch.float32).isfinite()  # a sum is a tenth of the work
-        and bool(t.isinf().any())
+        and not bool(t.isfinite().all())
     ]
     if names:
         raise DataError(
-            f"{source} holds infinite numbers ({first_of(names)}): its training diverged, or they were too large for "
-            f"float16; get an earlier checkpoint, or one in float32."
+            f"{source} holds numbers that are not finite ({first_of(names)}): its training diverged, or they were too "
+            f"large for float16; get an earlier checkpoint, or one in float32."
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from diptych.backbones.file_kinds import check_folder, check_weight_file
-from diptych.backbones.released import refuse_infinite
+from diptych.backbones.released import refuse_not_finite
 from diptych.core import DataError
 from diptych.core.wording import first_of, one_line
 
@@ -59,7 +59,7 @@ def read_model(kind: Any, folder: Path, *, exact: bool = False, **options: Any) 
             f"The weights in {folder} do not fit its config.json, tensors {'; '.join(sentences)}: get both from the "
             f"same place again."
         )
-    refuse_infinite({name: tensor.detach() for name, tensor in model.named_parameters()}, folder)
+    refuse_not_finite({name: tensor.detach() for name, tensor in model.named_parameters()}, folder)
     read: nn.Module = model
     return read
 

@@ -206,5 +206,5 @@ def load_openclip(
     if complaints:
         do = released.remedy(converted, wanted, otherwise)
         raise DataError(f"{source} does not fit the architecture, tensors {complaints}: {do}.")
-    released.refuse_infinite(converted, source)
+    released.refuse_not_finite(converted, source)
     module.load_state_dict(released.rounded(converted) if halved else converted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ from diptych.core import (
 )
 from diptych.core.run import silent
 from diptych.core.wording import none_readable
-from diptych.features.pipeline import Source, StageTimes, cores, encode
+from diptych.features.pipeline import Source, StageTimes, cores, encode, refuse_not_finite
 from diptych.store.layers import Vectors, open_vectors
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def embed(
         UnreadableItem: an item cannot be read; all others are stored before it is raised.
         UsageError: views of a modality without pixels, an unknown precision or decode, or a batch below 0.
         DamagedStore: vectors cannot be read back from the cache after several attempts.
+        NotFinite: a vector is not finite, see ``pipeline.refuse_not_finite``.
     """
     result = embed_readable(encoder, items, run, views=views, vectors=vectors)
     if result.failed:
@@ -263,7 +265,10 @@ class _Work:
                     if self.keys[numbers[i]] not in self._source.broken
                 ]
                 values[todo, draw], stored[todo, draw] = self._vectors.get(space, [self.keys[numbers[i]] for i in todo])
-            if not self._encode(numbers, stored):
+            if not self._encode(numbers, stored):  # what an earlier version stored was not looked at
+                refuse_not_finite(
+                    values, self._source.encoder, partial(self._source.name, [self.keys[i] for i in numbers])
+                )
                 return values
         raise DamagedStore(
             f"Vectors cannot be read back from the embedding cache {self.run.cache}: check the disk, or name another "

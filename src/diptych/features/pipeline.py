@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Encoder, Run, Runner, Samples, UnreadableItem
+from diptych.core import DataError, Encoder, Run, Runner, Samples, UnreadableItem
+from diptych.core.wording import one_line
 from diptych.data.images import drafts
 from diptych.store.layers import Vectors
 from diptych.store.plans import Batch
@@ -35,6 +36,32 @@ _AHEAD = 2  # batches decoded ahead, or as many as keep all threads busy; this b
 def cores() -> int:
     """Return the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class NotFinite(DataError):
+    """A vector of an encoder holds NaN or an infinite number."""
+
+
+def refuse_not_finite(rows: NDArray[np.float32], encoder: Encoder[Any], name: Callable[[int], str]) -> None:
+    """Refuse vectors that are not finite, with which every score would be NaN.
+
+    Args:
+        rows: (B, ..., D) vectors.
+        encoder: that gave them.
+        name: row -> what it is called, a photo or a text.
+
+    Raises:
+        NotFinite: one is not; the first is named.
+    """
+    if np.isfinite(rows).all():
+        return
+    first = int(np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))[0])
+    spec = getattr(encoder, "spec", None)
+    model = f"model {encoder.fingerprint[:12]}" if spec is None else spec.name
+    raise NotFinite(
+        f"{model} gives a vector for {one_line(name(first))[:120]!r} that is not finite: its weights are damaged, or "
+        f"too large for this precision; get the model again, or use fp32."
+    )
 
 
 @dataclass
@@ -69,6 +96,10 @@ class Source:
         self._drafts = partial(drafts, DRAFT * (encoder.size or 0)) if drafted else contextlib.nullcontext
         self.broken: dict[str, UnreadableItem] = {}
         self.times = StageTimes()
+
+    def name(self, keys: Sequence[str], i: int) -> str:
+        """Return the name of the first item with the i-th of the keys."""
+        return self._items.name(self._first[keys[i]])
 
     def try_again(self, keys: Iterable[str]) -> None:
         """Read again items that failed in an earlier run, since a codec may have been installed."""
@@ -145,11 +176,12 @@ def encode(
             broken = {k: r for k, r in zip(keys, read, strict=True) if isinstance(r, UnreadableItem)}
             source.broken.update(broken)
             good = [r for r in read if not isinstance(r, UnreadableItem)]
+            there = [k for k in keys if k not in broken]
             run.tally["decoded"] += len(good)
             for draw, batch in parts:
                 start = time.perf_counter()
                 rows = (
-                    encoded_rows(source.encoder, source.inputs(good, draw), run, runner)
+                    encoded_rows(source.encoder, source.inputs(good, draw), run, runner, partial(source.name, there))
                     if good
                     else np.zeros((0, source.encoder.dim), np.float32)
                 )
@@ -195,10 +227,27 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def encoded_rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
-    """Return (B, D) float32 vectors of model inputs; without gradients, and the gradient mode is restored."""
-    if runner:
-        return runner(x)
+def encoded_rows(
+    encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None, name: Callable[[int], str]
+) -> NDArray[np.float32]:
+    """Return (B, D) float32 vectors of model inputs; without gradients, and the gradient mode is restored.
+
+    Args:
+        encoder: of the inputs.
+        x: inputs of B items.
+        run: device and precision.
+        runner: another runtime than torch.
+        name: row -> what the item is called.
+
+    Raises:
+        NotFinite: a vector is not finite.
+    """
+    rows = runner(x) if runner else _by_torch(encoder, x, run)
+    refuse_not_finite(rows, encoder, name)
+    return rows
+
+
+def _by_torch(encoder: Encoder[Any], x: Any, run: Run) -> NDArray[np.float32]:
     import torch
 
     kind = torch.device(run.device).type

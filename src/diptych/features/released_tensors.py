@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from diptych.backbones.released import misfit, refuse_infinite, remedy
+from diptych.backbones.released import misfit, refuse_not_finite, remedy
 from diptych.core import Backbone, ClassNames, DataError, UsageError
 from diptych.core.wording import first_of
 from diptych.features.networks import twin_of
@@ -115,7 +115,7 @@ def check_released(learnt: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     if fault:
         do = remedy(learnt, wanted, "give the backbone and the settings that it was trained with")
         raise DataError(f"The released file does not fit {system}, tensors {fault}: {do}.")
-    refuse_infinite(learnt, f"The released file of {system}")
+    refuse_not_finite(learnt, f"The released file of {system}")
     return {name: (t.float() if t.is_floating_point() else t).contiguous() for name, t in learnt.items()}
 
 

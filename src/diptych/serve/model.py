@@ -135,7 +135,7 @@ class ServedModel:
 
         def rows(values: Sequence[Any]) -> Vectors:
             inputs = encoder.inputs(values) if encoder.size is None else joined(values)
-            return encoded_rows(encoder, inputs, self.run, runner)
+            return encoded_rows(encoder, inputs, self.run, runner, lambda i: f"input {i + 1} of {len(values)}")
 
         def run(items: list[Prepared]) -> Sequence[Any]:
             values = {item.key: item.value for item in items}

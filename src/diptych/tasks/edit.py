@@ -154,6 +154,7 @@ def fitted_editor(
     evidence: Evidence[Any] | None = None,
     folder: Path | None = None,
     workers: int = 0,
+    facts: Mapping[str, Any] | None = None,
 ) -> FittedEditor:
     """Fit an editor on its parts and evidence, or read one that was fitted on the same parts before. One that was kept
     without an inverter takes that of the kit.
@@ -165,6 +166,7 @@ def fitted_editor(
         evidence: what it learns from; None: nothing but the parts.
         folder: of the fitted editor: read where it is, else written; None keeps nothing.
         workers: processes that load and augment what it learns from, see ``train.parameters.checkpointed``.
+        facts: what the folder says beside, see ``features.artefacts.save``.
 
     Raises:
         UsageError: the folder holds an editor of another method, or of other parts.
@@ -174,7 +176,7 @@ def fitted_editor(
     of = None if folder is None else artefacts.begins(chosen, kit.parts)
     with resumable(folder, workers=workers, of=of):
         known: FittedEditor = artefacts.read_or_fit(
-            folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
+            folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run), **(facts or {})
         )[0]
     if "inverter" in kit.parts and getattr(known, "inverter", kit) is None:
         known = replace(known, inverter=kit.parts["inverter"])  # type: ignore[type-var]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ def fitted_rewriter(
     evidence: Evidence[Any] | None = None,
     folder: Path | None = None,
     workers: int = 0,
+    facts: Mapping[str, Any] | None = None,
 ) -> Writer:
     """Fit a rewriter on its evidence, or read one that was fitted before.
 
@@ -106,6 +107,7 @@ def fitted_rewriter(
         evidence: what it learns from.
         folder: of the fitted rewriter: read where it is, else written; None keeps nothing.
         workers: processes that load and augment what it learns from, see ``train.parameters.checkpointed``.
+        facts: what the folder says beside, see ``features.artefacts.save``.
 
     Raises:
         UsageError: the folder holds a rewriter of another method.
@@ -114,7 +116,7 @@ def fitted_rewriter(
     of = None if folder is None else artefacts.begins(method, kit.parts)
     with resumable(folder, workers=workers, of=of):
         fitted: Writer = artefacts.read_or_fit(
-            folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run)
+            folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run), **(facts or {})
         )[0]
     return fitted
 

@@ -45,6 +45,7 @@ def train(
     val: Table[Any] | None = None,
     resume: bool = False,
     watch: Callable[[int], Mapping[str, float]] | None = None,
+    resumed: Callable[[], None] | None = None,
 ) -> History:
     """Train the trainee's module. Modified in place.
 
@@ -68,6 +69,7 @@ def train(
             over even where it was cut short.
         watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
             is called every ``fit.watch_every`` steps, and may raise to end the training.
+        resumed: called once where the training goes on from a checkpoint, after all that may refuse it.
 
     Returns:
         The last position, and the log.
@@ -101,7 +103,7 @@ def train(
         loop = _Loop(trainee, data, fit, run, val, watch)
         if timing is not None:
             timing.planned = loop.steps
-        history = loop.run_from(resume)
+        history = loop.run_from(resume, resumed)
     if timing is not None:
         timing.end()
     return history
@@ -140,9 +142,10 @@ class _Loop:
         self.stopping = False
         self.since = (0, 0.0)  # step and time of the last log record
 
-    def run_from(self, resume: bool) -> History:
+    def run_from(self, resume: bool, resumed: Callable[[], None] | None) -> History:
         first = self.run.world.rank == 0
-        self._restore(resume)
+        if self._restore(resume) and resumed is not None:
+            resumed()
         if self.fit.skip_bad_steps and self.position.step == 0:
             self._save()
         sent = self.fit.as_dict() if self.fit.log and first else None
@@ -353,13 +356,14 @@ class _Loop:
         name = f"step-{self.position.step:08d}-epoch-{self.position.epoch:04d}"
         self.weights.save(name, {"place": asdict(self.position), "settings": self._settings()})
 
-    def _restore(self, resume: bool) -> None:
+    def _restore(self, resume: bool) -> bool:
         saved = reopened(self.run.out, resume, self._settings(), self.weights.parameters)
         if saved is None:
-            return
+            return False
         self.weights.load(*saved)
         self.position = Position(**saved[1]["place"])
         self.steps = self._planned()
+        return True
 
 
 def _move(batch: Any, device: torch.device) -> Any:

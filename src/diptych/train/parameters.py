@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -31,6 +31,7 @@ class _Place:
     resume: bool
     save_every: int
     workers: int
+    going_on: Callable[[], None] | None = None
     begun: int = 0
 
     def __post_init__(self) -> None:
@@ -42,6 +43,12 @@ class _Place:
         self.begun += 1
         run = replace(run, out=self.folder and self.folder / f"training-{self.begun}", workers=self.workers)
         return (fit if run.out is None else replace(fit, save_every=fit.save_every or self.save_every)), run
+
+    def resumed(self) -> None:
+        """Say once that a training goes on, where one that may has begun to."""
+        if self.going_on is not None:
+            self.going_on()
+        self.going_on = None
 
 
 _place: ContextVar[_Place | None] = ContextVar("place", default=None)
@@ -55,6 +62,7 @@ def checkpointed(
     save_every: int = 500,
     workers: int = 0,
     of: Mapping[str, str] | None = None,
+    going_on: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Let the trainings inside a method's ``fit`` write log and checkpoints, so that a fit that was stopped goes on.
 
@@ -71,6 +79,7 @@ def checkpointed(
             then.
         of: what else must be as it was, by name, such as the backbone: a training that began with something else, or
             with other rows, is not resumed.
+        going_on: called where the first training goes on from a checkpoint, once nothing refuses it any more.
 
     Raises:
         UsageError: a number is out of its range, or, in the block, a training in the folder that is not resumed or has
@@ -89,7 +98,7 @@ def checkpointed(
         ...     (Path(folder) / "training-1" / "log.jsonl").exists()
         True
     """
-    token = _place.set(_Place(folder and Path(folder), resume and folder is not None, save_every, workers))
+    token = _place.set(_Place(folder and Path(folder), resume and folder is not None, save_every, workers, going_on))
     try:
         with beginning_with(of):
             yield
@@ -123,9 +132,11 @@ def resumable(folder: Path | None, *, workers: int = 0, of: Mapping[str, str] | 
             yield
         return
     beside = folder.with_name(f"{folder.name}.training")
-    if any(beside.glob("training-*/checkpoints/*")):
+
+    def going_on() -> None:
         warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
-    block = checkpointed(beside, resume=True, workers=workers, of=of)
+
+    block = checkpointed(beside, resume=True, workers=workers, of=of, going_on=going_on)
     with block, announced(warnings.warn, "the same command goes on from there", beside):
         try:
             yield
@@ -168,7 +179,8 @@ def train_parameters(
     place = _place.get()
     fit, run = (fit, replace(run, out=None, workers=0)) if place is None else place.next(fit, run)
     with torch.enable_grad():
-        train(trainee, data, fit, run, val=val, resume=place is not None and place.resume)
+        resume, resumed = place is not None and place.resume, None if place is None else place.resumed
+        train(trainee, data, fit, run, val=val, resume=resume, resumed=resumed)
     return copies(trainee.module(), parameters)
 
 

@@ -32,6 +32,7 @@ class Argument:
         panel: heading under which the help of the command lists it.
         reads: which systems read it; None: the verb reads it, whatever the system.
         evidence: field of the evidence that it gives, for systems that must have it.
+        fits: whether a fit alone reads it, so that beside a folder with what was fitted another value is refused.
         positional: whether the Python function takes it by position.
         word: whether the command takes it without a flag though it has a default; ``flag`` is then its name in the
             help, as it is of arguments without a default.
@@ -49,6 +50,7 @@ class Argument:
     panel: str = ""
     reads: Reads | None = None
     evidence: str = ""
+    fits: bool = False
     positional: bool = False
     word: bool = False
     shipped: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ def method(default: str | None, help: str, flag: str = "--method") -> Any:
 
 def like(help: str) -> Any:
     """Return the argument of the photos that a system learns from, where it learns from some."""
-    return argument(help, kinds.TABLE, None, reads=uses("train", "texts", "unlabelled"))
+    return argument(help, kinds.TABLE, None, reads=uses("train", "texts", "unlabelled"), fits=True)
 
 
 def fitted() -> Any:

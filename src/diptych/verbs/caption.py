@@ -54,11 +54,11 @@ class Caption(Verb):
     )
     texts: TextsLike = argument(
         "Sentences to learn from: a list, a .txt with one per line, or a table with caption columns.", kinds.SENTENCES,
-        None, positional=True, reads=needs("texts"), most=10_000,
+        None, positional=True, reads=needs("texts"), fits=True, most=10_000,
     )  # fmt: skip
     like: object = argument(
         "Photos with captions to learn from: a table, perhaps with a column user, or a folder.", kinds.TABLE, None,
-        reads=uses("train", "texts", "unlabelled"), faces=LOCAL,
+        reads=uses("train", "texts", "unlabelled"), fits=True, faces=LOCAL,
     )  # fmt: skip
     user: str | None = argument(
         "Imitate this user of the captions to learn from, for methods that distinguish users.", default=None,

@@ -42,7 +42,9 @@ class Detect(Verb):
     offers: ClassVar[tuple[str, ...]] = (*RUN, *CLUSTER, "batch", "workers")
 
     photos: object = argument("Photos, a folder or a table.", kinds.MANY_PHOTOS, json="images", positional=True)
-    normal: object = argument("Photos without anomalies, of the same kind.", kinds.PHOTOS, None, evidence="train")
+    normal: object = argument(
+        "Photos without anomalies, of the same kind.", kinds.PHOTOS, None, evidence="train", fits=True
+    )
     thing: str | None = argument(
         'What the photos show, such as "hazelnut", for detectors that read it.', default=None, flag="--object",
         reads=has("thing"),
@@ -50,7 +52,7 @@ class Detect(Verb):
     auxiliary: object = argument(
         "Labelled anomalies of other objects to learn from, in MVTec's layout.",
         kinds.TABLE, None,
-        reads=needs("auxiliary"), evidence="auxiliary",
+        reads=needs("auxiliary"), evidence="auxiliary", fits=True,
     )  # fmt: skip
     method: str | Detector | None = method(
         None, f"A detector (default: {DEFAULTS['detect words']} for words, else {DEFAULTS['detect']})."

@@ -195,7 +195,10 @@ class Edit(Verb):
         system.takes.check(ask, name)
         evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)
         folder = None if self.fitted is None else Path(self.fitted)
-        editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers)
+        editor = fitted_editor(
+            kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers,
+            facts=keeping.learnt_from(self),
+        )  # fmt: skip
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
         about = {
             "generator": generator if draws is not None else None, "inverter": self.inverter,

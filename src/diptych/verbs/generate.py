@@ -161,7 +161,10 @@ class Generate(Verb):
             context = keeping.where(self, context)
             model, run = context.model(), context.run()
             kit = kit_for(system.card, model)
-            editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers)
+            editor = fitted_editor(
+                kit, run, method=system, evidence=evidence, folder=folder, workers=self.fit_workers,
+                facts=keeping.learnt_from(self),
+            )  # fmt: skip
             result = edit(editor, self.ask, run)
             about = {
                 "method": system.card.slug, "variant": self.variant, "settings": self.given_settings()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 CHOICES = frozenset({"method", "variant", "settings"})
 """Arguments that choose a system."""
-DATA = ("train", "unlabelled", "captioned", "texts", "like", "normal", "auxiliary")
-"""Arguments that are learnt from."""
 LEARNT_FROM = "learnt_from"
-"""What a folder calls these."""
+"""What a folder calls the arguments that a fit alone reads, see ``Argument.fits``."""
 
 
 def folder_of(verb: Any) -> Path | None:
@@ -51,7 +49,8 @@ def resolved(verb: V, given: Collection[str]) -> V:
         given: names of the arguments that the user wrote.
 
     Raises:
-        UsageError: the folder is of another verb; or it is not there, and nothing says what to fit.
+        UsageError: the folder is of another verb, or was fitted on other data or with another seed than the user
+            gives; or it is not there, and nothing says what to fit.
         DataError: it holds nothing fitted.
     """
     folder = folder_of(verb)
@@ -69,6 +68,7 @@ def resolved(verb: V, given: Collection[str]) -> V:
             f"{folder} holds what {about.slug} fitted, a system of {about.system.card.verb}, and not of "
             f"{question.name}: give another {{fitted}}."  # type: ignore[attr-defined]
         )
+    _refuse_other_fit(verb, folder, about.facts.get(LEARNT_FROM), given)
     chosen = CHOICES.intersection(given)
     same = chosen == {"method"} and question.method == about.slug  # type: ignore[attr-defined]
     if (chosen and not same) or about.system is None:
@@ -149,19 +149,16 @@ def read_or_fit(
         facts: what the verb needs to go on, see ``features.artefacts.save``.
 
     Raises:
-        UsageError, DataError: the folder does not fit, see ``features.artefacts.read_or_fit``; or it was fitted on data
-            at another path than the user gives.
+        UsageError, DataError: the folder does not fit, see ``features.artefacts.read_or_fit``.
     """
     if known is not None:
         return known.fitted
     from diptych.features import artefacts
     from diptych.train.parameters import resumable
 
-    folder, data = folder_of(verb), _learnt_from(verb)
-    if folder is not None and folder.exists():
-        _refuse_other_data(verb, folder, data)
-    elif data:
-        facts = {**facts, LEARNT_FROM: data}
+    folder = folder_of(verb)
+    if folder is not None and not folder.exists():
+        facts |= learnt_from(verb)
     of = None if folder is None else artefacts.begins(verb.system(), backbone=context.backbone, **_called(facts))
     with resumable(folder, workers=verb.fit_workers, of=of):
         if folder is None:
@@ -169,33 +166,43 @@ def read_or_fit(
         return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]
 
 
-def _learnt_from(verb: Any) -> dict[str, str]:
-    """Return the arguments of a verb that name data to learn from by a path, each with a hash of the path, which says
-    nothing of whose machine it is.
+def learnt_from(verb: Any) -> dict[str, dict[str, str]]:
+    """Return what a folder says of the arguments that a fit alone reads; {} where there are none.
+
+    Of data that are named by a path it is a hash of the path, which says nothing of whose machine it is. Of a number it
+    is the number.
     """
-    values = {name: getattr(verb, name, None) for name in DATA}
-    paths = {name: os.fspath(v) for name, v in values.items() if isinstance(v, (str, os.PathLike))}
-    return {
-        name: hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:16]
-        for name, path in paths.items()
-        if os.path.exists(path)
-    }
+    values = {name: getattr(verb, name) for name, a in verb.arguments().items() if a.fits}
+    told = {name: _told(value) for name, value in values.items()}
+    data = {name: value for name, value in told.items() if value}
+    return {LEARNT_FROM: data} if data else {}
 
 
-def _refuse_other_data(verb: Any, folder: Path, data: Mapping[str, str]) -> None:
-    """Refuse data to learn from beside a folder that was fitted on others, which would be read in silence.
+def _told(value: object) -> str:
+    """Return a path's hash, or a number; "" for what is not given, or lies in memory."""
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:16] if os.path.exists(path) else ""
+    return str(value) if isinstance(value, int) else ""
+
+
+def _refuse_other_fit(verb: Any, folder: Path, before: Any, given: Collection[str]) -> None:
+    """Refuse what a fit alone reads beside a folder that was fitted on something else, which would be read in silence.
 
     Raises:
-        UsageError: they are others.
+        UsageError: it is something else.
     """
-    from diptych.features.artefacts import stated
-
-    before = stated(folder).facts.get(LEARNT_FROM)
-    for name, path in data.items():
-        if isinstance(before, dict) and before.get(name, path) != path:
+    now = learnt_from(verb).get(LEARNT_FROM, {})
+    for name, told in now.items():
+        if name in given and isinstance(before, dict) and before.get(name, told) != told:
+            value = getattr(verb, name)
+            said = (
+                f"with {{{name}}} {before[name]}, not {value}"
+                if isinstance(value, int)
+                else f"on other data than {value}"
+            )
             raise UsageError(
-                f"{folder} was fitted on other data than {getattr(verb, name)}: leave {{{name}}} out to use it, or "
-                f"give another {{fitted}} to fit anew."
+                f"{folder} was fitted {said}: leave {{{name}}} out to use it, or give another {{fitted}} to fit anew."
             )
 
 

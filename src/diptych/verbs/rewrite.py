@@ -57,7 +57,7 @@ class Rewrite(Verb):
     )
     fitted: str | Path | None = fitted()
     fit_workers: int = fit_workers()
-    seed: int = argument("Seed of the training.", default=0)
+    seed: int = argument("Seed of the training.", default=0, fits=True)
 
     def check(self) -> None:
         """Refuse prompts that are none."""
@@ -91,7 +91,10 @@ class Rewrite(Verb):
             check_one_encoder(self.denoiser, system.card.name)
             parts["diffusion"] = load_diffusion(self.denoiser, model)
         folder = None if self.fitted is None else Path(self.fitted)
-        writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder, workers=self.fit_workers)
+        writer = fitted_rewriter(
+            Kit(parts), run, system, evidence=evidence, folder=folder, workers=self.fit_workers,
+            facts=keeping.learnt_from(self),
+        )  # fmt: skip
         about = {
             "method": system.card.slug, "variant": self.row(), "settings": self.given_settings(),
             "backbone": model.spec.name, "seed": self.seed,

@@ -87,15 +87,15 @@ class Segment(Verb):
     regions: object = argument(BOXES, kinds.TABLE, None)
     unlabelled: object = argument(
         "Photos without labels to learn from, about a hundred.", kinds.PHOTOS, None,
-        reads=needs("unlabelled"), evidence="unlabelled",
+        reads=needs("unlabelled"), evidence="unlabelled", fits=True,
     )  # fmt: skip
     captioned: object = argument(
         "A table of photos with captions to learn from, at least a hundred.", kinds.TABLE, None,
-        reads=needs("auxiliary"), evidence="auxiliary",
+        reads=needs("auxiliary"), evidence="auxiliary", fits=True,
     )  # fmt: skip
     train: object = argument(
         "Photos with label maps to learn from, about a hundred.", kinds.TABLE, None,
-        reads=needs("train"), evidence="train",
+        reads=needs("train"), evidence="train", fits=True,
     )  # fmt: skip
     teacher: str = argument(
         "Backbone whose image encoder teaches, for a method that asks for one.", default=MAPS, panel="Model",

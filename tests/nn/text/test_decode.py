@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.causal import HuggingFaceLM
-from diptych.core import Run, UsageError
+from diptych.core import DataError, Run, UsageError
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Decoded, Prefix, greedy, inverse_cdf, log_likelihood, sample
 from diptych.nn.text.small_lm import SmallLM
@@ -247,6 +247,16 @@ def test_without_an_end_token_every_place_is_filled() -> None:
 def test_inverse_cdf_never_draws_the_impossible() -> None:
     logits = torch.tensor([[-math.inf, 0.0, 0.0, -math.inf]]).expand(4, 4)
     assert inverse_cdf(logits, torch.tensor([0.0, 0.49, 0.5, 1.0], dtype=torch.float64)).tolist() == [1, 1, 2, 2]
+
+
+def test_a_model_that_gives_nan_writes_nothing() -> None:
+    broken = tiny_gpt2(VOCABULARY)
+    with torch.no_grad():
+        next(broken.parameters())[0, 0] = torch.nan
+    with pytest.raises(DataError, match=r"gives NaN for the first token: .* use fp32\."):
+        greedy(HuggingFaceLM(broken), prefixes(), limit=LIMIT, end=END)
+    with pytest.raises(DataError, match=r"gives NaN for the first token: .* use fp32\."):
+        beam(HuggingFaceLM(broken), prefixes(), beams=2, limit=LIMIT, end=END)
 
 
 def test_bad_settings_are_named() -> None:

@@ -51,9 +51,7 @@ def test_embeddings_that_are_no_numbers_blame_the_training(modality: str) -> Non
     name = next(n for n in weights if n.startswith("visual.") == (modality == "image"))
     with torch.no_grad():
         weights[name].fill_(float("nan"))
-    with pytest.raises(
-        Diverged, match=rf"of \d+ {modality} embeddings are not finite: train with a lower learning rate"
-    ):
+    with pytest.raises(Diverged, match=rf"The {modality} embeddings are not finite: train with a lower learning rate"):
         MEASURING(space)
 
 

@@ -34,7 +34,7 @@ from torch.nn.functional import batch_norm, conv2d, interpolate, leaky_relu, pre
 
 from diptych.backbones.generators.files import EncoderFile
 from diptych.backbones.generators.stylegan2 import StyleGAN2, equal_linear
-from diptych.backbones.released import misfit
+from diptych.backbones.released import misfit, refuse_not_finite
 from diptych.core import DataError, Styles
 
 BLOCKS = 24
@@ -241,6 +241,7 @@ def inverter_of(file: EncoderFile, generator: StyleGAN2, path: Path) -> PyramidI
             f"{path} does not fit {TYPES[name]} for a generator of {generator.size} pixels, tensors {complaints}: give "
             f"the inverter of this {{generator}}."
         )
+    refuse_not_finite(tensors, path)
     return PyramidInverter(tensors, generator, _mean(file, generator, path), TYPES[name])
 
 

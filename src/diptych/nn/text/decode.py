@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, pad, softmax
 
-from diptych.core import LanguageModel, UsageError
+from diptych.core import DataError, LanguageModel, UsageError
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,9 @@ class Reader:
 
     Attributes:
         next: (R, V) logits of the next token.
+
+    Raises:
+        DataError: the model gives NaN for the first token.
     """
 
     def __init__(self, model: LanguageModel, prefix: Prefix, copies: int) -> None:
@@ -172,6 +175,11 @@ class Reader:
         self.memory = None if prefix.memory is None else prefix.memory[rows]
         self.cache, self.mask = self.cache.take(rows), self.mask[rows]
         self.next = logits[rows, -1].float()
+        if bool(self.next.isnan().any()):  # of which the best token would be the first
+            raise DataError(
+                "The language model gives NaN for the first token: its weights, or those of the model before it, are "
+                "damaged or too large for this precision; get them again, or use fp32."
+            )
 
     def read(self, tokens: Tensor, rows: Tensor | None = None) -> None:
         """Read one token for each row.

@@ -16,6 +16,7 @@ from diptych.data.words.classnames import tidy
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
+from diptych.features.pipeline import NotFinite
 from diptych.features.vectors import Vectors
 from diptych.metrics.retrieval import class_precision, group_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
@@ -180,19 +181,19 @@ def _ranked(table: Table[Any]) -> Table[Any]:
     return table.take(np.linspace(0, len(table) - 1, RANKED).astype(int).tolist())
 
 
-def _finite(vectors: torch.Tensor, modality: str) -> torch.Tensor:
-    """Return unit vectors (N, D) as they are.
+def _finite(embedded: Callable[[], torch.Tensor], modality: str) -> torch.Tensor:
+    """Return what is embedded by the weights of the training.
 
     Raises:
-        Diverged: a number of one is not finite. Losses are checked before each step, so the last step is seen here.
+        Diverged: a vector is not finite. Losses are checked before each step, so the last step is seen here.
     """
-    wrong = int((~vectors.isfinite().all(-1)).sum())
-    if wrong:
+    try:
+        return embedded()
+    except NotFinite as error:
         raise Diverged(
-            f"{wrong} of {len(vectors)} {modality} embeddings are not finite: train with a lower learning rate, or "
-            f"clip; if nothing was trained yet, start from another backbone."
-        )
-    return vectors
+            f"The {modality} embeddings are not finite: train with a lower learning rate, or clip; if nothing was "
+            f"trained yet, start from another backbone."
+        ) from error
 
 
 def _metrics(
@@ -201,13 +202,13 @@ def _metrics(
     if isinstance(backbone, Headed) and not isinstance(table.items, Vectors):
         table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
     table = _ranked(table)
-    x = _finite(normalize(embed(backbone.image, table.items, run), dim=-1), "image")
+    x = normalize(_finite(lambda: embed(backbone.image, table.items, run), "image"), dim=-1)
     out: dict[str, float] = {}
     texts: torch.Tensor | None = None
     if "captions" in table.columns:
         captions = [tuple(c) for c in table.columns["captions"].values]
         flat = Texts(tuple(t for group in captions for t in group))
-        texts = _finite(normalize(embed(backbone.text, flat, run), dim=-1), "text")
+        texts = normalize(_finite(lambda: embed(backbone.text, flat, run), "text"), dim=-1)
         photos = np.arange(len(captions))
         owner = np.repeat(photos, [len(c) for c in captions])
         of_texts = group_ranks(texts.numpy(), x.numpy(), owner, photos)
@@ -216,7 +217,7 @@ def _metrics(
             out[f"image_retrieval_recall@{k}"] = recall_at(of_texts, k)
             out[f"text_retrieval_recall@{k}"] = recall_at(of_photos, k)
     elif classes is not None:
-        texts = _finite(text_head(backbone, classes.prompts(), run), "text")
+        texts = _finite(lambda: text_head(backbone, classes.prompts(), run), "text")
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
     if geometry and "label" in table.columns:
         rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
