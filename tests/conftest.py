@@ -4,8 +4,10 @@ import gc
 import json
 import os
 import random
+import sqlite3
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from diptych.backbones import unpickling, unpickling_child
+from diptych.cli.main import Commands
 from diptych.core import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
@@ -107,12 +110,43 @@ def torch_files_are_read_here() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def commands_are_built_once() -> Iterator[None]:
+    """Build each command once, as a process does: it holds no state, and to build the 12 steps of ``board`` for each of
+    thousands of command lines takes 45 ms, longer than most answers.
+    """
+    build, commands = Commands.__getitem__, dict[tuple[str, str], Any]()
+
+    def built(self: Commands, name: str) -> Any:
+        place = self.data.get(name)
+        if not isinstance(place, str):  # built already, or of another package, which keeps its commands itself
+            return build(self, name)
+        if (name, place) not in commands:
+            commands[name, place] = build(self, name)
+        return commands[name, place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Commands, "__getitem__", built)
+        yield
+
+
+class UnsyncedDatabase(sqlite3.Connection):
+    """A database that never waits for a disk, whatever it is asked to."""
+
+    def execute(self, statement: str, *given: Any) -> sqlite3.Cursor:
+        """Execute a statement; before the mode of the journal is set, which is the first write, leave syncing out."""
+        if statement.startswith("PRAGMA journal_mode"):
+            super().execute("PRAGMA synchronous = OFF")
+        return super().execute("PRAGMA synchronous = OFF" if statement.startswith("PRAGMA sync") else statement, *given)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_disk_is_awaited() -> Iterator[None]:
     """Let what is written stay in the kernel's memory: no test cuts the power, and a disk takes 7 ms to sync a file.
     When files are synced, and in which order, ``tests.support.faults`` sees one call above this one.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=UnsyncedDatabase))
         yield
 
 
