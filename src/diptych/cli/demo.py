@@ -7,7 +7,8 @@ from typing import Annotated
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import command_line, finish, say, short_names, show, show_json, show_parts
-from diptych.cli.declared import CommandContext, interruptible
+from diptych.cli.context import CommandContext
+from diptych.cli.declared import interruptible
 from diptych.tasks.defaults import DEMO
 from diptych.verbs.board.board import saved_rows
 from diptych.verbs.board.classifiers import encoding, tables_of

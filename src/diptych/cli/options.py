@@ -100,20 +100,6 @@ Names = Annotated[
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
 
-def open_backbone(name: str, run: Run, *, spaces: bool = False) -> Backbone:
-    """Load a backbone on the run's device, and say what its answers cannot be trusted for; see ``runs``."""
-    from diptych.backbones.names import activation_remark
-    from diptych.backbones.sources.load_options import split_name
-    from diptych.cli.console import say
-
-    if remark := activation_remark(split_name(name)[0]):
-        say(remark)
-    backbone = runs.open_backbone(name, run, spaces=spaces)
-    if remark := runs.random_remark(backbone):
-        say(remark)
-    return backbone
-
-
 MODEL = ("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache", "verify")
 """The options that most verbs offer."""
 
@@ -283,8 +269,23 @@ class Opened:
         return replace(run, tally=self.tally)
 
     def backbone(self, name: str = "", *, spaces: bool = False) -> Backbone:
-        """Load a backbone on the run's device, "" that of the options; ``spaces`` takes a fitted space in its place."""
-        return open_backbone(name or self.options.backbone, self.run, spaces=spaces)
+        """Load a backbone on the run's device, and say what its answers cannot be trusted for; see ``runs``.
+
+        Args:
+            name: of the backbone; "": that of the options.
+            spaces: whether a fitted space is taken in its place.
+        """
+        from diptych.backbones.names import activation_remark
+        from diptych.backbones.sources.load_options import split_name
+        from diptych.cli.console import say
+
+        name = name or self.options.backbone
+        if remark := activation_remark(split_name(name)[0]):
+            say(remark)
+        backbone = runs.open_backbone(name, self.run, spaces=spaces)
+        if remark := runs.random_remark(backbone):
+            say(remark)
+        return backbone
 
     def remember(self, backbone: Backbone) -> None:
         """Remember the backbone for the next process, where "auto" means the CPU."""

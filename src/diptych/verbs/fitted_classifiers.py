@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from diptych.core import Backbone, Run
     from diptych.tasks.classified import Classified
     from diptych.tasks.classify_samples import Source
-    from diptych.verbs.classify import Classify
 
 
 def space_in(given: Any) -> Any:
@@ -21,12 +20,12 @@ def space_in(given: Any) -> Any:
 
 
 def by_classifier(
-    verb: Classify, ready: Any, source: Source, run: Callable[[], Run], load: Callable[[str], Backbone], stated: Any
+    verb: Any, ready: Any, source: Source, run: Callable[[], Run], load: Callable[[str], Backbone], stated: Any
 ) -> tuple[Classified, Run]:
     """Return the answer of a fitted classifier, and the run of it.
 
     Args:
-        verb: what is asked.
+        verb: the ``Classify`` that asks.
         ready: the classifier, the space, or the folder of one.
         source: what is classified.
         run: makes the run of the options, where the classifier has none.
