@@ -35,14 +35,14 @@ from diptych.backbones.generators.load import (
     SMALL_DRAWS,
     SMALL_PLACED,
     ConvInverter,
-    fresh_encoder,
     load_small,
 )
-from diptych.backbones.generators.stylegan2 import LR_MULTIPLIER, StyleGAN2, fresh_weights, normalised
+from diptych.backbones.generators.stylegan2 import LR_MULTIPLIER, StyleGAN2, normalised
 from diptych.core import Clock, ParamGroup, Row, Run, Styles, Trainee
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from recipes.fresh_generators import fresh_encoder, fresh_weights
 from recipes.number_stream import Numbers
 
 STYLE_DIM, DEPTH = 64, 6

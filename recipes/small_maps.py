@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from diptych.backbones.generators.load import SMALL, SMALL_DRAWS, load_small, load_small_maps
-from diptych.backbones.generators.maps import ThreeMapInverter, fresh_maps
+from diptych.backbones.generators.maps import ThreeMapInverter
 from diptych.core import Clock, Inverter, ParamGroup, Row, Run, Trainee
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from recipes.fresh_generators import fresh_maps
 from recipes.number_stream import Numbers
 from recipes.small_generator import Held, SmallTrainee, pyramid_loss
 

@@ -902,8 +902,12 @@ class StringMatching(OtherSystem):
     def __init__(self, measure: Literal["jaccard", "levenshtein"] = "levenshtein", n: int = 3) -> None: ...
 
 class StuffContext(SegmenterSystem):
-    """Compare patches at several sizes with phrases that put stuff in its context."""
-    def __init__(self, sides: tuple[int, ...] = ..., affinity: float = 10.0, contexts: bool = True) -> None: ...
+    """Compare patches at several sizes with phrases that put stuff in its context, and cells with the
+    looks of stuff.
+    """
+    def __init__(
+        self, sides: tuple[int, ...] = ..., affinity: float = 10.0, contexts: bool = True, appearance: float = 2.5
+    ) -> None: ...
 
 class SyCoCa(OtherSystem):
     """Train pairs, a captioner that sees the relevant patches alone, and a painter that rebuilds them from

@@ -15,8 +15,8 @@ from diptych.backbones.generators.load import load_stylegan2
 from diptych.data.formats.clips import read_video
 from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
 from diptych.nn.delta_mapper import DeltaMapper
+from recipes.fresh_generators import fresh_weights
 from tests.backbones.diffusion.test_pipeline_folders import small_pipeline
-from tests.backbones.generators.fresh import fresh_weights
 from tests.backbones.generators.inverter_files import released, written
 from tests.support.colours import coloured
 from tests.support.diffusion import random_diffusion

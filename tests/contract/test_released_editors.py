@@ -21,7 +21,7 @@ from diptych.core import Backbone, DataError, EditAsk, Kit, MissingPart, Run, St
 from diptych.features.artefacts import stated
 from diptych.tasks.edit import fitted_editor
 from diptych.tasks.released import convert
-from tests.backbones.generators.fresh import fresh_weights
+from recipes.fresh_generators import fresh_weights
 from tests.backbones.generators.inverter_files import generator, released, written
 from tests.support.pictures import Pictures, picture
 from tests.support.small_clip import small_clip

@@ -25,7 +25,7 @@ from diptych.core import (
 from diptych.methods.edit.deltaedit import DeltaEdit
 from diptych.tasks.edit import Edits, alone, drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
 from diptych.tasks.provenance import CHANGED, MADE, origin
-from tests.backbones.generators.fresh import fresh_encoder, fresh_weights
+from recipes.fresh_generators import fresh_encoder, fresh_weights
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.generators.stylegan2 import StyleGAN2
-from tests.backbones.generators.fresh import fresh_weights
+from recipes.fresh_generators import fresh_weights
 
 WIDTHS = (16, 16, 32, 32)
 STYLE, SIZE, LATENTS = 8, 32, 8

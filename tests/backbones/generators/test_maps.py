@@ -6,7 +6,7 @@ import torch
 from diptych.backbones.generators.load import load_generator, load_maps
 from diptych.backbones.generators.maps import ThreeMapInverter
 from diptych.core import LatentGenerator, MapInverter
-from tests.backbones.generators.fresh import fresh_maps
+from recipes.fresh_generators import fresh_maps
 
 GENERATOR, _ = load_generator("small")
 

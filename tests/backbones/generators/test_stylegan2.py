@@ -16,7 +16,7 @@ from diptych.backbones.generators import stylegan2
 from diptych.backbones.generators.load import ConvInverter, load_generator, load_stylegan2
 from diptych.backbones.generators.stylegan2 import StyleGAN2
 from diptych.core import DataError, Inverter, StyleGenerator, Styles, UsageError
-from tests.backbones.generators.fresh import fresh_encoder, fresh_weights
+from recipes.fresh_generators import fresh_encoder, fresh_weights
 
 WIDTHS = {4: 6, 8: 5, 16: 4}
 Array = NDArray[np.float64]
