@@ -41,7 +41,7 @@ def test_a_small_index_shows_each_photo_once(tmp_path: Path, count: int) -> None
     with opened(tmp_path / "index", count) as index:
         shown = browsed(index, State())
     assert sorted(tile.name for tile in shown.tiles) == sorted(f"{i}.jpg" for i in range(count))
-    assert shown.examples == PLAIN
+    assert shown.examples == (PLAIN if count else ())
     assert shown.slider.highest == 0
     assert "No answers of text queries are marked" in shown.slider.reason
 
@@ -55,3 +55,12 @@ def test_examples_are_few_short_and_spread() -> None:
     assert examples([Entry("a.jpg", caption="a dog; a cat"), Entry("b.jpg", caption="x" * 61)]) == PLAIN
     assert examples([Entry("a.jpg", caption="A dog runs .", facts={"label": "dog"})]) == ("A dog runs",)
     assert examples([Entry("a.jpg", facts={"label": "hot_dog", "folder": "food"})]) == ("hot dog",)
+
+
+def test_an_index_without_photos_says_so_and_offers_no_words(tmp_path: Path) -> None:
+    with opened(tmp_path / "index", 0) as index:
+        empty = browsed(index, State())
+        assert "is empty: add photos with 'diptych index PHOTOS --out" in empty.remark
+        assert (empty.examples, empty.tiles) == ((), ())
+    with opened(tmp_path / "other", 1) as index:
+        assert (browsed(index, State()).remark, browsed(index, State()).examples) == ("", PLAIN)

@@ -16,6 +16,7 @@ from diptych.search_index.rows import Entry
 from diptych.search_index.where import Condition
 from diptych.serve.pages.state import State
 from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
+from diptych.tasks.search.ask import filled
 from diptych.tasks.search.default_cut import DefaultCut
 from diptych.tasks.search.marks import calibration
 
@@ -31,11 +32,17 @@ HIGHEST = 0.95
 
 def browsed(index: AnyIndex, state: State) -> Contents:
     """Return what a page without a query shows of an open index."""
+    remark = ""
+    try:
+        filled(index)
+    except DataError as error:
+        remark = str(error)
     rows = spread(index, PHOTOS, [Condition.parse(text) for text in state.conditions()])
     entries = index.entries(rows[:, 0].tolist())
     return Contents(
         tuple(Tile.of(number, entry) for number, entry in entries.items()), columns=index.columns(), entries=len(index),
-        facets=facets(index, state), slider=slider(index), examples=examples(entries.values()),
+        facets=facets(index, state), slider=slider(index), remark=remark,
+        examples=() if remark else examples(entries.values()),
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ class Contents:
     Args:
         tiles: answers, best first, without those that the page skips; photos of the index where nothing was asked.
         answer: the same as the command line prints it, with the skipped ones; None: nothing was asked.
-        remark: why answers are not cut as they were to be, or "".
+        remark: why answers are not cut as they were to be, or that an index without a question is empty, or "".
         promise: what is known of the cut, in a sentence, or "".
         marks: (right, wrong) marks of this query.
         columns: names of metadata, for conditions.
