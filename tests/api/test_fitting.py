@@ -34,18 +34,18 @@ from tests.support.dense_colours import DenseColours, halves, masked_folder
 
 def test_a_classifier_equals_one_fitted_by_hand(colours: Path, model: Model) -> None:
     data = diptych.open_data(colours)
-    made = diptych.systems.GDA(alpha=1.0).fit(model, data["train"], seed=3)
+    fitted = diptych.systems.GDA(alpha=1.0).fit(model, data["train"], seed=3)
     classes = ClassNames(data.classes, ENSEMBLE)
     hand = catalog.find("gda")(alpha=1.0).fit(
         Kit({"main": ColourBackbone()}), classes, Evidence(train=data.splits["train"]), Run(seed=3)
     )
     test = data.splits["test"]
     scores = hand.scores(test.items, Run(seed=3))
-    assert made.classes == classes
-    assert made.predict(data["test"]).tolist() == [classes.names[k] for k in scores.predicted()]
-    assert made.score(data["test"]) == float((scores.predicted().numpy() == test.labels()).mean())
-    np.testing.assert_allclose(made.predict_proba(data["test"]).sum(axis=1), 1, rtol=1e-6)
-    assert repr(made) == "Predictor(gda on colours, 5 classes: blue, green, pink, ...)"
+    assert fitted.classes == classes
+    assert fitted.predict(data["test"]).tolist() == [classes.names[k] for k in scores.predicted()]
+    assert fitted.score(data["test"]) == float((scores.predicted().numpy() == test.labels()).mean())
+    np.testing.assert_allclose(fitted.predict_proba(data["test"]).sum(axis=1), 1, rtol=1e-6)
+    assert repr(fitted) == "Predictor(gda on colours, 5 classes: blue, green, pink, ...)"
     two = diptych.systems.ZeroShot().fit(model, names=["red", "blue"])
     assert repr(two) == "Predictor(zero-shot on colours, 2 classes: red, blue)"
 
@@ -66,10 +66,10 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
     system = clone(diptych.systems.GDA(alpha=2.0))
     assert (system.alpha, system.get_params()["views"]) == (2.0, 10)
     train, test = data["train"], data["test"]
-    made = system.fit(model, train.items, train.labels(), names=dict(enumerate(data.classes)))
-    again = pickle.loads(pickle.dumps(made))
-    assert made.classes_.tolist() == list(data.classes)
-    assert again.score(test.items, test.labels()) == made.score(test)
+    fitted = system.fit(model, train.items, train.labels(), names=dict(enumerate(data.classes)))
+    again = pickle.loads(pickle.dumps(fitted))
+    assert fitted.classes_.tolist() == list(data.classes)
+    assert again.score(test.items, test.labels()) == fitted.score(test)
     with pytest.raises(AttributeError, match=r"make another GDA\(\.\.\.\)\. In scikit-learn, as in a grid search"):
         system.set_params(alpha=1.0)
     with pytest.raises(AttributeError, match="no attribute 'beta'"):
@@ -78,9 +78,9 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
         with pytest.raises(AttributeError, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
             getattr(system, name)(test.items)
     with pytest.raises(AttributeError, match="A Predictor has no 'coef_': use fitted, which has its tensors"):
-        _ = made.coef_  # type: ignore[attr-defined]
+        _ = fitted.coef_  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="A Predictor has no 'oob_score_': it has about, backbone, "):
-        _ = made.oob_score_  # type: ignore[attr-defined]
+        _ = fitted.oob_score_  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="has no 'method': use parentheses after the system"):
         diptych.systems.GDA.fit(model, train)
     embeddings = np.zeros((4, 8), np.float32)
@@ -145,30 +145,30 @@ CHOOSING = [c["slug"] for c in catalog.cards() if {"train", "val"} == set(c["nee
 def test_without_val_choices_are_made_on_held_out_photos(colours: Path, model: Model, slug: str) -> None:
     train = diptych.open_data(colours)["train"]
     system = getattr(diptych.systems, catalog.find(slug).__name__)()
-    made = system.fit(model, train, seed=3)
+    fitted = system.fit(model, train, seed=3)
     kept, held = hold_out(train.labels(), Run(seed=3).integer("val"))
     by_hand = system.fit(model, train.take(kept), val=train.take(held), seed=3)
-    assert made.about["val"] == f"{len(held)} of {len(train)} train photos"
-    assert made.about["chosen"] == by_hand.about["chosen"]
-    assert f" chosen on {len(held)} of {len(train)} train photos)" in repr(made)
+    assert fitted.about["val"] == f"{len(held)} of {len(train)} train photos"
+    assert fitted.about["chosen"] == by_hand.about["chosen"]
+    assert f" chosen on {len(held)} of {len(train)} train photos)" in repr(fitted)
     assert repr(by_hand).endswith(" chosen on val)")
     if slug == "caps-adapter":  # val gives it two ranges too
         expected = by_hand
     else:
-        expected = type(system)(**{**system.get_params(), **made.about["chosen"]}).fit(model, train, seed=3)
-    assert np.array_equal(made.predict_proba(train), expected.predict_proba(train))
+        expected = type(system)(**{**system.get_params(), **fitted.about["chosen"]}).fit(model, train, seed=3)
+    assert np.array_equal(fitted.predict_proba(train), expected.predict_proba(train))
 
 
 def test_it_is_saved_and_loaded(colours: Path, model: Model) -> None:
     data = diptych.open_data(colours)
-    made = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
-    made.save("saved")
+    fitted = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
+    fitted.save("saved")
     again = diptych.load_classifier("saved", model)
-    assert np.array_equal(again.predict_proba(data["test"]), made.predict_proba(data["test"]))
+    assert np.array_equal(again.predict_proba(data["test"]), fitted.predict_proba(data["test"]))
     assert again.about["method"] == "gda"
     assert again.run is model.run
     named = diptych.load_classifier("saved", "colours")
-    assert np.array_equal(named.predict_proba(data["test"]), made.predict_proba(data["test"]))
+    assert np.array_equal(named.predict_proba(data["test"]), fitted.predict_proba(data["test"]))
     with pytest.raises(UsageError, match="exists"):
         again.save("saved")
     again.save("saved", overwrite=True)

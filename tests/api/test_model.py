@@ -112,11 +112,11 @@ def test_load_takes_plain_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     _warn.cache_clear()
     with pytest.warns(UserWarning, match=r"ViT-B-32,openai was trained with QuickGELU: .*quickgelu/openai is loaded"):
         diptych.load("ViT-B-32", pretrained="openai")
-    made = diptych.load("ViT-B-32", pretrained="openai", precision="fast", truncate=True, weights="random", seed=4)
+    model = diptych.load("ViT-B-32", pretrained="openai", precision="fast", truncate=True, weights="random", seed=4)
     assert asked == {"name": "ViT-B-32,openai", "offline": None, "weights": "random", "seed": 4, "device": "cpu",
                      "truncate": True, "allow_pickle": False}  # fmt: skip
-    assert (made.run.precision, made.run.cache) == ("bf16", tmp_path / "cache" / "embeddings")
-    assert isinstance(made.run.engine, Engines)
+    assert (model.run.precision, model.run.cache) == ("bf16", tmp_path / "cache" / "embeddings")
+    assert isinstance(model.run.engine, Engines)
     assert diptych.load(cache=False).run.cache is None
     own = diptych.load(cache="own", engine="torch").run
     assert (own.cache, own.engine) == (Path("own/embeddings"), None)
@@ -125,7 +125,7 @@ def test_load_takes_plain_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     diptych.load(tmp_path / "folder")
     assert asked["name"] == f"local:{tmp_path / 'folder'}"
     with pytest.raises(UsageError, match="loaded by its name, such as 'lite', not a Model"):
-        diptych.load(made)  # type: ignore[arg-type]
+        diptych.load(model)  # type: ignore[arg-type]
 
 
 def test_what_counts_as_a_model(model: Model) -> None:
@@ -138,8 +138,8 @@ def test_what_counts_as_a_model(model: Model) -> None:
 
 
 def test_vectors_come_back_from_the_cache() -> None:
-    made = diptych.load(engine="torch")
-    first, again = made.encode_image(RED), diptych.load(engine="torch")
+    model = diptych.load(engine="torch")
+    first, again = model.encode_image(RED), diptych.load(engine="torch")
     assert np.array_equal(again.encode_image(RED), first)
     assert again.run.tally["cached"] == 1
     assert again.run.tally["encoded"] == 0
@@ -149,11 +149,11 @@ def test_a_model_is_saved_as_what_it_holds(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.undo()
     _warn.cache_clear()
     with pytest.warns(UserWarning, match=r"openclip:RN50.* has random weights: its answers mean nothing"):
-        made = diptych.load("openclip:RN50", weights="random", engine="torch", cache=False)
+        model = diptych.load("openclip:RN50", weights="random", engine="torch", cache=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         diptych.load("openclip:RN50?weights=random", engine="torch", cache=False)  # told already
-    save(made, tmp_path / "saved")
+    save(model, tmp_path / "saved")
     assert (tmp_path / "saved" / "open_clip_config.json").is_file()
 
 

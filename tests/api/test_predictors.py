@@ -19,15 +19,15 @@ PHOTO = halves("red", "blue", 60, 40)
 
 def test_python_saves_what_fit_returned_and_loads_it(tmp_path: Path) -> None:
     kinds = diptych.systems
-    made = kinds.MaskCLIP().fit(DENSE, names=["red", "green"])
-    made.save(tmp_path / "segmenter")
+    fitted = kinds.MaskCLIP().fit(DENSE, names=["red", "green"])
+    fitted.save(tmp_path / "segmenter")
     again = kinds.MaskCLIP.load(tmp_path / "segmenter", DENSE)
-    assert np.array_equal(again.segment([PHOTO])[0].labels, made.segment([PHOTO])[0].labels)
+    assert np.array_equal(again.segment([PHOTO])[0].labels, fitted.segment([PHOTO])[0].labels)
     again.save(tmp_path / "second")
-    assert stated(tmp_path / "second").system == made.method
+    assert stated(tmp_path / "second").system == fitted.method
     found = diptych.segment([PHOTO], None, DENSE, fitted=tmp_path / "segmenter")
-    assert np.array_equal(found[0].labels, made.segment([PHOTO])[0].labels)
+    assert np.array_equal(found[0].labels, fitted.segment([PHOTO])[0].labels)
     with pytest.raises(UsageError, match=r"holds what maskclip fitted, and not sclip"):
         kinds.SCLIP.load(tmp_path / "segmenter", DENSE)
     with pytest.raises(UsageError, match="exists: name another folder"):
-        made.save(tmp_path / "segmenter")
+        fitted.save(tmp_path / "segmenter")

@@ -33,26 +33,26 @@ def coloured(name: str) -> np.ndarray:
 
 
 def test_classify_equals_its_task(colours: Path, model: Model) -> None:
-    found = diptych.classify(colours, model=model)
+    results = diptych.classify(colours, model=model)
     data = open_data(colours, need="photos")
-    plain = classify_task(data.whole().items, ClassNames.of(NAMES, found.data["templates"]), ColourBackbone())
-    assert found.items == plain.predictions
-    assert found.as_dict()["predictions"] == [p.as_dict() for p in plain.predictions]
-    assert found.labels[0] == found[0].top[0][0]
-    assert np.asarray(found.picture(3)).shape == (12, 12, 3)  # type: ignore[misc]
+    plain = classify_task(data.whole().items, ClassNames.of(NAMES, results.data["templates"]), ColourBackbone())
+    assert results.items == plain.predictions
+    assert results.as_dict()["predictions"] == [p.as_dict() for p in plain.predictions]
+    assert results.labels[0] == results[0].top[0][0]
+    assert np.asarray(results.picture(3)).shape == (12, 12, 3)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("names", ["red, blue", ["red", "blue"], ClassNames(("red", "blue")), "names.txt"])
 def test_classify_takes_names_and_photos_as_they_come(names: object, model: Model) -> None:
     Path("names.txt").write_text("red\nblue\n")
-    found = diptych.classify([coloured("blue"), Image.fromarray(coloured("red"))], names, model)  # type: ignore[arg-type]
-    assert found.labels == ("blue", "red")
-    assert repr(found).splitlines()[1].startswith("0  blue ")
+    results = diptych.classify([coloured("blue"), Image.fromarray(coloured("red"))], names, model)  # type: ignore[arg-type]
+    assert results.labels == ("blue", "red")
+    assert repr(results).splitlines()[1].startswith("0  blue ")
 
 
 def test_a_prediction_names_its_first_class(model: Model) -> None:
-    found = diptych.classify(coloured("red"), ["red", "blue"], model)
-    assert (found[0].label, found[0].probability) == found[0].top[0]
+    results = diptych.classify(coloured("red"), ["red", "blue"], model)
+    assert (results[0].label, results[0].probability) == results[0].top[0]
     none = diptych.classify(coloured("red"), ["red", "blue"], model, threshold=1.0)[0]
     assert (none.label, str(none.probability)) == ("", "nan")
 
@@ -66,9 +66,9 @@ def test_unreadable_photos_are_named_and_left_out(tmp_path: Path, model: Model) 
     Image.fromarray(coloured("red")).save(tmp_path / "b.png")
     for name in ("a.png", "c.png"):
         (tmp_path / name).write_bytes(b"no picture")
-    found = diptych.classify(tmp_path, ["red", "blue"], model)
-    assert ([Path(n).name for n in found.paths], len(found.failed)) == (["b.png"], 2)
-    assert np.array_equal(np.asarray(found.picture(0)), coloured("red"))  # type: ignore[misc]
+    results = diptych.classify(tmp_path, ["red", "blue"], model)
+    assert ([Path(n).name for n in results.paths], len(results.failed)) == (["b.png"], 2)
+    assert np.array_equal(np.asarray(results.picture(0)), coloured("red"))  # type: ignore[misc]
 
 
 def test_a_system_may_be_a_slug_or_an_object(colours: Path, model: Model) -> None:
@@ -122,8 +122,8 @@ def test_segment_and_detect_name_what_is_missing(model: Model) -> None:
 
 
 def test_index_and_search(colours: Path, model: Model) -> None:
-    made = diptych.index(colours, "idx", model)
-    assert made.entries == 90
+    report = diptych.index(colours, "idx", model)
+    assert report.entries == 90
     found = diptych.search("idx", "red", model, top=5)
     assert all("/red/" in name for name in found.paths)
     assert diptych.search("idx", coloured("blue"), model, top=1)[0].entry.name.split("/")[-2] == "blue"
@@ -145,9 +145,9 @@ def test_an_index_brings_its_own_model(colours: Path) -> None:
 
 
 def test_encode_writes_the_vectors_that_the_model_gives(colours: Path, model: Model) -> None:
-    made = diptych.encode(colours, "e", model)
+    embeddings = diptych.encode(colours, "e", model)
     written = np.load("e/img_emb/img_emb_0.npy")
-    assert written.shape == (len(made), 4)
+    assert written.shape == (len(embeddings), 4)
     np.testing.assert_allclose(written, model.encode_image(colours), rtol=1e-6)
     diptych.encode(texts=["red", "blue"], out="t", model=model)
     np.testing.assert_allclose(np.load("t/text_emb/text_emb_0.npy"), model.encode_text(["red", "blue"]), rtol=1e-6)
@@ -157,10 +157,10 @@ def test_encode_writes_the_vectors_that_the_model_gives(colours: Path, model: Mo
 
 
 def test_board(colours: Path, model: Model) -> None:
-    made = diptych.board(colours, model, methods=["zero-shot", "gda"], shots=[1], seeds=[1], out="board")
-    assert [r.method for r in made] == ["zero-shot", "zero-shot", "gda"]
-    assert list(made.columns["acc1"]) == [r.metrics["acc1"] for r in made]
-    assert made.as_dict()["kind"] == "board"
+    finished_board = diptych.board(colours, model, methods=["zero-shot", "gda"], shots=[1], seeds=[1], out="board")
+    assert [r.method for r in finished_board] == ["zero-shot", "zero-shot", "gda"]
+    assert list(finished_board.columns["acc1"]) == [r.metrics["acc1"] for r in finished_board]
+    assert finished_board.as_dict()["kind"] == "board"
     assert Path("board/board.json").is_file()
     one = diptych.board(colours, model, methods="gda", shots=1000, seeds=1)
     assert list(one.to_pandas())[:2] == ["system", "method"]

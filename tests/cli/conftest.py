@@ -34,11 +34,11 @@ def diptych(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str | Path) -> Answer:
-        found = CliRunner().invoke(app, [str(w) for w in words])
-        if found.exception is not None and not isinstance(found.exception, SystemExit):
-            raise found.exception
-        assert "Traceback" not in found.output
-        return Answer(found.exit_code, found.stdout, found.stderr)
+        result = CliRunner().invoke(app, [str(w) for w in words])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert "Traceback" not in result.output
+        return Answer(result.exit_code, result.stdout, result.stderr)
 
     return run
 

@@ -73,11 +73,11 @@ def test_prune_takes_the_oldest_first_and_says_so_before(diptych: Cli, used: Pat
 
 def test_prune_leaves_what_is_in_use(diptych: Cli, used: Path, colours: Path) -> None:
     diptych("encode", colours, "--out", "emb", "--overwrite")
-    told = diptych("cache", "prune", "--max-size", "0", "--dry-run", "--json")
+    answer = diptych("cache", "prune", "--max-size", "0", "--dry-run", "--json")
     got = diptych("cache", "prune", "--max-size", "0", "--json")
-    assert told.code == 3
-    assert told.data["in_use"] == got.data["in_use"]
-    assert told.data["removed"] == got.data["removed"]
+    assert answer.code == 3
+    assert answer.data["in_use"] == got.data["in_use"]
+    assert answer.data["removed"] == got.data["removed"]
     assert got.code == 3
     assert [s["facts"]["modality"] for s in got.data["removed"]] == ["text"]
     assert [s["facts"]["modality"] for s in got.data["in_use"]] == ["image"]
@@ -116,10 +116,10 @@ def test_move_takes_embeddings_and_content_keys(
 
 def test_move_leaves_what_is_in_use(diptych: Cli, used: Path, colours: Path) -> None:
     diptych("encode", colours, "--out", "emb", "--overwrite")
-    told = diptych("cache", "move", "new", "--dry-run", "--json")
+    answer = diptych("cache", "move", "new", "--dry-run", "--json")
     got = diptych("cache", "move", "new", "--json")
-    assert (told.code, got.code) == (3, 3)
-    assert told.data["moved"] == got.data["moved"]
+    assert (answer.code, got.code) == (3, 3)
+    assert answer.data["moved"] == got.data["moved"]
     assert [s["facts"]["modality"] for s in got.data["moved"]] == ["text"]
     assert (used / "keys.sqlite").exists()
     assert diptych("cache", "move", "new", "--idle", "0").code == 0

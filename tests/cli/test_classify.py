@@ -229,7 +229,7 @@ def test_contexts_of_the_environment_are_a_default(diptych: Cli, photos: Path, m
 
 def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, photos: Path) -> None:
     folder = colour_folder(tmp_path / "d", {"train": 20, "test": 4})
-    made = diptych(
+    answer = diptych(
         "board",
         "classify",
         folder,
@@ -244,8 +244,8 @@ def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, ph
         "--out",
         "out",
     )
-    assert made.code == 0
-    assert "diptych classify PHOTOS --model out/model" in made.out
+    assert answer.code == 0
+    assert "diptych classify PHOTOS --model out/model" in answer.out
     got = diptych(
         "classify", photos, "--model", "out/model", "--coverage", "0.9", "--unknown-rate", "0.05", "--json", "-k", "1"
     )

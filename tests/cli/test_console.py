@@ -15,11 +15,11 @@ def test_a_table_leaves_out_spare_columns_until_it_fits(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     show_table(["system", "top-1", "seconds", "extra"], ROWS, right=(1, 2), spare=(2, 3))
-    said = capsys.readouterr()
-    assert {name for name in ("system", "top-1", "seconds", "extra") if name not in said.out} == set(left)
-    assert (f"Left out in {width} columns: {', '.join(left)};" in said.err) == bool(left)
-    assert "[a]" in said.out
-    assert len([line for line in said.out.splitlines() if line.strip()]) == 4  # nothing wraps
+    output = capsys.readouterr()
+    assert {name for name in ("system", "top-1", "seconds", "extra") if name not in output.out} == set(left)
+    assert (f"Left out in {width} columns: {', '.join(left)};" in output.err) == bool(left)
+    assert "[a]" in output.out
+    assert len([line for line in output.out.splitlines() if line.strip()]) == 4  # nothing wraps
 
 
 def test_facts_have_no_heading(capsys: pytest.CaptureFixture[str]) -> None:

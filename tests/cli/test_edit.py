@@ -169,9 +169,9 @@ def test_a_photo_is_edited_by_a_released_mapper(diptych: Cli, tmp_path: Path, mo
     convert = ("systems", "deltaedit", "--weights", "net_face.pth", "--backbone", "quick")
     lacking = diptych(*convert, "--out", "delta")
     assert (lacking.code, "give --generator, such as stylegan2-ffhq-config-f.pt" in lacking.err) == (2, True)
-    made = diptych(*convert, "--generator", "e4e.pt", "--out", "delta")
-    assert made.code == 0, made.err
-    assert "diptych edit PHOTOS --generator e4e.pt --inverter FILE --fitted delta" in made.out
+    answer = diptych(*convert, "--generator", "e4e.pt", "--out", "delta")
+    assert answer.code == 0, answer.err
+    assert "diptych edit PHOTOS --generator e4e.pt --inverter FILE --fitted delta" in answer.out
     coloured(tmp_path / "red.png", "red", 1)
     words = ("edit", "red.png", "--source", "face", "--target", "face with a beard", "--fitted", "delta", "--json")
     got = diptych(*words, "--generator", "e4e.pt", "--inverter", "e4e.pt", "--threshold", "0")

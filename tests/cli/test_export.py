@@ -15,9 +15,9 @@ Cli = Callable[..., Any]
 
 
 def test_a_backbone_that_no_graph_can_hold_is_one_sentence(diptych: Cli, tmp_path: Path) -> None:
-    found = diptych("export", "lite", "--out", tmp_path / "out")
-    assert found.code == 1
-    assert "cannot be exported" in found.err
+    answer = diptych("export", "lite", "--out", tmp_path / "out")
+    assert answer.code == 1
+    assert "cannot be exported" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ def test_all_is_shown_before_the_gate_closes(
         skipped,
     )
     monkeypatch.setattr("diptych.tasks.export.tower.export", lambda *given, **named: made)
-    found = diptych("export", "lite", "--out", "out")
-    assert found.code == code
+    answer = diptych("export", "lite", "--out", "out")
+    assert answer.code == code
     assert (
         f"top-1: 50.00 in torch, {100 * exported:.2f} exported, {100 * exported - 50:+.2f} points, over 100 images"
-        in found.out
+        in answer.out
     )
-    assert "text: not exported (no)" in found.err
-    assert ("a.jpg: truncated JPEG" in found.err) == bool(skipped)
-    assert ("Top-1 falls from 50.00 to 49.00, more than 0.3 points: do not use out" in found.err) == (code == 5)
+    assert "text: not exported (no)" in answer.err
+    assert ("a.jpg: truncated JPEG" in answer.err) == bool(skipped)
+    assert ("Top-1 falls from 50.00 to 49.00, more than 0.3 points: do not use out" in answer.err) == (code == 5)
     data = diptych("export", "lite", "--out", "out", "--json")
     assert data.code == code
     assert (data.data["gate"]["exported"], len(data.data["skipped"]), bool(data.data["broken"])) == (
@@ -88,6 +88,6 @@ def test_classify_says_which_engine_runs_and_keeps_torch_where_asked(diptych: Cl
 def test_int8_without_what_runs_it_is_one_sentence(diptych: Cli, tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 1})
     for words in (["--engine", "torch"], ["--engine", "onnx"]):
-        found = diptych("encode", folder, "--precision", "int8", *words)
-        assert found.code == 2
-        assert "int8 runs on the CPU in OpenVINO" in found.err
+        answer = diptych("encode", folder, "--precision", "int8", *words)
+        assert answer.code == 2
+        assert "int8 runs on the CPU in OpenVINO" in answer.err

@@ -232,12 +232,12 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(words: str) -> int:
     """Run a command line, and return its exit code."""
-    found = CliRunner().invoke(app, words.split())
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    assert "Traceback" not in found.output
-    assert "should not happen" not in found.output, found.output
-    return found.exit_code
+    result = CliRunner().invoke(app, words.split())
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert "Traceback" not in result.output
+    assert "should not happen" not in result.output, result.output
+    return result.exit_code
 
 
 @pytest.mark.filterwarnings("ignore:A training that was stopped goes on")

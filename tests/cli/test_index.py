@@ -214,8 +214,8 @@ def test_boxes_are_indexed_and_found_by_words(diptych: Cli, photos: Path) -> Non
     half.save(photos / "red" / "both.png")
     table = photos / "boxes.csv"
     table.write_text("path,x0,y0,x1,y1,phrase\nred/both.png,0,0,20,20,left\nred/both.png,20,0,40,20,right\n")
-    made = diptych("index", photos, "--regions", table, "--out", "idx")
-    assert (made.code, "2 entries in idx: 2 added" in made.out) == (0, True)
+    answer = diptych("index", photos, "--regions", table, "--out", "idx")
+    assert (answer.code, "2 entries in idx: 2 added" in answer.out) == (0, True)
     assert paths(diptych("search", "idx", "blue", "--json", "-k", "1")) == ["both.png[20,0,40,20]"]
     assert paths(diptych("search", "idx", "red", "--where", "x0<10", "--json", "-k", "1")) == ["both.png[0,0,20,20]"]
     again = diptych("index", photos, "--regions", table, "--out", "idx", "--json").data

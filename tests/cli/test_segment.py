@@ -171,9 +171,9 @@ def test_a_method_that_learns_asks_for_photos_and_takes_a_teacher(
         CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=3, steps=2)
     )
     monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
-    asked = diptych("segment", photo, "--names", "red, blue", "--method", "clip-dinoiser")
-    assert asked.code == 2
-    assert "--unlabelled" in asked.err
+    answer = diptych("segment", photo, "--names", "red, blue", "--method", "clip-dinoiser")
+    assert answer.code == 2
+    assert "--unlabelled" in answer.err
     for i, (a, b) in enumerate((("red", "blue"), ("green", "yellow"))):
         halves(a, b).save(tmp_path / "photos" / f"{i}.png")
     words = (
@@ -199,9 +199,9 @@ def test_a_method_that_learns_masks_asks_for_label_maps(
     short = {"side": 40, "crop": 40, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2}
     monkeypatch.setattr(FCCLIP, "__init__", partialmethod(FCCLIP.__init__, **short))
     words = ("segment", photo, "--names", "red, blue", "--method", "fc-clip")
-    asked = diptych(*words)
-    assert asked.code == 2
-    assert "--train" in asked.err
+    answer = diptych(*words)
+    assert answer.code == 2
+    assert "--train" in answer.err
     got = diptych(*words, "--train", masked_folder(tmp_path / "set"), "--things", "red", "--json")
     assert got.code == 0
     assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
@@ -301,9 +301,9 @@ def test_calibration_photos_promise_a_share_of_wrong_pixels(diptych: Cli, photo:
 
 
 def test_ovseg_learns_from_captions(diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = diptych("segment", photo, "--names", "red, blue", "--method", "ovseg")
-    assert asked.code == 2
-    assert "--captioned" in asked.err
+    answer = diptych("segment", photo, "--names", "red, blue", "--method", "ovseg")
+    assert answer.code == 2
+    assert "--captioned" in answer.err
     monkeypatch.setattr(DenseColours, "encoders", Colours.encoders)
     monkeypatch.setattr(OVSeg, "__init__", partialmethod(OVSeg.__init__, side=32, epochs=1, regions=4))
     for i, (a, b) in enumerate((("red", "blue"), ("green", "yellow"))):
@@ -317,9 +317,9 @@ def test_ovseg_learns_from_captions(diptych: Cli, photo: Path, tmp_path: Path, m
 
 
 def test_sam_clip_names_the_sam_that_it_needs(diptych: Cli, photo: Path) -> None:
-    asked = diptych("segment", photo, "--names", "red, blue", "--method", "sam-clip", "--unlabelled", photo.parent)
-    assert asked.code == 2
-    assert "--masks" in asked.err
+    answer = diptych("segment", photo, "--names", "red, blue", "--method", "sam-clip", "--unlabelled", photo.parent)
+    assert answer.code == 2
+    assert "--masks" in answer.err
 
 
 def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(

@@ -36,8 +36,8 @@ def test_records_are_clips_with_their_folder_as_label(clips: Path) -> None:
 
 def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Path) -> None:
     space, run, out = ClipSpace(ColourBackbone(), 2), Run(workers=1), tmp_path / "index"
-    made = index(sample_records(str(clips), CLIPS, frames=2), space, run, out)
-    assert (made.entries, made.added) == (6, 6)
+    report = index(sample_records(str(clips), CLIPS, frames=2), space, run, out)
+    assert (report.entries, report.added) == (6, 6)
     again = index(sample_records(str(clips), CLIPS, frames=2), space, run, out)
     assert (again.entries, again.added) == (6, 0)
     asked = coloured(tmp_path / "asked.png", "blue", 99)

@@ -47,8 +47,8 @@ def places(
             patch.setattr("diptych.search_index.qdrant_database.connect", lambda url: client)
             address = Path("qdrant://localhost:6333/pictures")
         for out in (address, base / "folder"):
-            made = index(open_records(str(table)), ColourBackbone(), Run(), out)
-            assert (made.entries, made.added, made.unchanged) == (100, 100, 0)
+            report = index(open_records(str(table)), ColourBackbone(), Run(), out)
+            assert (report.entries, report.added, report.unchanged) == (100, 100, 0)
         yield address, base / "folder"
 
 
@@ -131,8 +131,8 @@ def test_the_server_searches_browses_and_takes_marks(places: tuple[Path, Path], 
         assert client.get(f"/photo/it/{number}").headers["content-type"] == "image/jpeg"
         assert "kind%3Dred" in client.get(f"/?like={number}").text
         for place, right in ((number, "1"), (made.numbers([str(table.parent / "1.png")]).popitem()[1], "0")):
-            said = client.post("/marks", data={"state": "q=scarlet", "entry": str(place), "right": right})
-            assert said.status_code in (200, 303)
+            response = client.post("/marks", data={"state": "q=scarlet", "entry": str(place), "right": right})
+            assert response.status_code in (200, 303)
         assert [(m.path, m.right) for m in read_marks(places[0]) if m.query == "scarlet"] == [
             (best[0]["path"], True), (str(table.parent / "1.png"), False)
         ]  # fmt: skip

@@ -139,8 +139,8 @@ def test_plug_ins_are_served(diptych: Cli, clips: Path, tmp_path: Path) -> None:
         zero_shot = {"images": [sent["tone-map"]], "labels": ["low", "middle", "high"], "model": "tones", "top": 1}
         answer = client.post("/v1/classify", json={**zero_shot, "templates": ["a photo of a {}."]})
         assert answer.json()["predictions"][0]["labels"][0]["label"] == "high", answer.text
-        found = client.post("/v1/search", json={"query": [{"image": sent["tone-map"]}], "index": "idx", "top": 3})
-        assert found.json()["results"][0]["path"] == str(data / "test/high/0.tone"), found.text
+        response = client.post("/v1/search", json={"query": [{"image": sent["tone-map"]}], "index": "idx", "top": 3})
+        assert response.json()["results"][0]["path"] == str(data / "test/high/0.tone"), response.text
         broken = base64.b64encode(b"no numbers").decode()
         refused = client.post("/v1/classify", json={"images": [broken], "classifier": "tone-map"})
         assert (refused.status_code, "holds no numbers" in refused.text) == (422, True), refused.text

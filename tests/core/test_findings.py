@@ -10,9 +10,9 @@ from diptych.core import Control, Example, Finding, UsageError
 
 
 def test_a_finding_has_a_value_or_a_reason() -> None:
-    found = Finding("lite", "drop", 0.2, (0.1, math.inf), control=Control("drop_random_groups", 0.0, (-0.1, 0.1)))
-    assert found.testable
-    data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    finding = Finding("lite", "drop", 0.2, (0.1, math.inf), control=Control("drop_random_groups", 0.0, (-0.1, 0.1)))
+    assert finding.testable
+    data = json.loads(json.dumps(finding.as_dict(), allow_nan=False))
     assert data["interval"] == [0.1, None]
     assert data["control"] == {
         "measure": "drop_random_groups",

@@ -167,9 +167,9 @@ def test_the_command_line_reads_and_writes_there(s3: str, tmp_path: Path, diptyc
     spec = write_tars(tmp_path / "tars", 2, 5)
     put(tmp_path / "tars", f"{s3}/tars")
     asked = ("--method", "semdedup", "--engine", "torch", "--cache", "cache")
-    found = diptych("curate", "plan", f"{s3}/tars", "--out", f"{s3}/plan", "--json", *asked)
-    assert found.code == UnreadableItem.exit_code, "a picture is broken"
-    assert found.data["pairs"] == 10
+    answer = diptych("curate", "plan", f"{s3}/tars", "--out", f"{s3}/plan", "--json", *asked)
+    assert answer.code == UnreadableItem.exit_code, "a picture is broken"
+    assert answer.data["pairs"] == 10
     assert diptych("curate", "plan", f"{s3}/tars", "--out", f"{s3}/plan", *asked).code == 2, "it exists"
     assert f"{s3}/plan exists" in diptych("curate", "plan", f"{s3}/tars", "--out", f"{s3}/plan", *asked).err
     for source, plan, out in ((f"{s3}/tars", f"{s3}/plan", f"{s3}/kept"), (spec, "here", "kept")):

@@ -76,9 +76,12 @@ def test_a_board_that_was_cut_short_is_gone_on_with_and_a_whole_one_is_not(tmp_p
         expect(tmp_path, "caption", {"dataset": "known", "data_hash": "new"})
     again = Known({NEAR: KeyError("is read"), SMALL: OWN})
     again.values[NEAR] = PLAIN
-    made = verb_board("caption", again, [SMALL], keep=tmp_path)
-    assert (again.asked, [row.label for row in made.rows]) == ([NEAR, SMALL], ["maccap:small", "nearest-caption"])
-    made.write(tmp_path, overwrite=True)
+    finished_board = verb_board("caption", again, [SMALL], keep=tmp_path)
+    assert (again.asked, [row.label for row in finished_board.rows]) == (
+        [NEAR, SMALL],
+        ["maccap:small", "nearest-caption"],
+    )
+    finished_board.write(tmp_path, overwrite=True)
     with pytest.raises(UsageError, match="exists"):
         expect(tmp_path, "caption", bench.facts)
     (tmp_path / "board.json").write_text("{")

@@ -22,13 +22,13 @@ def table(folder: Path, per_class: int = 8) -> Table[object]:
 
 def test_thresholds_say_how_many_classes_there_are(tmp_path: Path) -> None:
     classes = ClassNames(tuple(sorted(COLOURS)))
-    found = several_labels(table(tmp_path), classes, ZeroShot(), ColourBackbone(), Run())
-    assert (found.chosen_on, found.items) == (20, 20)
-    assert found.micro.low <= found.micro.value <= found.micro.high
-    assert found.micro.value > 0.5
-    assert found.average_precision > 0.6
-    assert len(found.thresholds) == 5
-    assert found.as_dict()["f1_micro"]["value"] == found.micro.value
+    result = several_labels(table(tmp_path), classes, ZeroShot(), ColourBackbone(), Run())
+    assert (result.chosen_on, result.items) == (20, 20)
+    assert result.micro.low <= result.micro.value <= result.micro.high
+    assert result.micro.value > 0.5
+    assert result.average_precision > 0.6
+    assert len(result.thresholds) == 5
+    assert result.as_dict()["f1_micro"]["value"] == result.micro.value
 
 
 def test_thresholds_never_see_the_measured_half(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_coco(data_root: Path) -> None:
     for row in rows:
         targets[paths.index(row["image"]), names.index(row["category"])] = True
     photos = Table(ImageFiles([folder / p for p in paths]), {"objects": Column("multilabel", targets)})
-    found = several_labels(photos, ClassNames(tuple(names)), ZeroShot(), load("lite"), Run())
+    result = several_labels(photos, ClassNames(tuple(names)), ZeroShot(), load("lite"), Run())
     share = targets.mean()
-    assert found.average_precision > 2 * share
-    assert found.micro.value > 2 * share / (1 + share), "naming everything has recall 1 and this precision"
+    assert result.average_precision > 2 * share
+    assert result.micro.value > 2 * share / (1 + share), "naming everything has recall 1 and this precision"

@@ -21,11 +21,11 @@ CLIPS = Clips(tuple(clip(k, k, frames) for k, frames in ((0, 4), (1, 4), (2, 9),
 
 
 def test_a_clip_is_the_mean_of_its_frames_before_any_norm() -> None:
-    found = embed(ClipSpace(BACKBONE, 4).image, CLIPS, Run())
+    embeddings = embed(ClipSpace(BACKBONE, 4).image, CLIPS, Run())
     with torch.no_grad():
         frames = [BACKBONE.image.encode(BACKBONE.image.inputs([f])) for f in CLIPS[0]]
     by_hand = np.mean([f.numpy()[0] for f in frames], axis=0)
-    np.testing.assert_allclose(found[0].numpy(), by_hand, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(embeddings[0].numpy(), by_hand, rtol=1e-5, atol=1e-6)
 
 
 def test_bright_frames_weigh_more_than_dark_ones() -> None:

@@ -97,20 +97,20 @@ def test_cells_part_what_is_far_and_the_blocks_change_nothing(monkeypatch: pytes
     z = centres + 0.01 * rng.normal(size=centres.shape)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     own = drawn(90)._replace(values=z.astype(np.float16)[:, None])
-    found = scores(own, 3, "easy", "vector", 10, 0)
-    assert (found == -1).sum() == 3  # the first of each cell
-    assert (found[found > -1] > 0.99).all()
+    result = scores(own, 3, "easy", "vector", 10, 0)
+    assert (result == -1).sum() == 3  # the first of each cell
+    assert (result[result > -1] > 0.99).all()
     monkeypatch.setattr(module, "BLOCK", 4)
-    assert scores(own, 3, "easy", "vector", 10, 0) == pytest.approx(found, abs=1e-6)
+    assert scores(own, 3, "easy", "vector", 10, 0) == pytest.approx(result, abs=1e-6)
 
 
 @pytest.mark.parametrize("keep", ["hard", "random"])
 def test_on_disk_it_is_what_it_is_in_memory(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
     own = drawn(500, views=2)
-    found = scores(own, 7, keep, "either", 20, 3)
+    result = scores(own, 7, keep, "either", 20, 3)
     monkeypatch.setattr("diptych.data.sorted_runs.BYTES", 2048)
     assert len(own.rows().batches) > 5
-    assert scores(own, 7, keep, "either", 20, 3) == pytest.approx(found, abs=1e-6)
+    assert scores(own, 7, keep, "either", 20, 3) == pytest.approx(result, abs=1e-6)
 
 
 def test_products_of_small_cells_have_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

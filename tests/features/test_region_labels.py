@@ -78,11 +78,11 @@ def test_a_photo_whose_captions_name_nothing_is_not_looked_at() -> None:
 
 def test_small_and_equal_boxes_are_left_out() -> None:
     picture = table().items[0]
-    found = Halves().propose(picture)
-    assert len(RegionLabels().places(found)) == 3
-    assert len(RegionLabels(least=0.6).places(found)) == 1
-    assert len(RegionLabels(same=0.4).places(found)) == 1
-    assert len(RegionLabels(most=2).places(found)) == 2
+    proposals = Halves().propose(picture)
+    assert len(RegionLabels().places(proposals)) == 3
+    assert len(RegionLabels(least=0.6).places(proposals)) == 1
+    assert len(RegionLabels(same=0.4).places(proposals)) == 1
+    assert len(RegionLabels(most=2).places(proposals)) == 2
     refused(RegionLabels, {"most": 0}, {"least": 2.0}, {"same": -1.0}, {"margin": 3.0}, {"sure": 2.0})
 
 

@@ -18,10 +18,10 @@ def draw(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_intervals_hold_the_value_and_a_twin_gains_nothing() -> None:
     scores, labels = draw(300)
     rows = np.stack([scores, draw(300)[0] + np.random.default_rng(9).normal(0, 0.2, 300)])
-    found = auroc_interval(rows, labels)
-    assert found.low < found.value < found.high
-    assert found.value == pytest.approx(np.mean([roc_auc_score(labels, r) for r in rows]))
-    assert found.high - found.low == pytest.approx(4 * 0.033, abs=0.05)
+    interval = auroc_interval(rows, labels)
+    assert interval.low < interval.value < interval.high
+    assert interval.value == pytest.approx(np.mean([roc_auc_score(labels, r) for r in rows]))
+    assert interval.high - interval.low == pytest.approx(4 * 0.033, abs=0.05)
     same = auroc_gain(rows, rows, labels, 0, draws=200)
     assert (same.value, same.low) == (0.0, 0.0)
     assert auroc_gain(rows, np.zeros_like(rows), labels, 0).low > 0.05

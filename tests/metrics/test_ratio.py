@@ -20,9 +20,9 @@ def test_a_ratio_is_over_units_and_seeds() -> None:
     assert ratio_p(whole, whole[::-1] * [1, 0.9], 0) == pytest.approx(item_gain_p(right, right[::-1] * 0.9, 0))
     kept = rng.random((3, 100)) < 0.5
     half = np.stack([kept, kept & right], axis=2).astype(float)
-    found = ratio(half, 0)
-    assert found.value == right[kept].mean()
-    assert found.high - found.low > ours.high - ours.low
+    interval = ratio(half, 0)
+    assert interval.value == right[kept].mean()
+    assert interval.high - interval.low > ours.high - ours.low
     assert ratio_gain(half, half, 0).high == 0
     gain, loss = ratio_gain(half, whole, 0), ratio_gain(whole, half, 0)
     assert (gain.value, gain.low, gain.high) == pytest.approx((-loss.value, -loss.high, -loss.low))
@@ -36,9 +36,9 @@ def test_cases_of_one_unit_are_resampled_together() -> None:
     right = np.repeat(rng.random(50) < 0.5, 8).astype(float)  # the eight cases of a unit are all right, or all wrong
     unit = np.repeat(np.arange(50), 8)
     units, alone = counted(right, unit, 50)[None], bootstrap_mean(right, 0)
-    found = ratio(units, 0)
-    assert found.value == alone.value
-    assert (found.high - found.low) / (alone.high - alone.low) == pytest.approx(8**0.5, rel=0.15)
+    interval = ratio(units, 0)
+    assert interval.value == alone.value
+    assert (interval.high - interval.low) / (alone.high - alone.low) == pytest.approx(8**0.5, rel=0.15)
     chance = counted(np.full(400, 0.4), unit, 50)[None]
     lower = ratio_lower(units, chance, 0)
     assert lower.low < one_sided_lower(right, np.full(400, 0.4), 0).low
@@ -78,8 +78,8 @@ def test_of_groups_the_worst_counts() -> None:
 def test_alike_captions_of_a_picture_count_once_and_independent_ones_each() -> None:
     rng = np.random.default_rng(0)
     alike = 5.0 * rng.binomial(1, 0.4, 50)
-    found = clustered_wilson(np.stack([np.full(50, 5.0), alike], axis=1))
-    assert found == pytest.approx(wilson(alike.sum() / 5, 50), abs=0.01)
+    interval = clustered_wilson(np.stack([np.full(50, 5.0), alike], axis=1))
+    assert interval == pytest.approx(wilson(alike.sum() / 5, 50), abs=0.01)
     single = rng.binomial(1, 0.3, 80).astype(float)
     assert clustered_wilson(np.stack([np.ones(80), single], axis=1)) == pytest.approx(
         wilson(single.sum(), 80), abs=0.01

@@ -55,8 +55,8 @@ def test_the_interval_of_a_slope_holds_it(models: int) -> None:
     rng, inside = np.random.default_rng(0), 0
     for _ in range(400):
         x = rng.uniform(0.2, 0.8, size=models)
-        found = slope_interval(x, 0.7 * x + rng.normal(0, 0.03, size=models), 10**6, scale="none")
-        inside += found.low <= 0.7 <= found.high
+        interval = slope_interval(x, 0.7 * x + rng.normal(0, 0.03, size=models), 10**6, scale="none")
+        inside += interval.low <= 0.7 <= interval.high
     assert 0.93 <= inside / 400 <= 0.97
 
 
@@ -68,9 +68,9 @@ def test_what_a_family_lets_expect_is_the_prediction_of_least_squares() -> None:
     about = logit(y) - np.polyval(coefficients, logit(x))
     g = np.array([logit(at), 1.0])
     half = t.ppf(0.975, 7) * np.sqrt(about @ about / 7 * (1 + g @ covariance @ g))
-    found = expected_interval(fit_line(x, y, 10**6), x, y, at)
+    interval = expected_interval(fit_line(x, y, 10**6), x, y, at)
     ends = [float(inverse(g @ coefficients + h, "logit")) for h in (0, -half, half)]
-    assert (found.value, found.low, found.high) == pytest.approx(ends)
+    assert (interval.value, interval.low, interval.high) == pytest.approx(ends)
 
 
 def test_the_interval_of_a_slope_is_that_of_the_covariance_of_least_squares() -> None:
@@ -78,8 +78,8 @@ def test_the_interval_of_a_slope_is_that_of_the_covariance_of_least_squares() ->
     x, y = rng.uniform(0.2, 0.8, 7), rng.uniform(0.2, 0.8, 7)
     (slope, _), covariance = np.polyfit(logit(x), logit(y), 1, cov=True)
     half = t.ppf(0.975, 5) * np.sqrt(covariance[0, 0])
-    found = slope_interval(x, y, 10**6)
-    assert (found.value, found.low, found.high) == pytest.approx((slope, slope - half, slope + half))
+    interval = slope_interval(x, y, 10**6)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((slope, slope - half, slope + half))
 
 
 def test_bad_input_is_named() -> None:

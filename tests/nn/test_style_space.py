@@ -29,8 +29,8 @@ IMAGE = SmallBackbone().image
 
 def test_relevance_against_a_loop() -> None:
     styles, step = FACTORS.sample(3, torch.Generator().manual_seed(0)), torch.linspace(0.5, 2, 10)
-    found = relevance(FACTORS, IMAGE, styles, step, Run(batch=2))
-    assert found.shape == (10, 16)
+    result = relevance(FACTORS, IMAGE, styles, step, Run(batch=2))
+    assert result.shape == (10, 16)
     for c in range(10):
         total = np.zeros(16)
         for p in range(3):
@@ -43,7 +43,7 @@ def test_relevance_against_a_loop() -> None:
                 ends.append(v / np.linalg.norm(v))
             change = ends[0] - ends[1]
             total += change / max(np.linalg.norm(change), 1e-5)
-        np.testing.assert_allclose(found[c].detach().numpy(), total / 3, atol=2e-3)
+        np.testing.assert_allclose(result[c].detach().numpy(), total / 3, atol=2e-3)
 
 
 def test_a_channel_that_nobody_sees_has_no_relevance() -> None:
@@ -51,16 +51,16 @@ def test_a_channel_that_nobody_sees_has_no_relevance() -> None:
         def synthesise(self, styles: Styles, /) -> torch.Tensor:
             return super().synthesise(Styles(styles.s * (torch.arange(10) != 9), styles.rest))
 
-    found = relevance(
+    result = relevance(
         Blind(8, ("red", "blue"), ("circle", "square")),
         IMAGE,
         FACTORS.sample(2, torch.Generator()),
         torch.ones(10),
         Run(),
     )
-    assert torch.equal(found[9], torch.zeros(16))
-    assert (found[:9].norm(dim=1) > 0).all()
-    assert (found.norm(dim=1) <= 1 + 1e-5).all()
+    assert torch.equal(result[9], torch.zeros(16))
+    assert (result[:9].norm(dim=1) > 0).all()
+    assert (result.norm(dim=1) <= 1 + 1e-5).all()
 
 
 def test_pictures_of_another_size_are_brought_to_the_encoder_s() -> None:

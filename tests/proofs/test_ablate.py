@@ -38,7 +38,7 @@ NAMED = ClassNames(tuple(CODES[c] for c in sorted(COLOURS)))
 
 
 def test_true_descriptions_help(data: LabelledData) -> None:
-    found = ablate(
+    ablation = ablate(
         data,
         pool({c: c for c in COLOURS}),
         ColourBackbone(),
@@ -47,17 +47,17 @@ def test_true_descriptions_help(data: LabelledData) -> None:
         classes=NAMED,
         seeds=(1, 2, 3),
     )
-    assert not found.missing
-    for row in found.rows:
+    assert not ablation.missing
+    for row in ablation.rows:
         assert {a.other for a in row.against} == {NAMES, SWAPPED, RANDOM}
         assert all(a.better and a.gain.low > 0 for a in row.against), row
         assert row.verdict.startswith("These descriptions help")
-    written = json.loads(json.dumps(found.as_dict()))
+    written = json.loads(json.dumps(ablation.as_dict()))
     assert written["rows"][0]["against"][0]["p_holm"] < 0.05
 
 
 def test_empty_words_are_not_shown_to_help(data: LabelledData) -> None:
-    found = ablate(
+    ablation = ablate(
         data,
         pool(dict.fromkeys(COLOURS, "nice")),
         ColourBackbone(),
@@ -66,8 +66,8 @@ def test_empty_words_are_not_shown_to_help(data: LabelledData) -> None:
         classes=NAMED,
         seeds=(1, 2),
     )
-    assert all("not shown" in row.verdict for row in found.rows)
-    assert not any(a.better for row in found.rows for a in row.against)
+    assert all("not shown" in row.verdict for row in ablation.rows)
+    assert not any(a.better for row in ablation.rows for a in row.against)
 
 
 def test_wrong_descriptions_hurt(data: LabelledData) -> None:
@@ -78,10 +78,10 @@ def test_wrong_descriptions_hurt(data: LabelledData) -> None:
     class Plain(ColourBackbone):
         pass
 
-    found = ablate(
+    ablation = ablate(
         data, texts, Plain(), Run(), methods=("description",), classes=ClassNames(tuple(order)), seeds=(1, 2)
     )
-    plain = next(row for row in found.rows if row.variant == "")
+    plain = next(row for row in ablation.rows if row.variant == "")
     assert next(a for a in plain.against if a.other == NAMES).gain.value <= 0
 
 
@@ -118,15 +118,15 @@ def against(row: Ablated) -> dict[str, tuple[float, bool]]:
 
 def test_pairs_that_say_nothing_beat_no_control(data: LabelledData) -> None:
     texts, classes = pairs(dict.fromkeys(COLOURS, "nice"), {c: c for c in COLOURS}), ClassNames(tuple(sorted(COLOURS)))
-    found = ablate(data, texts, ColourBackbone(), Run(), methods=("fudd",), classes=classes, seeds=(1, 2))
-    assert len(found.rows) == 2
-    for row in found.rows:
+    ablation = ablate(data, texts, ColourBackbone(), Run(), methods=("fudd",), classes=classes, seeds=(1, 2))
+    assert len(ablation.rows) == 2
+    for row in ablation.rows:
         assert row.accuracy.value > 0.5, "the names alone tell the colours apart"
         assert against(row)[SWAPPED] == against(row)[RANDOM] == (0, False), "the names stay, and no more was said"
 
 
 def test_pairs_that_say_what_is_seen_help(data: LabelledData) -> None:
-    found = ablate(
+    ablation = ablate(
         data,
         pairs({c: c for c in COLOURS}, CODES),
         ColourBackbone(),
@@ -135,14 +135,14 @@ def test_pairs_that_say_what_is_seen_help(data: LabelledData) -> None:
         classes=NAMED,
         seeds=(1, 2, 3),
     )
-    row = next(row for row in found.rows if not row.variant)
+    row = next(row for row in ablation.rows if not row.variant)
     assert all(better for _, better in against(row).values()), row
     assert row.verdict.startswith("These descriptions help")
 
 
 def test_lists_that_hold_the_name_and_say_nothing_beat_no_control(data: LabelledData) -> None:
     texts = Pool("tests", TextPool({c: (Text(f"nice {c} paint"), Text(f"{c} cloth, indeed")) for c in COLOURS}))
-    found = ablate(
+    ablation = ablate(
         data,
         texts,
         ColourBackbone(),
@@ -151,7 +151,7 @@ def test_lists_that_hold_the_name_and_say_nothing_beat_no_control(data: Labelled
         classes=ClassNames(tuple(sorted(COLOURS))),
         seeds=(1, 2),
     )
-    for row in found.rows:
+    for row in ablation.rows:
         assert against(row)[SWAPPED] == against(row)[RANDOM] == (0, False)
 
 
@@ -173,8 +173,8 @@ def test_bad_input(data: LabelledData) -> None:
         ablate(data, texts, ColourBackbone(), Run(), seeds=())
     with pytest.raises(UsageError, match="1 names for 5"):
         ablate(data, texts, ColourBackbone(), Run(), classes=ClassNames(("a",)))
-    found = ablate(data, texts, ColourBackbone(), Run(), methods=("description",), seeds=(1,))
-    assert "no list for" in found.missing["classification by description"], "the pool names other classes"
+    ablation = ablate(data, texts, ColourBackbone(), Run(), methods=("description",), seeds=(1,))
+    assert "no list for" in ablation.missing["classification by description"], "the pool names other classes"
 
 
 def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

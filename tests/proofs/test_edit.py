@@ -87,9 +87,9 @@ def test_words_stand_at_their_place() -> None:
 def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
     short = partial(proof.open_edits, items=12, bank=16, passes=2, probes=1)
     monkeypatch.setattr(proof, "TRIALS", {"deltaedit": replace(proof.TRIALS["deltaedit"], bench=short)})
-    found = prove("deltaedit", ColourBackbone(), Run(), seeds=(1, 2, 3)).as_dict()
-    (data,) = found["datasets"]
-    assert (data["dataset"], data["items"], found["metric"]) == ("factors", 12, "clean_edits")
+    record = prove("deltaedit", ColourBackbone(), Run(), seeds=(1, 2, 3)).as_dict()
+    (data,) = record["datasets"]
+    assert (data["dataset"], data["items"], record["metric"]) == ("factors", 12, "clean_edits")
     assert [c["over"] for c in data["claims"]] == ["absolute", "no mask"]
     assert data["controls"][0]["over"] == "other asks"
     twins = {row["name"]: row["twin"]["clean_edits"] for row in data["beside"]}
@@ -104,7 +104,7 @@ def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.Monkey
     assert set(data["space"]) == {"raw", "difference", "centred", "sum"}
     assert all(len(rows) == 3 for rows in data["chosen"].values())
     assert 0 <= data["rotated_channels"]["clean_edits"] <= 1
-    json.dumps(found)
+    json.dumps(record)
     with pytest.raises(NotAvailable, match="factors and small"):
         prove("deltaedit", ColourBackbone(), Run(), datasets=("demo:clothes",), seeds=(1, 2, 3))
 

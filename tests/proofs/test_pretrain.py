@@ -59,12 +59,12 @@ def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> No
     at_5 = Claim("chance", part="recall_at_5")
     shuffled = replace(at_5, arm=Arm(replace(how, rows=shuffled_captions)))
     trial = Trial((at_5,), arm=Arm(how), controls=(shuffled,))
-    found = verdict(trial, place)
-    (claim,), (control,) = found["claims"], found["controls"]
+    result = verdict(trial, place)
+    (claim,), (control,) = result["claims"], result["controls"]
     assert claim["shown"]
     assert claim["method"]["recall_at_5"] == pytest.approx(claim["baseline"]["recall_at_5"] + claim["gain"])
     assert claim["method"]["recall_at_5"] > control["control"]["recall_at_5"]
-    assert (found["items"], found["train"]) == (20, 40)
+    assert (result["items"], result["train"]) == (20, 40)
 
 
 def test_rank_writers_and_differences(place: Path) -> None:
@@ -77,11 +77,11 @@ def test_rank_writers_and_differences(place: Path) -> None:
         controls=(Claim("clip-loss", arm=arm, base=cloob, less=(arm, cloob), part="recall_at_1"),),
         beside={"others": Claim("laclip", arm=others, base=Arm(lac))},
     )
-    found = verdict(trial, place)
-    assert found["claims"][0]["what"] == "effective_rank"
-    assert 0 < found["claims"][0]["method"]["effective_rank"] < 1
-    assert found["controls"][0]["gain"] == 0.0
-    assert found["controls"][0]["failed"]
+    result = verdict(trial, place)
+    assert result["claims"][0]["what"] == "effective_rank"
+    assert 0 < result["claims"][0]["method"]["effective_rank"] < 1
+    assert result["controls"][0]["gain"] == 0.0
+    assert result["controls"][0]["failed"]
 
 
 def test_chance_and_recall_in_closed_form() -> None:
@@ -106,10 +106,10 @@ def test_chance_and_recall_in_closed_form() -> None:
 
 
 def test_captions_are_likelier_under_their_photo(place: Path) -> None:
-    found = verdict(
+    result = verdict(
         replace(TRIALS["coca-loss"], bench=partial(coca.open_captioning, fit=replace(FIT, lr=1e-3, steps=5))), place
     )
-    (claim,) = found["claims"]
+    (claim,) = result["claims"]
     assert claim["baseline"]["own_photo"] == 0.5
     assert 0 < claim["method"]["own_photo"] <= 1
 
@@ -129,12 +129,12 @@ def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pyte
         bench=open_task,
     )
     # a folder with captions.csv and class folders is both kinds of data: labels count
-    found = verdict(trial, place)
-    (claim,) = found["claims"]
+    result = verdict(trial, place)
+    (claim,) = result["claims"]
     assert claim["shown"]
     assert claim["method"]["acc1_others"] == claim["method"]["acc1_task"]
-    assert found["controls"][0]["failed"]
-    assert found["beside"][0]["gain"] == 0.0
+    assert result["controls"][0]["failed"]
+    assert result["beside"][0]["gain"] == 0.0
 
 
 def test_every_trial_names_what_is_absent() -> None:
@@ -152,10 +152,10 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
     over, full = Claim("zero-shot", base=BEFORE), Training(Full())
     shuffled = replace(over, arm=Arm(replace(full, rows=shuffled_labels)))
     trial = Trial((over,), arm=Arm(full), controls=(shuffled,), bench=open_task)
-    found = judged(trial, "x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
-    assert found["claims"][0]["shown"]
-    assert found["controls"][0]["failed"]
-    assert (found["trains"], found["others"], found["sizes"]) == (
+    judgement = judged(trial, "x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
+    assert judgement["claims"][0]["shown"]
+    assert judgement["controls"][0]["failed"]
+    assert (judgement["trains"], judgement["others"], judgement["sizes"]) == (
         ["all but the scale"],
         ["composed scenes"],
         {"task": 20, "others": 20},

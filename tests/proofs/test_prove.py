@@ -51,8 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_zero_shot_is_shown_on_colours_and_its_control_fails(folder: Path) -> None:
-    found = prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder)], command="diptych prove zero-shot")
-    data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    record = prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder)], command="diptych prove zero-shot")
+    data = json.loads(json.dumps(record.as_dict(), allow_nan=False))
     (entry,) = data["datasets"]
     (claim,), (control,) = entry["claims"], entry["controls"]
     assert data["shown"]
@@ -70,9 +70,9 @@ def test_zero_shot_is_shown_on_colours_and_its_control_fails(folder: Path) -> No
 def test_a_backbone_that_knows_no_colour_shows_nothing(folder: Path) -> None:
     from tests.support.backbone import SmallBackbone
 
-    found = prove("zero-shot", SmallBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
-    assert not found.shown
-    assert found.facts["stage"] is None
+    record = prove("zero-shot", SmallBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
+    assert not record.shown
+    assert record.facts["stage"] is None
 
 
 def test_three_seeds_show_nothing_where_no_protocol_fixes_them(folder: Path) -> None:
@@ -85,8 +85,8 @@ def test_three_seeds_show_nothing_where_no_protocol_fixes_them(folder: Path) -> 
 
 
 def test_claims_compare_the_same_draws_with_the_baseline_of_the_card(folder: Path) -> None:
-    found = prove("gda", ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
-    (entry,) = found.datasets
+    record = prove("gda", ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
+    (entry,) = record.datasets
     assert [(c["over"], c["shots"]) for c in entry["claims"]] == [
         ("tip-adapter", 16),
         ("zero-shot", 4),
@@ -188,8 +188,8 @@ def test_systems_that_read_texts_are_proved_with_the_pool_of_the_data_set(
     slug: str, folder: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("diptych.evaluation.few_shot.rows.pool_of", lambda name: pool if name == folder.name else None)
-    found = prove(slug, ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
-    (entry,) = found.datasets
+    record = prove(slug, ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
+    (entry,) = record.datasets
     (claim, *others), (control,), twins = entry["claims"], entry["controls"], entry["beside"]
     assert entry["texts"] == pool.as_dict()
     assert (claim["over"], claim["variant"]) == ("zero-shot", "single")

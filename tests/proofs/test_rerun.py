@@ -33,11 +33,11 @@ def row(out: Path, start: str) -> dict[str, object]:
 )
 def test_a_row_repeats_to_the_last_bit(finished: tuple[Board, Path], start: str) -> None:
     written = row(finished[1], start)
-    found = rerun(written, ColourBackbone(), Run(), tolerance=0.0)
-    assert found.differing == {}
-    assert found.old["acc1"] == found.new["acc1"]
-    assert found.as_dict()["same"]
-    assert found.notes == ()
+    result = rerun(written, ColourBackbone(), Run(), tolerance=0.0)
+    assert result.differing == {}
+    assert result.old["acc1"] == result.new["acc1"]
+    assert result.as_dict()["same"]
+    assert result.notes == ()
 
 
 def test_a_board_and_a_proof_repeat(finished: tuple[Board, Path], colours: Path) -> None:
@@ -50,9 +50,9 @@ def test_forged_numbers_and_other_versions_show(finished: tuple[Board, Path]) ->
     written = row(finished[1], "gda-1shot-seed1")
     written["metrics"]["acc1"] += 0.02  # type: ignore[index]
     written["versions"]["torch"] = "0.1"  # type: ignore[index]
-    found = rerun(written, ColourBackbone(), Run())
-    assert list(found.differing) == ["acc1"]
-    assert any("torch was 0.1" in note for note in found.notes)
+    result = rerun(written, ColourBackbone(), Run())
+    assert list(result.differing) == ["acc1"]
+    assert any("torch was 0.1" in note for note in result.notes)
 
 
 def test_another_backbone_other_data_and_no_result_are_refused(
@@ -98,7 +98,7 @@ class Named:
 
 
 def test_a_result_names_its_engine_and_is_repeated_by_it(data: LabelledData, colours: Path, tmp_path: Path) -> None:
-    made = board(
+    finished_board = board(
         data,
         ColourBackbone(),
         Run(engine=Elsewhere("image", "text"), out=tmp_path),
@@ -106,7 +106,7 @@ def test_a_result_names_its_engine_and_is_repeated_by_it(data: LabelledData, col
         source=str(colours),
     )
     written = read_json(next((tmp_path / "rows").glob("gda-1shot*.json")))
-    assert made.as_dict()["engine"] == written["engine"] == "onnxruntime"
+    assert finished_board.as_dict()["engine"] == written["engine"] == "onnxruntime"
     engine = Elsewhere("image", "text")
     assert rerun(written, ColourBackbone(), Run(engine=engine)).notes == ()
     assert engine.rows > 0
@@ -138,14 +138,14 @@ def test_a_result_names_the_precision_that_ran_and_is_repeated_by_the_one_that_w
     data: LabelledData, colours: Path, tmp_path: Path
 ) -> None:
     engine = Elsewhere("image", "text")
-    made = board(
+    finished_board = board(
         data,
         ColourBackbone(),
         Run(precision="bf16", engine=engine, out=tmp_path),
         Plan(("gda",), (1,), (1,)),
         source=str(colours),
     )
-    written = [made.as_dict(), *map(read_json, (tmp_path / "rows").glob("*.json"))]
+    written = [finished_board.as_dict(), *map(read_json, (tmp_path / "rows").glob("*.json"))]
     assert len(written) == 2
     assert {(w["precision"], w["precision_asked"]) for w in written} == {("fp32", "bf16")}
     assert (

@@ -40,12 +40,12 @@ def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.Monkey
 
     short = partial(open_scenes, items=3, train=8, epochs=1, batch=4, width=8, layers=1, limit=4, choices=2)
     monkeypatch.setattr(proof, "TRIALS", {"uf-fgtg": replace(proof.TRIALS["uf-fgtg"], bench=short)})
-    found = prove("uf-fgtg", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
-    (data,) = found["datasets"]
+    record = prove("uf-fgtg", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
+    (data,) = record["datasets"]
     assert [c["name"] for c in data["claims"]] == ["kept", "kept", "distinct_2", "denoising error"]
     assert data["controls"][0]["name"] == "permuted"
     assert set(data["error_told"]) == {"short", "long", "rewritten"}
     assert data["claims"][3]["method"]["value"] < 0
-    json.dumps(found)
+    json.dumps(record)
     with pytest.raises(NotAvailable, match="takes scenes"):
         open_scenes("factors", load("tiny"), Run(), (1, 2, 3))

@@ -43,10 +43,10 @@ def batch(trainee: TowerTrainee) -> Any:
 def losses(trainee: TowerTrainee) -> Any:
     clock = Clock(0, 10, 0, torch.Generator())
     with training(trainee.module(), {n for n, _ in trainee.module().named_parameters()}):
-        found = trainee.losses(batch(trainee), "main", clock)
-        sum(found.values(), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+        result = trainee.losses(batch(trainee), "main", clock)
+        sum(result.values(), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
         grads = {n: p.grad for n, p in trainee.module().named_parameters()}
-    return {n: float(v.detach()) for n, v in found.items()}, grads
+    return {n: float(v.detach()) for n, v in result.items()}, grads
 
 
 def test_with_frozen_norms_clean_crops_cost_nothing_and_everything_learns(lite: Lite, pictures: Pictures) -> None:

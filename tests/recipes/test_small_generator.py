@@ -27,12 +27,12 @@ def test_pyramid_loss_against_a_loop() -> None:
 def test_z_is_told_what_to_draw() -> None:
     trainee = SmallTrainee(Run(seed=1))
     z = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
-    found = trainee.losses({"z": z}, "main", None)  # type: ignore[arg-type]
-    assert set(found) == {"squared", "pyramid", "code"}
-    assert all(torch.isfinite(v) and v.requires_grad for v in found.values())
+    result = trainee.losses({"z": z}, "main", None)  # type: ignore[arg-type]
+    assert set(result) == {"squared", "pyramid", "code"}
+    assert all(torch.isfinite(v) and v.requires_grad for v in result.values())
     louder = trainee.losses({"z": 3 * z}, "main", None)  # type: ignore[arg-type]
     torch.testing.assert_close(
-        found["squared"], louder["squared"], rtol=1e-3, atol=1e-4
+        result["squared"], louder["squared"], rtol=1e-3, atol=1e-4
     )  # the length of z says nothing
     wanted = trainee.wanted(z)
     torch.testing.assert_close(wanted, trainee.wanted(3 * z))
@@ -83,6 +83,6 @@ def test_what_a_picture_shows_is_the_nearest_of_all_shapes_in_all_colours() -> N
 
 
 def test_the_generator_that_ships_draws_what_it_is_told_more_often_than_chance() -> None:
-    found = judged(load.SMALL, draws=300)
-    assert found["colour"] > 0.5  # chance 0.2
-    assert found["shape"] > 0.35  # chance 0.25
+    judgement = judged(load.SMALL, draws=300)
+    assert judgement["colour"] > 0.5  # chance 0.2
+    assert judgement["shape"] > 0.35  # chance 0.25

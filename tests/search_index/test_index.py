@@ -54,9 +54,9 @@ def whole(index: Index) -> None:
 def test_exact_search_is_what_a_loop_finds(index: Index) -> None:
     q = vector("asked")
     everything = sorted(index.names(), key=lambda n: -float(vector(n) @ q))
-    found = nearest(index, q, 7, {"image": 1.0})
-    assert [f.entry.name for f in found] == everything[:7]
-    assert found[0].score == pytest.approx(float(vector(everything[0]) @ q), abs=1e-6)
+    neighbours = nearest(index, q, 7, {"image": 1.0})
+    assert [f.entry.name for f in neighbours] == everything[:7]
+    assert neighbours[0].score == pytest.approx(float(vector(everything[0]) @ q), abs=1e-6)
 
 
 def test_pictures_and_captions_are_weighted_and_a_missing_caption_counts_nothing(index: Index) -> None:
@@ -66,9 +66,11 @@ def test_pictures_and_captions_are_weighted_and_a_missing_caption_counts_nothing
         s = float(vector(name) @ q)
         return 0.7 * s - (0.3 * s if int(name.split("-")[1]) % 2 == 0 else 0.0)
 
-    found = nearest(index, q, 40, {"image": 0.7, "text": 0.3})
-    assert [f.entry.name for f in found] == sorted(index.names(), key=lambda n: -score(n))
-    np.testing.assert_allclose([f.score for f in found], sorted(map(score, index.names()), reverse=True), atol=1e-6)
+    neighbours = nearest(index, q, 40, {"image": 0.7, "text": 0.3})
+    assert [f.entry.name for f in neighbours] == sorted(index.names(), key=lambda n: -score(n))
+    np.testing.assert_allclose(
+        [f.score for f in neighbours], sorted(map(score, index.names()), reverse=True), atol=1e-6
+    )
     assert len(nearest(index, q, 40, {"text": 1.0})) == 5 * BATCH // 2
 
 
@@ -114,8 +116,8 @@ def test_conditions_are_what_a_loop_finds(index: Index) -> None:
     )
 
     def met(*conditions: str) -> list[int]:
-        found = nearest(index, vector("q"), 9, {"image": 1.0}, where=[Condition.parse(c) for c in conditions])
-        return sorted(int(f.entry.name[3]) for f in found)
+        neighbours = nearest(index, vector("q"), 9, {"image": 1.0}, where=[Condition.parse(c) for c in conditions])
+        return sorted(int(f.entry.name[3]) for f in neighbours)
 
     assert met("year>=1990") == [0, 1]
     assert met("year > 1990") == [1]

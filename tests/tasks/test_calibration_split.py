@@ -98,20 +98,20 @@ def test_later_scenes_keep_the_rate_by_stretches_and_not_by_frames(monkeypatch: 
     normal, later = film(45, 4, 0), film(100, 1, 9)
 
     def alarms() -> float:
-        found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
-        return float(np.mean([bool(d.flagged) for d in found.results]))
+        detections = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
+        return float(np.mean([bool(d.flagged) for d in detections.results]))
 
-    found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
-    assert found.by.held
-    assert found.by.stretches == 15
-    assert found.by.near[0] == ("frame-0.png", "frame-1.png")
+    detections = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
+    assert detections.by.held
+    assert detections.by.stretches == 15
+    assert detections.by.near[0] == ("frame-0.png", "frame-1.png")
     assert alarms() < 0.2
     monkeypatch.setattr("diptych.tasks.detect.stretches", lambda photos: None)
     assert alarms() > 0.4  # a frame kept aside has its neighbour among the learnt ones
 
 
 def test_too_few_stretches_take_the_highest_score_and_say_so() -> None:
-    found = detect(film(5, 1, 9), SmallBackbone(), method=Nearest(), normal=film(10, 5, 0), rate=0.1)
-    assert found.by.stretches is not None
-    assert found.by.stretches < 9  # what a rate of 0.1 needs
-    assert not found.by.held
+    detections = detect(film(5, 1, 9), SmallBackbone(), method=Nearest(), normal=film(10, 5, 0), rate=0.1)
+    assert detections.by.stretches is not None
+    assert detections.by.stretches < 9  # what a rate of 0.1 needs
+    assert not detections.by.held

@@ -33,13 +33,13 @@ def photos(tmp_path: Path) -> ImageFiles:
 
 
 def test_colours_are_found_and_softmax_sums_to_one(photos: ImageFiles) -> None:
-    found = classify(photos, tuple(COLOURS), ColourBackbone())
-    assert [p.top[0][0] for p in found.predictions] == list(COLOURS)
-    for p in found.predictions:
+    results = classify(photos, tuple(COLOURS), ColourBackbone())
+    assert [p.top[0][0] for p in results.predictions] == list(COLOURS)
+    for p in results.predictions:
         values = [value for _, value in p.top]
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1.0, abs=1e-6)
-    assert (found.score, found.failed, found.encoded) == ("softmax", (), 5)
+    assert (results.score, results.failed, results.encoded) == ("softmax", (), 5)
 
 
 def test_a_system_that_sees_photos_without_labels_sees_those_that_are_classified(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_shown_probabilities_are_sharpened_and_what_is_measured_is_not(
     predictor = Predictor(fitted, None, ColourBackbone(), {})
 
     def answers() -> tuple[Any, ...]:
-        found = classify(photos, tuple(COLOURS), ColourBackbone())
+        results = classify(photos, tuple(COLOURS), ColourBackbone())
         record, _ = evaluate(fitted, data.splits["test"], Run(), backbone=ColourBackbone())
-        return found, predictor.predict_proba(photos), record.metrics
+        return results, predictor.predict_proba(photos), record.metrics
 
     before, p, measured = answers()
     scale = float(ColourBackbone().scale()[0])
@@ -78,14 +78,14 @@ def test_shown_probabilities_are_sharpened_and_what_is_measured_is_not(
 
 def test_reasons_are_those_of_the_system(photos: ImageFiles, pool: Pool) -> None:
     method, evidence = Description(), Evidence[Any](texts=pool.texts)
-    found = classify(photos, tuple(COLOURS), ColourBackbone(), method=method, evidence=evidence, reasons=1)
-    fitted = method.fit(Kit({"main": ColourBackbone()}), found.classes, evidence, Run())
-    for p, own in zip(found.predictions, fitted.explain(photos, Run()), strict=True):
+    results = classify(photos, tuple(COLOURS), ColourBackbone(), method=method, evidence=evidence, reasons=1)
+    fitted = method.fit(Kit({"main": ColourBackbone()}), results.classes, evidence, Run())
+    for p, own in zip(results.predictions, fitted.explain(photos, Run()), strict=True):
         assert p.reasons == ((own[0].text, own[0].weight),)
         assert p.as_dict()["reasons"] == [{"text": own[0].text, "weight": round(own[0].weight, 6)}]
-    page = photo_page.html(found, photos)
+    page = photo_page.html(results, photos)
     assert page.count("<img ") == len(COLOURS)
-    assert all(p.reasons is not None and f"{p.reasons[0][1]:+.3g}" in page for p in found.predictions)
+    assert all(p.reasons is not None and f"{p.reasons[0][1]:+.3g}" in page for p in results.predictions)
     assert "http" not in page.replace("http-equiv", "")
     plain = classify(photos, tuple(COLOURS), ColourBackbone())
     assert "reasons" not in plain.predictions[0].as_dict()
@@ -97,25 +97,25 @@ def test_reasons_are_those_of_the_system(photos: ImageFiles, pool: Pool) -> None
 
 def test_a_page_escapes_what_it_shows(tmp_path: Path) -> None:
     photo = coloured(tmp_path / "a&b.png", "red", 0, noise=0)
-    found = classify(ImageFiles([photo, truncated(tmp_path / "half.jpg")]), ("<i>red</i>", "blue"), ColourBackbone())
-    page = photo_page.html(found, ImageFiles([photo]))
+    results = classify(ImageFiles([photo, truncated(tmp_path / "half.jpg")]), ("<i>red</i>", "blue"), ColourBackbone())
+    page = photo_page.html(results, ImageFiles([photo]))
     assert "<i>red</i>" not in page
     assert "a&amp;b.png" in page
     assert "half.jpg" in page
 
 
 def test_sigmoid_backbones_give_each_class_its_own_probability(photos: ImageFiles) -> None:
-    found = classify(photos, tuple(COLOURS), ColourBackbone("sigmoid"), threshold=0.6)
-    assert found.score == "sigmoid"
-    assert all(value >= 0.6 for p in found.predictions for _, value in p.top)
+    results = classify(photos, tuple(COLOURS), ColourBackbone("sigmoid"), threshold=0.6)
+    assert results.score == "sigmoid"
+    assert all(value >= 0.6 for p in results.predictions for _, value in p.top)
     assert classify(photos, tuple(COLOURS), ColourBackbone("sigmoid"), threshold=1.0).predictions[0].top == ()
 
 
 def test_broken_photos_are_named_and_the_others_keep_their_answers(photos: ImageFiles, tmp_path: Path) -> None:
     mixed = ImageFiles([photos.name(0), truncated(tmp_path / "half.jpg"), tmp_path / "absent.png", photos.name(1)])
-    found = classify(mixed, tuple(COLOURS), ColourBackbone(), top=1)
-    assert [Path(p.name).stem for p in found.predictions] == ["red", "green"]
-    assert [Path(e.name).name for e in found.failed] == ["half.jpg", "absent.png"]
+    results = classify(mixed, tuple(COLOURS), ColourBackbone(), top=1)
+    assert [Path(p.name).stem for p in results.predictions] == ["red", "green"]
+    assert [Path(e.name).name for e in results.failed] == ["half.jpg", "absent.png"]
     with pytest.raises(DataError, match="None of the 2 photos"):
         classify(ImageFiles([truncated(tmp_path / "half.jpg"), tmp_path / "absent.png"]), ("a",), ColourBackbone())
 
@@ -130,10 +130,12 @@ def test_what_cannot_mean_anything_is_refused(photos: ImageFiles) -> None:
 
 
 def test_csv_and_dict_say_the_same(photos: ImageFiles) -> None:
-    found = classify(photos, ClassNames(("red", "blue"), ("{}",)), ColourBackbone(), top=2)
-    rows = list(csv.DictReader(io.StringIO(found.as_csv())))
+    results = classify(photos, ClassNames(("red", "blue"), ("{}",)), ColourBackbone(), top=2)
+    rows = list(csv.DictReader(io.StringIO(results.as_csv())))
     flat = [
-        (p["path"], x["label"], x["probability"]) for p in (q.as_dict() for q in found.predictions) for x in p["labels"]
+        (p["path"], x["label"], x["probability"])
+        for p in (q.as_dict() for q in results.predictions)
+        for x in p["labels"]
     ]
     assert [(r["path"], r["label"], float(r["probability"])) for r in rows] == flat
     assert [r["rank"] for r in rows[:2]] == ["1", "2"]

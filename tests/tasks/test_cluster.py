@@ -409,9 +409,9 @@ def test_texts_without_pictures_are_a_usage_error_on_workers_too(cli: Cli, tmp_p
 def test_the_command_line_refuses_a_wrong_address(diptych: Cli, tmp_path: Path) -> None:  # noqa: F811
     pytest.importorskip("ray")
     (tmp_path / "pool.txt").write_text("a cat")
-    found = diptych("curate", "plan", "pool.txt", "--cluster", "somewhere")
-    assert found.code == 2
-    assert "is no cluster" in found.err
+    answer = diptych("curate", "plan", "pool.txt", "--cluster", "somewhere")
+    assert answer.code == 2
+    assert "is no cluster" in answer.err
 
 
 def test_workers_read_object_storage_and_a_killed_one_loses_nothing(tmp_path: Path) -> None:

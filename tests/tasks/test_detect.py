@@ -33,12 +33,12 @@ BACKBONE = DenseColours()
 
 def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
     photos = scratched(4, 4, seed=3)
-    found = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items, rate=0.1)
-    assert found.by.normal == (15, 9)
-    assert [d.flagged for d in found.results[4:]] == [True] * 4
-    assert sum(bool(d.flagged) for d in found.results[:4]) <= 2
-    assert [d.name for d in found.ranked()][:4] != [d.name for d in found.results[:4]]
-    assert found.threshold is not None
+    detections = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items, rate=0.1)
+    assert detections.by.normal == (15, 9)
+    assert [d.flagged for d in detections.results[4:]] == [True] * 4
+    assert sum(bool(d.flagged) for d in detections.results[:4]) <= 2
+    assert [d.name for d in detections.ranked()][:4] != [d.name for d in detections.results[:4]]
+    assert detections.threshold is not None
     plain = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items)
     assert (plain.threshold, plain.by.normal) == (None, (24, 0))
     assert all(d.flagged is None for d in plain.results)
@@ -55,14 +55,14 @@ def test_it_says_that_few_photos_remained_to_learn_from() -> None:
 
 
 def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
-    found = detect(
+    detections = detect(
         scratched(1, 1, seed=3).items,
         BACKBONE,
         method=WinCLIPStyle(side=8),
         normal=scratched(9, 0, seed=1).items,
         rate=0.1,
     )
-    assert found.by.normal == (9, 9)
+    assert detections.by.normal == (9, 9)
 
 
 def test_heat_is_clear_where_low_and_red_where_high() -> None:
@@ -80,9 +80,9 @@ def test_broken_photos_are_named_and_the_others_go_on(tmp_path: Path) -> None:
         scratched(1, 0, seed=1).items[0].save(tmp_path / name)
     truncated(tmp_path / "b.jpg")
     photos = ImageFiles([tmp_path / n for n in ("a.png", "b.jpg", "none.png", "c.png")])
-    found = detect(photos, BACKBONE, method=MEMORY, normal=photos)
-    assert [Path(d.name).name for d in found.results] == ["a.png", "c.png"]
-    assert {Path(e.name).name for e in found.failed} == {"b.jpg", "none.png"}
+    detections = detect(photos, BACKBONE, method=MEMORY, normal=photos)
+    assert [Path(d.name).name for d in detections.results] == ["a.png", "c.png"]
+    assert {Path(e.name).name for e in detections.failed} == {"b.jpg", "none.png"}
     with pytest.raises(DataError, match="None of the normal photos"):
         detect(photos, BACKBONE, method=MEMORY, normal=ImageFiles([tmp_path / "b.jpg"]))
 
@@ -175,6 +175,6 @@ def test_ten_pictures_of_presentation_attacks_are_scored(data_root: Path) -> Non
     root = data_root / "pad_mini" / "object"
     real, attacks = (ImageFiles(sorted((root / kind).glob("*.jpg"))) for kind in ("bona_fide", "attack"))
     for method in (Gaussian(), HypOC(widths=(16, 8), epochs=2)):
-        found = detect(attacks, SmallBackbone(), method=method, normal=real)
-        assert len(found.results) == len(attacks) == 3
-        assert all(np.isfinite(d.score) for d in found.results)
+        detections = detect(attacks, SmallBackbone(), method=method, normal=real)
+        assert len(detections.results) == len(attacks) == 3
+        assert all(np.isfinite(d.score) for d in detections.results)

@@ -30,15 +30,15 @@ def signs(found: doctor.Examination) -> dict[str, doctor.Sign]:
 def test_a_whole_installation_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name: ColourBackbone())
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    found = doctor.examine(tmp_path / "cache", backbone="lite")
-    broken = [s for s in found.signs if s.state == "broken" and s.name not in doctor.NEEDED]
+    report = doctor.examine(tmp_path / "cache", backbone="lite")
+    broken = [s for s in report.signs if s.state == "broken" and s.name not in doctor.NEEDED]
     assert broken == []
-    assert "4 numbers per picture" in signs(found)["backbone lite"].detail
-    assert signs(found)["HF_HUB_OFFLINE"].detail == "1"
-    assert found.as_dict()["signs"][0]["name"] == "python"
-    assert "gives torch's vectors" in signs(found)["export to onnxruntime"].detail
+    assert "4 numbers per picture" in signs(report)["backbone lite"].detail
+    assert signs(report)["HF_HUB_OFFLINE"].detail == "1"
+    assert report.as_dict()["signs"][0]["name"] == "python"
+    assert "gives torch's vectors" in signs(report)["export to onnxruntime"].detail
     for name in EMBEDDED:
-        assert "no runtime was timed here yet" in signs(found)[f"model {name}"].detail
+        assert "no runtime was timed here yet" in signs(report)[f"model {name}"].detail
 
 
 def test_an_export_that_fails_is_broken_with_the_reason_and_a_remedy(
@@ -46,9 +46,9 @@ def test_an_export_that_fails_is_broken_with_the_reason_and_a_remedy(
 ) -> None:
     found_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else found_spec(name))
-    found = doctor.examine(tmp_path / "cache")
-    sign = signs(found)["export to onnxruntime"]
-    assert not found.ok
+    report = doctor.examine(tmp_path / "cache")
+    sign = signs(report)["export to onnxruntime"]
+    assert not report.ok
     assert "onnx is not installed" in sign.detail
     assert sign.remedy
 
@@ -82,9 +82,9 @@ def test_what_is_broken_or_missing_is_named_with_its_remedy(tmp_path: Path, monk
     monkeypatch.setattr(doctor, "EXTRAS", {"moon": ("no_such_module",)})
     file = tmp_path / "file"
     file.write_text("")
-    found = doctor.examine(file / "cache", backbone="nonsense")
-    seen = signs(found)
-    assert not found.ok
+    report = doctor.examine(file / "cache", backbone="nonsense")
+    seen = signs(report)
+    assert not report.ok
     assert seen["no-such-package"].remedy == "Run pip install no-such-package."
     assert (seen["extra moon"].state, seen["cache"].state) == ("missing", "broken")
     assert seen["backbone nonsense"].state == "broken"

@@ -24,13 +24,13 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_photos_with_captions_and_users(table: Path) -> None:
-    found = evidence_for(PAIRED, like=str(table))
-    assert found.train is not None
-    assert found.texts is not None
-    assert [list(c) for c in found.train.columns["captions"].values] == [["a red wall"], ["the sea"], ["a red wall"]]
-    assert list(found.train.columns["user"].values) == ["anna", "ben", "ben"]
-    assert found.train.columns["user"].kind == "user"
-    assert [t.value for t in found.texts.texts[""]] == ["a red wall", "the sea"]
+    evidence = evidence_for(PAIRED, like=str(table))
+    assert evidence.train is not None
+    assert evidence.texts is not None
+    assert [list(c) for c in evidence.train.columns["captions"].values] == [["a red wall"], ["the sea"], ["a red wall"]]
+    assert list(evidence.train.columns["user"].values) == ["anna", "ben", "ben"]
+    assert evidence.train.columns["user"].kind == "user"
+    assert [t.value for t in evidence.texts.texts[""]] == ["a red wall", "the sea"]
     table.write_text("path,caption,user\nr.png,a red wall,anna\nb.png,the sea,\n")
     some = evidence_for(PAIRED, like=str(table)).train
     assert some is not None
@@ -38,16 +38,16 @@ def test_photos_with_captions_and_users(table: Path) -> None:
 
 
 def test_captions_of_photos_are_sentences_too(table: Path) -> None:
-    found = evidence_for(CARD, like=str(table))
-    assert found.train is None
-    assert found.texts is not None
-    assert len(found.texts.texts[""]) == 2
+    evidence = evidence_for(CARD, like=str(table))
+    assert evidence.train is None
+    assert evidence.texts is not None
+    assert len(evidence.texts.texts[""]) == 2
 
 
 def test_photos_without_captions_for_what_reads_none(table: Path) -> None:
-    found = evidence_for(replace(CARD, needs=Needs(optional=("unlabelled",))), like=str(table))
-    assert found.unlabelled is not None
-    assert len(found.unlabelled) == 3
+    evidence = evidence_for(replace(CARD, needs=Needs(optional=("unlabelled",))), like=str(table))
+    assert evidence.unlabelled is not None
+    assert len(evidence.unlabelled) == 3
     assert evidence_for(replace(CARD, needs=Needs(optional=("unlabelled",)))).unlabelled is None
 
 

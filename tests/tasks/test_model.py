@@ -129,8 +129,8 @@ def test_what_does_not_belong_is_refused(exported: tuple[Board, Path, LabelledDa
 def test_without_items_apart_there_is_no_promise(exported: tuple[Board, Path, LabelledData], tmp_path: Path) -> None:
     _, _, data = exported
     only = LabelledData("only", data.classes, {"test": data.splits["test"]})
-    made = board(only, ColourBackbone(), Run(out=tmp_path), Plan(("zero-shot",)), export="zero-shot")
-    assert made.choice is None
+    finished_board = board(only, ColourBackbone(), Run(out=tmp_path), Plan(("zero-shot",)), export="zero-shot")
+    assert finished_board.choice is None
     model = load(tmp_path / "model", ColourBackbone())
     assert model.calibration is None
     assert answer(data.splits["test"].items, model).promises["temperature"] is None
@@ -142,9 +142,9 @@ def test_with_all_of_val_in_fit_half_is_kept_for_calibration(
     exported: tuple[Board, Path, LabelledData], tmp_path: Path
 ) -> None:
     _, _, data = exported
-    made = board(data, ColourBackbone(), Run(out=tmp_path), Plan(("gda",), (2,), (1,), "full"), export="gda")
-    assert made.choice is not None
-    assert made.choice["chosen_on"]["seen_by_fit"] is False
+    finished_board = board(data, ColourBackbone(), Run(out=tmp_path), Plan(("gda",), (2,), (1,), "full"), export="gda")
+    assert finished_board.choice is not None
+    assert finished_board.choice["chosen_on"]["seen_by_fit"] is False
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     assert about["calibration"] == {
         "temperature": about["calibration"]["temperature"],

@@ -22,9 +22,9 @@ def test_lasting_work_is_spoken_of_soon_with_its_rate_and_then_seldom(capsys: py
         bar.advance(32)
         bar._timer.join()
         bar.advance(32)
-    said = capsys.readouterr()
-    assert said.out == ""
-    (line,) = said.err.splitlines()
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
     assert line.startswith("encode image on cpu, torch fp32: 32 of 5,000, ")
     assert line.endswith("/s")
 

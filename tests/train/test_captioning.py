@@ -58,11 +58,11 @@ def test_the_padding_of_another_tokenizer_is_not_predicted() -> None:
 def test_its_own_decoder_moves_and_the_loss_falls() -> None:
     space = coca()
     fit = replace(FIT, steps=6, lr=0.01)  # a step predicts 49,408 words, which takes half a second
-    made = train_space(CoCaLoss(), Kit({"main": space}), Evidence(train=squares()), fit, RUN)
-    before, after = space.module().state_dict(), made.space.module().state_dict()
+    trained = train_space(CoCaLoss(), Kit({"main": space}), Evidence(train=squares()), fit, RUN)
+    before, after = space.module().state_dict(), trained.space.module().state_dict()
     still = [n for n in before if n.startswith("text_decoder.") and torch.equal(before[n], after[n])]
     assert not still
-    assert made.log[-1]["main/caption"] < 0.9 * made.log[0]["main/caption"]
+    assert trained.log[-1]["main/caption"] < 0.9 * trained.log[0]["main/caption"]
 
 
 @pytest.mark.parametrize("heads", [False, True])
@@ -91,5 +91,5 @@ def test_a_decoder_beside_a_coca_sees_its_pooled_queries() -> None:
     batch = batch_of(trainee)
     memory = trainee.space.module().visual(batch["image"])[1]
     torch.testing.assert_close(trainee.embed(batch).tokens["caption"].h, next_logits(decoder, batch["ids"], memory))
-    made = train_space(CoCaLoss(), kit, Evidence(train=squares()), replace(FIT, steps=3), RUN)
-    assert set(made.parts) == {"decoder"}
+    trained = train_space(CoCaLoss(), kit, Evidence(train=squares()), replace(FIT, steps=3), RUN)
+    assert set(trained.parts) == {"decoder"}

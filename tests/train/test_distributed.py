@@ -135,11 +135,11 @@ def ending(trouble: str, run: Run) -> str:
         return views(row, g)
 
     def troubled_losses(batch: Any, phase: str, clock: Clock) -> Any:
-        found = losses(batch, phase, clock)
+        result = losses(batch, phase, clock)
         if run.world.rank == 1 and len(toy.seen) == 5 and trouble == "signal":
             os.kill(os.getpid(), signal.SIGINT)
         bad = trouble == "nan" and run.world.rank == 1 and clock.step == 2
-        return {name: value * (float("nan") if bad else 1.0) for name, value in found.items()}
+        return {name: value * (float("nan") if bad else 1.0) for name, value in result.items()}
 
     toy.views, toy.losses = troubled_views, troubled_losses  # type: ignore[method-assign]
     try:

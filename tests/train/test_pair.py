@@ -324,11 +324,11 @@ def test_colours_of_crops_are_changed_as_often_and_as_far_as_they_say() -> None:
 
 def test_crops_are_for_losses_of_pairs_on_whole_towers() -> None:
     rows = Evidence(train=squares())
-    made = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN, crop=0.5)
+    trained = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN, crop=0.5)
     coloured = train_space(
         CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN, crop=0.5, recolour=True
     )
     whole = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN)
-    assert len({made.space.fingerprint, whole.space.fingerprint, coloured.space.fingerprint}) == 3
+    assert len({trained.space.fingerprint, whole.space.fingerprint, coloured.space.fingerprint}) == 3
     with pytest.raises(UsageError, match=r"reads images in its own way: leave out the crop of 0\.5"):
         train_space(LongCLIP(), Kit({"main": small()}), rows, FIT, RUN, crop=0.5)

@@ -64,30 +64,30 @@ class Scorer(Trainee):
 def test_an_objective_trains_pairs_and_leaves_the_space() -> None:
     space = small()
     before = space.fingerprint
-    made = train_space(CLIPLoss(), Kit({"main": space}), ROWS, FIT, RUN)
-    assert accuracy(made.space) > 0.9
-    assert made.parts == {}
-    assert len(made.log) == FIT.steps
+    trained = train_space(CLIPLoss(), Kit({"main": space}), ROWS, FIT, RUN)
+    assert accuracy(trained.space) > 0.9
+    assert trained.parts == {}
+    assert len(trained.log) == FIT.steps
     assert space.fingerprint == before
 
 
 def test_a_later_stage_starts_from_the_earlier(tmp_path) -> None:
     fit, run = replace(FIT, steps=3), replace(RUN, out=tmp_path)
-    made = train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run)
-    assert [r["step"] for r in made.log] == [1, 2, 3, 1, 2, 3]
+    trained = train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run)
+    assert [r["step"] for r in trained.log] == [1, 2, 3, 1, 2, 3]
     assert (tmp_path / "stage-2" / "log.jsonl").is_file()
     again = train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run, resume=True)
-    assert again.space.fingerprint == made.space.fingerprint
+    assert again.space.fingerprint == trained.space.fingerprint
     with pytest.raises(UsageError, match="resume"):
         train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run)
 
 
 def test_only_what_may_learn_changes() -> None:
     space = small()
-    made = train_space(
+    trained = train_space(
         CLIPLoss(), Kit({"main": space}), ROWS, replace(FIT, steps=2), RUN, learns=lambda n: n == "text_projection"
     )
-    old, new = space.module().state_dict(), made.space.module().state_dict()
+    old, new = space.module().state_dict(), trained.space.module().state_dict()
     assert [n for n in old if not torch.equal(old[n], new[n])] == ["text_projection"]
 
 
@@ -106,9 +106,9 @@ def test_a_training_in_half_precision_embeds_in_float32(monkeypatch: pytest.Monk
     rows = Table(table.items, {**table.columns, "original": table.columns["captions"]})
     rows = replace(rows, columns={**rows.columns, "synthetic": table.columns["captions"]})
     method = QualityCaptions(**QualityCaptions.card.variants["scored"])  # it scores captions by the space before
-    made = train_space(method, Kit({"main": small()}), Evidence(train=rows), FIT, replace(RUN, precision="fp16"))
-    assert accuracy(made.space) > 0.9
-    assert {p.dtype for p in made.space.module().parameters()} == {torch.float32}
+    trained = train_space(method, Kit({"main": small()}), Evidence(train=rows), FIT, replace(RUN, precision="fp16"))
+    assert accuracy(trained.space) > 0.9
+    assert {p.dtype for p in trained.space.module().parameters()} == {torch.float32}
 
 
 def test_rows_are_needed() -> None:
@@ -138,9 +138,9 @@ def test_the_decoder_learns_to_write_what_it_sees() -> None:
     torch.manual_seed(0)
     lm = SmallLM(len(words), width=16, depth=1, heads=2, memory=12)
     kit = Kit({"main": small(), DECODER: lm, WORDS: words})
-    made = train_space(CoCaLoss(pad=PAD), kit, ROWS, replace(FIT, lr=5e-3, steps=40), RUN)
-    assert made.log[-1]["main/caption"] < 0.6 * made.log[0]["main/caption"]
-    assert isinstance(made.parts["decoder"], nn.Module)
+    trained = train_space(CoCaLoss(pad=PAD), kit, ROWS, replace(FIT, lr=5e-3, steps=40), RUN)
+    assert trained.log[-1]["main/caption"] < 0.6 * trained.log[0]["main/caption"]
+    assert isinstance(trained.parts["decoder"], nn.Module)
 
 
 def test_a_caption_beyond_the_context_is_refused() -> None:
@@ -163,8 +163,8 @@ class OwnRows(TwoStages):
 def test_a_stage_has_its_own_rows_and_settings(tmp_path) -> None:
     fit, run = replace(FIT, steps=None, epochs=2, patience=5), replace(RUN, out=tmp_path)
     evidence = Evidence(train=squares(), val=squares(10))
-    made = train_space(OwnRows(), Kit({"main": small()}), evidence, fit, run)
-    steps = [r for r in made.log if "lr" in r]
+    trained = train_space(OwnRows(), Kit({"main": small()}), evidence, fit, run)
+    steps = [r for r in trained.log if "lr" in r]
     assert [r["step"] for r in steps] == [*range(1, 9), 1, 2]
     assert steps[-1]["lr"] < 1e-4 < steps[0]["lr"]
-    assert sum("val" in r for r in made.log) == 2  # of the first stage alone
+    assert sum("val" in r for r in trained.log) == 2  # of the first stage alone

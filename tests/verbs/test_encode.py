@@ -21,20 +21,20 @@ def test_python_returns_vectors_with_names_and_writes_only_where_it_is_asked_to(
     (folder / "red" / "1.png").write_bytes(b"x")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    made = diptych.encode(folder, model=MODEL)
+    embeddings = diptych.encode(folder, model=MODEL)
     assert list(Path().iterdir()) == []
-    assert made.vectors.shape == (3, 4)
-    np.testing.assert_allclose(np.linalg.norm(made.vectors, axis=1), 1, rtol=1e-6)
-    assert ["/".join(name.split("/")[-2:]) for name in made.names] == ["blue/0.png", "blue/1.png", "red/0.png"]
-    assert [Path(e.name).name for e in made.failed] == ["1.png"]
-    table = made.to_pandas()
+    assert embeddings.vectors.shape == (3, 4)
+    np.testing.assert_allclose(np.linalg.norm(embeddings.vectors, axis=1), 1, rtol=1e-6)
+    assert ["/".join(name.split("/")[-2:]) for name in embeddings.names] == ["blue/0.png", "blue/1.png", "red/0.png"]
+    assert [Path(e.name).name for e in embeddings.failed] == ["1.png"]
+    table = embeddings.to_pandas()
     assert isinstance(table, pd.DataFrame)
     assert list(table["label"]) == ["blue", "blue", "red"]
-    assert (np.stack(list(table["embedding"])) == made.vectors).all()
+    assert (np.stack(list(table["embedding"])) == embeddings.vectors).all()
     written = diptych.encode(folder, "emb", MODEL)
-    assert (np.load("emb/img_emb/img_emb_0.npy") == made.vectors).all()
-    assert (np.asarray(written) == made.vectors).all()
-    assert (written.names, written.out) == (made.names, Path("emb"))
+    assert (np.load("emb/img_emb/img_emb_0.npy") == embeddings.vectors).all()
+    assert (np.asarray(written) == embeddings.vectors).all()
+    assert (written.names, written.out) == (embeddings.names, Path("emb"))
     with pytest.raises(DiptychError, match=r"emb holds embeddings: give another out= or overwrite=\.$"):
         diptych.encode(folder, "emb", MODEL)
 

@@ -24,14 +24,14 @@ def backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Both:
 
 def test_python_gives_each_graph_with_its_cosines(backbone: Both) -> None:
     with pytest.warns(UserWarning, match=r"text: not exported \("):
-        made = diptych.export(backbone, "out", images=Photos(range(0, 250, 50)))
-    assert made.paths == ("out/image/model.onnx",)
-    assert made[0].path.is_file()
-    assert made[0].parity.least > 0.99999
-    assert made.data["out"] == "out"
-    assert list(made.data["parity"]) == ["image"]
-    assert str(made).startswith("small as onnx in out\nmodel.onnx  image: cosine to torch at least 1.0000000")
-    assert made.to_pandas()["items"].tolist() == [5]
+        exported = diptych.export(backbone, "out", images=Photos(range(0, 250, 50)))
+    assert exported.paths == ("out/image/model.onnx",)
+    assert exported[0].path.is_file()
+    assert exported[0].parity.least > 0.99999
+    assert exported.data["out"] == "out"
+    assert list(exported.data["parity"]) == ["image"]
+    assert str(exported).startswith("small as onnx in out\nmodel.onnx  image: cosine to torch at least 1.0000000")
+    assert exported.to_pandas()["items"].tolist() == [5]
     with pytest.raises(UsageError, match="out holds an export: give another out= or overwrite="):
         diptych.export(backbone, "out")
 

@@ -131,9 +131,9 @@ def test_it_teaches_an_image_tower_as_the_small_denoiser_does(pipeline: Pipeline
 
     before = {n: w.clone() for n, w in pipeline.unet.state_dict().items()}
     kit, fit = Kit({"main": small(), "diffusion": pipeline}), replace(FIT, batch=4, steps=1)
-    made = train_space(DIVA(prompt="a red cat", patches=19), kit, Evidence(unlabelled=Squares(4)), fit, RUN)
-    assert math.isfinite(made.log[-1]["main/noise"])
-    assert made.space.fingerprint != small().fingerprint
+    trained = train_space(DIVA(prompt="a red cat", patches=19), kit, Evidence(unlabelled=Squares(4)), fit, RUN)
+    assert math.isfinite(trained.log[-1]["main/noise"])
+    assert trained.space.fingerprint != small().fingerprint
     assert all(torch.equal(w, pipeline.unet.state_dict()[n]) for n, w in before.items())
 
 

@@ -129,8 +129,8 @@ def test_torch_and_onnxruntime_do_not_share_a_space(tmp_path: Path, small: Small
 def test_a_vector_does_not_depend_on_its_batch_mates(tmp_path: Path, small: Small) -> None:
     runner = Engines(tmp_path).runner(small, Run())
     assert isinstance(runner, OnnxRunner)
-    found = parity.Reference(small).compared(runner)
-    assert found.least > runners.EXACT
+    comparison = parity.Reference(small).compared(runner)
+    assert comparison.least > runners.EXACT
     x = small.inputs([Image.new("RGB", (20, 20), (i * 20, 9, 200 - i)) for i in range(9)])
     assert np.allclose(runner(x)[4:5], runner(x[4:5]), rtol=1e-5, atol=1e-5)
 
@@ -534,8 +534,8 @@ def test_openvino_gives_torchs_vectors_alone_and_together(tmp_path: Path, small:
     pytest.importorskip("openvino")
     runner = Engines(tmp_path, "openvino").runner(small, Run())
     assert isinstance(runner, OpenVinoRunner)
-    found = parity.Reference(small).compared(runner)
-    assert found.least > runners.EXACT
+    comparison = parity.Reference(small).compared(runner)
+    assert comparison.least > runners.EXACT
     x = small.inputs([Image.new("RGB", (20, 20), (i * 20, 9, 200 - i)) for i in range(9)])
     rows = runner(x)
     assert np.allclose(rows[4:5], runner(x[4:5]), rtol=1e-5, atol=1e-5)

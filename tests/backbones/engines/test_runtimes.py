@@ -39,12 +39,12 @@ def test_towers_give_torchs_vectors_on_every_runtime(
 ) -> None:
     pytest.importorskip("openvino")
     encoder = load(f"local:{openclip_folder('vit')}", offline=True).encoders[modality]
-    made = RuntimeReport(tmp_path, True, inputs=export.to_onnx(encoder, tmp_path / "model.onnx"))
+    report = RuntimeReport(tmp_path, True, inputs=export.to_onnx(encoder, tmp_path / "model.onnx"))
     items: list[Any] = list(photos) if modality == "image" else [*SENTENCES, "x " * 30, "y " * 75]
     for runtime, precision in RUNTIMES:
-        found = Reference(encoder, items).compared(opened(encoder, made, runtime, precision))
-        assert found.least > (runners.EXACT if precision == "fp32" else 0.999), (runtime, precision)
-        assert found.mates.min() > (1 - 1e-6 if precision == "fp32" else 0.9999), (runtime, precision)
+        comparison = Reference(encoder, items).compared(opened(encoder, report, runtime, precision))
+        assert comparison.least > (runners.EXACT if precision == "fp32" else 0.999), (runtime, precision)
+        assert comparison.mates.min() > (1 - 1e-6 if precision == "fp32" else 0.9999), (runtime, precision)
 
 
 def test_one_graph_serves_lengths_that_it_was_not_traced_with(
@@ -55,8 +55,8 @@ def test_one_graph_serves_lengths_that_it_was_not_traced_with(
     """
     pytest.importorskip("openvino")
     text = load(f"local:{openclip_folder('vit')}", offline=True).text
-    made = RuntimeReport(tmp_path, True, inputs=export.to_onnx(text, tmp_path / "model.onnx"))
-    for runner in (OnnxRunner(made), OpenVinoRunner(made)):
+    report = RuntimeReport(tmp_path, True, inputs=export.to_onnx(text, tmp_path / "model.onnx"))
+    for runner in (OnnxRunner(report), OpenVinoRunner(report)):
         trimmed, full = text.inputs(SENTENCES), torch.zeros(len(SENTENCES), 77, dtype=torch.int64)
         full[:, : trimmed.shape[1]] = trimmed
         assert trimmed.shape[1] < 77
@@ -69,7 +69,7 @@ def test_openvino_leaves_the_stack_of_signals_alone(tmp_path: Path, openclip_fol
     fault.
     """
     pytest.importorskip("openvino")
-    made = RuntimeReport(
+    report = RuntimeReport(
         tmp_path,
         True,
         inputs=export.to_onnx(load(f"local:{openclip_folder('vit')}", offline=True).image, tmp_path / "model.onnx"),
@@ -86,7 +86,7 @@ def test_openvino_leaves_the_stack_of_signals_alone(tmp_path: Path, openclip_fol
         "print(held() == before)"
     )
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code, str(made.folder)],
+        [sys.executable, "-X", "faulthandler", "-c", code, str(report.folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -117,8 +117,8 @@ def test_int8_is_made_once_and_keeps_a_space_of_its_own(
     runner = Engines(tmp_path / "engines").runner(small, run)
     assert isinstance(runner, OpenVinoRunner)
     assert (runner.precision, runner.facts) == ("int8", {"engine": "openvino", "graph": hash_graph(runner.report.path)})
-    found = Reference(small, [photos[i] for i in range(10)]).compared(runner)
-    assert found.mates.min() > 1 - 1e-9
+    comparison = Reference(small, [photos[i] for i in range(10)]).compared(runner)
+    assert comparison.mates.min() > 1 - 1e-9
     weights = runner.report.path.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     assert engine.read_report(runner.report.folder) is None
@@ -186,9 +186,9 @@ def test_ranges_taken_from_the_batch_are_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(export, "opened", lambda *given: ranged)
     colours = ((1, 2, 3), (40, 90, 20), (3, 160, 60), (170, 85, 9), (20, 120, 70), (90, 30, 150), (160, 10, 80))
     photos = [Image.new("RGB", (16, 16), colour) for colour in colours]
-    found = Reference(wide, photos).compared(ranged)
-    assert found.mean > runners.INT8
-    assert found.mates.min() < runners.EXACT
+    comparison = Reference(wide, photos).compared(ranged)
+    assert comparison.mean > runners.INT8
+    assert comparison.mates.min() < runners.EXACT
     judged = export._measured(
         RuntimeReport(tmp_path, True, inputs=("x",)), Reference(wide, photos), "onnxruntime", "int8"
     )

@@ -20,31 +20,31 @@ def iou(a: Tensor, b: Tensor) -> float:
 
 
 def test_even_parts_of_a_picture_are_proposed() -> None:
-    found = MergedCells(side=24, count=12, finest=4).propose(quarters())
+    proposals = MergedCells(side=24, count=12, finest=4).propose(quarters())
     for row, column in np.ndindex(2, 2):
-        truth = torch.zeros(found.masks.shape[1:])
+        truth = torch.zeros(proposals.masks.shape[1:])
         truth[8 * row : 8 * row + 8, 12 * column : 12 * column + 12] = 1
-        assert max(iou(mask, truth) for mask in found.masks) > 0.99
-    assert found.size == (32, 48)
-    areas = found.masks.flatten(1).sum(1)
+        assert max(iou(mask, truth) for mask in proposals.masks) > 0.99
+    assert proposals.size == (32, 48)
+    areas = proposals.masks.flatten(1).sum(1)
     assert (areas[1:] <= areas[:-1]).all()
 
 
 def test_merges_are_wards_where_every_pair_may_merge() -> None:
     # In a picture of one row, neighbours are the only pairs; with distinct steps, Ward's order is that of the tree.
     image = Image.fromarray(np.array([[0, 10, 100, 112, 250]], dtype=np.uint8)).convert("RGB")
-    found = MergedCells(side=5, count=9, finest=5, least=0.01, most=1.0).propose(image)
+    proposals = MergedCells(side=5, count=9, finest=5, least=0.01, most=1.0).propose(image)
     tree = linkage(cell_vectors(image, 5).reshape(5, -1), "ward")
     sets: list[frozenset[int]] = [frozenset((i,)) for i in range(5)]
     for a, b, *_ in tree:
         sets.append(sets[int(a)] | sets[int(b)])
-    assert {frozenset(np.flatnonzero(m.numpy().ravel()).tolist()) for m in found.masks} == set(sets)
+    assert {frozenset(np.flatnonzero(m.numpy().ravel()).tolist()) for m in proposals.masks} == set(sets)
 
 
 def test_the_finest_cut_covers_the_picture_once() -> None:
-    found = MergedCells(side=16, count=1, finest=6, least=0.9, most=0.9).propose(quarters())
-    assert torch.equal(found.masks.sum(0), torch.ones(found.masks.shape[1:]))
-    assert len(found) == 6
+    proposals = MergedCells(side=16, count=1, finest=6, least=0.9, most=0.9).propose(quarters())
+    assert torch.equal(proposals.masks.sum(0), torch.ones(proposals.masks.shape[1:]))
+    assert len(proposals) == 6
 
 
 def test_one_pixel_and_one_colour_are_pictures_too() -> None:

@@ -28,8 +28,8 @@ class Squares:
 
 
 def test_a_grid_of_points_finds_each_thing_once() -> None:
-    found = PointGrid(Squares(), points=4).propose(Image.new("RGB", (16, 16)))
-    assert len(found) == 4
-    assert torch.equal(found.masks.sum(0), torch.ones(16, 16))
+    proposals = PointGrid(Squares(), points=4).propose(Image.new("RGB", (16, 16)))
+    assert len(proposals) == 4
+    assert torch.equal(proposals.masks.sum(0), torch.ones(16, 16))
     assert len(PointGrid(Squares(), points=2, iou=0.999).propose(Image.new("RGB", (16, 16)))) == 0
     assert PointGrid(Squares()).fingerprint != PointGrid(Squares(), iou=0.5).fingerprint

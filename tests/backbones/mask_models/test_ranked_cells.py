@@ -28,15 +28,15 @@ def photo() -> Image.Image:
 
 
 def test_the_things_of_a_picture_are_among_the_best(shipped: RankedCells) -> None:
-    found = shipped.propose(photo())
+    proposals = shipped.propose(photo())
     assert isinstance(shipped, MaskProposer)
-    assert found.size == (160, 240)
-    assert (found.scores[:-1] >= found.scores[1:]).all()
-    assert found.scores.min() >= 0
-    assert found.scores.max() <= 1
+    assert proposals.size == (160, 240)
+    assert (proposals.scores[:-1] >= proposals.scores[1:]).all()
+    assert proposals.scores.min() >= 0
+    assert proposals.scores.max() <= 1
     truth = torch.zeros(160, 240)
     truth[60:120, 80:140] = 1
-    shown = torch.nn.functional.interpolate(found.masks[None], (160, 240), mode="bilinear")[0] >= 0.5
+    shown = torch.nn.functional.interpolate(proposals.masks[None], (160, 240), mode="bilinear")[0] >= 0.5
     iou = (shown * truth).flatten(1).sum(1) / torch.maximum(shown.float(), truth).flatten(1).sum(1)
     assert iou[:10].max() > 0.8
 

@@ -63,10 +63,10 @@ def test_clipseg_finds_words() -> None:
             return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     proposer = ClipSegProposals(model, Processor())
-    found = proposer.propose(quarters(), ("a red square", "sky"))
-    assert found.masks.shape == (2, 32, 32)
+    proposals = proposer.propose(quarters(), ("a red square", "sky"))
+    assert proposals.masks.shape == (2, 32, 32)
     alone = proposer.propose(quarters(), ("sky",))
-    torch.testing.assert_close(alone.masks[0], found.masks[1])
+    torch.testing.assert_close(alone.masks[0], proposals.masks[1])
     with pytest.raises(UsageError, match="finds words"):
         proposer.propose(quarters())
 
@@ -99,28 +99,28 @@ def detector(kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["OwlViT", "Owlv2"])
 def test_boxes_belong_to_the_words_that_score_highest(kind: str) -> None:
     model, picture, words = detector(kind), quarters(), ("a red square", "sky")
-    found = OwlProposals(model, Processor(kind), least=0.0).propose(picture, words)
-    assert found.boxes is not None
-    assert found.words is not None
-    assert found.size == (32, 48)
-    assert len(found) == 16  # one a patch
-    assert (found.scores.diff() <= 0).all()
+    proposals = OwlProposals(model, Processor(kind), least=0.0).propose(picture, words)
+    assert proposals.boxes is not None
+    assert proposals.words is not None
+    assert proposals.size == (32, 48)
+    assert len(proposals) == 16  # one a patch
+    assert (proposals.scores.diff() <= 0).all()
 
     processor = Processor(kind)
     pixels = processor.image_processor(images=picture, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         out = model(pixel_values=pixels, **processor.tokenizer(list(words), max_length=6))
     order = out.logits[0].amax(1).argsort(descending=True, stable=True)
-    assert found.words.tolist() == out.logits[0].argmax(1)[order].tolist()
-    torch.testing.assert_close(found.scores, out.logits[0].sigmoid().amax(1)[order])
+    assert proposals.words.tolist() == out.logits[0].argmax(1)[order].tolist()
+    torch.testing.assert_close(proposals.scores, out.logits[0].sigmoid().amax(1)[order])
     centre, side = out.pred_boxes[0][order].split(2, dim=1)
-    whole = torch.tensor([48.0, 48.0] if kind == "Owlv2" else found.size[::-1])  # OWLv2 sees a padded square
+    whole = torch.tensor([48.0, 48.0] if kind == "Owlv2" else proposals.size[::-1])  # OWLv2 sees a padded square
     edge = torch.tensor([48.0, 32.0])
     wanted = torch.cat([(centre - side / 2) * whole, (centre + side / 2) * whole], dim=1)
-    torch.testing.assert_close(found.boxes, wanted.clamp(min=0).minimum(edge.repeat(2)))
-    assert (found.boxes >= 0).all()
-    assert (found.boxes <= edge.repeat(2)).all()
-    for mask, (x0, y0, x1, y1) in zip(found.masks, found.boxes.tolist(), strict=True):
+    torch.testing.assert_close(proposals.boxes, wanted.clamp(min=0).minimum(edge.repeat(2)))
+    assert (proposals.boxes >= 0).all()
+    assert (proposals.boxes <= edge.repeat(2)).all()
+    for mask, (x0, y0, x1, y1) in zip(proposals.masks, proposals.boxes.tolist(), strict=True):
         inside = [
             [x0 <= (c + 0.5) * 48 / 64 < x1 and y0 <= (r + 0.5) * 32 / 43 < y1 for c in range(64)] for r in range(43)
         ]
@@ -137,12 +137,12 @@ def test_no_word_and_no_sure_box() -> None:
 def test_mask2formers_queries_are_proposals() -> None:
     processor = hf.Mask2FormerImageProcessor(size={"shortest_edge": 40, "longest_edge": 64})
     model = mask2former()
-    found = Mask2FormerProposals(model, processor).propose(quarters())
+    proposals = Mask2FormerProposals(model, processor).propose(quarters())
     inputs = processor(images=quarters(), return_tensors="pt")
     with torch.no_grad():
         out = model(**inputs)
     expected = 1 - out.class_queries_logits[0].softmax(-1)[:, -1]
-    torch.testing.assert_close(found.scores, expected.sort(descending=True).values)
-    assert len(found) == 7
+    torch.testing.assert_close(proposals.scores, expected.sort(descending=True).values)
+    assert len(proposals) == 7
     assert bool(inputs["pixel_mask"].all())  # one picture is never padded, so the map lies evenly over it
-    assert found.masks.shape[1:] == out.masks_queries_logits.shape[2:]
+    assert proposals.masks.shape[1:] == out.masks_queries_logits.shape[2:]

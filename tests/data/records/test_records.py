@@ -33,32 +33,32 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_gives_all_pictures_below_it(photos: Path) -> None:
-    found = open_records(str(photos))
-    assert [Path(n).name for n in found.names] == ["a.jpg", "b.jpg", "c.jpg"]
-    assert [f["folder"] for f in found.facts] == [".", "trip", "trip/far"]
-    assert found[1].text is None
-    assert found[1].image is not None
-    assert found.images.key(0) == hashlib.sha256((photos / "a.jpg").read_bytes()).hexdigest()
+    records = open_records(str(photos))
+    assert [Path(n).name for n in records.names] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [f["folder"] for f in records.facts] == [".", "trip", "trip/far"]
+    assert records[1].text is None
+    assert records[1].image is not None
+    assert records.images.key(0) == hashlib.sha256((photos / "a.jpg").read_bytes()).hexdigest()
 
 
 def test_a_table_gives_pictures_texts_and_typed_facts(photos: Path) -> None:
     (photos / "t.csv").write_text(
         "path,caption,year,code,note\na.jpg,a red one,1990,007,x\n,only words,2001,12,\ntrip/b.jpg,,1991,3,y\n"
     )
-    found = open_records(str(photos / "t.csv"))
-    assert found.texts == ("a red one", "only words", None)
-    assert found.places == (0, None, 1)
-    assert found.facts == (
+    records = open_records(str(photos / "t.csv"))
+    assert records.texts == ("a red one", "only words", None)
+    assert records.places == (0, None, 1)
+    assert records.facts == (
         {"year": 1990, "code": "007", "note": "x"},
         {"year": 2001, "code": "12"},
         {"year": 1991, "code": "3", "note": "y"},
     )
-    assert found.names[0] == str(photos / "a.jpg")
-    assert found.names[1].endswith("t.csv[1]")
+    assert records.names[0] == str(photos / "a.jpg")
+    assert records.names[1].endswith("t.csv[1]")
     assert open_records(str(photos / "t.csv"), text="note").texts == ("x", None, "y")
-    assert len({found.key(i) for i in range(3)}) == 3
-    assert found.only("text").places == (None,) * 3
-    assert found.take([2, 0]).names == (found.names[2], found.names[0])
+    assert len({records.key(i) for i in range(3)}) == 3
+    assert records.only("text").places == (None,) * 3
+    assert records.take([2, 0]).names == (records.names[2], records.names[0])
 
 
 def test_a_tar_and_a_parquet_file_give_what_they_hold(tmp_path: Path) -> None:
@@ -72,20 +72,20 @@ def test_a_tar_and_a_parquet_file_give_what_they_hold(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    found = open_records(str(tmp_path / "p.tar"))
-    assert found.texts == ("red", None)
-    assert found.facts == ({"year": 3}, {})
-    assert found.names[0].endswith("p.tar!x/1.jpg")
-    assert np.asarray(found.images[0])[0, 0, 0] > 200
+    records = open_records(str(tmp_path / "p.tar"))
+    assert records.texts == ("red", None)
+    assert records.facts == ({"year": 3}, {})
+    assert records.names[0].endswith("p.tar!x/1.jpg")
+    assert np.asarray(records.images[0])[0, 0, 0] > 200
     pq.write_table(
         pa.table({"image": [{"bytes": jpeg("red"), "path": None}], "caption": ["r"], "n": [4]}), tmp_path / "p.parquet"
     )
     rows = open_records(str(tmp_path / "p.parquet"))
     assert (rows.texts, rows.facts) == (("r",), ({"n": 4},))
-    both = joined((found, rows))
+    both = joined((records, rows))
     assert both.texts == ("red", None, "r")
     assert both.images.key(2) == rows.images.key(0)
-    assert stamp(found.names[0]) == stamp(str(tmp_path / "p.tar")) != ""
+    assert stamp(records.names[0]) == stamp(str(tmp_path / "p.tar")) != ""
     assert stamp(rows.names[0]) == stamp(str(tmp_path / "p.parquet")) != ""
     assert stamp("none") == ""
 
@@ -95,13 +95,13 @@ def test_metadata_of_a_folder_or_of_its_split_folders_is_read_by_any_column_of_p
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "a.jpg").write_bytes(jpeg("red"))
     (tmp_path / "one" / "metadata.csv").write_text("path,caption,year\na.jpg,a red one,1990\n")
-    found = open_records(str(tmp_path / "one"))
-    assert (found.texts, found.facts) == (("a red one",), ({"year": 1990},))
+    records = open_records(str(tmp_path / "one"))
+    assert (records.texts, records.facts) == (("a red one",), ({"year": 1990},))
     for split in ("train", "test"):
         line = json.dumps({"file_name": "a.jpg", "caption": f"{split} one"})
         (tmp_path / "several" / split / "metadata.jsonl").write_text(line)
-    found = open_records(str(tmp_path / "several"))
-    assert dict(zip(found.texts, found.facts, strict=True)) == {
+    records = open_records(str(tmp_path / "several"))
+    assert dict(zip(records.texts, records.facts, strict=True)) == {
         "train one": {"split": "train"}, "test one": {"split": "test"},
     }  # fmt: skip
     (tmp_path / "words" / "metadata.jsonl").write_text('{"caption": "an image at a path"}\n')  # of no picture
@@ -121,18 +121,18 @@ def test_tars_below_a_folder_are_read_and_others_are_named_or_passed_over(tmp_pa
     packed("photos/deep/a.tar", ("1.jpg", jpeg("red")), ("1.txt", b"red"))
     packed("photos/words.tar", ("1.txt", b"only words"))
     packed("photos/.hidden.tar", ("1.jpg", jpeg("red")))
-    found = open_records(str(tmp_path / "photos"))
-    assert [Path(n).name for n in found.names] == ["a.tar!1.jpg"]
-    assert found.texts == ("red",)
-    assert not found.failed
+    records = open_records(str(tmp_path / "photos"))
+    assert [Path(n).name for n in records.names] == ["a.tar!1.jpg"]
+    assert records.texts == ("red",)
+    assert not records.failed
     (tmp_path / "photos" / "b.jpg").write_bytes(jpeg("blue"))
     (tmp_path / "photos" / "c.tar").write_bytes(b"no tar" * 200)
-    found = open_records(str(tmp_path / "photos"))
-    assert [Path(n).name for n in found.names] == ["b.jpg", "a.tar!1.jpg"]
-    assert found.facts[0] == {"folder": "."}
-    assert np.asarray(found.images[found.places[0] or 0])[0, 0, 2] > 200
-    assert np.asarray(found.images[found.places[1] or 0])[0, 0, 0] > 200
-    assert [Path(e.name).name for e in found.failed] == ["c.tar"]
+    records = open_records(str(tmp_path / "photos"))
+    assert [Path(n).name for n in records.names] == ["b.jpg", "a.tar!1.jpg"]
+    assert records.facts[0] == {"folder": "."}
+    assert np.asarray(records.images[records.places[0] or 0])[0, 0, 2] > 200
+    assert np.asarray(records.images[records.places[1] or 0])[0, 0, 0] > 200
+    assert [Path(e.name).name for e in records.failed] == ["c.tar"]
 
 
 def test_of_records_of_one_name_the_last_is_kept(photos: Path) -> None:
@@ -206,16 +206,16 @@ def test_a_broken_item_of_a_tar_is_named_and_the_others_are_read(photos: Path, t
         add(tar, "words.txt", b"\xff\xfe\xff")
         add(tar, "facts.json", b"{")
         add(tar, "good.txt", b"a photo")
-    found = open_records(str(tmp_path / "t.tar"))
-    assert [n.rpartition("!")[2] for n in found.names] == ["good.jpg", "last.jpg"]
-    assert found.texts == ("a photo", None)
-    reasons = {e.name.rpartition("!")[2]: e.reason for e in found.failed}
+    records = open_records(str(tmp_path / "t.tar"))
+    assert [n.rpartition("!")[2] for n in records.names] == ["good.jpg", "last.jpg"]
+    assert records.texts == ("a photo", None)
+    reasons = {e.name.rpartition("!")[2]: e.reason for e in records.failed}
     assert reasons == {
         "words.txt": "is no UTF-8 text",
         "facts.json": "is no JSON",
         "../out.jpg": "its name leads outside the tar",
     }
-    assert found.take([0]).failed == joined([found]).failed == found.failed
+    assert records.take([0]).failed == joined([records]).failed == records.failed
     cut = (tmp_path / "t.tar").read_bytes()[: 512 + 512 * -(-len(picture) // 512) + 512 + 100]
     (tmp_path / "cut.tar").write_bytes(cut)
     held = open_records(str(tmp_path / "cut.tar"))

@@ -136,8 +136,8 @@ def test_wrong_calls_are_one_sentence(diptych: Cli, pool: Path, words: list[str]
     write_table(pool, [["0.png", "a red thing", "red paint"], ["1.png", "a red thing", "red paint"]] * 3, "alike.csv")
     (pool.parent / "other.txt").write_text("submarine")
     metadata = [] if "--metadata" in words else ["--metadata", "names.txt"]
-    found = diptych("board", "curate", *words, *metadata)
-    assert (found.code, says in found.err) == (code, True), found.err
+    answer = diptych("board", "curate", *words, *metadata)
+    assert (answer.code, says in answer.err) == (code, True), answer.err
     assert not Path("out/board-curate").exists()
 
 
@@ -195,7 +195,7 @@ def test_a_head_has_a_row_where_it_is_given(pool: Path, monkeypatch: pytest.Monk
     pairs = opened.pairs(Run(seed=1))
     kept = bench.selected(bench.curator("vector-head"), pairs, Run(seed=1))
     assert set(pairs.photos[kept] % 5) == {0}
-    found = bench.measure(Arm("vector-head"))
-    assert found.values.shape[0] == 2
-    assert 0 < found.others["kept"] <= 0.2
+    measured = bench.measure(Arm("vector-head"))
+    assert measured.values.shape[0] == 2
+    assert 0 < measured.others["kept"] <= 0.2
     assert bench.facts["head"] == str(pool.parent / "head")

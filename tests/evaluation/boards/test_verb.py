@@ -52,25 +52,25 @@ PLAIN, OWN = [[1, 0, 0, 0], [0, 1, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 1]]
 
 def test_rows_are_sorted_and_gain_over_the_base_in_pairs(tmp_path: Path) -> None:
     bench = Known({NEAR: PLAIN, SMALL: OWN})
-    made = verb_board("caption", bench, [SMALL, NEAR, ASTRO])
+    finished_board = verb_board("caption", bench, [SMALL, NEAR, ASTRO])
     assert bench.asked == [NEAR, SMALL, ASTRO]  # the base once, and first
-    best, base = made.rows
+    best, base = finished_board.rows
     assert (best.label, best.value.value, base.value.value) == ("maccap:small", 0.75, 0.25)
     assert best.gain is not None
     assert best.gain.value == pytest.approx(0.5)
     assert base.gain is None
-    assert made.missing == {"astrom3": "It needs x: give it."}
-    data = made.as_dict()
+    assert finished_board.missing == {"astrom3": "It needs x: give it."}
+    data = finished_board.as_dict()
     row = data["rows"][0]
     assert (row["method"], row["variant"], row["more"], row["gain"]["acc1"]) == ("maccap", "small", 2.0, 0.5)
     assert (data["verb"], data["base"], data["complete"], data["skipped"]) == ("caption", "nearest-caption", True, [])
-    made.write(tmp_path)
+    finished_board.write(tmp_path)
     with (tmp_path / "board.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["method"], first["variant"], first["acc1_gain"], first["more"]) == ("maccap", "small", "0.5", "2.0")
     assert second["acc1_gain"] == ""
     with pytest.raises(UsageError, match="overwrite"):
-        made.write(tmp_path)
+        finished_board.write(tmp_path)
 
 
 def test_another_statistic_makes_the_metric_from_what_was_counted() -> None:
@@ -88,11 +88,11 @@ def test_another_statistic_makes_the_metric_from_what_was_counted() -> None:
 
 
 def test_a_fault_costs_its_row_and_a_fault_of_the_base_the_board() -> None:
-    made = verb_board(
+    finished_board = verb_board(
         "caption", Known({NEAR: PLAIN, SMALL: ValueError("odd"), ASTRO: DataError("Give more.")}), [SMALL, ASTRO]
     )
-    assert made.missing["astrom3"] == "Give more."
-    assert "please report it: ValueError: odd" in made.missing["maccap:small"]
+    assert finished_board.missing["astrom3"] == "Give more."
+    assert "please report it: ValueError: odd" in finished_board.missing["maccap:small"]
     with pytest.raises(DataError, match="Give more"):
         verb_board("caption", Known({NEAR: DataError("Give more."), SMALL: OWN}), [SMALL])
     lacking = verb_board("caption", Known({SMALL: OWN}), [SMALL])  # the base does not fit: a board without gains
@@ -100,20 +100,20 @@ def test_a_fault_costs_its_row_and_a_fault_of_the_base_the_board() -> None:
 
 
 def test_a_board_that_is_stopped_keeps_the_rows_that_were_finished() -> None:
-    made = verb_board("caption", Known({NEAR: PLAIN, SMALL: KeyboardInterrupt(), ASTRO: OWN}), [SMALL, ASTRO])
-    assert [r.label for r in made.rows] == ["nearest-caption"]
-    assert made.interrupted
-    assert made.as_dict()["complete"] is False
+    finished_board = verb_board("caption", Known({NEAR: PLAIN, SMALL: KeyboardInterrupt(), ASTRO: OWN}), [SMALL, ASTRO])
+    assert [r.label for r in finished_board.rows] == ["nearest-caption"]
+    assert finished_board.interrupted
+    assert finished_board.as_dict()["complete"] is False
     with pytest.raises(KeyboardInterrupt):
         verb_board("caption", Known({NEAR: KeyboardInterrupt()}), [SMALL])
 
 
 def test_the_budget_leaves_out_what_comes_too_late_but_never_the_base() -> None:
     bench = Known({NEAR: PLAIN, SMALL: OWN})
-    made = verb_board("caption", bench, [SMALL], budget=1e-9)
-    assert [r.label for r in made.rows] == ["nearest-caption"]
-    assert made.late == {"maccap:small": "the budget of 1e-09 s was spent."}
-    assert made.as_dict()["complete"] is False
+    finished_board = verb_board("caption", bench, [SMALL], budget=1e-9)
+    assert [r.label for r in finished_board.rows] == ["nearest-caption"]
+    assert finished_board.late == {"maccap:small": "the budget of 1e-09 s was spent."}
+    assert finished_board.as_dict()["complete"] is False
     assert len(verb_board("caption", bench, [SMALL], budget=100).rows) == 2
     with pytest.raises(UsageError, match="above 0"):
         verb_board("caption", bench, [SMALL], budget=0)
@@ -186,10 +186,10 @@ def test_an_interrupted_board_is_written_and_gives_code_130(diptych, captioned: 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MacCap, "fit", interrupt)
-    found = diptych("board", "caption", captioned, "--methods", "maccap", "--seeds", "1", "--out", "o")
-    assert found.code == 130
-    assert "Interrupted" in found.err
-    assert "nearest-caption" in found.out
+    answer = diptych("board", "caption", captioned, "--methods", "maccap", "--seeds", "1", "--out", "o")
+    assert answer.code == 130
+    assert "Interrupted" in answer.err
+    assert "nearest-caption" in answer.out
     written = json.loads(Path("o/board.json").read_text())
     assert (written["complete"], [r["method"] for r in written["rows"]]) == (False, ["nearest-caption"])
 
@@ -205,8 +205,8 @@ def test_an_interrupted_board_is_written_and_gives_code_130(diptych, captioned: 
     ],
 )
 def test_wrong_calls_are_one_sentence(diptych, captioned: Path, words: list[str], code: int, says: str) -> None:  # noqa: F811
-    found = diptych("board", "caption", *[w.replace("{folder}", str(captioned)) for w in words])
-    assert (found.code, says in found.err) == (code, True), found.err
+    answer = diptych("board", "caption", *[w.replace("{folder}", str(captioned)) for w in words])
+    assert (answer.code, says in answer.err) == (code, True), answer.err
     assert not Path("out/board-caption").exists()
 
 
@@ -215,11 +215,11 @@ def test_photos_without_a_train_split_need_sentences(diptych, captioned: Path) -
     table.write_text("path,caption\n0.png,a red thing\n")
     assert "--texts" in diptych("board", "caption", table).err
     (captioned / "s.txt").write_text("a red thing\na blue thing\n")
-    found = diptych(
+    answer = diptych(
         "board", "caption", table, "--texts", captioned / "s.txt", "--methods", "nearest-caption", "--out", "p"
     )
-    assert found.code == 0
-    assert "CIDEr-D" in found.out
+    assert answer.code == 0
+    assert "CIDEr-D" in answer.out
 
 
 def test_extenders_are_measured_on_clips(diptych, tmp_path: Path) -> None:  # noqa: F811
@@ -279,11 +279,11 @@ def board(place: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
         "--cache",
         str(tmp_path / "cache"),
     ]
-    found = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["board", *map(str, words), *plain, "-b", f"local:{place / 'clip'}", "--out", str(tmp_path / "o")]
     )
-    assert found.exit_code == 0, found.output
-    data: dict[str, Any] = json.loads(found.stdout)
+    assert result.exit_code == 0, result.output
+    data: dict[str, Any] = json.loads(result.stdout)
     return data
 
 
@@ -353,9 +353,9 @@ def test_trainings_leave_out_what_cannot_be_read(
         "-b",
         f"local:{place / 'clip'}",
     ]
-    found = CliRunner().invoke(app, [*words, *plain, *more])
-    assert found.exit_code == 3, found.output
-    data = json.loads(found.stdout)
+    result = CliRunner().invoke(app, [*words, *plain, *more])
+    assert result.exit_code == 3, result.output
+    data = json.loads(result.stdout)
     assert (data["items"], data["train"]) == (19, 39)
     assert {r["method"] for r in data["rows"]} == {"before", method}
     reasons = [line.rpartition(": ")[2] for line in data["skipped"]]
@@ -364,7 +364,7 @@ def test_trainings_leave_out_what_cannot_be_read(
         "not a picture of a known format",
         *(["not a picture of a known format"] if more else []),
     ]
-    assert f"{len(reasons)} skipped:" in found.stderr
+    assert f"{len(reasons)} skipped:" in result.stderr
 
 
 def test_a_caption_that_is_too_long_stops_the_board_before_any_row(place: Path, tmp_path: Path) -> None:
@@ -383,11 +383,11 @@ def test_a_caption_that_is_too_long_stops_the_board_before_any_row(place: Path, 
         "-b",
         f"local:{place / 'clip'}",
     ]
-    found = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, [*words, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "o"), "--parts", "all"]
     )
-    assert found.exit_code == 2
-    assert ".png: The text 'very" in found.stderr
+    assert result.exit_code == 2
+    assert ".png: The text 'very" in result.stderr
     assert not (tmp_path / "o").exists()
 
 
@@ -403,14 +403,14 @@ def test_retrievers_leave_out_records_whose_picture_cannot_be_read(diptych, tmp_
     rows += [["gone.png", "a red thing", "lone"], ["", "grey words", "red"]]
     with (tmp_path / "records.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "text", "entity"], *rows])
-    found = diptych("board", "retrieve", "records.csv", "--methods", "string-matching", "--seeds", "1", "--json")
-    assert found.code == 3
-    assert [line.rpartition(": ")[2] for line in found.data["skipped"]] == [
+    answer = diptych("board", "retrieve", "records.csv", "--methods", "string-matching", "--seeds", "1", "--json")
+    assert answer.code == 3
+    assert [line.rpartition(": ")[2] for line in answer.data["skipped"]] == [
         "not a picture of a known format",
         "no such file",
     ]
-    assert (found.data["items"], found.data["entities"]) == (15, 5)  # nothing is left of "lone"
-    assert {r["method"] for r in found.data["rows"]} == {"clippings", "chance", "string-matching"}
+    assert (answer.data["items"], answer.data["entities"]) == (15, 5)  # nothing is left of "lone"
+    assert {r["method"] for r in answer.data["rows"]} == {"clippings", "chance", "string-matching"}
 
 
 @pytest.mark.parametrize("verb", ["finetune", "extend"])
@@ -419,7 +419,7 @@ def test_data_of_one_class_are_refused(diptych, tmp_path: Path, verb: str) -> No
         for i in range(2):
             name = f"{i}/0.png" if verb == "extend" else f"{i}.png"
             coloured(tmp_path / "red" / split / "red" / name, "red", i)
-    found = diptych("board", verb, tmp_path / "red", "--seeds", "1")
-    assert found.code == 1
-    assert "red has one class, 'red', and everything would be right" in found.err
+    answer = diptych("board", verb, tmp_path / "red", "--seeds", "1")
+    assert answer.code == 1
+    assert "red has one class, 'red', and everything would be right" in answer.err
     assert not Path(f"out/board-{verb}").exists()

@@ -105,13 +105,15 @@ def test_rows_that_read_texts_say_which(finished: tuple[Board, Path], pool: Pool
 
 def test_systems_that_read_texts_are_missing_without_them(data: LabelledData, pool: Pool) -> None:
     plan = Plan(("zero-shot", "description", "fudd", "discriminative-descriptions"), (1,), (1,))
-    made = board(data, ColourBackbone(), Run(), plan)
-    assert {r.method for r in made.rows} == {"zero-shot"}
-    assert set(made.missing) == {
+    finished_board = board(data, ColourBackbone(), Run(), plan)
+    assert {r.method for r in finished_board.rows} == {"zero-shot"}
+    assert set(finished_board.missing) == {
         "classification by description", "classification by description, a photo of a", "FuDD", "FuDD, top 3",
         "DisCLIP",
     }  # fmt: skip
-    assert all("evidence.texts is missing" in reason and "--texts" in reason for reason in made.missing.values())
+    assert all(
+        "evidence.texts is missing" in reason and "--texts" in reason for reason in finished_board.missing.values()
+    )
     part = Pool("part", TextPool({key: texts for key, texts in pool.texts.texts.items() if "red" not in key}))
     again = board(data, ColourBackbone(), Run(), plan, texts=part)
     assert "no list for 'red'" in again.missing["DisCLIP"]
@@ -120,10 +122,10 @@ def test_systems_that_read_texts_are_missing_without_them(data: LabelledData, po
 
 def test_a_data_set_with_a_pool_of_its_name_is_given_it(data: LabelledData) -> None:
     named = replace(data, name="demo:clothes")
-    made = board(named, ColourBackbone(), Run(), Plan(("description",)))
-    assert made.texts is not None
-    assert made.texts.source == "clothes"
-    assert "no list for" in made.missing["classification by description"]
+    finished_board = board(named, ColourBackbone(), Run(), Plan(("description",)))
+    assert finished_board.texts is not None
+    assert finished_board.texts.source == "clothes"
+    assert "no list for" in finished_board.missing["classification by description"]
 
 
 def test_other_texts_make_other_rows_of_those_who_read_them(data: LabelledData, pool: Pool, tmp_path: Path) -> None:
@@ -212,10 +214,10 @@ def test_a_system_that_the_backbone_cannot_run_is_named_with_the_reason(
         raise MissingHook("colours has no dense maps: use lite.")
 
     monkeypatch.setattr(GDA, "fit", fit)
-    made = board(data, ColourBackbone(), Run(), SMALL)
-    assert made.missing == {"GDA": "colours has no dense maps: use lite."}
-    assert {r.method for r in made.rows} == {"zero-shot"}
-    assert made.complete
+    finished_board = board(data, ColourBackbone(), Run(), SMALL)
+    assert finished_board.missing == {"GDA": "colours has no dense maps: use lite."}
+    assert {r.method for r in finished_board.rows} == {"zero-shot"}
+    assert finished_board.complete
 
 
 def test_broken_files_are_skipped_named_and_replaced(tmp_path: Path) -> None:
@@ -224,24 +226,29 @@ def test_broken_files_are_skipped_named_and_replaced(tmp_path: Path) -> None:
     for i in range(3):
         (folder / "train" / "blue" / f"{i}.png").write_bytes(b"x")
     run = Run(out=tmp_path / "out", cache=tmp_path / "cache")
-    made = board(open_data(folder), ColourBackbone(), run, SMALL)
-    assert len(made.test) == 19
-    assert any("test/red/0.png" in s for s in map(str, made.failed))
-    assert any("train/blue" in s for s in map(str, made.failed))
-    assert all(r.items == 19 for r in made.records)
-    assert board(open_data(folder), ColourBackbone(), run, SMALL).as_dict()["skipped"] == made.as_dict()["skipped"]
+    finished_board = board(open_data(folder), ColourBackbone(), run, SMALL)
+    assert len(finished_board.test) == 19
+    assert any("test/red/0.png" in s for s in map(str, finished_board.failed))
+    assert any("train/blue" in s for s in map(str, finished_board.failed))
+    assert all(r.items == 19 for r in finished_board.records)
+    assert (
+        board(open_data(folder), ColourBackbone(), run, SMALL).as_dict()["skipped"]
+        == finished_board.as_dict()["skipped"]
+    )
 
 
 def test_without_train_only_names_can_speak(tmp_path: Path) -> None:
-    made = board(open_data(colour_folder(tmp_path, {"": 4})), ColourBackbone(), Run(), Plan(("zero-shot", "gda")))
-    assert {r.method for r in made.rows} == {"zero-shot"}
-    assert "no train split to learn from: put its class folders below train and test" in made.missing["GDA"]
+    finished_board = board(
+        open_data(colour_folder(tmp_path, {"": 4})), ColourBackbone(), Run(), Plan(("zero-shot", "gda"))
+    )
+    assert {r.method for r in finished_board.rows} == {"zero-shot"}
+    assert "no train split to learn from: put its class folders below train and test" in finished_board.missing["GDA"]
 
 
 def test_only_the_shots_get_their_views(data: LabelledData, tmp_path: Path) -> None:
-    made = board(data, ColourBackbone(), Run(cache=tmp_path), Plan(("gda",), (2,), (1,)))
+    finished_board = board(data, ColourBackbone(), Run(cache=tmp_path), Plan(("gda",), (2,), (1,)))
     test, shots, train = 50, 5 * 2, 5 * 8
-    assert made.facts["encode"]["images"] == test + train + 10 * shots, (
+    assert finished_board.facts["encode"]["images"] == test + train + 10 * shots, (
         "what is left of train beside shots and val is held back"
     )
 
@@ -290,22 +297,22 @@ def test_a_time_out_stops_one_system_and_not_the_others(data: LabelledData, monk
         time.sleep(600)
 
     monkeypatch.setattr(GDA, "fit", asleep)
-    made = board(data, ColourBackbone(), Run(), replace(SMALL, timeout=300))
-    assert {r.method for r in made.rows} == {"zero-shot"}
-    assert list(made.late) == ["GDA"]
-    assert "time-out of 300 s" in made.late["GDA"]
-    assert not made.complete
-    assert not made.interrupted
+    finished_board = board(data, ColourBackbone(), Run(), replace(SMALL, timeout=300))
+    assert {r.method for r in finished_board.rows} == {"zero-shot"}
+    assert list(finished_board.late) == ["GDA"]
+    assert "time-out of 300 s" in finished_board.late["GDA"]
+    assert not finished_board.complete
+    assert not finished_board.interrupted
 
 
 def test_a_budget_keeps_what_was_done(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100_000, 50))
     monkeypatch.setattr("diptych.evaluation.schedule.time.monotonic", lambda: next(clock))
-    made = board(data, ColourBackbone(), Run(), replace(SMALL, budget=1e-3))
-    assert {r.method for r in made.rows} == {"zero-shot"}, "the baseline is always run"
-    assert "the budget of 0.001 s was spent" in made.late["GDA"]
-    assert not made.complete
-    assert not made.interrupted
+    finished_board = board(data, ColourBackbone(), Run(), replace(SMALL, budget=1e-3))
+    assert {r.method for r in finished_board.rows} == {"zero-shot"}, "the baseline is always run"
+    assert "the budget of 0.001 s was spent" in finished_board.late["GDA"]
+    assert not finished_board.complete
+    assert not finished_board.interrupted
 
 
 def test_one_systems_fault_costs_no_other_row(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,17 +320,17 @@ def test_one_systems_fault_costs_no_other_row(data: LabelledData, monkeypatch: p
         raise ZeroDivisionError("oh")
 
     monkeypatch.setattr(GDA, "fit", broken)
-    made = board(data, ColourBackbone(), Run(), SMALL)
-    assert {r.method for r in made.rows} == {"zero-shot"}
-    assert set(made.missing) == {"GDA, 1 shot, seed 1", "GDA, 1 shot, seed 2"}
-    assert all("ZeroDivisionError: oh" in reason for reason in made.missing.values())
-    assert list(made.reasons().values()) == [["GDA, 1 shot, seed 1", "GDA, 1 shot, seed 2"]]
+    finished_board = board(data, ColourBackbone(), Run(), SMALL)
+    assert {r.method for r in finished_board.rows} == {"zero-shot"}
+    assert set(finished_board.missing) == {"GDA, 1 shot, seed 1", "GDA, 1 shot, seed 2"}
+    assert all("ZeroDivisionError: oh" in reason for reason in finished_board.missing.values())
+    assert list(finished_board.reasons().values()) == [["GDA, 1 shot, seed 1", "GDA, 1 shot, seed 2"]]
 
 
 def test_more_shots_than_items_leave_the_other_rows(data: LabelledData) -> None:
-    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda"), (2, 8), (1,)))
-    assert {r.shots for r in made.rows} == {0, 2}
-    assert "no readable item left after 8 shots" in made.missing["GDA, 8 shots, seed 1"]
+    finished_board = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda"), (2, 8), (1,)))
+    assert {r.shots for r in finished_board.rows} == {0, 2}
+    assert "no readable item left after 8 shots" in finished_board.missing["GDA, 8 shots, seed 1"]
 
 
 def test_unlabelled_images_are_those_with_the_smallest_keys_whatever_their_labels(data: LabelledData) -> None:
@@ -373,9 +380,9 @@ def test_all_rows_of_a_seed_are_compared_on_the_same_unseen_items(data: Labelled
         for part in (less.train, less.val):
             assert part is None or not keys_of(part.items) & keys_of(held.items), job
         assert not seen
-    made = board(data, ColourBackbone(), Run(), plan)
-    assert all(row.held["seen"] is False for row in made.rows)
-    assert len({row.held["items"] for row in made.rows}) == 1
+    finished_board = board(data, ColourBackbone(), Run(), plan)
+    assert all(row.held["seen"] is False for row in finished_board.rows)
+    assert len({row.held["items"] for row in finished_board.rows}) == 1
 
 
 def test_the_row_on_test_is_that_of_the_whole_val(data: LabelledData) -> None:
@@ -392,19 +399,19 @@ def test_the_row_on_test_is_that_of_the_whole_val(data: LabelledData) -> None:
 
 
 def test_what_fit_has_seen_is_not_chosen_before_what_it_has_not(data: LabelledData) -> None:
-    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda"), (2,), (1,)))
+    finished_board = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda"), (2,), (1,)))
     bold = replace(
-        made.rows[0],
-        records=tuple(replace(r, held={**r.held, "acc1": 1.0, "seen": True}) for r in made.rows[0].records),
+        finished_board.rows[0],
+        records=tuple(replace(r, held={**r.held, "acc1": 1.0, "seen": True}) for r in finished_board.rows[0].records),
     )
-    fair = [row for row in made.rows[1:] if row.held]
+    fair = [row for row in finished_board.rows[1:] if row.held]
     assert best([bold, *fair]) in fair
     assert best([bold]) is bold
 
 
 def test_texts_are_counted_apart(data: LabelledData) -> None:
-    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "perceptionclip"), (1,), (1,)))
-    seconds = made.as_dict()["rows"][-1]["seconds"]
+    finished_board = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "perceptionclip"), (1,), (1,)))
+    seconds = finished_board.as_dict()["rows"][-1]["seconds"]
     assert set(seconds) == {"fit", "predict", "texts"}
     assert seconds["texts"] > 0
 
@@ -467,9 +474,12 @@ def test_the_code_of_every_system_is_read_to_the_end() -> None:
 
 def test_without_val_no_system_sees_it_and_settings_are_those_of_the_card(data: LabelledData) -> None:
     plan = Plan(("zero-shot", "gda", "lp-plus-plus", "caps-adapter"), (1, 4), (1, 2), "none")
-    made = board(data, ColourBackbone(), Run(), plan)
-    assert {(r.method, r.variant) for r in made.rows if r.shots} == {("gda", "no val"), ("lp-plus-plus", "no val")}
-    assert made.missing == {
+    finished_board = board(data, ColourBackbone(), Run(), plan)
+    assert {(r.method, r.variant) for r in finished_board.rows if r.shots} == {
+        ("gda", "no val"),
+        ("lp-plus-plus", "no val"),
+    }
+    assert finished_board.missing == {
         catalog.find("caps-adapter").card.name: "It chooses its settings on val, and its card has none that are fixed."
     }
     desk = Desk.open(data, ColourBackbone(), plan, Run(), jobs=jobs_of(plan, data)[0])
@@ -477,8 +487,8 @@ def test_without_val_no_system_sees_it_and_settings_are_those_of_the_card(data: 
         drawn = desk.drawn(job, replace(Run(), seed=job.seed))
         assert desk.evidence(job, drawn).val is None
         assert desk.evidence(job, drawn).train is drawn.train
-    assert (made.best, made.choice, made.as_dict()["val"]) == (None, None, "none")
-    assert all(record.images == len(data.classes) * record.shots for record in made.records if record.shots)
+    assert (finished_board.best, finished_board.choice, finished_board.as_dict()["val"]) == (None, None, "none")
+    assert all(record.images == len(data.classes) * record.shots for record in finished_board.records if record.shots)
     fixed = catalog.find("gda").card.variants["no val"]["alpha"]
     alone = board(
         data,
@@ -486,12 +496,12 @@ def test_without_val_no_system_sees_it_and_settings_are_those_of_the_card(data: 
         Run(),
         replace(plan, methods=("zero-shot", "gda"), val="coop", settings=(f"gda.alpha={fixed}",)),
     )
-    for ours, theirs in zip(*([r for r in b.rows if r.method == "gda"] for b in (made, alone)), strict=True):
+    for ours, theirs in zip(*([r for r in b.rows if r.method == "gda"] for b in (finished_board, alone)), strict=True):
         assert ours.metrics["acc1"] == theirs.metrics["acc1"]
 
 
 def test_fixed_rows_stand_on_no_other_board(data: LabelledData) -> None:
-    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda", "lp-plus-plus"), (1,), (1,)))
-    assert {r.variant for r in made.rows if r.shots} == {""}
+    finished_board = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda", "lp-plus-plus"), (1,), (1,)))
+    assert {r.variant for r in finished_board.rows if r.shots} == {""}
     with pytest.raises(UsageError, match="'never' is no rule for val: choose 'coop', 'full' or 'none'"):
         Plan(("gda",), (1,), (1,), "never")  # type: ignore[arg-type]

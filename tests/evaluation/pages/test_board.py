@@ -62,8 +62,8 @@ class Page(HTMLParser):
 def test_the_page_loads_nothing_and_holds_every_part(finished: tuple[Board, Path], tmp_path: Path) -> None:
     board, _ = finished
     photos = ImageFiles([coloured(tmp_path / f"{n}.png", n, 0) for n in COLOURS])
-    found = classify(photos, tuple(COLOURS), ColourBackbone(), top=2)
-    write(board, tmp_path / "report.html", classified=found, photos=photos)
+    results = classify(photos, tuple(COLOURS), ColourBackbone(), top=2)
+    write(board, tmp_path / "report.html", classified=results, photos=photos)
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert page.open == ["html"] or page.open == []

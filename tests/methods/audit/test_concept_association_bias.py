@@ -176,11 +176,11 @@ def test_the_interval_is_over_pictures() -> None:
     table, hues = fruit(60), list(HUES)
     words = [TYPICAL[OBJECTS[i % 3]] if i % 12 else hues[(i + 1) % 3] for i in range(60)]
     some = Table(table.items, {**table.columns, "attribute": Column("group", tuple(words))})
-    found = audited(Bag(1.0), some)
-    assert found.units is not None
-    assert found.joined is not None
-    ends = pair_mean(found.units, found.joined)
-    assert found.interval == (max(0.0, ends.low), min(1.0, ends.high))
+    report = audited(Bag(1.0), some)
+    assert report.units is not None
+    assert report.joined is not None
+    ends = pair_mean(report.units, report.joined)
+    assert report.interval == (max(0.0, ends.low), min(1.0, ends.high))
 
 
 def test_a_picture_of_several_pairs_is_one_answer() -> None:

@@ -115,10 +115,10 @@ def test_findings_name_their_subject_and_control() -> None:
     names, table = grouped()
     subjects = {"a": Subject.of(SmallBackbone()), "b": Subject.of(SmallBackbone(seed=1))}
     data = AuditData.single(table, names)
-    found = CounterAnimal(gap=0.0, least=1).audit(subjects, data, Run())
-    assert found == CounterAnimal(gap=0.0, least=1).audit(subjects, data, Run())
+    report = CounterAnimal(gap=0.0, least=1).audit(subjects, data, Run())
+    assert report == CounterAnimal(gap=0.0, least=1).audit(subjects, data, Run())
     for subject in subjects:
-        whole = {f.measure: f for f in found if f.subject == subject and not f.about}
+        whole = {f.measure: f for f in report if f.subject == subject and not f.about}
         assert whole["drop"].value == pytest.approx(whole["common"].value - whole["counter"].value)
         assert whole["drop"].details["reference"] is (subject == "a")
         control = whole["drop"].control
@@ -128,10 +128,10 @@ def test_findings_name_their_subject_and_control() -> None:
         keys = {table.items.key(i): i for i in range(60)}
         for example in whole["drop"].examples:
             row = keys[example.key]
-            counter = {c for f in found if f.about == NAMES[row % 3] for c in f.details["counter"]}
+            counter = {c for f in report if f.about == NAMES[row % 3] for c in f.details["counter"]}
             assert table.columns["group"].values[row] in counter
             assert example.note.startswith(NAMES[row % 3])
-    for f in found:
+    for f in report:
         if f.about:
             assert set(f.details["common"] + f.details["counter"]) <= {"clean", "noisy"}
             assert f.as_dict()["about"] in NAMES

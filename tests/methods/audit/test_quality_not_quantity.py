@@ -79,33 +79,33 @@ def audited(subjects: Mapping[str, Subject], seed: int = 0) -> dict[tuple[str, s
 
 def test_the_dilution_of_known_lines() -> None:
     subjects = {**models("web", 0.0), **models("art", 1.0), **models("web+art", 0.4)}
-    found = audited(subjects)
+    report = audited(subjects)
     for source in ("web", "art", "web+art"):
-        slope = found[f"source={source}", "trend_slope"]
+        slope = report[f"source={source}", "trend_slope"]
         assert slope.value == pytest.approx(1.0, abs=0.05)
         assert (slope.count, slope.counted, slope.about) == (6, "models", "sketch")
     lifted = [NORMAL.cdf(NORMAL.inv_cdf(x) + 1.0) - x for x in REFERENCE]
-    robust = found["source=art", "effective_robustness"]
+    robust = report["source=art", "effective_robustness"]
     assert robust.value == pytest.approx(np.mean(lifted), abs=0.01)
     assert robust.control is not None
     assert robust.control.held
     lost = [NORMAL.cdf(NORMAL.inv_cdf(x) + 1.0) - NORMAL.cdf(NORMAL.inv_cdf(x) + 0.4) for x in REFERENCE]
-    dilution = found["source=web+art", "dilution"]
+    dilution = report["source=web+art", "dilution"]
     assert dilution.value == pytest.approx(np.mean(lost), abs=0.01)
     assert dilution.details["better"] == "art"
     assert 0.3 < dilution.details["position"] < 0.6
     assert "than art alone" in dilution.says
-    assert found == audited(subjects)
+    assert report == audited(subjects)
 
 
 def test_dilution_is_measured_where_the_mixture_has_models() -> None:
     few = [REFERENCE[0], *REFERENCE[2:4], REFERENCE[3]]  # the last models of the better source have no counterpart
-    found = audited({**models("web", 0.0), **models("art", 1.0), **models("web+art", 0.4, reference=few)})
+    report = audited({**models("web", 0.0), **models("art", 1.0), **models("web+art", 0.4, reference=few)})
     shared = [x for x in REFERENCE if min(few) <= x <= max(few)]
     lost = np.mean([NORMAL.cdf(NORMAL.inv_cdf(x) + 1.0) - x for x in shared]) - np.mean(
         [NORMAL.cdf(NORMAL.inv_cdf(x) + 0.4) - x for x in few]
     )
-    assert found["source=web+art", "dilution"].value == pytest.approx(lost, abs=0.01)
+    assert report["source=web+art", "dilution"].value == pytest.approx(lost, abs=0.01)
 
 
 def test_too_few_models_for_a_control_are_stated() -> None:
@@ -127,8 +127,8 @@ def test_too_few_models_for_a_control_are_stated() -> None:
 
 
 def test_the_first_source_may_be_the_better_one() -> None:
-    found = audited({**models("web", 1.0), **models("art", 0.0), **models("web+art", 0.6)})
-    dilution = found["source=web+art", "dilution"]
+    report = audited({**models("web", 1.0), **models("art", 0.0), **models("web+art", 0.6)})
+    dilution = report["source=web+art", "dilution"]
     assert dilution.details["better"] == "web"
     assert dilution.value is not None
     assert dilution.value > 0.05
@@ -136,14 +136,14 @@ def test_the_first_source_may_be_the_better_one() -> None:
 
 def test_an_ensemble_averages_the_logits_of_both_sources() -> None:
     """The second source is surer, so the mean of the logits answers as it does."""
-    found = audited({**models("web", 0.0), **models("art", 1.0, margin=3.0), **models("web+art", 1.0)})
-    assert found["source=web+art", "ensemble_robustness"].value == pytest.approx(0.0, abs=0.01)
-    assert found["source=web+art", "ensemble_robustness"].count == 6
+    report = audited({**models("web", 0.0), **models("art", 1.0, margin=3.0), **models("web+art", 1.0)})
+    assert report["source=web+art", "ensemble_robustness"].value == pytest.approx(0.0, abs=0.01)
+    assert report["source=web+art", "ensemble_robustness"].count == 6
 
 
 def test_equal_lines_have_nothing_to_dilute() -> None:
-    found = audited({**models("web", 0.3), **models("art", 0.3), **models("web+art", 0.3)})
-    dilution = found["source=web+art", "dilution"]
+    report = audited({**models("web", 0.3), **models("art", 0.3), **models("web+art", 0.3)})
+    dilution = report["source=web+art", "dilution"]
     assert not dilution.testable
     assert "nothing to dilute" in dilution.reason
 
@@ -156,11 +156,11 @@ def test_what_has_no_line_says_why() -> None:
         )
         for i in range(3)
     }
-    found = audited({**few, **same, "unknown": Subject(models("x", 0.0)["x 0"].kit)})
-    assert "needs 3 models of one source, got 2" in found["source=web", "trend_slope"].reason
-    assert "one reference accuracy" in found["source=art", "trend_slope"].reason
-    assert "names no data source" in found["unknown", "trend_slope"].reason
-    assert len(found) == 3
+    report = audited({**few, **same, "unknown": Subject(models("x", 0.0)["x 0"].kit)})
+    assert "needs 3 models of one source, got 2" in report["source=web", "trend_slope"].reason
+    assert "one reference accuracy" in report["source=art", "trend_slope"].reason
+    assert "names no data source" in report["unknown", "trend_slope"].reason
+    assert len(report) == 3
 
 
 def test_lines_are_not_extrapolated() -> None:
@@ -170,10 +170,10 @@ def test_lines_are_not_extrapolated() -> None:
         )
         for i in range(4)
     }
-    found = audited({**models("web", 0.0), **low, **models("web+art", 0.3)})
+    report = audited({**models("web", 0.0), **low, **models("web+art", 0.3)})
     for key in (("source=art", "effective_robustness"), ("source=web+art", "dilution")):
-        assert "0 models of art reach reference accuracies in the range of web" in found[key].reason
-    assert found["source=web+art", "effective_robustness"].testable
+        assert "0 models of art reach reference accuracies in the range of web" in report[key].reason
+    assert report["source=web+art", "effective_robustness"].testable
 
 
 def test_bad_input_is_named() -> None:

@@ -68,11 +68,11 @@ def test_regions_against_a_loop_and_the_limit_of_no_region() -> None:
     g = torch.Generator().manual_seed(0)
     whole, tokens = (torch.nn.functional.normalize(torch.randn(*s, generator=g), dim=-1) for s in ((2, 8), (2, 5, 8)))
     attention = torch.randn(2, 5, 5, generator=g).softmax(-1)
-    found = image_regions.regions(whole, tokens, attention, 3, 0.5, "raw")
+    regions = image_regions.regions(whole, tokens, attention, 3, 0.5, "raw")
     for b in range(2):
         for k, j in enumerate(attention[b, 0].argsort(descending=True)[:3].tolist()):
             region = sum(attention[b, j, t] * tokens[b, t] for t in range(5))
-            torch.testing.assert_close(found[b, k], whole[b] + 0.5 * region / region.norm())
+            torch.testing.assert_close(regions[b, k], whole[b] + 0.5 * region / region.norm())
     assert torch.equal(image_regions.regions(whole, tokens, attention, 9, 0.0, "raw"), whole[:, None].expand(-1, 5, -1))
 
 

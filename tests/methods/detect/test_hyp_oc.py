@@ -40,7 +40,7 @@ def head(method: HypOC = SMALL, dim: int = 6) -> HypOCHead:
 def test_the_loss_equals_its_equation() -> None:
     """One step by a NumPy loop over samples, with the noise that the clock's generator gives."""
     own, f = head(), noise(4, 6)
-    found = HypOCTrainee(SMALL, own, f).losses({"f": f}, "main", clock(0))
+    result = HypOCTrainee(SMALL, own, f).losses({"f": f}, "main", clock(0))
     g = f.mean(0) + torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
     c, total = 0.1, 0.0
     with torch.no_grad():
@@ -59,8 +59,8 @@ def test_the_loss_equals_its_equation() -> None:
                     z.append(2 / (1 - c * xx) * size / math.sqrt(c) * math.asinh(inside))
                 total += math.log(sum(math.exp(v) for v in z)) - z[label]
         pairs = sum(float(distance(points[i], points[i + 2], c)) for i in range(2)) / 4
-    assert found["classes"].item() == pytest.approx(total / 8, rel=1e-4)
-    assert found["pairs"].item() == pytest.approx(pairs, rel=1e-4)
+    assert result["classes"].item() == pytest.approx(total / 8, rel=1e-4)
+    assert result["pairs"].item() == pytest.approx(pairs, rel=1e-4)
 
 
 def test_the_learnt_base_is_a_tangent_vector_at_0() -> None:

@@ -47,23 +47,25 @@ def fitted(kit: Kit) -> FittedCutAndPaste:
 def test_frames_that_read_each_other_change_the_paste_and_one_frame_alone_does_not(kit: Kit) -> None:
     alone, together = (CutAndPaste(**SHORT, between=b).fit(kit, Evidence(), Run()) for b in (False, True))
     words = exchanged(alone.diffusion, "a red star", "a blue cup")
-    told = alone.diffusion.encode_text(["a blue cup"])
+    condition = alone.diffusion.encode_text(["a blue cup"])
     frames = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for count, equal in ((1, True), (3, False)):
-        first, second = (f.paste(f.cut(frames[:count], "a red star", words), told, words) for f in (alone, together))
+        first, second = (
+            f.paste(f.cut(frames[:count], "a red star", words), condition, words) for f in (alone, together)
+        )
         assert torch.allclose(first, second, atol=1e-4) is equal
     found = together.cut(frames, "a red star", words, 1.0)  # a cell of each frame may change, and its neighbours
     still = found.m.expand(-1, 3, -1, -1) == 0
-    assert torch.equal(together.paste(found, told, words)[still], found.inverted.latents[-1][still])
+    assert torch.equal(together.paste(found, condition, words)[still], found.inverted.latents[-1][still])
 
 
 def test_attention_in_files_is_that_in_memory(fitted: FittedCutAndPaste, tmp_path: Path) -> None:
     words = exchanged(fitted.diffusion, "a red star", "a blue cup")
     frames = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     there, here = (fitted.cut(frames, "a red star", words, None, folder) for folder in (tmp_path, None))
-    told = fitted.diffusion.encode_text(["a blue cup"])
+    condition = fitted.diffusion.encode_text(["a blue cup"])
     assert torch.equal(there.maps, here.maps)
-    assert torch.equal(fitted.paste(there, told, words), fitted.paste(here, told, words))
+    assert torch.equal(fitted.paste(there, condition, words), fitted.paste(here, condition, words))
     assert any(tmp_path.iterdir())
 
 
@@ -72,7 +74,7 @@ def test_a_paste_against_its_steps_one_by_one(fitted: FittedCutAndPaste) -> None
     frames = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     words = exchanged(d, "a red star on ice", "a blue cup on ice")
     found = fitted.cut(frames, "a red star on ice", words)
-    told = d.encode_text(["a blue cup on ice"])
+    condition = d.encode_text(["a blue cup on ice"])
     z, ts, a = found.inverted.top, levels(4, 1000), d.alphas_cumprod
     nothing = repeated(d.encode_text([""]), 3)
     with torch.no_grad():
@@ -94,11 +96,11 @@ def test_a_paste_against_its_steps_one_by_one(fitted: FittedCutAndPaste) -> None
                 return out
 
             without = d.eps(z, step, nothing)
-            with_text = d.eps(z, step, repeated(told, 3), hook)
+            with_text = d.eps(z, step, repeated(condition, 3), hook)
             eps = without + 2.0 * (with_text - without)
             z = moved(z, eps, float(a[t]), float(a[ts[i + 1]] if i < 3 else a[0]))
             z = torch.where(found.m > 0, z, found.inverted.latents[i + 1])
-        torch.testing.assert_close(fitted.paste(found, told, words), z, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(fitted.paste(found, condition, words), z, rtol=1e-3, atol=1e-3)
     assert m.kept_steps == 0.8
 
 

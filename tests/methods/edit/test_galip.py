@@ -36,18 +36,18 @@ def adversaries(method: GALIP = METHOD) -> tuple[_Adversaries, dict]:
 
 def test_the_losses_of_both_phases() -> None:
     made, batch = adversaries()
-    found = made.losses(batch, "d", None)
+    result = made.losses(batch, "d", None)
     with torch.no_grad():
         t, (z, other) = made.backbone.text.encode(batch["text"]), batch["z"].unbind(1)
         maps, fake = (block_maps(made.tower, as_input(made.backbone, x))[0] for x in (batch["image"], made.drawn(z, t)))
         d = made.discriminator
-        torch.testing.assert_close(found["hinge"], hinge(d(maps, t), d(fake, t), d(maps, t[[4, 0, 1, 2, 3]])))
+        torch.testing.assert_close(result["hinge"], hinge(d(maps, t), d(fake, t), d(maps, t[[4, 0, 1, 2, 3]])))
         drawn = as_input(made.backbone, made.drawn(other, t))
         cosine = torch.cosine_similarity(made.backbone.image.encode(drawn), t).mean()
         of_generator = made.losses(batch, "g", None)
         torch.testing.assert_close(of_generator["words"], -4 * cosine)
         torch.testing.assert_close(of_generator["adversarial"], -d(block_maps(made.tower, drawn)[0], t).mean())
-    assert found["penalty"].item() > 0
+    assert result["penalty"].item() > 0
 
 
 def test_each_network_steps_by_its_own_optimiser_and_the_tower_stays() -> None:

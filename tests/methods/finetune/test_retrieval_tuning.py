@@ -79,11 +79,12 @@ def test_the_second_stage_brings_the_texts_back() -> None:
 def test_the_second_stage_may_have_rows_of_its_own() -> None:
     pairs = squares(10)
     evidence = Evidence(train=labelled(), auxiliary=pairs)
-    made = train_space(TWO_STAGES, Kit({"main": small()}), evidence, SHORT, RUN)
-    assert [r for r in made.log if "main/contrastive" in r]
+    trained = train_space(TWO_STAGES, Kit({"main": small()}), evidence, SHORT, RUN)
+    assert [r for r in trained.log if "main/contrastive" in r]
     other = Evidence(train=labelled(), auxiliary=Table(pairs.items, {"captions": Column("captions", ["x"] * 10)}))
     assert (
-        train_space(TWO_STAGES, Kit({"main": small()}), other, SHORT, RUN).space.fingerprint != made.space.fingerprint
+        train_space(TWO_STAGES, Kit({"main": small()}), other, SHORT, RUN).space.fingerprint
+        != trained.space.fingerprint
     )
 
 
@@ -101,8 +102,8 @@ def test_heads_over_frozen_towers_learn_alike() -> None:
     headed = Headed(small())
     start = fresh_heads(headed, 8, Run(seed=1))
     table = on_trunks(headed, both(), Run(workers=0))
-    made = train_space(RetrievalTuning(realign=True), Kit({"main": start}), Evidence(train=table), SHORT, RUN)
-    before, after = start.module().state_dict(), made.space.module().state_dict()
+    trained = train_space(RetrievalTuning(realign=True), Kit({"main": start}), Evidence(train=table), SHORT, RUN)
+    before, after = start.module().state_dict(), trained.space.module().state_dict()
     assert all((torch.equal(before[n], after[n])) == n.startswith("logit") for n in before)
 
 

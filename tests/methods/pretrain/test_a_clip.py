@@ -126,10 +126,10 @@ def test_the_patch_embedding_stays_and_the_slow_copy_takes_no_gradient() -> None
 
 def test_it_learns_and_gives_the_slow_copy_or_the_online_one() -> None:
     method = replace(TINY, recolour=False, momentum=0.996)
-    made = train_space(method, Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
-    assert accuracy(made.space) > 0.9
-    assert made.parts == {}
-    assert list(made.space.module().state_dict()) == list(small().module().state_dict())
+    trained = train_space(method, Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
+    assert accuracy(trained.space) > 0.9
+    assert trained.parts == {}
+    assert list(trained.space.module().state_dict()) == list(small().module().state_dict())
     short = replace(FIT, steps=2)
     both = [
         train_space(replace(TINY, result=r), Kit({"main": small()}), ROWS, short, RUN).space for r in ("slow", "online")

@@ -69,18 +69,18 @@ def test_without_regions_the_losses_are_those_of_clip_and_one_region_has_no_nega
 
 def test_it_tells_places_apart_and_the_prompter_is_saved_with_the_model(tmp_path: Path) -> None:
     table, space = with_regions(20), small_clip(tmp_path / "clip")
-    made = train_space(
+    trained = train_space(
         CLOC(same=1.0), Kit({"main": space}), Evidence(train=table), replace(FIT, steps=60, lr=3e-3), RUN
     )
-    save(made.space, tmp_path / "model", made.parts)
+    save(trained.space, tmp_path / "model", trained.parts)
     prompter = Prompter.of(load_parts(tmp_path / "model")[PART])
     with torch.no_grad():
         pictures = [table.items[i] for i in range(5, 10)]
-        _, cells = whole_and_cells(made.space, made.space.image.inputs(pictures))
+        _, cells = whole_and_cells(trained.space, trained.space.image.inputs(pictures))
         halves = torch.tensor([[0, 0, 0.5, 1], [0.5, 0, 1, 1]]).repeat(5, 1)
         z = normalize(prompter.boxes(cells, halves, torch.arange(5).repeat_interleave(2)), dim=-1)
         texts = [f"{side} of {i}" for i in range(5) for side in ("left", "right")]
-        y = normalize(made.space.text.encode(made.space.text.inputs(texts)), dim=-1)
+        y = normalize(trained.space.text.encode(trained.space.text.inputs(texts)), dim=-1)
     assert (z @ y.T).argmax(1).eq(torch.arange(10)).float().mean() > 0.8
 
 

@@ -88,8 +88,8 @@ def test_the_image_tower_and_the_reader_learn_alone() -> None:
     assert moved(t) <= learnt
     assert {"reader.weight", "space.visual.conv1.weight", "space.visual.proj"} <= moved(t)
     assert not any(n.startswith("diffusion") or "denoiser" in n for n in t.module().state_dict())
-    made = train_space(DIVA(), kit(), PHOTOS, replace(FIT, steps=3), RUN)
-    before, after = small().module().state_dict(), made.space.module().state_dict()
+    trained = train_space(DIVA(), kit(), PHOTOS, replace(FIT, steps=3), RUN)
+    before, after = small().module().state_dict(), trained.space.module().state_dict()
     different = {n for n, p in before.items() if not torch.equal(p, after[n])}
     assert different
     assert all(n.startswith("visual.") for n in different)
@@ -104,16 +104,16 @@ def test_a_denoiser_that_does_not_read_its_condition_moves_nothing() -> None:
     given = random_diffusion(small())
     deaf = {n: torch.zeros_like(w) if "cross_attention.kv" in n else w for n, w in given.weights.items()}
     parts = Kit({"main": small(), DIFFUSION: replace(given, weights=deaf)})
-    made = train_space(DIVA(), parts, PHOTOS, replace(FIT, steps=3, decay=0.0), RUN)
+    trained = train_space(DIVA(), parts, PHOTOS, replace(FIT, steps=3, decay=0.0), RUN)
     for name, p in small().module().state_dict().items():
-        assert torch.equal(p, made.space.module().state_dict()[name]), name
+        assert torch.equal(p, trained.space.module().state_dict()[name]), name
 
 
 def test_it_learns_what_the_denoiser_reads_and_one_picture_is_enough() -> None:
     for photos in (Squares(40), Squares(1)):
         fit = replace(FIT, batch=min(10, len(photos)), steps=60)
-        made = train_space(DIVA(draws=4), kit(), Evidence(unlabelled=photos), fit, RUN)
-        losses = [r["main/noise"] for r in made.log]
+        trained = train_space(DIVA(draws=4), kit(), Evidence(unlabelled=photos), fit, RUN)
+        losses = [r["main/noise"] for r in trained.log]
         assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
 
@@ -131,8 +131,8 @@ def test_a_denoiser_of_another_width_and_size_teaches_as_well() -> None:
     reader = small(text_cfg={**FAMILIES["vit"][0]["text_cfg"], "width": 24})
     wide = random_diffusion(reader, size=16)
     assert wide.encode_text(["a red star"]).tokens.shape[-1] == 24
-    made = train_space(DIVA(), Kit({"main": small(), DIFFUSION: wide}), PHOTOS, replace(FIT, steps=1), RUN)
-    assert np.isfinite(made.log[-1]["main/noise"])
+    trained = train_space(DIVA(), Kit({"main": small(), DIFFUSION: wide}), PHOTOS, replace(FIT, steps=1), RUN)
+    assert np.isfinite(trained.log[-1]["main/noise"])
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path) -> None:

@@ -80,10 +80,10 @@ def test_validation_rows_keep_their_own_captions() -> None:
 def test_it_learns() -> None:
     table = squares()
     first = Table(table.items, {"captions": Column("captions", [c[:1] for c in table.columns["captions"].values])})
-    made = train_space(
+    trained = train_space(
         LaCLIP(), Kit({"main": small(), "writer": Thesaurus("there is {} here")}), Evidence(train=first), FIT, RUN
     )
-    assert accuracy(made.space) > 0.9
+    assert accuracy(trained.space) > 0.9
 
 
 def test_the_prompt_shows_examples_and_asks_once_a_caption() -> None:

@@ -98,12 +98,12 @@ def test_softening_grows_with_the_steps() -> None:
 
 
 def test_it_learns_and_gives_the_space_alone() -> None:
-    made = train_space(LightCLIP(), Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
-    assert accuracy(made.space) > 0.9
-    assert made.parts == {}
-    assert list(made.space.module().state_dict()) == list(small().module().state_dict())
+    trained = train_space(LightCLIP(), Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
+    assert accuracy(trained.space) > 0.9
+    assert trained.parts == {}
+    assert list(trained.space.module().state_dict()) == list(small().module().state_dict())
     for name in ("instance", "words"):
-        assert made.log[-1][f"main/{name}"] < made.log[0][f"main/{name}"]
+        assert trained.log[-1][f"main/{name}"] < trained.log[0][f"main/{name}"]
 
 
 def test_what_cannot_work_is_refused() -> None:

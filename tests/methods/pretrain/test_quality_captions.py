@@ -90,8 +90,8 @@ def test_both_losses_are_added() -> None:
 
 
 def test_it_learns_colours_from_synthetic_captions() -> None:
-    made = train(QualityCaptions(), rows(40), replace(FIT, steps=60))
-    assert accuracy(made.space) > 0.9
+    trained = train(QualityCaptions(), rows(40), replace(FIT, steps=60))
+    assert accuracy(trained.space) > 0.9
 
 
 def test_scores_against_numpy_and_the_best_rows() -> None:
@@ -146,11 +146,11 @@ def test_the_writer_writes_where_there_is_no_column() -> None:
 
 
 def test_distillation_is_a_separate_term() -> None:
-    made = train(QualityCaptions(distil=0.25), rows(), teacher=small())
-    names = {n for n in made.log[0] if n.startswith("main/")}
+    trained = train(QualityCaptions(distil=0.25), rows(), teacher=small())
+    names = {n for n in trained.log[0] if n.startswith("main/")}
     assert names == {"main/original", "main/synthetic", "main/distil/original", "main/distil/synthetic"}
     plain = train(QualityCaptions(), rows())
-    assert made.log[0]["main/original"] == pytest.approx(0.75 * plain.log[0]["main/original"], rel=1e-5)
+    assert trained.log[0]["main/original"] == pytest.approx(0.75 * plain.log[0]["main/original"], rel=1e-5)
     with pytest.raises(MissingPart, match="'teacher'"):
         train(QualityCaptions(distil=0.25), rows())
 
@@ -159,10 +159,10 @@ def test_validation_rows_have_captions_of_their_own() -> None:
     evidence = Evidence(train=rows(), val=rows(10))
     (only,) = QualityCaptions(keep=0.5).stages(Kit({"main": small()}), None, evidence, RUN)
     assert (len(only.data), len(only.val)) == (10, 10)
-    made = train_space(
+    trained = train_space(
         QualityCaptions(keep=0.5), Kit({"main": small()}), evidence, replace(FIT, steps=None, epochs=1), RUN
     )
-    assert any("val" in r for r in made.log)
+    assert any("val" in r for r in trained.log)
 
 
 def test_what_is_missing_is_named() -> None:
@@ -205,11 +205,11 @@ def test_stored_vectors_of_two_teachers_need_none_in_memory() -> None:
     of = table.columns["synthetic"].values[3].index(view["synthetic"])
     np.testing.assert_array_equal(view["taught"]["synthetic"].numpy(), known[1 + of])
     np.testing.assert_array_equal(view["taught"]["original"].numpy(), known[0])
-    made = train(method, table)
+    trained = train(method, table)
     one = train(QualityCaptions(distil=1.0), table)
-    assert made.log[0]["main/original"] == 0.0
-    assert made.log[0]["main/distil/original"] != one.log[0]["main/distil/original"]
-    assert made.space.fingerprint != one.space.fingerprint
+    assert trained.log[0]["main/original"] == 0.0
+    assert trained.log[0]["main/distil/original"] != one.log[0]["main/distil/original"]
+    assert trained.space.fingerprint != one.space.fingerprint
 
 
 def test_a_stored_teacher_is_the_teacher_in_memory() -> None:
@@ -253,8 +253,11 @@ def test_a_stream_trains_it_where_nothing_is_scored(tmp_path) -> None:
     stream = open_stream(str(shard(tmp_path)))
     method = QualityCaptions(distil=0.5)
     fit = replace(FIT, steps=2, batch=2)
-    made = train_space(method, Kit({"main": small()}), Evidence(), fit, RUN, stream=stream)
-    assert made.steps == 2
-    assert {n for n in made.log[0] if n.startswith("main/distil/")} == {"main/distil/original", "main/distil/synthetic"}
+    trained = train_space(method, Kit({"main": small()}), Evidence(), fit, RUN, stream=stream)
+    assert trained.steps == 2
+    assert {n for n in trained.log[0] if n.startswith("main/distil/")} == {
+        "main/distil/original",
+        "main/distil/synthetic",
+    }
     with pytest.raises(UsageError, match="scored before the training"):
         train_space(QualityCaptions(keep=0.5), Kit({"main": small()}), Evidence(), fit, RUN, stream=stream)

@@ -79,10 +79,10 @@ def test_without_centring_the_teacher_collapses() -> None:
 
 
 def test_it_learns_and_gives_the_space_back() -> None:
-    made = train_space(TINY, Kit({"main": small()}), ROWS, FIT, RUN)
-    assert accuracy(made.space) > 0.9
-    assert made.parts == {}
-    assert list(made.space.module().state_dict()) == list(small().module().state_dict())
+    trained = train_space(TINY, Kit({"main": small()}), ROWS, FIT, RUN)
+    assert accuracy(trained.space) > 0.9
+    assert trained.parts == {}
+    assert list(trained.space.module().state_dict()) == list(small().module().state_dict())
 
 
 def test_resumes_to_the_same_bits(tmp_path) -> None:

@@ -71,10 +71,10 @@ def test_relevance_against_a_loop() -> None:
     g = torch.Generator().manual_seed(0)
     patches, words = (normalize(torch.randn(2, n, 4, generator=g), dim=-1) for n in (5, 3))
     valid = torch.tensor([[True, True, False], [True, True, True]])
-    found = relevance(patches, words, valid)
+    result = relevance(patches, words, valid)
     for b, count in enumerate((2, 3)):
         for p in range(5):
-            assert found[b, p].item() == pytest.approx(max(float(patches[b, p] @ words[b, w]) for w in range(count)))
+            assert result[b, p].item() == pytest.approx(max(float(patches[b, p] @ words[b, w]) for w in range(count)))
 
 
 def test_padding_that_a_tower_reads_is_no_word(tmp_path: Path) -> None:
@@ -154,12 +154,12 @@ def test_first_steps_have_no_masks() -> None:
 
 
 def test_it_learns_and_returns_the_captioner() -> None:
-    made = train_space(SMALL, kit(), ROWS, replace(FIT, steps=40), RUN)
-    assert accuracy(made.space) > 0.9
-    assert set(made.parts) == {"decoder"}
+    trained = train_space(SMALL, kit(), ROWS, replace(FIT, steps=40), RUN)
+    assert accuracy(trained.space) > 0.9
+    assert set(trained.parts) == {"decoder"}
     for name in ("contrastive", "caption", "paint"):
-        assert made.log[-1][f"main/{name}"] < made.log[0][f"main/{name}"]
-    assert list(made.space.module().state_dict()) == list(small().module().state_dict())
+        assert trained.log[-1][f"main/{name}"] < trained.log[0][f"main/{name}"]
+    assert list(trained.space.module().state_dict()) == list(small().module().state_dict())
 
 
 def of_a_coca(method: SyCoCa = SMALL) -> SymmetricCoCaTrainee:
@@ -208,11 +208,11 @@ def test_a_patch_of_a_coca_is_pooled_alone() -> None:
 
 def test_a_coca_learns_to_retrieve_and_its_decoder_moves() -> None:
     space = coca()
-    made = train_space(SMALL, Kit({"main": space}), ROWS, replace(FIT, steps=15), RUN)
-    assert made.parts == {}
+    trained = train_space(SMALL, Kit({"main": space}), ROWS, replace(FIT, steps=15), RUN)
+    assert trained.parts == {}
     for name in ("contrastive", "caption", "paint"):
-        assert made.log[-1][f"main/{name}"] < made.log[0][f"main/{name}"]
-    before, after = space.module().state_dict(), made.space.module().state_dict()
+        assert trained.log[-1][f"main/{name}"] < trained.log[0][f"main/{name}"]
+    before, after = space.module().state_dict(), trained.space.module().state_dict()
     assert not [n for n in before if n.startswith("text_decoder.") and torch.equal(before[n], after[n])]
 
 

@@ -136,14 +136,14 @@ def test_cosines_are_not_scaled_and_logits_are_taken_as_they_are() -> None:
 def test_classes_that_are_no_candidates_have_no_probability() -> None:
     cosines = torch.tensor([[0.3, 0.2, 0.9], [0.1, 0.4, 0.2]])
     candidates = torch.tensor([[True, True, False], [True, True, True]])
-    found = outlier_scores(Scores(cosines, "cosine", candidates))
+    result = outlier_scores(Scores(cosines, "cosine", candidates))
     first, second = np.exp([0.3, 0.2]), np.exp([0.1, 0.4, 0.2])
-    assert found["mcm"] == pytest.approx([first[0] / first.sum(), second[1] / second.sum()])
-    assert found["energy"] == pytest.approx([np.log(first.sum()), np.log(second.sum())])
+    assert result["mcm"] == pytest.approx([first[0] / first.sum(), second[1] / second.sum()])
+    assert result["energy"] == pytest.approx([np.log(first.sum()), np.log(second.sum())])
 
 
 def test_probabilities_have_no_energy() -> None:
     probabilities = torch.tensor([[0.3, 0.7], [0.9, 0.1]])
-    found = outlier_scores(Scores(probabilities.log(), "log_prob"))
-    assert list(found) == ["mcm"]
-    assert found["mcm"] == pytest.approx([0.7, 0.9])
+    result = outlier_scores(Scores(probabilities.log(), "log_prob"))
+    assert list(result) == ["mcm"]
+    assert result["mcm"] == pytest.approx([0.7, 0.9])

@@ -56,17 +56,17 @@ def test_a_drop_is_paired_and_its_control_holds_in_most_runs() -> None:
     held = 0
     for seed in range(60):
         plain, changed = hits((0.8, 0.5), 200, seed)
-        found = factor_drop("a", "darker", plain, changed, (), Run(seed=seed))
-        assert found.value == pytest.approx(plain.mean() - changed.mean())
-        assert found.control is not None
-        held += found.control.held
+        drop = factor_drop("a", "darker", plain, changed, (), Run(seed=seed))
+        assert drop.value == pytest.approx(plain.mean() - changed.mean())
+        assert drop.control is not None
+        held += drop.control.held
     assert held >= 53
 
 
 def test_answers_under_a_factor_of_ones_own_have_a_drop() -> None:
-    found = factor_drop("a", "rain", np.array([True, True]), np.array([True, False]), (), Run())
-    assert found.value == 0.5
-    assert found.says.endswith("on the same pictures, under the factor rain.")
+    drop = factor_drop("a", "rain", np.array([True, True]), np.array([True, False]), (), Run())
+    assert drop.value == 0.5
+    assert drop.says.endswith("on the same pictures, under the factor rain.")
 
 
 def test_counts_against_a_loop() -> None:

@@ -41,10 +41,10 @@ def test_the_map_is_that_of_loops_over_pixels(seed: int) -> None:
             of_stuff[k] = number
             labels.append(k)
         expected[inside] = of_stuff[k]
-    found = panoptic(regions, things, rule=rule)
-    np.testing.assert_array_equal(found.ids, expected)
-    assert [s.label for s in found.segments] == labels
-    assert [s.area for s in found.segments] == [int((expected == s.id).sum()) for s in found.segments]
+    result = panoptic(regions, things, rule=rule)
+    np.testing.assert_array_equal(result.ids, expected)
+    assert [s.label for s in result.segments] == labels
+    assert [s.area for s in result.segments] == [int((expected == s.id).sum()) for s in result.segments]
 
 
 def test_a_dense_map_counts_things_by_their_parts() -> None:
@@ -52,10 +52,10 @@ def test_a_dense_map_counts_things_by_their_parts() -> None:
     maps[0] = 1.0  # grass everywhere, and two cats that do not touch
     maps[1, 0, 0] = maps[1, 1, 1] = maps[1, 3, 5] = 5.0
     regions = cells(maps, (4, 6))
-    found = panoptic(regions, (False, True, True))
-    assert [(s.label, s.area, s.thing) for s in found.segments] == [(0, 21, False), (1, 2, True), (1, 1, True)]
-    assert found.segments[2].box == (5, 3, 1, 1)
-    assert found.ids[0, 0] == found.ids[1, 1] == 2  # corners touch
+    result = panoptic(regions, (False, True, True))
+    assert [(s.label, s.area, s.thing) for s in result.segments] == [(0, 21, False), (1, 2, True), (1, 1, True)]
+    assert result.segments[2].box == (5, 3, 1, 1)
+    assert result.ids[0, 0] == result.ids[1, 1] == 2  # corners touch
     assert [s.label for s in panoptic(regions, (False, True, True), void=0).segments] == [1, 1]
     assert len(panoptic(regions, (False, True, True), rule=Rule(least=2)).segments) == 2
     assert len(panoptic(regions).segments) == 2  # nothing is counted unless it is said

@@ -39,10 +39,10 @@ def test_a_perfect_denoiser_finds_its_picture_in_any_noise() -> None:
     known = Known()
     c = repeated(known.encode_text([""]), 2)
     start = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(3))
-    found = sample(known, c, start, steps=5, guidance=1.0)  # type: ignore[arg-type]
+    result = sample(known, c, start, steps=5, guidance=1.0)  # type: ignore[arg-type]
     first, last = (float(known.alphas_cumprod[t]) for t in (801, 0))
     left = (start - first**0.5 * known.picture) / (1 - first) ** 0.5  # the noise, of which a_0 leaves a little
-    torch.testing.assert_close(found, last**0.5 * known.picture + (1 - last) ** 0.5 * left, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result, last**0.5 * known.picture + (1 - last) ** 0.5 * left, rtol=1e-4, atol=1e-4)
     assert known.asked == [801, 601, 401, 201, 1]
 
 
@@ -111,8 +111,8 @@ def test_hooks_see_the_told_half_and_the_right_step(diffusion: SmallDiffusion) -
 def test_a_blend_after_every_step(diffusion: SmallDiffusion) -> None:
     c, z = diffusion.encode_text(["a dog"]), noise(diffusion, 1, torch.Generator().manual_seed(0))
     kept = torch.zeros_like(z)
-    found = sample(diffusion, c, z, steps=3, blend=lambda i, latents: kept if i == 2 else latents)
-    assert torch.equal(found, kept)
+    result = sample(diffusion, c, z, steps=3, blend=lambda i, latents: kept if i == 2 else latents)
+    assert torch.equal(result, kept)
 
 
 def test_moving_nowhere_and_conditions_of_two_lengths() -> None:

@@ -19,13 +19,13 @@ def diffusion(tmp_path_factory: pytest.TempPathFactory) -> SmallDiffusion:
 
 
 def test_tokens_lower_the_error_on_the_picture_and_change_nothing_else(diffusion: SmallDiffusion) -> None:
-    told = diffusion.encode_text(["a red star"])
-    before = told.tokens.clone()
+    condition = diffusion.encode_text(["a red star"])
+    before = condition.tokens.clone()
     picture = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def learnt(steps: int) -> torch.Tensor:
         g = torch.Generator().manual_seed(1)
-        return subject_tokens(diffusion, told, (2, 3), picture, g, steps=steps, rate=0.1, batch=8)
+        return subject_tokens(diffusion, condition, (2, 3), picture, g, steps=steps, rate=0.1, batch=8)
 
     def error(v: torch.Tensor) -> float:
         g = torch.Generator().manual_seed(9)
@@ -34,19 +34,20 @@ def test_tokens_lower_the_error_on_the_picture_and_change_nothing_else(diffusion
         noise = torch.randn(64, *z.shape[1:], generator=g)
         a = diffusion.alphas_cumprod[t].to(z)[:, None, None, None]
         return mse_loss(
-            diffusion.eps(a.sqrt() * z + (1 - a).sqrt() * noise, t, repeated(with_tokens(told, (2, 3), v), 64)), noise
+            diffusion.eps(a.sqrt() * z + (1 - a).sqrt() * noise, t, repeated(with_tokens(condition, (2, 3), v), 64)),
+            noise,
         ).item()
 
     none, some = learnt(0), learnt(40)
     assert torch.equal(none, before[0, [2, 3]])
     assert error(some) < error(none)
     assert torch.equal(learnt(40), some)
-    assert torch.equal(told.tokens, before)
+    assert torch.equal(condition.tokens, before)
     assert not any(p.requires_grad or p.grad is not None for p in diffusion.net.parameters())
 
 
 def test_only_the_places_are_replaced(diffusion: SmallDiffusion) -> None:
-    told = diffusion.encode_text(["a red star"])
-    out = with_tokens(told, (1,), torch.zeros(1, told.tokens.shape[2]))
+    condition = diffusion.encode_text(["a red star"])
+    out = with_tokens(condition, (1,), torch.zeros(1, condition.tokens.shape[2]))
     assert not out.tokens[0, 1].any()
-    assert torch.equal(out.tokens[0, 2:], told.tokens[0, 2:])
+    assert torch.equal(out.tokens[0, 2:], condition.tokens[0, 2:])

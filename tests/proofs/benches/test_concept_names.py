@@ -45,8 +45,8 @@ def test_names_of_colours_are_pure_and_those_of_scattered_dimensions_are_not(
 ) -> None:
     monkeypatch.setattr(proof, "SMALL", DNCBM(expansion=1.0, epochs=30, sparsity=1e-3, rate=0.01))
     folder = colour_folder(tmp_path / "colours", {"train": 8, "test": 12})
-    found = prove("dn-cbm:small", ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3, 4, 5))
-    (told,) = found.datasets
+    record = prove("dn-cbm:small", ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3, 4, 5))
+    (told,) = record.datasets
     names, trained = told["claims"]
     assert (told["classes"], told["strongest"]) == (5, 6)
     assert names["gain"] > 0.15

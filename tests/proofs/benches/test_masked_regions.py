@@ -29,9 +29,9 @@ def told(evidence: Evidence[Any]) -> list[str]:
 
 def test_true_regions_cover_what_the_label_map_says() -> None:
     scenes = Scenes(proof.SCENES, 2, seed=5)
-    found = proof.TrueRegions.of(scenes).propose(Pictures(scenes)[1])
+    proposals = proof.TrueRegions.of(scenes).propose(Pictures(scenes)[1])
     labels = label_map(scenes, 1)
-    assert ((labels != IGNORE) == found.masks.amax(0).bool().numpy()).all()
+    assert ((labels != IGNORE) == proposals.masks.amax(0).bool().numpy()).all()
     nouns = [o.noun for o in scenes[1].objects]
     assert set(np.unique(labels[labels != IGNORE])) <= {SHAPES.index(n) for n in nouns}
 

@@ -60,14 +60,14 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
             "new classes: image head alone": Claim("image head", base=image, part=NEW_CLASSES),
         },
     )
-    found = judged(trial, "vifi-clip", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS)
-    (claim,) = found["claims"]
+    judgement = judged(trial, "vifi-clip", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS)
+    (claim,) = judgement["claims"]
     assert claim["over"] == "frame-mean"
     assert {"acc1", "ci95"} <= set(claim["method"])
-    assert [c["name"] for c in found["controls"]] == ["shuffled texts", "forwards or backwards"]
-    assert found["controls"][1]["control"]["acc1"] == 0.5
-    assert found["controls"][1]["failed"]
-    assert [b["name"] for b in found["beside"]] == [
+    assert [c["name"] for c in judgement["controls"]] == ["shuffled texts", "forwards or backwards"]
+    assert judgement["controls"][1]["control"]["acc1"] == 0.5
+    assert judgement["controls"][1]["failed"]
+    assert [b["name"] for b in judgement["beside"]] == [
         "new classes: frame mean",
         "image head alone",
         "new classes: image head alone",
@@ -76,9 +76,9 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
 
 def test_real_clips_are_counted(data_root: Path, small: None) -> None:
     trial = replace(TRIALS["vifi-clip"], bench=partial(open_clips, counted=(HEADS, FrameMean(2))))
-    found = judged(trial, "vifi-clip", str(data_root / "exercise_pairs"), VisualBackbone(), Run(), SEEDS)
-    assert (found["items"], found["claims"]) == (41, [])
-    assert len(found["right"]["vifi-clip"]) == 3
-    assert len(found["right"]["frame-mean"]) == 1
+    judgement = judged(trial, "vifi-clip", str(data_root / "exercise_pairs"), VisualBackbone(), Run(), SEEDS)
+    assert (judgement["items"], judgement["claims"]) == (41, [])
+    assert len(judgement["right"]["vifi-clip"]) == 3
+    assert len(judgement["right"]["frame-mean"]) == 1
     with pytest.raises(NotAvailable, match="absent"):
         judged(trial, "vifi-clip", str(data_root / "absent"), VisualBackbone(), Run(), SEEDS)

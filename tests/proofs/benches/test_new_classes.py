@@ -25,9 +25,9 @@ def test_systems_are_fitted_on_base_classes_and_asked_about_the_others(tmp_path:
     assert set(base).isdisjoint(new)
     assert bench.facts["new_classes"] == list(new)
     assert bench.facts["new_items"] == 6
-    found = bench.measure(Arm("zero-shot", "ensemble"))
-    assert found.values.shape == (2, 6)
-    assert found.values.mean() > 0.8, "a backbone that knows colours knows new ones; by chance half are right"
+    measured = bench.measure(Arm("zero-shot", "ensemble"))
+    assert measured.values.shape == (2, 6)
+    assert measured.values.mean() > 0.8, "a backbone that knows colours knows new ones; by chance half are right"
     with pytest.raises(NotAvailable, match="has no new classes"):
         proof.open_new("cifar10_small", ColourBackbone(), Run(), (1, 2))
 
@@ -36,9 +36,9 @@ def test_a_prompt_learnt_on_base_classes_is_carried_over(tmp_path: Path) -> None
     """The shots are of base classes; a system that was fitted to them answers with the new names."""
     folder = colour_folder(tmp_path / "colours", {"train": 2, "test": 2})
     bench = proof.open_new(f"new:{folder}", VisualBackbone(), Run(), (1,))
-    found = bench.measure(Arm("coop", "cocoop", 1))
-    assert found.values.shape == (1, 4)
-    assert set(np.unique(found.values)) <= {0.0, 1.0}
+    measured = bench.measure(Arm("coop", "cocoop", 1))
+    assert measured.values.shape == (1, 4)
+    assert set(np.unique(measured.values)) <= {0.0, 1.0}
 
 
 def test_the_base_has_the_words_and_steps_of_cocoop_without_its_network() -> None:
@@ -53,7 +53,7 @@ def test_the_proof_of_a_row_measures_the_row(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(proof, "SHOTS", 1)
     monkeypatch.setattr(proof, "UNCONDITIONAL", Altered(lambda system, run: replace(system, conditional=False)))
     monkeypatch.setattr(classify, "TRIALS", {"coop:cocoop": proof.trial(classify.shuffled_labels)})
-    found = prove("coop:cocoop", VisualBackbone(), Run(), datasets=[f"new:{folder}"], seeds=(1, 2, 3))
-    (told,) = found.datasets
-    assert (found.slug, found.facts["name"], told["proved_variant"]) == ("coop:cocoop", "CoOp, cocoop", "cocoop")
+    record = prove("coop:cocoop", VisualBackbone(), Run(), datasets=[f"new:{folder}"], seeds=(1, 2, 3))
+    (told,) = record.datasets
+    assert (record.slug, record.facts["name"], told["proved_variant"]) == ("coop:cocoop", "CoOp, cocoop", "cocoop")
     assert [len(told[part]) for part in ("claims", "controls", "beside")] == [2, 1, 1]

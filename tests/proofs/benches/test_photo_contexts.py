@@ -87,10 +87,10 @@ def test_half_of_the_photos_are_transformed_and_nobody_chooses_which(tmp_path: P
 def test_the_worst_group_is_measured_and_the_system_told_what_differs(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "colours", {"train": 4, "test": 12})
     bench = proof.open_contexts(f"halves:{folder}", ColourBackbone(), Run(), (1, 2))
-    found = bench.measure(Arm("zero-shot", "single"))
-    assert found.values.shape == (2, 60, 4, 2)
-    assert found.values[:, :, :, 0].sum() == 2 * 60
-    assert bench.statistic.of(found.values, 0).value == pytest.approx(min(found.others[g] for g in bench.names))
+    measured = bench.measure(Arm("zero-shot", "single"))
+    assert measured.values.shape == (2, 60, 4, 2)
+    assert measured.values[:, :, :, 0].sum() == 2 * 60
+    assert bench.statistic.of(measured.values, 0).value == pytest.approx(min(measured.others[g] for g in bench.names))
     assert sum(bench.facts["groups"].values()) == 60
     told = proof._with_factors(proof.FACTORS_OF[bench.kind], RANDOM_LETTERS).change(PerceptionCLIP(), Run())
     assert told.factors == ("orientation", "illumination", "color")

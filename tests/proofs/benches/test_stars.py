@@ -54,10 +54,10 @@ def test_the_proof_of_stars_holds_what_is_written(
     monkeypatch.setattr(stars, "supernovae", lambda name: explosions)
     tiny = replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8)
     trial = replace(TRIALS["astrom3"], bench=partial(open_stars, method=tiny))
-    found = judged(trial, "astrom3", "rrlyrae_snia", VisualBackbone(), Run(), SEEDS)
-    assert found["claims"][0]["over"] == "from scratch"
-    assert found["controls"][0]["name"] == "shuffled pairs"
-    assert [b["name"] for b in found["beside"]] == [
+    judgement = judged(trial, "astrom3", "rrlyrae_snia", VisualBackbone(), Run(), SEEDS)
+    assert judgement["claims"][0]["over"] == "from scratch"
+    assert judgement["controls"][0]["name"] == "shuffled pairs"
+    assert [b["name"] for b in judgement["beside"]] == [
         "photometry, pairs shuffled",
         "spectra from scratch",
         "metadata from scratch",

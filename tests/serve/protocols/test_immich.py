@@ -19,8 +19,8 @@ def test_pictures_and_searches_get_vectors_in_a_string(client: Any, model: Serve
     assert client.get("/ping").text == "pong"
     seen = client.post("/predict", data={"entries": json.dumps(VISUAL)}, files={"image": colour_bytes("red")})
     assert (seen.json()["imageHeight"], seen.json()["imageWidth"]) == (9, 12)
-    said = client.post("/predict", files={"entries": (None, json.dumps(TEXTUAL)), "text": (None, "red")})
-    vectors = [json.loads(answer.json()["clip"]) for answer in (seen, said)]
+    response = client.post("/predict", files={"entries": (None, json.dumps(TEXTUAL)), "text": (None, "red")})
+    vectors = [json.loads(answer.json()["clip"]) for answer in (seen, response)]
     assert np.dot(*vectors) > 0.9
     assert np.array_equal(np.array(vectors[1], np.float32), model.model.encode_text(["red"])[0])
 

@@ -32,8 +32,8 @@ def predicted(client: Any, *pictures: str, xml: str = XML) -> list[dict[str, Any
 
 def test_labels_of_the_interface_are_enough_for_predictions(client: Any) -> None:
     assert client.get("/health").json()["status"] == "UP"
-    made = client.post("/setup", json={"project": "1.1700000000", "schema": XML, "extra_params": {}})
-    assert made.json()["model_version"]
+    response = client.post("/setup", json={"project": "1.1700000000", "schema": XML, "extra_params": {}})
+    assert response.json()["model_version"]
     first, second = predicted(client, colour_uri("red"), colour_uri("green"))
     (choice,) = first["result"]
     assert choice["value"] == {"choices": ["Red"]}

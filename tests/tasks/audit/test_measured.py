@@ -28,8 +28,8 @@ def test_results_from_elsewhere_stand_beside_the_own_ones_and_get_a_slope(tmp_pa
     assert (choices.measure, choices.value, choices.interval, choices.count) == ("choices_right", 0.5, (0.4, 0.6), 200)
     same = {name: Subject(s.kit, SUBJECTS["one"].record, s.measured) for name, s in known.items()}
     own = AuditData({"own": Probe(table([0, 1, 2, 3] * 8, 1), "id", ClassNames(NAMES))})
-    found = HolisticRobustness(factors=("darker",)).audit(same, own, Run())
-    values = {f.subject: f.value for f in found if f.measure == "accuracy_under_3D_corruptions"}
+    report = HolisticRobustness(factors=("darker",)).audit(same, own, Run())
+    values = {f.subject: f.value for f in report if f.measure == "accuracy_under_3D_corruptions"}
     assert values == {"one": 0.3, "two": 0.4, "three": 0.5}
 
 
@@ -40,10 +40,10 @@ def test_lines_go_through_the_models_of_one_record(tmp_path: Path) -> None:
     known = with_measured(SUBJECTS, written(tmp_path, *rows, head="model,measure,value"))
     known = {name: Subject(s.kit, ModelRecord(family="clip"), s.measured) for name, s in known.items()}
     own = AuditData({"own": Probe(table([0, 1, 2, 3] * 8, 1), "id", ClassNames(NAMES))})
-    found = HolisticRobustness(factors=("darker",)).audit(known, own, Run())
-    accuracy = [f.value for f in found if f.measure == "accuracy"]
+    report = HolisticRobustness(factors=("darker",)).audit(known, own, Run())
+    accuracy = [f.value for f in report if f.measure == "accuracy"]
     assert len(set(accuracy)) > 1, "otherwise there is no line"
-    (slope,) = [f for f in found if f.measure == "slope" and f.about == "choices"]
+    (slope,) = [f for f in report if f.measure == "slope" and f.about == "choices"]
     assert (slope.subject, slope.count) == ("family=clip", 3)
 
 

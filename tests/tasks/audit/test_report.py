@@ -28,13 +28,13 @@ def finding(measure: str, value: float, about: str = "", **more: Any) -> Finding
 
 
 def test_a_report_runs_what_the_data_allow_and_names_the_rest() -> None:
-    found = report(SUBJECTS, DATA, Run(), title="own: audit", bounds=(Bound.read("accuracy=0.99", "at least"),))
-    assert "holistic-robustness" in found.findings
-    assert "no group column" in found.lacking["counteranimal"]
-    assert found.blame is not None
-    assert [v.subject for v in found.broken] == ["small"], "models beside it cannot break a bound"
-    data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert {f["audit"] for f in data["findings"]} == set(found.findings)
+    result = report(SUBJECTS, DATA, Run(), title="own: audit", bounds=(Bound.read("accuracy=0.99", "at least"),))
+    assert "holistic-robustness" in result.findings
+    assert "no group column" in result.lacking["counteranimal"]
+    assert result.blame is not None
+    assert [v.subject for v in result.broken] == ["small"], "models beside it cannot break a bound"
+    data = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert {f["audit"] for f in data["findings"]} == set(result.findings)
     assert data["tables"]["dark"] == {"role": "shift", "items": 24}
     assert data["bounds"][0]["broken"] is True
     with pytest.raises(UsageError, match="'clip4dm' audits no models"):
@@ -48,9 +48,9 @@ def test_a_model_that_an_audit_cannot_read_is_named(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(audit_report, "auditors", lambda only, settings: {"counteranimal": CounterAnimal()})
     monkeypatch.setattr(CounterAnimal, "lacks", lambda self, subjects, data: "")
-    found = report(SUBJECTS, DATA, Run())
-    assert found.findings == {}
-    assert "no group column" in found.lacking["counteranimal"]
+    result = report(SUBJECTS, DATA, Run())
+    assert result.findings == {}
+    assert "no group column" in result.lacking["counteranimal"]
 
 
 def test_what_takes_most_comes_first_and_what_is_doubted_late() -> None:

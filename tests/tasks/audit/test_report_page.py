@@ -92,8 +92,8 @@ def test_pictures_are_small_and_carry_nothing_of_their_file(made: Report) -> Non
     marked = Pictures((PHOTOS[0], Image.open(content), PHOTOS[2], PHOTOS[3]))
     data = AuditData({"own <i>": Probe(Table(marked, TABLE.columns), "id", ClassNames(("a", "b")))})
     example = Example("own <i>", marked.key(1), "b")
-    found = Finding("small", "drop", 0.25, harm=0.1, says="x", examples=(example,))
-    page = html(Report("t", {"small": made.subjects["small"]}, data, {"one": (found,)}, {}))
+    finding = Finding("small", "drop", 0.25, harm=0.1, says="x", examples=(example,))
+    page = html(Report("t", {"small": made.subjects["small"]}, data, {"one": (finding,)}, {}))
     (source,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     shown = base64.b64decode(source)
     assert b"garden" not in shown

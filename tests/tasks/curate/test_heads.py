@@ -73,9 +73,9 @@ def test_the_command_line_fits_a_head_and_keeps_by_it(
         rows.append(f"set/{colour}/{i}.png,a {colour} thing")
     (tmp_path / "pool.csv").write_text("\n".join(rows))
     asked = ("--engine", "torch", "--cache", "cache")
-    found = diptych("curate", "head", "set", "--positive", "red", "--seed", "1", "--json", *asked)
-    assert found.code == 0, found.err
-    assert found.data["val_auc"] > 0.9
+    answer = diptych("curate", "head", "set", "--positive", "red", "--seed", "1", "--json", *asked)
+    assert answer.code == 0, answer.err
+    assert answer.data["val_auc"] > 0.9
     assert load_head(tmp_path / "head.safetensors").name == "red"
     method = ("--method", "vector-head", "--head", "head.safetensors", *asked)
     assert diptych("curate", "plan", "pool.csv", "--out", "plan.json", *method).code == 0

@@ -81,10 +81,10 @@ def test_a_plan_of_another_curator_is_named_with_what_to_give(pool: Path, tmp_pa
 def test_a_killed_run_goes_on_and_ends_with_the_same_rows(pool: Path, tmp_path: Path) -> None:
     own, stream = curator(pool), open_stream(str(pool))
     plan = own.plan(Kit(), stream, Run())
-    found = apply_plan(own, Kit(), plan, stream, Run(seed=1), tmp_path / "whole", about={"t": 100}, part=200)
-    assert found.seen == 1000
-    assert found.kept == len(kept(tmp_path / "whole"))
-    assert 80 < found.kept < 160
+    applied = apply_plan(own, Kit(), plan, stream, Run(seed=1), tmp_path / "whole", about={"t": 100}, part=200)
+    assert applied.seen == 1000
+    assert applied.kept == len(kept(tmp_path / "whole"))
+    assert 80 < applied.kept < 160
     assert {r["title"].split()[0] for r in kept(tmp_path / "whole")} == {"a", "an"}
     with pytest.raises(KeyboardInterrupt):
         apply_plan(
@@ -92,9 +92,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_rows(pool: Path, tmp_path: 
         )
     assert json.loads((tmp_path / "cut" / "curate.json").read_text())["done"]["seen"] == 600
     again = apply_plan(own, Kit(), plan, stream, Run(seed=1), tmp_path / "cut", about={"t": 100}, part=200, resume=True)
-    assert again == found
+    assert again == applied
     assert kept(tmp_path / "cut") == kept(tmp_path / "whole")
-    assert apply_plan(own, Kit(), plan, stream, Run(seed=1), tmp_path / "cut", about={"t": 100}, resume=True) == found
+    assert apply_plan(own, Kit(), plan, stream, Run(seed=1), tmp_path / "cut", about={"t": 100}, resume=True) == applied
 
 
 def tar(path: Path, members: Mapping[str, bytes], end: int | None = None) -> None:
@@ -141,22 +141,22 @@ def test_what_cannot_be_read_is_dropped_with_its_reason_and_the_rest_goes_on(
     own, stream = replace(curator(pool), t=math.inf), open_stream(broken_tars)
     plan: Any = own.plan(Kit(), readable(stream), Run())
     assert (plan.texts, plan.matched) == (12, 12)
-    found = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "whole", about={}, part=part)
-    assert (found.seen, found.kept, found.broken) == (16, 12, 4)
-    assert named(found)[:3] == TROUBLES
-    assert named(found)[3].startswith("1.tar: damaged or truncated tar")
+    applied = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "whole", about={}, part=part)
+    assert (applied.seen, applied.kept, applied.broken) == (16, 12, 4)
+    assert named(applied)[:3] == TROUBLES
+    assert named(applied)[3].startswith("1.tar: damaged or truncated tar")
     assert [Path(r["filepath"]).name for r in kept(tmp_path / "whole")] == [
         f"{t}.tar!{i}" for t in range(3) for i in range(4)
     ]
     listed = (tmp_path / "whole" / "skipped.csv").read_text()
     assert [tuple(row) for row in csv.reader(listed.splitlines())] == [
-        ("path", "reason"), *((each["path"], each["reason"]) for each in found.skipped)
+        ("path", "reason"), *((each["path"], each["reason"]) for each in applied.skipped)
     ]  # fmt: skip
     for at in (2, 6, 9):  # killed at any verdict, also beside a broken item
         out = tmp_path / f"cut-{at}"
         with pytest.raises(KeyboardInterrupt):
             apply_plan(KilledAt(own.metadata, own.t, at=at), Kit(), plan, stream, Run(), out, about={}, part=part)
-        assert apply_plan(own, Kit(), plan, stream, Run(), out, about={}, part=part, resume=True) == found
+        assert apply_plan(own, Kit(), plan, stream, Run(), out, about={}, part=part, resume=True) == applied
         assert kept(out) == kept(tmp_path / "whole")
         assert (out / "skipped.csv").read_text() == listed
 
@@ -183,29 +183,29 @@ def test_a_tar_that_is_away_is_an_error_and_the_pass_goes_on_once_it_is_back(
     with pytest.raises(DataError, match=r"2\.tar cannot be read \(No such file or directory\): bring it back"):
         apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={}, part=2)
     away.rename(tmp_path / "tars" / "2.tar")
-    found = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={}, part=2, resume=True)
-    assert (found.seen, found.kept, found.broken) == (16, 12, 4)
+    applied = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={}, part=2, resume=True)
+    assert (applied.seen, applied.kept, applied.broken) == (16, 12, 4)
 
 
 def test_rows_of_a_table_without_path_are_dropped(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("filepath,title\n,a cat\na.png,a cat\n../b.png,a cat\nc.png,a dog\n,a dog\n")
     own, stream = curator(pool), open_stream(str(tmp_path / "t.csv"))
     plan = own.plan(Kit(), readable(stream), Run())
-    found = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={})
-    assert (found.seen, found.kept, found.broken) == (5, 2, 3)
-    assert [s["path"].split(" of ")[0] for s in found.skipped] == ["Row 1", "Row 3", "Row 5"]
+    applied = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={})
+    assert (applied.seen, applied.kept, applied.broken) == (5, 2, 3)
+    assert [s["path"].split(" of ")[0] for s in applied.skipped] == ["Row 1", "Row 3", "Row 5"]
     assert [r["position"] for r in kept(tmp_path / "out")] == [1, 3]
 
 
 def test_a_result_of_an_older_version_goes_on(pool: Path, tmp_path: Path) -> None:
     own, stream = curator(pool), open_stream(str(pool))
     plan = own.plan(Kit(), stream, Run())
-    found = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={})
+    applied = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={})
     state = tmp_path / "o" / "curate.json"
     written = json.loads(state.read_text())
     assert written["done"].pop("skipped") == []
     state.write_text(json.dumps(written))
-    assert apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={}, resume=True) == found
+    assert apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={}, resume=True) == applied
 
 
 class Heavy:
@@ -254,11 +254,11 @@ def test_items_are_dropped_once_their_row_is_made(pool: Path, tmp_path: Path, br
     gc.disable()
     try:
         Heavy.most = Heavy.alive
-        found = apply_plan(own, Kit(), plan, HeavyItems(broken), Run(), tmp_path / "o", about={}, part=1000)
+        applied = apply_plan(own, Kit(), plan, HeavyItems(broken), Run(), tmp_path / "o", about={}, part=1000)
     finally:
         gc.enable()
     assert Heavy.most < 100  # tee lets go of 57 at a time
-    assert (found.seen, found.kept, found.broken, len(found.skipped)) == (
+    assert (applied.seen, applied.kept, applied.broken, len(applied.skipped)) == (
         (3000, 2571, 429, 10) if broken else (3000, 3000, 0, 0)
     )
     assert [r["filepath"] for r in kept(tmp_path / "o")][:2] == [str(broken), str(broken + 1)]

@@ -21,13 +21,13 @@ from tests.support.colours import ColourBackbone, colour_folder
 
 
 def test_photos_become_unit_vectors_beside_their_paths(data: LabelledData, tmp_path: Path) -> None:
-    made = encode(data, ColourBackbone(), Run(), tmp_path / "out")
+    embeddings = encode(data, ColourBackbone(), Run(), tmp_path / "out")
     vectors = np.load(tmp_path / "out" / "img_emb" / "img_emb_0.npy")
     table = pq.read_table(tmp_path / "out" / "metadata" / "metadata_0.parquet").to_pydict()
     assert vectors.shape == (90, 4)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    assert len(table["image_path"]) == made.items == 90
+    assert len(table["image_path"]) == embeddings.items == 90
     own = embed(ColourBackbone().image, data.splits["train"].items, Run()).numpy()
     np.testing.assert_allclose(vectors[:40], own / np.linalg.norm(own, axis=1, keepdims=True), atol=1e-6)
     assert [Path(p).parent.name for p in table["image_path"]] == table["label"]
@@ -49,10 +49,15 @@ def test_texts_go_to_text_emb(tmp_path: Path) -> None:
 def test_broken_photos_leave_no_row(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "d", {"": 2}, ["red", "blue"])
     (folder / "red" / "0.png").write_bytes(b"x")
-    made = encode(open_data(folder), ColourBackbone(), Run(), tmp_path / "out")
+    embeddings = encode(open_data(folder), ColourBackbone(), Run(), tmp_path / "out")
     table = pq.read_table(tmp_path / "out" / "metadata" / "metadata_0.parquet").to_pydict()
-    assert made.items == len(table["image_path"]) == len(np.load(tmp_path / "out" / "img_emb" / "img_emb_0.npy")) == 3
-    assert [e.name for e in made.failed] == [str(folder / "red" / "0.png")]
+    assert (
+        embeddings.items
+        == len(table["image_path"])
+        == len(np.load(tmp_path / "out" / "img_emb" / "img_emb_0.npy"))
+        == 3
+    )
+    assert [e.name for e in embeddings.failed] == [str(folder / "red" / "0.png")]
     assert str(folder / "red" / "0.png") not in table["image_path"]
     for path in folder.rglob("*.png"):
         path.write_bytes(b"x")

@@ -65,11 +65,11 @@ def backbone(monkeypatch: pytest.MonkeyPatch) -> Both:
 
 
 def test_writes_a_graph_with_its_parity(tmp_path: Path, backbone: Both) -> None:
-    made = export(backbone, tmp_path / "out", "onnx", Run(), images=Photos([*range(0, 250, 12), -1]), limit=9)
-    assert made.parity["image"].items in (8, 9)
-    assert made.parity["image"].least > 0.99999
+    exported = export(backbone, tmp_path / "out", "onnx", Run(), images=Photos([*range(0, 250, 12), -1]), limit=9)
+    assert exported.parity["image"].items in (8, 9)
+    assert exported.parity["image"].least > 0.99999
     assert (tmp_path / "out" / "image" / "model.onnx").is_file()
-    assert "text" in made.refused
+    assert "text" in exported.refused
     assert not (tmp_path / "out" / "text" / "model.onnx").exists()
     report = json.loads((tmp_path / "out" / "export.json").read_text())
     assert report["spec"]["pixels"]["size"] == 16
@@ -80,8 +80,8 @@ def test_writes_a_graph_with_its_parity(tmp_path: Path, backbone: Both) -> None:
 
 def test_writes_openvinos_form(tmp_path: Path, backbone: Both) -> None:
     pytest.importorskip("openvino")
-    made = export(backbone, tmp_path, "openvino", Run(), images=Photos(range(0, 250, 50)))
-    assert made.parity["image"].least > 0.99999
+    exported = export(backbone, tmp_path, "openvino", Run(), images=Photos(range(0, 250, 50)))
+    assert exported.parity["image"].least > 0.99999
     assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.bin", "model.xml"]
 
 
@@ -89,15 +89,15 @@ def test_int8_is_calibrated_and_no_vector_sees_its_mates(tmp_path: Path, backbon
     pytest.importorskip("nncf")
     photos = Photos(range(0, 250, 10))
     labelled = Table(photos, {"label": Column("label", np.zeros(25, dtype=np.int64))})
-    made = export(
+    exported = export(
         backbone, tmp_path, "int8", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b")), allowed=1.0
     )
-    exact = made.parity["image"]
+    exact = exported.parity["image"]
     assert 0.98 < exact.mean < 1.0
     assert abs(exact.least - exact.least_alone) < 1e-6
     assert exact.mates > 0.999999
-    assert made.gate is not None
-    assert made.gate.items == 25
+    assert exported.gate is not None
+    assert exported.gate.items == 25
     assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.bin", "model.xml"]
 
 
@@ -108,9 +108,9 @@ def test_the_gates_break_on_cosine_and_accuracy(
     monkeypatch.setattr(
         "diptych.tasks.export.tower.to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path)
     )
-    made = export(backbone, tmp_path, "onnx", Run(), images=Photos([1, 90, 200]))
-    assert "image vectors have a least cosine" in made.broken()
-    assert json.loads((tmp_path / "export.json").read_text())["broken"] == made.broken()
+    exported = export(backbone, tmp_path, "onnx", Run(), images=Photos([1, 90, 200]))
+    assert "image vectors have a least cosine" in exported.broken()
+    assert json.loads((tmp_path / "export.json").read_text())["broken"] == exported.broken()
     good = Parity(9, 1.0, 1.0, 1.0, 1.0)
     assert "batch mates" in Exported(tmp_path, "int8", {"image": replace(good, mates=0.9998)}, {}, None).broken()
     assert Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.497, 0.003)).broken() == ""
@@ -123,17 +123,17 @@ def test_the_gates_break_on_cosine_and_accuracy(
 def test_unreadable_images_are_skipped_and_named(tmp_path: Path, backbone: Both) -> None:
     photos = Photos([1, -1, 90, 200])
     labelled = Table(photos, {"label": Column("label", np.array([0, 0, 1, 0]))})
-    made = export(
+    exported = export(
         backbone, tmp_path / "out", "onnx", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b"))
     )
-    assert made.gate is not None
-    assert (made.parity["image"].items, made.gate.items) == (3, 3)
+    assert exported.gate is not None
+    assert (exported.parity["image"].items, exported.gate.items) == (3, 3)
     assert [e["reason"] for e in json.loads((tmp_path / "out" / "export.json").read_text())["skipped"]] == [
-        made.skipped[0].reason
+        exported.skipped[0].reason
     ]
     vectors = backbone.image.encode(backbone.image.inputs([photos[i] for i in (0, 2, 3)])).detach().numpy()
     right = (vectors[:, :2].argmax(1) == [0, 1, 0]).mean()
-    assert made.gate.torch == made.gate.exported == pytest.approx(right)
+    assert exported.gate.torch == exported.gate.exported == pytest.approx(right)
     broken = Table(Photos([-1]), {"label": Column("label", np.array([0]))})
     with pytest.raises(UsageError, match="None of the labelled images"):
         export(backbone, tmp_path / "none", "onnx", Run(), labelled=broken, classes=ClassNames(("a", "b")))

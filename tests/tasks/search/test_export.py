@@ -71,8 +71,8 @@ def test_lance_has_the_same(folder: Path, tmp_path: Path) -> None:
 def test_other_names_are_refused_and_the_command_line_copies(folder: Path, tmp_path: Path, diptych: Cli) -> None:  # noqa: F811
     with pytest.raises(UsageError, match=r"ends in \.lance or \.parquet"):
         export(folder, tmp_path / "x.csv")
-    found = diptych("index", "--out", folder, "--export", "y.parquet")
-    assert (found.code, "6 entries in y.parquet" in found.err) == (0, True), found.err
+    answer = diptych("index", "--out", folder, "--export", "y.parquet")
+    assert (answer.code, "6 entries in y.parquet" in answer.err) == (0, True), answer.err
     assert diptych("index", "--out", folder, "--export", "y.parquet").code == 2
     assert diptych("index", "--out", folder, "--export", "y.parquet", "--overwrite").code == 0
     pictures = pq.read_table(tmp_path / "y.parquet").filter(

@@ -80,8 +80,8 @@ def test_a_task_is_learnt_measured_and_written(place: Path, tmp_path: Path, part
 def test_captions_are_retrieved_and_a_part_is_held_out(place: Path, tmp_path: Path) -> None:
     data, said = open_data(str(place / "pairs.csv"), need="captions or classes"), list[str]()
     clip = load(f"local:{place / 'clip'}")
-    found = tune(CLIPLoss(), clip, data, FIT, Run(workers=1), tmp_path, say=said.append)
-    assert "image_retrieval_recall@5" in found.after["pairs"]
+    tuned = tune(CLIPLoss(), clip, data, FIT, Run(workers=1), tmp_path, say=said.append)
+    assert "image_retrieval_recall@5" in tuned.after["pairs"]
     assert said[:1] == ["pairs has no train split: 6 of 60 rows, drawn by the seed, are held out."]
     divided, _ = with_splits(data, 0)
     assert [len(divided.splits[s]) for s in ("train", "test")] == [54, 6]
@@ -89,11 +89,11 @@ def test_captions_are_retrieved_and_a_part_is_held_out(place: Path, tmp_path: Pa
 
 def test_few_rows_are_one_batch(place: Path, tmp_path: Path) -> None:
     data, said = open_data(place / "data"), list[str]()
-    found = tune(
+    tuned = tune(
         Full(), load("tiny"), data, Fit(lr=1e-3, batch=64, steps=2), Run(), tmp_path, parts="heads", say=said.append
     )
     assert said == ["The rows to learn from do not fill a batch of 64: a step takes 40."]
-    assert (found.facts["batch"], found.facts["steps"]) == (40, 2)
+    assert (tuned.facts["batch"], tuned.facts["steps"]) == (40, 2)
 
 
 def test_a_finished_training_of_one_small_batch_is_returned(place: Path, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_a_warm_up_that_takes_all_of_the_training_is_mentioned(place: Path, tmp_
 
 def test_an_objective_of_pairs_takes_the_prompts_of_labelled_rows(place: Path, tmp_path: Path) -> None:
     clip = load(f"local:{place / 'clip'}")
-    found = tune(GeodesicMixup(), clip, open_data(place / "data"), FIT, Run(workers=1), tmp_path, templates=TEMPLATES)
-    assert found.after["data"]["acc1"] > 0.5
+    tuned = tune(GeodesicMixup(), clip, open_data(place / "data"), FIT, Run(workers=1), tmp_path, templates=TEMPLATES)
+    assert tuned.after["data"]["acc1"] > 0.5
 
 
 def test_a_decoder_is_made_where_captions_are_written(place: Path, tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_a_decoder_is_made_where_captions_are_written(place: Path, tmp_path: Pat
         open_data(str(place / "pairs.csv"), need="captions or classes", text="caption_0"),
         load(f"local:{place / 'clip'}"),
     )
-    found = tune(CoCaLoss(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path)
-    assert found.facts["beside"] == ["decoder"]
+    tuned = tune(CoCaLoss(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path)
+    assert tuned.facts["beside"] == ["decoder"]
 
 
 def test_a_stopped_training_goes_on_to_the_same_bits(
@@ -214,10 +214,10 @@ def test_random_weights_are_no_reference_for_a_collapse(place: Path, tmp_path: P
     clip, data = load(f"local:{place / 'clip'}"), open_data(place / "data")
     with pytest.raises(Collapsed, match=r"written apart, to .*doubted"):
         tune(Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "a", templates=TEMPLATES)
-    found = tune(
+    tuned = tune(
         Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "b", templates=TEMPLATES, scratch=True
     )
-    assert found.folder == tmp_path / "b" / "model"
+    assert tuned.folder == tmp_path / "b" / "model"
 
 
 def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_what_cannot_be_read_is_left_out_before_the_training_and_named(
 ) -> None:
     data, clip, said = open_data(spoilt / "spoilt"), load(f"local:{spoilt / 'clip'}"), list[str]()
     fit = replace(FIT, steps=None, epochs=2)  # every row is seen
-    found = tune(
+    tuned = tune(
         Full(),
         clip,
         data,
@@ -277,21 +277,21 @@ def test_what_cannot_be_read_is_left_out_before_the_training_and_named(
         elsewhere=[replace(data, name="again")],
         say=said.append,
     )
-    names = [Path(e.name).name for e in found.failed]
+    names = [Path(e.name).name for e in tuned.failed]
     cut = sorted((spoilt / "data" / "train").rglob("*.png"))[3].name
     assert names == [cut, "bad.png", "bad.png"]  # of train and test, and of the same test photos as other data
-    assert [Path(e["path"]).name for e in found.as_dict()["skipped"]] == names
+    assert [Path(e["path"]).name for e in tuned.as_dict()["skipped"]] == names
     assert len(said) == 1
     assert said[0].startswith("3 unreadable photos left out; the first: ")
-    assert set(found.after) == {"spoilt", "again"}
+    assert set(tuned.after) == {"spoilt", "again"}
 
 
 def test_captioned_photos_that_cannot_be_read_take_their_captions_along(spoilt: Path, tmp_path: Path) -> None:
     data = open_data(str(spoilt / "spoilt.csv"), need="captions or classes")
-    found = tune(
+    tuned = tune(
         CLIPLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path
     )
-    assert [e.reason for e in found.failed] == ["truncated PNG file (60 bytes)", "no such file"]
+    assert [e.reason for e in tuned.failed] == ["truncated PNG file (60 bytes)", "no such file"]
     none = replace(data, splits={**data.splits, "val": replace(data.split("val"), items=ImageFiles(["gone.png"] * 20))})
     with pytest.raises(
         DataError, match=r"None of the 20 photos of spoilt, val, can be read; the first: gone.png: no such file"

@@ -22,11 +22,11 @@ def test_findings_that_are_none_are_refused(answer: object, message: str) -> Non
 def test_findings_about_nobody_and_unnamed_lacks_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     exam = AuditorExam(CounterAnimal)
     exam.missing_tables_are_named_before_anything_is_encoded()
-    found = Finding("one", "drop", 0.5, (0.6, 0.7), range=(-1.0, 1.0), count=1)
-    monkeypatch.setattr(CounterAnimal, "audit", lambda *given: [found])
+    finding = Finding("one", "drop", 0.5, (0.6, 0.7), range=(-1.0, 1.0), count=1)
+    monkeypatch.setattr(CounterAnimal, "audit", lambda *given: [finding])
     with pytest.raises(ContractBroken, match="not about the models that were given"):
         exam.findings_are_about_the_models_and_their_items()
-    monkeypatch.setattr(CounterAnimal, "audit", lambda *given: [found, replace(found, subject="two")])
+    monkeypatch.setattr(CounterAnimal, "audit", lambda *given: [finding, replace(finding, subject="two")])
     with pytest.raises(ContractBroken, match="the value of drop is outside its interval"):
         exam.findings_are_about_the_models_and_their_items()
     with pytest.raises(ContractBroken, match="without tables it must raise DataError"):

@@ -27,14 +27,16 @@ def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pairs_are_compared_with_right_ones_and_say_how_far_to_trust_it() -> None:
     with pytest.warns(UserWarning, match="at most 60 % of right captions do so too, measured on 20 right captions of"):
-        found = diptych.audit("pairs.csv", model=DeepBackbone(), clean="right.csv", rate=0.6, out="pairs.html")
-    assert found.data["right_captions"] == {"rate": 0.6, "captions": 20, "source": "right.csv", "clothes": 0}
-    assert found.remarks[0].startswith("1 of 2 captions stand out: ")
-    assert found.remarks[0].endswith(" Of 2 right captions up to 2 would.")
-    assert [row.right_share for row in found] == [11 / 21, 1.0], "ten right pairs are each of the two, in other batches"
-    assert repr(found).splitlines()[-1] == found.remarks[0]
+        report = diptych.audit("pairs.csv", model=DeepBackbone(), clean="right.csv", rate=0.6, out="pairs.html")
+    assert report.data["right_captions"] == {"rate": 0.6, "captions": 20, "source": "right.csv", "clothes": 0}
+    assert report.remarks[0].startswith("1 of 2 captions stand out: ")
+    assert report.remarks[0].endswith(" Of 2 right captions up to 2 would.")
+    assert [row.right_share for row in report] == [11 / 21, 1.0], (
+        "ten right pairs are each of the two, in other batches"
+    )
+    assert repr(report).splitlines()[-1] == report.remarks[0]
     assert "pairs.csv: captions against photos with" in Path("pairs.html").read_text()
-    assert list(found.columns) == ["caption", "score", "cosine", "stands_out", "right_share", "wrong"]
+    assert list(report.columns) == ["caption", "score", "cosine", "stands_out", "right_share", "wrong"]
     with pytest.warns(UserWarning, match="Give right ones with clean=: 19 or more"):
         diptych.audit.pairs("pairs.csv", model=DeepBackbone())
 
@@ -42,12 +44,12 @@ def test_pairs_are_compared_with_right_ones_and_say_how_far_to_trust_it() -> Non
 def test_captions_beside_photos_are_judged_as_those_of_a_table() -> None:
     photos = [Image.open(f"{name}.png") for name in ("red", "blue")]
     with pytest.warns(UserWarning, match="2 of 2 captions have a marked word"):
-        found = diptych.audit(photos, ["a red wall", "a blue sea"], DeepBackbone(), choice="most-negative")
+        report = diptych.audit(photos, ["a red wall", "a blue sea"], DeepBackbone(), choice="most-negative")
     with pytest.warns(UserWarning, match="2 of 2"):
         table = diptych.audit("pairs.csv", model=DeepBackbone(), choice="most-negative")
-    assert [r.score for r in found] == [r.score for r in table]
-    assert found.picture is not None
-    assert found.picture(0) == photos[found[0].index].convert("RGB")
+    assert [r.score for r in report] == [r.score for r in table]
+    assert report.picture is not None
+    assert report.picture(0) == photos[report[0].index].convert("RGB")
 
 
 def test_captions_that_are_empty_or_too_long_are_named_and_the_others_are_judged(

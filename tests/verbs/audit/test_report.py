@@ -18,16 +18,16 @@ def own(tmp_path: Path) -> str:
 
 @pytest.mark.filterwarnings("ignore:Not testable here:UserWarning", "ignore:Broken:UserWarning")
 def test_a_report_is_findings_a_page_and_verdicts(own: str) -> None:
-    found = diptych.audit.report(
+    result = diptych.audit.report(
         own, only=ONLY, at_least={"accuracy": 1.01}, at_most="drop:darker=1", out="r.html",
         settings={f"{ONLY}.factors": "darker"},
     )  # fmt: skip
-    assert found.remarks[-1].startswith("Broken: accuracy at least 1.01 (lite). ")
-    assert {f.about for f in found if f.measure == "drop" and f.value is not None} == {"darker"}
-    assert [b["broken"] for b in found.data["bounds"]] == [False, True]
-    assert found.data["settings"] == {f"{ONLY}.factors": "darker"}
+    assert result.remarks[-1].startswith("Broken: accuracy at least 1.01 (lite). ")
+    assert {f.about for f in result if f.measure == "drop" and f.value is not None} == {"darker"}
+    assert [b["broken"] for b in result.data["bounds"]] == [False, True]
+    assert result.data["settings"] == {f"{ONLY}.factors": "darker"}
     assert "own: audit of lite" in Path("r.html").read_text()
-    assert found.title.endswith("findings about lite")
+    assert result.title.endswith("findings about lite")
     with pytest.raises(UsageError, match=r"r\.html exists: give another out= or overwrite="):
         diptych.audit.report(own, only=ONLY, out="r.html")
 

@@ -55,8 +55,8 @@ def test_finetune_trains_as_its_task_does(place: Path, tmp_path: Path) -> None:
     opened = diptych.load(f"local:{made.folder}", engine="torch", cache=False)
     photo, trained = squares(1).items[0], model_of(made.backbone)
     assert np.array_equal(opened.encode_image([photo]), trained.encode_image([photo]))
-    found = diptych.classify(place / "data" / "test", list(COLOURS), made.backbone)
-    assert len(found) == 10
+    results = diptych.classify(place / "data" / "test", list(COLOURS), made.backbone)
+    assert len(results) == 10
 
 
 def test_a_training_prints_as_a_table(place: Path, tmp_path: Path) -> None:
@@ -152,17 +152,19 @@ def test_a_former_name_works_with_a_warning(place: Path, tmp_path: Path) -> None
 def test_pretrain_learns_from_captions_and_divides_them(place: Path, tmp_path: Path) -> None:
     model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
     with pytest.warns(UserWarning, match="4 of 40 rows, drawn by the seed, are held out"):
-        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-4, workers=0)
-    assert made.facts["fit"]["decay"] == 0.2
-    assert made.backbone.fingerprint != model.fingerprint
+        trained = diptych.pretrain(
+            place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-4, workers=0
+        )
+    assert trained.facts["fit"]["decay"] == 0.2
+    assert trained.backbone.fingerprint != model.fingerprint
 
 
 def test_pretrain_reads_a_table_as_a_stream(place: Path, tmp_path: Path) -> None:
     model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
-    made = diptych.pretrain(
+    trained = diptych.pretrain(
         place / "pairs.csv", tmp_path, model, stream=True, held_out=5, shuffle=8, steps=3, train_batch=8, workers=0
     )
-    assert made.facts["steps"] == 3
+    assert trained.facts["steps"] == 3
     with pytest.raises(UsageError, match="give data= by its path"):
         diptych.pretrain(pd.DataFrame({"path": []}), tmp_path / "b", model, stream=True)
 
@@ -171,8 +173,8 @@ def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None
     start = {"steps": 3, "train_batch": 12, "workers": 0, "scratch": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", "ViT-S-32-alt", **start)
-    assert made.facts["fit"]["lr"] == 5e-4
+        trained = diptych.pretrain(place / "pairs.csv", tmp_path / "a", "ViT-S-32-alt", **start)
+    assert trained.facts["fit"]["lr"] == 5e-4
     with pytest.raises(UsageError, match=r"scratch= begins without: give model= by its name"):
         diptych.pretrain(place / "pairs.csv", tmp_path / "b", load(f"local:{place / 'clip'}"), **start)
     with pytest.raises(UsageError, match="leave out scratch=, or parts= heads"):

@@ -53,12 +53,12 @@ def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.Monkey
 
     short = partial(open_clips, items=2, steps=2, subject_steps=1)
     monkeypatch.setattr(proof, "TRIALS", {"cut-and-paste": replace(proof.TRIALS["cut-and-paste"], bench=short)})
-    found = prove("cut-and-paste", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
-    (data,) = found["datasets"]
+    record = prove("cut-and-paste", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
+    (data,) = record["datasets"]
     assert [c["name"] for c in data["claims"]] == ["iou", "background", "subject"]
     assert [c["name"] for c in data["controls"]] == ["random order", "subject of others"]
     assert data["claims"][1]["method"]["value"] > data["claims"][1]["baseline"]["value"]
     assert {"colour", "shape"} <= set(data["claims"][2]["method"])
-    json.dumps(found)
+    json.dumps(record)
     with pytest.raises(NotAvailable, match="takes scenes"):
         open_clips("factors", load("tiny"), Run(), (1, 2, 3))

@@ -75,22 +75,22 @@ def test_the_proof_holds_what_is_written(data_root: Path) -> None:
         beside={"integration alone": Claim("chance", arm=alone)},
         bench=partial(open_directions, things=(3, 2)),
     )
-    found = judged(trial, "ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)
-    assert (found["items"], found["clips"], found["classes"]) == (8, 20, 4)
-    assert [c["over"] for c in found["claims"]] == ["chance", "integration alone", "chance"]
-    assert found["claims"][0]["baseline"]["acc1"] == 0.25
-    assert found["claims"][2]["baseline"]["acc1_of_opposites"] == 0.5
-    assert len(found["controls"]) == 1
+    judgement = judged(trial, "ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)
+    assert (judgement["items"], judgement["clips"], judgement["classes"]) == (8, 20, 4)
+    assert [c["over"] for c in judgement["claims"]] == ["chance", "integration alone", "chance"]
+    assert judgement["claims"][0]["baseline"]["acc1"] == 0.25
+    assert judgement["claims"][2]["baseline"]["acc1_of_opposites"] == 0.5
+    assert len(judgement["controls"]) == 1
 
 
 def test_a_head_on_frames_without_order_cannot_tell_forwards_from_backwards(tmp_path: Path, data_root: Path) -> None:
     clip = small_clip(tmp_path / "clip")
     bench = open_directions(str(data_root / "tuxpaint_stamps"), clip, Run(workers=1), SEEDS, things=(12, 6))
-    found = bench.measure(Arm(UNORDERED))
-    assert found.values.shape == found.part(OPPOSITES).values.shape == (3, 24)
+    measured = bench.measure(Arm(UNORDERED))
+    assert measured.values.shape == measured.part(OPPOSITES).values.shape == (3, 24)
     reverse = replace(bench.data.train, items=Reversed(bench.data.train.items))
     turned = replace(bench, data=replace(bench.data, train=reverse)).measure(Arm(UNORDERED))
-    assert np.array_equal(turned.values, found.values)
+    assert np.array_equal(turned.values, measured.values)
 
 
 def test_without_alignment_the_blocks_add_nothing(data_root: Path) -> None:

@@ -75,15 +75,15 @@ def test_captions_name_what_is_drawn(known: Known) -> None:
 def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
     short = partial(open_inversions, items=6, train=8, steps=1, refine=1, batch=2, optimise=1)
     monkeypatch.setattr(proof, "TRIALS", {"clipinverter": replace(proof.TRIALS["clipinverter"], bench=short)})
-    found = prove("clipinverter", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
-    (data,) = found["datasets"]
-    assert found["metric"] == "clean_edits"
+    record = prove("clipinverter", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
+    (data,) = record["datasets"]
+    assert record["metric"] == "clean_edits"
     assert [c["over"] for c in data["claims"]] == ["optimisation", "inversion", "other words"]
     assert [c["name"] for c in data["controls"]] == ["other words", "untrained adapters"]
     assert {c["name"] for c in data["beside"]} == {"no refinement", "own caption"}
     assert {c["over"] for c in data["controls"]} == {"untrained adapters, other words"}
     assert set(data["seconds_a_picture"]) == {"own", "optimisation"}
     assert {"background_psnr_db", "augclip", "source_similarity"} <= data["claims"][0]["method"].keys()
-    json.dumps(found)
+    json.dumps(record)
     with pytest.raises(NotAvailable, match="takes small"):
         open_inversions("factors", load("tiny"), Run(), (1, 2, 3))

@@ -82,10 +82,10 @@ def test_every_arm_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detail_pairs, "PAIRS", 6)
     few = partial(open_details, fit=replace(FEEDBACK, batch=4, steps=2), blind=replace(UNTOLD, batch=4, steps=2))
     tiny = load("tiny")
-    found = judged(replace(DIVA_TRIAL, bench=few), "diva", "scenes", tiny, Run(workers=1), (1, 2))
-    assert [c["name"] for c in found["claims"]] == ["texture, cls", "texture, cls and patches"]
-    assert len(found["controls"]) == 4
-    assert len(found["beside"]) == 6
-    assert all(0 <= c["method"]["pair_accuracy"] <= 1 for c in found["claims"])
+    judgement = judged(replace(DIVA_TRIAL, bench=few), "diva", "scenes", tiny, Run(workers=1), (1, 2))
+    assert [c["name"] for c in judgement["claims"]] == ["texture, cls", "texture, cls and patches"]
+    assert len(judgement["controls"]) == 4
+    assert len(judgement["beside"]) == 6
+    assert all(0 <= c["method"]["pair_accuracy"] <= 1 for c in judgement["claims"])
     with pytest.raises(NotAvailable):
         open_details("photos", tiny, Run(workers=1), (1,))

@@ -35,10 +35,10 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_every_arm_is_measured_on_the_same_scenes(few) -> None:
     opener = partial(open_kept, fit=replace(FEW, batch=8, steps=1))
-    found = judged(replace(TRIALS["a-clip"], bench=opener), "a-clip", "scenes", few, Run(workers=1), (1, 2))
-    assert [c["name"] for c in found["claims"]] == ["kept half", "after training"]
-    assert all(0 <= c["method"]["recall_at_1"] <= 1 for c in found["claims"])
-    assert (found["train"], found["items"]) == (16, 8)
+    judgement = judged(replace(TRIALS["a-clip"], bench=opener), "a-clip", "scenes", few, Run(workers=1), (1, 2))
+    assert [c["name"] for c in judgement["claims"]] == ["kept half", "after training"]
+    assert all(0 <= c["method"]["recall_at_1"] <= 1 for c in judgement["claims"])
+    assert (judgement["train"], judgement["items"]) == (16, 8)
     with pytest.raises(NotAvailable):
         open_kept("photos", few, RUN, (1,))
 

@@ -21,11 +21,11 @@ def test_every_arm_prefers_some_pictures(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(scene_pairs, "SIZES", {"train": 16, "test": 10})
     opener = partial(open_words, fit=replace(FEW, batch=8, steps=2))
     clip = small_clip(tmp_path / "clip")
-    found = judged(replace(TRIALS["lightclip"], bench=opener), "lightclip", "scenes", clip, Run(workers=1), (1, 2))
-    assert [c["name"] for c in found["claims"]] == ["masked words", "matched tokens"]
-    assert found["claims"][0]["baseline"]["own_picture"] == 0.5
-    assert [list(c["method"]) for c in found["claims"]] == [["own_picture", "ci95"], ["first_of_40", "ci95"]]
-    exact = next(c for c in found["beside"] if c["over"] == "exact")
+    judgement = judged(replace(TRIALS["lightclip"], bench=opener), "lightclip", "scenes", clip, Run(workers=1), (1, 2))
+    assert [c["name"] for c in judgement["claims"]] == ["masked words", "matched tokens"]
+    assert judgement["claims"][0]["baseline"]["own_picture"] == 0.5
+    assert [list(c["method"]) for c in judgement["claims"]] == [["own_picture", "ci95"], ["first_of_40", "ci95"]]
+    exact = next(c for c in judgement["beside"] if c["over"] == "exact")
     assert list(exact["own"]) == list(exact["twin"]) == ["first_of_40", "ci95"]
     with pytest.raises(NotAvailable):
         open_words("photos", clip, Run(workers=1), (1,))

@@ -23,9 +23,9 @@ def test_every_arm_paints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(scene_pairs, "SIZES", {"train": 16, "test": 10})
     opener = partial(open_painted, fit=replace(FEW, batch=8, steps=2))
     clip = small_clip(tmp_path / "clip")
-    found = judged(replace(TRIALS["sycoca"], bench=opener), "sycoca", "scenes", clip, Run(workers=1), (1, 2))
-    assert [c["over"] for c in found["claims"]] == ["random masks", "chance", "random masks"]
-    names = [next(iter(c["method"].items())) for c in found["claims"]]
+    judgement = judged(replace(TRIALS["sycoca"], bench=opener), "sycoca", "scenes", clip, Run(workers=1), (1, 2))
+    assert [c["over"] for c in judgement["claims"]] == ["random masks", "chance", "random masks"]
+    names = [next(iter(c["method"].items())) for c in judgement["claims"]]
     assert [name for name, _ in names] == ["hidden_objects", "own_caption", "own_caption"]
     assert all(0 <= value <= 1 for _, value in names)
     with pytest.raises(NotAvailable):

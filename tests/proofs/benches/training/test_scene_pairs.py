@@ -61,8 +61,8 @@ def test_whole_towers_learn_scenes_and_are_measured_on_others(clip: OpenClip) ->
     assert (bench.facts["train"], bench.facts["items"]) == (16, 8)
     keys = [{t.items.key(i) for i in range(len(t))} for t in (bench.train, bench.held_out)]
     assert not keys[0] & keys[1]
-    found = bench.measure(Arm(Training(CLIPLoss(), start=NewTowers())))
-    assert found.part("recall_at_1").values.shape == (2, 8)
+    measured = bench.measure(Arm(Training(CLIPLoss(), start=NewTowers())))
+    assert measured.part("recall_at_1").values.shape == (2, 8)
 
 
 def test_what_tells_a_long_caption_apart_comes_late(clip: OpenClip) -> None:

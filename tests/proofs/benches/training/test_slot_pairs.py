@@ -24,12 +24,12 @@ def test_slots_and_the_image_slot_name_the_same_regions(monkeypatch: pytest.Monk
     bench = open_slots("scenes", small(), Run(workers=1), (1, 2))
     bench.fit = replace(FIT, batch=4, steps=2)
     for method in (GRAIN(**TINY), ImageAlone(**TINY, boxes=0.0, descriptions=0.0)):
-        found = bench.measure(Arm(Training(method)))
-        assert found.values.shape == found.part(IOU).values.shape == found.part(ONE).values.shape == (2, 4, 2)
-        assert found.values[0, :, 0].sum() == bench.facts["items"]
+        measured = bench.measure(Arm(Training(method)))
+        assert measured.values.shape == measured.part(IOU).values.shape == measured.part(ONE).values.shape == (2, 4, 2)
+        assert measured.values[0, :, 0].sum() == bench.facts["items"]
         elsewhere = bench.measure(Arm(Elsewhere(Training(method)))).values
         # one slot for all regions is the same slot for another one
-        assert not isinstance(method, ImageAlone) or np.array_equal(elsewhere, found.values)
+        assert not isinstance(method, ImageAlone) or np.array_equal(elsewhere, measured.values)
     assert len(bench.trainings) == 4  # two systems, two seeds
     same = bench.measure(Arm(SAME_BOXES)).part(IOU).values
     assert 0 < same[..., 1].sum() < same[..., 0].sum()
