@@ -44,8 +44,10 @@ def segmenters_panel(s: Studio) -> Panel:
         "The same four photos and ten names by every segmenter, with `lite:2026-11`; the photos alone were chosen. "
         "Where one thing fills the photo, most call everything by its name: the table under the cup is missed but for "
         "a corner. "
-        "Six find the red train. `fc-clip` and `maft-plus` learnt from 140 label maps of other scenes and draw the "
-        "cleanest borders, but only `fc-clip` calls the sky over the old town sky, and neither finds the train. "
+        "Six find the red train. `stuff-context` knows the sky by its look in all three photos that have one, and takes "
+        "the dark meadow under the bridge for water. `fc-clip` and `maft-plus` learnt from 140 label maps of other "
+        "scenes and draw the cleanest borders, but only `fc-clip` calls the sky over the old town sky, and neither finds "
+        "the train. "
         "`ovseg` learnt from 110 captioned photos. SAM-CLIP is not here: it distils into a SAM, and no weights of one "
         "were at hand. Photos of the old town and of the bridge: Copyright Microsoft Corporation, MIT."
     )
