@@ -50,3 +50,9 @@ def test_a_table_without_a_usual_column_says_what_to_rename() -> None:
         UsageError, match=r"columns file, words: name the one with the pictures, or rename it to path\."
     ):
         chosen_column(Path("a.csv"), ["file", "words"], PATH_COLUMNS, "", "the pictures")
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("")
+    with pytest.raises(DataError, match=r"t\.csv is empty: give a table with a line of column names"):
+        chosen_column(tmp_path / "t.csv", read_columns(tmp_path / "t.csv"), PATH_COLUMNS, "", "the pictures")

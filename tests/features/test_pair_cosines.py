@@ -47,6 +47,25 @@ class Pairs:
         return self
 
 
+@dataclass(frozen=True)
+class Silent(Pair):
+    def text(self) -> str:
+        return " " if self.number else "word"
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_pair_without_a_text_has_no_cosine(first: int) -> None:
+    class Some(Pairs):
+        def __iter__(self) -> Iterator[tuple[int, Pair]]:
+            return ((i, Silent(i)) for i in range(first, 4))
+
+    (some,) = pair_cosines(SmallBackbone(), Some(), "a-filter", Run())
+    wanted = {0: "", 1: "truncated", 2: "has no text", 3: "has no text"}
+    reasons = [wanted[i] for i in range(first, 4)]
+    assert [some.reasons.get(i, "") for i in range(4 - first)] == reasons
+    assert [math.isnan(cosine) for cosine in some.scores.tolist()] == [bool(reason) for reason in reasons]
+
+
 def test_each_pair_has_a_cosine_or_the_reason_why_not() -> None:
     backbone = SmallBackbone()
     (some,) = pair_cosines(backbone, Pairs(), "a-filter", Run())

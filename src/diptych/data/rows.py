@@ -137,9 +137,11 @@ def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], give
 
     Raises:
         UsageError: no column has a usual name.
-        DataError: no column has the given name.
+        DataError: no column has the given name, or there are none.
     """
     columns = list(names)
+    if not any(columns):
+        raise DataError(f"{table} is empty: give a table with a line of column names.")
     if not (matching := columns_of(columns, wanted, given)) and given:
         raise DataError(f"{table} has no column {given!r}, only {', '.join(columns)[:300]}: name one with {what}.")
     if not matching:

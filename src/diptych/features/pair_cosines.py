@@ -25,7 +25,7 @@ LEAST = 1e-12
 def pair_cosines(backbone: Backbone, stream: Stream[Any], system: str, run: Run) -> Iterator[Scored]:
     """Yield the cosines of the pairs, some at a time.
 
-    A pair has no cosine where the image or the text cannot be read, or the text is too long.
+    A pair has no cosine where the image or the text cannot be read, or the text is empty or too long.
 
     Raises:
         UsageError: the stream is of texts alone.
@@ -36,7 +36,7 @@ def pair_cosines(backbone: Backbone, stream: Stream[Any], system: str, run: Run)
     vectors = PoolVectors(run)
     for block in blocks(stream):
         block.check_pictures(refusal)
-        source = block.source and f"{block.source}\0cosine with {vectors.space(backbone.text)}"
+        source = block.source and f"{block.source}\0cosine of words with {vectors.space(backbone.text)}"
         if (noted := vectors.noted(backbone.image, source, len(block))) is not None:
             yield Scored(block, noted.astype(np.float64), {})
             continue
@@ -71,7 +71,7 @@ def _texts(
     """Return (M, D) embeddings of the texts of some pairs, and position -> reason of those that have none; their rows
     are NaN.
     """
-    source = f"{block.source}\0text" if block.source and len(readable) == len(block) else ""
+    source = f"{block.source}\0words" if block.source and len(readable) == len(block) else ""
     if (placed := vectors.placed(backbone.text, source)) is not None:
         return placed.values[:, 0], {}
     broken, texts = dict[int, str](), dict[int, str]()
@@ -84,6 +84,11 @@ def _texts(
                 texts[k] = block.items[i].text()
             except UnreadableItem as error:
                 broken[k] = error.reason
+
+    broken |= {k: "has no text" for k, text in texts.items() if not text.strip()}
+    texts = {k: text for k, text in texts.items() if k not in broken}
+    if not texts:
+        return np.full((len(readable), backbone.text.dim), math.nan, dtype=np.float32), broken
 
     def embedded() -> NDArray[np.float32]:
         result = vectors.arrays(backbone.text, Texts(tuple(texts.values())), source="" if broken else source)

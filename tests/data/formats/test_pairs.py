@@ -80,8 +80,23 @@ def test_not_a_table(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no table"):
         open_pairs(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(b"filepath,title\n\xff,a\n")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="is no UTF-8"):
         list(open_pairs(tmp_path / "t.csv"))
+
+
+def test_the_place_of_damage_is_told_and_an_empty_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    whole = "filepath,title\n" + "".join(f"{i}.jpg,a dog of some kind\n" for i in range(2000))
+    path.write_bytes(whole.encode() + "x.jpg,un café\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"is no UTF-8 somewhere after row (\d+): save it again as UTF-8") as refused:
+        list(open_pairs(str(path)))
+    assert 1000 < int(str(refused.value).partition("after row ")[2].partition(":")[0]) <= 2000
+    path.write_text('filepath,title\na.jpg,a dog\nb.jpg,"a cat')
+    with pytest.raises(DataError, match=r"is damaged after row 1 \(unexpected end of data\)"):
+        list(open_pairs(str(path)))
+    path.write_text("")
+    with pytest.raises(DataError, match=r"t\.csv is empty: give a table with a line of column names"):
+        list(open_pairs(str(path)))
 
 
 def test_the_source_of_rows_tells_texts_and_the_state_of_each_picture(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diptych.core import DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
+from diptych.core import Clustered, DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
 from diptych.data.load import open_stream
 from diptych.features.score_counts import ScoreCounts
 from diptych.methods.curate.biomedica import BIOMEDICA
@@ -71,6 +71,8 @@ def test_a_plan_of_another_curator_is_named_with_what_to_give(pool: Path, tmp_pa
         "is a plan of metaclip, and not of clip-score: give --method metaclip, or write a plan of clip-score."
     )
     ScoreCounts.of("b", [0.5], system="vector-head").write(path)
+    with pytest.raises(UsageError, match="and not of biomedica: write a plan of biomedica"):
+        read_plan(BIOMEDICA(), path, Clustered)
     with pytest.raises(UsageError, match="is a plan of vector-head, and not of metaclip"):
         read_plan(own, path)
     path.write_bytes(b"PAR1 of nobody")

@@ -89,11 +89,14 @@ class PairStream:
         Raises:
             DataError: a column is missing, or the table is damaged, so that the bounds of rows are unknown.
         """
+        last = 0
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as lines:
                 reader = csv.reader(lines, delimiter=separator(Path(self.path), lines), strict=True)
                 heading = [name.strip() for name in next(reader, [])]
                 refuse_twins(self.path, heading)
+                if not any(heading):
+                    raise DataError(f"{self.path} is empty: give a table with a line of column names.")
                 if missing := [c for c in (self.images, self.texts, *self.further) if c not in heading]:
                     raise DataError(
                         f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: "
@@ -101,11 +104,14 @@ class PairStream:
                     )
                 at, texts = heading.index(self.images), [heading.index(c) for c in (self.texts, *self.further)]
                 for number, row in enumerate(reader):
+                    last = number + 1
                     if number >= self.start:
                         yield number, self._item(number, row, at, texts)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError:
+            raise DataError(f"{self.path} is no UTF-8 somewhere after row {last}: save it again as UTF-8.") from None
+        except csv.Error as error:
             raise DataError(
-                f"{self.path} is damaged after row {self.start} ({str(error)[:80]}): save it again as UTF-8."
+                f"{self.path} is damaged after row {last} ({error}): repair it, or save it again."
             ) from None
 
     def seek(self, position: int) -> PairStream:

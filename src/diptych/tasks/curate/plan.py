@@ -65,8 +65,13 @@ class Curation:
             raise UsageError(f"{slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
 
 
-def read_plan(curator: Curator, path: Path) -> Plan:
+def read_plan(curator: Curator, path: Path, kind: type[Plan] = Plan) -> Plan:
     """Read the plan of a curator, see ``core.Curator.read_plan``.
+
+    Args:
+        curator: the one that planned.
+        path: of the plan.
+        kind: what is wanted: where the plan of another curator is of this kind, that curator can be given instead.
 
     Raises:
         UsageError: it is the plan of another curator, which the sentence names.
@@ -78,13 +83,12 @@ def read_plan(curator: Curator, path: Path) -> Plan:
         slug = curator.card.slug
         for other in catalog.of_verb("curate") if path.is_file() else ():
             with suppress(Exception):  # no plan of this one, which may also be an outsider's that cannot be loaded
-                catalog.find(other, Curator)().read_plan(path)
+                plan = catalog.find(other, Curator)().read_plan(path)
                 break
         else:
             raise
-    raise UsageError(
-        f"{path} is a plan of {other}, and not of {slug}: give {{method}} {other}, or write a plan of {slug}."
-    )
+    instead = f"give {{method}} {other}, or " if isinstance(plan, kind) else ""
+    raise UsageError(f"{path} is a plan of {other}, and not of {slug}: {instead}write a plan of {slug}.")
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class CurateLooks(Verb):
 
     def run(self, context: Context) -> Looks:
         """Write the table where there is a path for it."""
+        from diptych.core import Clustered
         from diptych.tasks.curate.plan import read_plan
         from diptych.tasks.curate.rows import looks_of
 
@@ -49,7 +50,7 @@ class CurateLooks(Verb):
         if not path.is_file():
             slug = system.card.slug
             raise UsageError(f"There is no plan {path}: write one first, by the step plan with {{method}} {slug}.")
-        return Looks(looks_of(read_plan(system, path), self.count))
+        return Looks(looks_of(read_plan(system, path, Clustered), self.count))
 
 
 @dataclass(frozen=True)
