@@ -98,6 +98,9 @@ def test_misfits_are_said_by_the_names_of_the_file() -> None:
     said = misfit(held, wanted, {"x": "theirs.x"})
     assert said == "1 missing (y); 1 unexpected (z); 1 of another shape (theirs.x)"
     assert misfit(held, held) == ""
+    assert misfit({"a": torch.ones(2).long()}, {"a": torch.ones(2)}) == "1 of whole numbers (a)"
+    assert misfit({"a": torch.ones(2).half()}, {"a": torch.ones(2)}) == ""
+    assert misfit({"a": torch.ones(2)}, {"a": torch.ones(2).long()}) == "", "a count may lie in a file as a float"
     many = {str(i): numbers(1) for i in range(5)}
     assert misfit(many, {}) == "5 unexpected (0, 1, 2, ...)"
 

@@ -262,7 +262,8 @@ def _joined(ours: str, pieces: Mapping[int, Tensor], stacked: bool, source: obje
 
 
 def misfit(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origins: Mapping[str, str] | None = None) -> str:
-    """Say which tensors are missing, unexpected or of another shape, the first three of each; "": none.
+    """Say which tensors are missing, unexpected, of another shape, or of whole numbers where others are wanted, which
+    were rounded; the first three of each; "": none.
 
     Args:
         held: what was read.
@@ -280,6 +281,11 @@ def misfit(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origins: Ma
         "unexpected": sorted(origins.get(k, k) for k in held.keys() - wanted.keys()),
         "of another shape": sorted(
             origins.get(k, k) for k in wanted.keys() & held.keys() if wanted[k].shape != held[k].shape
+        ),
+        "of whole numbers": sorted(
+            origins.get(k, k)
+            for k in wanted.keys() & held.keys()
+            if wanted[k].is_floating_point() and not held[k].is_floating_point()
         ),
     }
     return "; ".join(
