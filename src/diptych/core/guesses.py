@@ -226,13 +226,15 @@ GUESSES: Mapping[str, Mapping[str, str]] = {
     },
     "curate": {
         **dict.fromkeys(("clean", "filter", "select", "fit", "score", "scores", "clip_score", "clip_filter"),
-                        "(pairs, method='clip-score'), and .apply(out, share=...) of the plan that it returns"),
+                        "(pairs, method=...), and .apply(out, share=...) of the plan that it returns"),
         **dict.fromkeys(("dedup", "dedupe", "deduplicate", "duplicates", "near_duplicates"),
-                        "(pairs, method='semdedup'), and .apply(out) of the plan that it returns"),
-        **dict.fromkeys(("balance", "metaclip", "match"),
+                        "(pairs, method=...), with a curator that finds near copies, "
+                        "and .apply(out) of the plan that it returns"),
+        **dict.fromkeys(("balance", "match"),
                         "(pairs), and .apply(out, t=...) of the plan that it returns"),
         **dict.fromkeys(("check", "check_captions", "check_texts"),
-                        "(pairs, method='caption-checks'), and .apply(out) of the plan that it returns"),
+                        "(pairs, method=...), with a curator that checks captions, "
+                        "and .apply(out) of the plan that it returns"),
         **dict.fromkeys(("keep", "kept", "write", "save", "transform"), "apply(pairs, plan, out)"),
         **dict.fromkeys(("cluster", "clusters", "label", "labels", "votes"), "looks(plan)"),
         **dict.fromkeys(("train_head", "classifier", "aesthetic", "probe"), "head(labelled, positive=...)"),

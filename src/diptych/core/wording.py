@@ -59,10 +59,10 @@ def no_plan(path: object, system: str, error: Exception) -> str:
         error: of its reader.
 
     Example:
-        >>> no_plan("p.json", "clip-score", KeyError("counts"))
-        'p.json is no plan of clip-score, or is damaged: write one by the step plan, with {method} clip-score.'
-        >>> no_plan("p", "clip-score", PermissionError(13, "Permission denied"))
-        'p cannot be read (Permission denied): give the file of a plan of clip-score.'
+        >>> no_plan("p.json", "mine", KeyError("counts"))
+        'p.json is no plan of mine, or is damaged: write one by the step plan, with {method} mine.'
+        >>> no_plan("p", "mine", PermissionError(13, "Permission denied"))
+        'p cannot be read (Permission denied): give the file of a plan of mine.'
     """
     if isinstance(error, FileNotFoundError):
         return f"There is no plan of {system} at {path}: write one by the step plan, with {{method}} {system}."

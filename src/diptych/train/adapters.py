@@ -62,14 +62,42 @@ class Adapters:
         need_extra("lora", "LoRA")
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
+        from peft.tuners.lora.layer import MultiheadAttention
 
         if not names:
             raise MissingHook(f"{what} has no linear layer that may be trained: allow more of its layers, or use full.")
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=dropout, bias="none")
         with run.seeded("lora"):
             self._adapted: Any = LoraModel(module, {"default": config}, "default")
+        for layer in self._adapted.modules():
+            if isinstance(layer, MultiheadAttention):
+                _FrozenWeights().keep(layer)
 
     def merged(self) -> nn.Module:
         """Return a copy of the module with the adapters added to its weights, under the names of before."""
         module: nn.Module = copy.deepcopy(self._adapted).merge_and_unload()
         return module
+
+
+class _FrozenWeights:
+    """The frozen weights of an attention, put back after each forward pass.
+
+    peft adds the adapter to them before a pass and takes it off afterwards, which leaves other bits: weights that drift
+    with every step, and that a resumed training, which starts from those of before, has not.
+    """
+
+    def keep(self, layer: Any) -> None:
+        layer.register_forward_pre_hook(self.before)
+        layer.register_forward_hook(self.after, always_call=True)
+
+    def before(self, layer: Any, _: object) -> None:
+        self.weights = [weight.data for weight in _weights(layer)]
+
+    def after(self, layer: Any, *_: object) -> None:
+        for weight, data in zip(_weights(layer), self.weights, strict=True):
+            weight.data = data
+
+
+def _weights(layer: Any) -> tuple[nn.Parameter, nn.Parameter]:
+    attention = layer.get_base_layer()
+    return attention.in_proj_weight, attention.out_proj.get_base_layer().weight
