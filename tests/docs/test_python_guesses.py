@@ -214,7 +214,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.find_duplicates": (lambda: diptych.find_duplicates, r"'find_duplicates': dir\(diptych\) lists"),
     "diptych.Model('lite')": (lambda: diptych.Model("lite"), r"A model is loaded, as in diptych\.load\('lite'\)"),
     "diptych.encode(folder).numpy()": (
-        lambda: diptych.encode("photos", model=model()).numpy(), "Embeddings are an array of NumPy with names",
+        lambda: diptych.encode("photos", model=model()).numpy(), "An Embeddings has no 'numpy': use it as it is",
     ),
     "diptych.encode('a dog')": (lambda: diptych.encode("a dog"), r"no file or folder a dog: .*; words go to texts=\."),
     "diptych.encode(folder, 'vectors.npy')": (

@@ -191,5 +191,7 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     near = get_close_matches(name, names, n=1, cutoff=0.8)
     remedy = f": did you mean {near[0]}?" if near else f": it has {', '.join(names)}."
     remedy = f": use {instead[name]}." if name in instead else remedy
-    sentence = f"A {type(thing).__name__} has no {name!r}{'.' if name.startswith('_') else remedy}"
+    kind = type(thing).__name__
+    article = "An" if kind.startswith(("A", "E", "I", "O")) else "A"
+    sentence = f"{article} {kind} has no {name!r}{'.' if name.startswith('_') else remedy}"
     return AttributeError(sentence, name=name, obj=thing)

@@ -65,7 +65,7 @@ def test_captioned_pictures(tmp_path: Path) -> None:
     table = open_data(tmp_path / "t.csv", need="captions").split("test")
     assert list(table.columns["captions"].values) == [("one",), ("two",)]
     for text, error, says in (
-        ("image,said\na.png,one\n", UsageError, r"\(text, captions\)"),
+        ("image,said\na.png,one\n", UsageError, r"\(text\)"),
         ("picture,title\na.png,one\n", UsageError, "image"),
         ("image,title\na.png,\n", DataError, "has no caption in t.csv"),
         ("image,title\n../a.png,x\n", DataError, "leads outside"),

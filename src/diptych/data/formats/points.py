@@ -90,7 +90,7 @@ def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) 
     except (UnreadableItem, MissingExtra, MemoryError):
         raise
     except DataError as error:
-        raise UnreadableItem(name, str(error)[:120]) from None
+        raise UnreadableItem(name, str(error).removeprefix(f"{path} ")[:160]) from None
     except Exception as error:  # parsers raise all kinds of exceptions on damaged bytes
         raise UnreadableItem(name, f"damaged {kind} file ({(str(error) or type(error).__name__)[:80]})") from error
     if not np.isfinite(cloud).all():
