@@ -108,7 +108,15 @@ def test_a_gain_of_one_seed_is_the_bootstrap_over_items() -> None:
     assert item_gain_p(first, second, seed=3) == paired_p(first, second, seed=3)
     rows = [np.stack([x] * 4) for x in (first, second)]
     assert item_gain(*rows, seed=3) == paired_bootstrap(first, second, seed=3)
-    assert item_gain(rows[0], rows[0], seed=3) == Interval(0.0, 0.0, 0.0)
+    none = item_gain(rows[0], rows[0], seed=3)
+    assert ends(none) == pytest.approx((0.025 ** (1 / 60) - 1, 1 - 0.025 ** (1 / 60)))
+
+
+def test_other_values_that_are_all_equal_are_not_certain() -> None:
+    low, high = ends(item_mean(np.full((2, 20), 0.5)))
+    assert (low, high) == pytest.approx((0.5 * 0.025 ** (1 / 20), 1 - 0.5 * 0.025 ** (1 / 20)))
+    assert ends(item_mean(np.full(20, 2.5))) == (-math.inf, math.inf)
+    assert ends(t_interval(0.1, Spread(0.0, math.inf))) == (-math.inf, math.inf)
 
 
 def test_one_item_of_one_seed_says_nothing() -> None:

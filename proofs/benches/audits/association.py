@@ -37,11 +37,11 @@ COIN = "one half"
 
 
 def _mean(values: Floats, _: int) -> Interval:
-    return t_mean(values.mean(axis=1))
+    return t_mean(values.mean(axis=1), possible=(0.0, 1.0))
 
 
 def _gain(first: Floats, second: Floats, _: int, *, sides: int = 2) -> Interval:
-    return t_mean((first - second).mean(axis=1), sides=sides)
+    return t_mean((first - second).mean(axis=1), sides=sides, possible=(-1.0, 1.0))
 
 
 OVER_SEEDS = Statistic(_mean, _gain, partial(_gain, sides=1))

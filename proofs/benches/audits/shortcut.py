@@ -31,11 +31,11 @@ LATENTS, PHOTOS = ("latents",), ("cifar10_small",)
 
 
 def _mean(values: Floats, _: int) -> Interval:
-    return t_mean(values.ravel())
+    return t_mean(values.ravel(), possible=(-1.0, 1.0))
 
 
 def _gain(first: Floats, second: Floats, _: int, *, sides: int = 2) -> Interval:
-    return t_mean((first - second).ravel(), sides=sides)
+    return t_mean((first - second).ravel(), sides=sides, possible=(-2.0, 2.0))
 
 
 INDEPENDENT = Statistic(_mean, _gain, partial(_gain, sides=1))

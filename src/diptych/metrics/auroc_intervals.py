@@ -66,7 +66,9 @@ def auroc_gain(
     """
     drawn = _resampled(first, second, labels, seed, draws)
     gain = np.mean([auroc(a, labels) - auroc(b, labels) for a, b in zip(first, second, strict=True)])
-    return lower_bound(float(gain), drawn, level)
+    bad = np.asarray(labels).astype(bool)
+    units = int(min(bad.sum(), (~bad).sum()))  # so many pairs of a normal and an anomalous item share none
+    return lower_bound(float(gain), drawn, level, units=units, possible=(-1.0, 1.0))
 
 
 def auroc_difference(first: Scores, second: Scores, labels: Marks, seed: int) -> Interval:

@@ -10,20 +10,24 @@ import math
 import numpy as np
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.interval import Floats, Interval, checked_level
+from diptych.metrics.interval import UNBOUNDED, Floats, Interval, agreeing, alike, checked_level
 
 
-def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
+def t_mean(
+    values: Floats, *, level: float = 0.95, sides: int = 2, possible: tuple[float, float] = UNBOUNDED
+) -> Interval:
     """Return the mean of a few independent values, such as one per class, with Student's interval of K - 1 degrees.
 
         mean +- t(K - 1) s / sqrt(K),   s: the standard deviation with K - 1 in the denominator
 
-    It is exact for normal values. The interval of one value is infinite.
+    It is exact for normal values. The interval of one value is infinite; that of values that are all equal is that of
+    ``metrics.interval.agreeing``.
 
     Args:
         values: (K,) finite, at least one.
         level: share of intervals that contain the true mean, in (0, 1).
         sides: 2 for both ends; 1 for a lower bound alone, with ``high`` infinite.
+        possible: the lowest and the highest value, for values that are all equal.
 
     Raises:
         DataError: no values, or a value is not finite.
@@ -40,6 +44,8 @@ def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
     mean, tail = float(values.mean()), (1 - checked_level(level)) / sides
     if len(values) == 1:
         return Interval(mean, -math.inf, math.inf)
+    if alike(values):
+        return agreeing(mean, len(values), possible, level=level, sides=sides)
     half = float(t.ppf(1 - tail, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half if sides == 2 else math.inf)
 

@@ -122,7 +122,9 @@ def over_classes(values: Sequence[float], *, least: float = -1.0, sides: int = 2
         least: the lowest possible value; the highest is 1.
         sides: 2 for an interval, 1 for a lower bound alone.
     """
-    interval = t_mean(np.asarray(values), sides=sides) if values else Interval(0.0, -math.inf, math.inf)
+    interval = (
+        t_mean(np.asarray(values), sides=sides, possible=(least, 1.0)) if values else Interval(0.0, -math.inf, math.inf)
+    )
     if sides == 2 and len(values) == 2 and values[0] == values[1]:
         interval = Interval(interval.value, -math.inf, math.inf)
     return Interval(interval.value, max(interval.low, least), min(interval.high, 1.0) if sides == 2 else math.inf)

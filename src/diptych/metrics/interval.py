@@ -2,7 +2,8 @@
 
 They are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) that use ``resample``. The N test items and the R
 seeds are resampled independently of each other, as whole columns and whole rows of an (R, N) table. What boards print
-of several seeds, and of shares, is in ``metrics.two_way``.
+of several seeds, and of shares, is in ``metrics.two_way``. Where all resamples are equal, as where no item differs, the
+interval is that of ``agreeing``.
 
 Coverage of a 95 % interval, measured in 400 runs each (docs/decisions/2026-12-01-intervals.md):
 
@@ -31,6 +32,10 @@ Floats = NDArray[np.float64]
 
 CELLS = 1 << 22
 """Resampled counts in memory at once (32 MiB)."""
+ALIKE = 1e-12
+"""Values that are no farther apart differ by rounding."""
+UNBOUNDED = (-math.inf, math.inf)
+"""Possible values of a metric of which nothing is known."""
 
 Draw = Callable[[np.random.Generator, int, int], Floats]
 """(generator, draws, size) -> (draws, size): how often each of ``size`` units is in each resample."""
@@ -151,21 +156,75 @@ def per_seed(metric: Callable[[Any, Floats], Floats]) -> Callable[[SeedRows, Flo
     return statistic
 
 
-def two_sided(value: float, drawn: Floats, level: float = 0.95) -> Interval:
-    """Return the value with the quantiles of its resamples as ends. Resamples that are NaN are left out.
+def alike(values: Floats) -> bool:
+    """Return whether all values that are not NaN are equal, but for rounding; False where there are none."""
+    some = values[~np.isnan(values)]
+    return bool(some.size) and bool(np.ptp(some) <= ALIKE)
+
+
+def agreeing(
+    value: float, units: int, possible: tuple[float, float] = UNBOUNDED, *, level: float = 0.95, sides: int = 2
+) -> Interval:
+    """Return the interval of a mean of which all N units have the same value: a bootstrap would give it no width.
+
+        low = v - q (v - a),   high = v + q (b - v),   q = 1 - ((1 - level) / sides)^(1/N)
+
+    v: the value;  a, b: the lowest and the highest possible value
+    q: the upper end of the exact interval of the share of units that differ, of which 0 of N were seen
+
+    Of hits that are all right it is the exact interval of their share. Of values without bounds it is infinite: how far
+    a unit that was not seen may be off cannot be known.
+
+    Args:
+        value: v.
+        units: N independent units, at least 1.
+        possible: (a, b), a <= v <= b; rounding may take v beyond.
+        level: share of intervals that contain the truth, at least, in (0, 1).
+        sides: 2 for both ends; 1 for a lower bound alone, with ``high`` infinite.
+
+    Source: Clopper and Pearson 1934.
+
+    Example:
+        >>> interval = agreeing(0.0, 32, (-1.0, 1.0))  # 32 paired gains that are all 0
+        >>> f"{interval.low:.3f} to {interval.high:.3f}"
+        '-0.109 to 0.109'
+    """
+    from scipy.stats import binomtest
+
+    level = 1 - (1 - checked_level(level)) * 2 / sides
+    q = float(binomtest(0, units).proportion_ci(level, method="exact").high)
+    low, high = value - q * max(0.0, value - possible[0]), value + q * max(0.0, possible[1] - value)
+    return Interval(value, low, high if sides == 2 else math.inf)
+
+
+def two_sided(
+    value: float, drawn: Floats, level: float = 0.95, *, units: int, possible: tuple[float, float] = UNBOUNDED
+) -> Interval:
+    """Return the value with the quantiles of its resamples as ends, or ``agreeing`` where all resamples are equal.
+
+    Resamples that are NaN are left out.
 
     Args:
         value: the statistic of the original items and seeds.
         drawn: (draws,) result of ``resample``.
         level: share of resamples inside, in (0, 1).
+        units: number of independent items behind the statistic.
+        possible: its lowest and highest value.
     """
     low, high = np.nanquantile(drawn, [(1 - checked_level(level)) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+    return agreeing(value, units, possible, level=level) if alike(drawn) else Interval(value, float(low), float(high))
 
 
-def lower_bound(value: float, drawn: Floats, level: float = 0.95) -> Interval:
-    """Return the value with its one-sided lower bound: a share 1 - level of the resamples is below it."""
-    return Interval(value, float(np.nanquantile(drawn, 1 - checked_level(level))), math.inf)
+def lower_bound(
+    value: float, drawn: Floats, level: float = 0.95, *, units: int, possible: tuple[float, float] = UNBOUNDED
+) -> Interval:
+    """Return the value with its one-sided lower bound: a share 1 - level of the resamples is below it; or that of
+    ``agreeing`` where all resamples are equal. The arguments are those of ``two_sided``.
+    """
+    low = float(np.nanquantile(drawn, 1 - checked_level(level)))
+    if alike(drawn):
+        return agreeing(value, units, possible, level=level, sides=1)
+    return Interval(value, low, math.inf)
 
 
 def both_ends(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
@@ -174,7 +233,9 @@ def both_ends(bound: Callable[..., Interval], first: Any, second: Any, *more: An
     return Interval(low.value, low.low, -high.low)
 
 
-def bootstrap_mean(values: Array, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+def bootstrap_mean(
+    values: Array, seed: int, *, level: float = 0.95, draws: int = 2000, possible: tuple[float, float] | None = None
+) -> Interval:
     """Return the mean of per-item values with its two-sided interval.
 
     Args:
@@ -182,15 +243,26 @@ def bootstrap_mean(values: Array, seed: int, *, level: float = 0.95, draws: int 
         seed: seed of the resampling.
         level: share of resampled means inside.
         draws: resampled means.
+        possible: the lowest and the highest value of an item, for values that are all equal; None: 0 to 1 where all
+            values lie there, and otherwise unknown.
 
     Raises:
         DataError: no values, more than two axes, or a value is not finite.
         UsageError: level outside (0, 1), or draws below 1.
     """
-    return two_sided(*_means(values, seed, draws), level)
+    value, drawn = _means(values, seed, draws)
+    return two_sided(value, drawn, level, units=np.shape(values)[-1], possible=possible or range_of(values))
 
 
-def paired_bootstrap(first: Array, second: Array, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+def paired_bootstrap(
+    first: Array,
+    second: Array,
+    seed: int,
+    *,
+    level: float = 0.95,
+    draws: int = 2000,
+    possible: tuple[float, float] | None = None,
+) -> Interval:
     """Return the mean gain of ``first`` over ``second``, paired by seed and item, with its two-sided interval.
 
     Args:
@@ -199,12 +271,15 @@ def paired_bootstrap(first: Array, second: Array, seed: int, *, level: float = 0
         seed: seed of the resampling.
         level: share of resampled gains inside.
         draws: resampled gains.
+        possible: the lowest and the highest gain of an item, for gains that are all equal; None: -1 to 1 where all
+            values lie in [0, 1], and otherwise unknown.
 
     Raises:
         DataError: sizes differ, no values, or a value is not finite.
         UsageError: level outside (0, 1), or draws below 1.
     """
-    return bootstrap_mean(_difference(first, second), seed, level=level, draws=draws)
+    gains = _difference(first, second)
+    return bootstrap_mean(gains, seed, level=level, draws=draws, possible=possible or range_of(first, second))
 
 
 def one_sided_lower(first: Array, second: Array, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
@@ -223,7 +298,8 @@ def one_sided_lower(first: Array, second: Array, seed: int, *, level: float = 0.
         DataError: sizes differ, no values, or a value is not finite.
         UsageError: level outside (0, 1), or draws below 1.
     """
-    return lower_bound(*_means(_difference(first, second), seed, draws), level)
+    value, drawn = _means(_difference(first, second), seed, draws)
+    return lower_bound(value, drawn, level, units=np.shape(first)[-1], possible=range_of(first, second))
 
 
 def paired_p(first: Array, second: Array, seed: int, *, draws: int = 10_000) -> float:
@@ -232,6 +308,8 @@ def paired_p(first: Array, second: Array, seed: int, *, draws: int = 10_000) -> 
         p = (1 + number of |d* - d| >= |d|) / (1 + draws)
 
     d: the mean gain;  d*: its resamples, with items and seeds crossed as for the intervals
+
+    Of N gains that are all equal, and not 0, it is that of the sign test, 2^(1 - N).
 
     Args:
         first: (N,) or (R, N) per-item values.
@@ -246,7 +324,31 @@ def paired_p(first: Array, second: Array, seed: int, *, draws: int = 10_000) -> 
     Source: Efron and Tibshirani 1993, section 16.4 (bootstrap test of a mean).
     """
     value, means = _means(_difference(first, second), seed, draws)
-    return float((1 + (np.abs(means - value) >= abs(value) - 1e-12).sum()) / (1 + draws))
+    return agreeing_p(value, means, np.shape(first)[-1])
+
+
+def agreeing_p(value: float, drawn: Floats, units: int) -> float:
+    """Return the two-sided p-value of a gain of 0 from its resamples, as ``paired_p`` defines it.
+
+    Args:
+        value: the gain.
+        drawn: (draws,) resampled gains, all finite.
+        units: number of independent items.
+    """
+    p = float((1 + (np.abs(drawn - value) >= abs(value) - ALIKE).sum()) / (1 + len(drawn)))
+    return max(p, 2.0 ** (1 - units)) if alike(drawn) else p
+
+
+def range_of(*values: Array) -> tuple[float, float]:
+    """Return the possible values of a mean of values in [0, 1], or of the difference of two such means; ``UNBOUNDED``
+    where a value lies elsewhere.
+
+    Args:
+        values: one table of per-item values, or the two that are compared.
+    """
+    if all(np.min(v) >= 0 and np.max(v) <= 1 for v in values):
+        return (0.0, 1.0) if len(values) == 1 else (-1.0, 1.0)
+    return UNBOUNDED
 
 
 def group_sums(values: Floats, groups: NDArray[np.integer[Any]]) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.metrics.closed_intervals import wilson
-from diptych.metrics.interval import Interval, lower_bound, resample, two_sided
+from diptych.metrics.interval import Interval, agreeing_p, lower_bound, resample, two_sided
 from diptych.metrics.two_way import differ, share_interval, spread, t_interval, t_p
 
 Floats = NDArray[np.float64]
@@ -45,20 +45,23 @@ def ratio(values: Floats, seed: int) -> Interval:
     value = share(values)
     if _crossed(values):
         return share_interval(value, spread(_linear(values)), values.shape[1], most=int(values[..., 0].sum()))
-    return two_sided(value, resample(values, _shares, seed))
+    return two_sided(value, resample(values, _shares, seed), units=_units(values), possible=(0.0, 1.0))
 
 
 def ratio_gain(first: Floats, second: Floats, seed: int) -> Interval:
     """Return the gain in the share of ``first`` over ``second``, paired by seed and unit, as ``ratio`` does."""
     value = share(first) - share(second)
-    if _crossed(first, second):
-        return t_interval(value, spread(_linear(first) - _linear(second)))
-    return two_sided(value, resample(first, _shares, seed, over=second))
+    if _crossed(first, second) and (off := spread(_linear(first) - _linear(second))).error:
+        return t_interval(value, off)
+    drawn = resample(first, _shares, seed, over=second)
+    return two_sided(value, drawn, units=_units(first, second), possible=(-1.0, 1.0))
 
 
 def ratio_lower(first: Floats, second: Floats, seed: int) -> Interval:
     """Return the same gain with its one-sided lower 95 % bound; ``high`` is infinite."""
-    return lower_bound(share(first) - share(second), resample(first, _shares, seed, over=second))
+    drawn = resample(first, _shares, seed, over=second)
+    gain, units = share(first) - share(second), _units(first, second)
+    return lower_bound(gain, drawn, units=units, possible=(-1.0, 1.0))
 
 
 def ratio_p(first: Floats, second: Floats, seed: int, *, draws: int = 10_000) -> float:
@@ -70,8 +73,7 @@ def ratio_p(first: Floats, second: Floats, seed: int, *, draws: int = 10_000) ->
     if _crossed(first, second):
         return t_p(value, spread(_linear(first) - _linear(second)))
     drawn = resample(first, _shares, seed, over=second, draws=draws)
-    drawn = drawn[np.isfinite(drawn)]
-    return float((1 + (np.abs(drawn - value) >= abs(value) - 1e-12).sum()) / (1 + len(drawn)))
+    return agreeing_p(value, drawn[np.isfinite(drawn)], _units(first, second))
 
 
 def clustered_wilson(values: Floats) -> tuple[float, float]:
@@ -108,6 +110,12 @@ def share(values: Floats) -> float:
     """Return the share of hits of (R, N, 2) values, or the least share of a group of (R, N, G, 2)."""
     cases, hits = np.moveaxis(values.sum((0, 1)), -1, 0)
     return float((hits / cases).min())
+
+
+def _units(*tables: Floats) -> int:
+    """Return how many units have a case in all tables; of groups, the least number of a group. At least 1."""
+    some = [(table.reshape(*table.shape[:2], -1, 2)[..., 0] > 0).any(axis=0) for table in tables]
+    return max(1, int(np.logical_and.reduce(some).sum(axis=0).min()))
 
 
 def _crossed(*tables: Floats) -> bool:

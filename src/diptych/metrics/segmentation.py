@@ -180,7 +180,7 @@ def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, 
     """
     drawn = _resampled(first, second, seed, draws)
     gain = mean_iou(first.sum(1)).mean() - mean_iou(second.sum(1)).mean()
-    return lower_bound(float(gain), drawn, level)
+    return lower_bound(float(gain), drawn, level, units=_units(first), possible=(-1.0, 1.0))
 
 
 def miou_difference(first: Counts, second: Counts, seed: int) -> Interval:
@@ -203,6 +203,13 @@ def miou_difference(first: Counts, second: Counts, seed: int) -> Interval:
         gain = mean_iou(first.sum(1)).mean() - mean_iou(second.sum(1)).mean()
         return t_interval(float(gain), spread(gains))
     return both_ends(miou_gain, first, second, seed)
+
+
+def _units(counts: Counts) -> int:
+    """Return the number of images with the class that is on the fewest, among those that are on some."""
+    there = np.asarray(totals(counts))[..., 1] > 0
+    images = there.any(axis=0).sum(axis=0)
+    return int(images[images > 0].min(initial=len(there[0])))
 
 
 def _jackknife(counts: Counts) -> Floats:

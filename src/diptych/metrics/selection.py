@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.interval import CELLS, Interval, by_count, checked_level
+from diptych.metrics.interval import CELLS, Interval, by_count, checked_level, two_sided
 
 
 def gain_of_the_best(
@@ -63,5 +63,4 @@ def gain_of_the_best(
         rows = np.arange(len(counts))[some]
         gains.append((right[rows, chosen[some]] - right[rows, base]) / left_out.sum(1)[some])
     drawn = np.concatenate(gains)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(drawn.mean()), float(low), float(high))
+    return two_sided(float(drawn.mean()), drawn, level, units=size, possible=(-1.0, 1.0))

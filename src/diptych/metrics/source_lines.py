@@ -10,6 +10,7 @@ Source: Nguyen et al. 2022, "Quality Not Quantity"; Taori et al. 2020 (effective
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
-from diptych.metrics.interval import Interval
+from diptych.metrics.interval import ALIKE, Interval
 from diptych.metrics.trend import Line, fit_line, transform
 
 Floats = NDArray[np.float64]
@@ -120,8 +121,8 @@ def robustness(base: Points, models: Points, items: int, less: Points | None = N
     spread = float(about @ about) / (len(base) - 2)
     parts.append((spread * float(slope @ np.linalg.solve(x.T @ x, slope)), len(base) - 2))
     variance = sum(v for v, _ in parts)
-    if not variance > 0:
-        return Interval(value, value, value)
+    if not variance > ALIKE**2:  # models on one line do not tell how far others lie off
+        return Interval(value, -math.inf, math.inf)
     degrees = variance**2 / sum(v * v / d for v, d in parts)
     half = float(t.ppf(0.975, degrees)) * variance**0.5
     return Interval(value, value - half, value + half)

@@ -28,7 +28,19 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError
 from diptych.metrics.closed_intervals import wilson
-from diptych.metrics.interval import Array, Floats, Interval, check_paired, checked_level, paired_bootstrap, paired_p
+from diptych.metrics.interval import (
+    ALIKE,
+    Array,
+    Floats,
+    Interval,
+    agreeing,
+    alike,
+    check_paired,
+    checked_level,
+    paired_bootstrap,
+    paired_p,
+    range_of,
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,8 @@ class Spread:
     """How far an estimate may be off.
 
     Args:
-        error: standard error.
-        degrees: of freedom; infinite where the error is known, or 0.
+        error: standard error; 0 where all values are equal, which does not tell how far the estimate may be off.
+        degrees: of freedom; infinite where the error is 0.
         skew: third cumulant of the estimate, over error^3.
     """
 
@@ -60,6 +72,8 @@ def spread(values: Floats, degrees: float | None = None) -> Spread:
     seeds, items = values.shape
     if seeds > 1 and not differ(values):  # nothing was drawn: one seed, that stands R times
         values, seeds = values[:1], 1
+    if values.size > 1 and alike(values):
+        return Spread(0.0, math.inf)
     mean, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
     if seeds == 1:
         freedom = items - 1 if degrees is None else degrees
@@ -87,8 +101,8 @@ def spread(values: Floats, degrees: float | None = None) -> Spread:
 
 
 def differ(values: Floats) -> bool:
-    """Return whether the rows of (R, N, ...) values differ; one row alone does not."""
-    return bool((values != values[:1]).any())
+    """Return whether the rows of (R, N, ...) values differ by more than rounding; one row alone does not."""
+    return not bool((np.abs(values - values[:1]) <= ALIKE).all())
 
 
 def share_interval(
@@ -128,7 +142,8 @@ def skewed_interval(value: float, spread: Spread, *, level: float = 0.95) -> Int
         h(T) = T + a T^2 / 3 + a^2 T^3 / 27 + a / 6,   T = (estimate - truth) / error
         interval: the truths for which |h(T)| <= t(nu)
 
-    a: the skewness of the estimate;  where it is 0, this is Student's interval.
+    a: the skewness of the estimate;  where it is 0, this is Student's interval. Where the error is 0 the ends are
+    infinite: how far values that are not all equal would lie apart is not known.
 
     Args:
         value: the estimate.
@@ -144,20 +159,20 @@ def skewed_interval(value: float, spread: Spread, *, level: float = 0.95) -> Int
     """
     quantile = _quantile(level, spread.degrees)
     if spread.error in (0, math.inf):
-        return Interval(value, value - spread.error, value + spread.error)
+        return Interval(value, -math.inf, math.inf)
     low, high = (value - spread.error * _inverse(end, spread.skew) for end in (quantile, -quantile))
     return Interval(value, low, high)
 
 
 def t_interval(value: float, spread: Spread, *, level: float = 0.95) -> Interval:
-    """Return Student's interval, value +- t(nu) error.
+    """Return Student's interval, value +- t(nu) error; infinite where the error is 0, as ``skewed_interval``.
 
     Example:
         >>> interval = t_interval(0.5, Spread(0.1, 4.0))
         >>> round(interval.low, 3), round(interval.high, 3)
         (0.222, 0.778)
     """
-    half = spread.error * _quantile(level, spread.degrees) if spread.error else 0.0
+    half = spread.error * _quantile(level, spread.degrees) or math.inf
     return Interval(value, value - half, value + half)
 
 
@@ -178,8 +193,9 @@ def t_p(value: float, spread: Spread) -> float:
 def item_mean(values: Array, *, level: float = 0.95) -> Interval:
     """Return the mean of the values of a metric with its two-sided interval.
 
-    Values that are all 0 or 1 are hits, whose mean is a share. Differences of two metrics belong into ``item_gain``,
-    whose interval may reach below 0.
+    Values that are all 0 or 1 are hits, whose mean is a share. Other values that are all equal have the interval of
+    ``metrics.interval.agreeing``, in [0, 1] or infinite. Differences of two metrics belong into ``item_gain``, whose
+    interval may reach below 0.
 
     Args:
         values: (N,) or (R, N): per-item values, of one run or of R seeds on the same items.
@@ -202,6 +218,8 @@ def item_mean(values: Array, *, level: float = 0.95) -> Interval:
     off = spread(table)
     if hits:
         return share_interval(value, off, table.shape[1], most=table.size, level=level)
+    if off.error == 0:
+        return agreeing(value, table.shape[1], range_of(table), level=level)
     return skewed_interval(value, off, level=level)
 
 

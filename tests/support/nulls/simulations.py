@@ -113,6 +113,18 @@ def _lower(seeds: int, items: int, spread: float, rng: np.random.Generator, run:
     return holds(one_sided_lower(*_pair(seeds, items, spread, rng), run, draws=DRAWS), 0.0)
 
 
+def _few(items: int, share: float, rng: np.random.Generator, run: int) -> bool:
+    """Tell whether the interval of a gain holds it where few items are won, often none, and none is lost."""
+    won = rng.random(items) < share
+    return holds(item_gain(won, np.zeros(items), run), share)
+
+
+def _few_lower(items: int, share: float, rng: np.random.Generator, run: int) -> bool:
+    """Tell whether the bound of a gain holds it where few items are not won, often none."""
+    won = rng.random(items) >= share
+    return holds(one_sided_lower(won, np.zeros(items), run, draws=DRAWS), 1 - share)
+
+
 def _p(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
     return item_gain_p(*_pair(seeds, items, spread, rng), run) > 0.05
 
@@ -215,6 +227,11 @@ def cells() -> Iterator[Cell]:
         for seeds, spread in ((3, 0.02), (5, 0.02), (10, 0.02), (3, 0.1), (5, 0.1)):
             law = f"hits, seeds differ by {100 * spread:g} points"
             yield Cell(name, law, seeds, 200, partial(run, seeds, 200, spread))
+    for share in (0.01, 0.03, 0.1):
+        for items in (10, 20, 32, 50, 100):
+            law = f"{100 * share:g} % of items"
+            yield Cell("paired gain", f"{law} won, none lost", 1, items, partial(_few, items, share))
+            yield Cell("one-sided bound of a gain", f"all but {law} won", 1, items, partial(_few_lower, items, share))
     for area in (0.7, 0.95):
         for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
             yield Cell("AUROC", f"{area}", seeds, items, partial(_auroc, seeds, items, area, 1.0), 5 * RUNS)

@@ -9,6 +9,7 @@ wide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -144,11 +145,13 @@ def difference(
     if finding["value"] is None or base["value"] is None:
         return None
     if units is not None and others is not None and len(units) == len(others) > 1:
+        least, most = (math.inf if end is None else abs(end) for end in finding["range"])
+        possible = (-least - most, least + most) if least else (-most, most)
         if finding["counted"] == "classes":
-            return t_mean(units - others), True
+            return t_mean(units - others, possible=possible), True
         if joined is not None:
             return pair_mean(units - others, joined), True
-        return paired_bootstrap(units[None], others[None], seed), True
+        return paired_bootstrap(units[None], others[None], seed, possible=possible), True
     if any(f["interval"] is None or None in f["interval"] for f in (finding, base)):
         return None
     return apart(*(Interval(f["value"], *f["interval"]) for f in (finding, base))), False

@@ -17,7 +17,7 @@ from diptych.metrics.calibration import weighted_calibration_error
 from diptych.metrics.classification import weighted_mean
 from diptych.metrics.closed_intervals import wilson
 from diptych.metrics.detection import average_precision
-from diptych.metrics.interval import Interval, bootstrap_mean, two_sided
+from diptych.metrics.interval import UNBOUNDED, Interval, bootstrap_mean, two_sided
 from diptych.metrics.outliers import energy, false_positive_rate, maximum_concept_matching, maximum_probability
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ def calibrated(
     gains, null_gains = (
         log_likelihood(logits, y, t) - log_likelihood(logits, y) for y, t in ((labels, temperature), (lucky, null))
     )
-    gain, control = (bootstrap_mean(v[None], run.integer("nll")) for v in (gains, null_gains))
+    gain, control = (bootstrap_mean(v[None], run.integer("nll"), possible=UNBOUNDED) for v in (gains, null_gains))
     yield Finding(
         name, "temperature_gain", gain.value, (gain.low, gain.high), about, {"temperature": temperature},
         unit="nats", range=(-np.inf, np.inf), count=len(labels), units=gains,
@@ -88,8 +88,10 @@ def error_interval(confidence: Floats, hits: Bools, run: Run) -> tuple[float, fl
     n, rng = len(hits), np.random.default_rng(run.integer("calibration"))
     counts = rng.multinomial(n, np.full(n, 1 / n), size=1000).astype(np.float64)
     value = float(weighted_calibration_error(confidence, hits, np.ones((1, n)), BINS)[0])
-    high = two_sided(value, weighted_calibration_error(confidence, hits, counts, BINS)).high
-    over = two_sided(0.0, weighted_mean(confidence - hits, counts))
+    errors = weighted_calibration_error(confidence, hits, counts, BINS)
+    high = two_sided(value, errors, units=n, possible=(0.0, 1.0)).high
+    surplus = confidence - hits
+    over = two_sided(float(surplus.mean()), weighted_mean(surplus, counts), units=n, possible=(-1.0, 1.0))
     return value, min(max(0.0, over.low, -over.high), value), max(high, value)
 
 

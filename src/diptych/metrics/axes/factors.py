@@ -52,7 +52,7 @@ def beyond_interval(values: Floats, first: Bools, seed: int) -> Interval:
         first: (N,) mask of one half.
         seed: of the bootstraps.
     """
-    halves = [bootstrap_mean(values[half][None], seed) for half in (first, ~first)]
+    halves = [bootstrap_mean(values[half][None], seed, possible=(-1.0, 1.0)) for half in (first, ~first)]
     low, high = np.mean([(half.low, half.high) for half in halves], axis=0)
     return Interval(float(values.mean()), float(low), float(high))
 
@@ -77,7 +77,7 @@ def factor_drop(
     """
     gap, word = plain.astype(np.float64) - changed, WORDS.get(factor, f"under the factor {factor}")
     coins = np.random.default_rng(run.integer(f"coins {factor}")).choice([-1.0, 1.0], size=len(gap))
-    drop, swapped = (bootstrap_mean(v[None], run.integer(factor)) for v in (gap, gap * coins))
+    drop, swapped = (bootstrap_mean(v[None], run.integer(factor), possible=(-1.0, 1.0)) for v in (gap, gap * coins))
     return Finding(
         name, "drop", drop.value, (drop.low, drop.high), factor,
         {"error_ratio": error_ratio(plain, changed), "accuracy": float(changed.mean())},
