@@ -45,7 +45,8 @@ def test_classify_equals_its_task(colours: Path, model: Model) -> None:
 @pytest.mark.parametrize("names", ["red, blue", ["red", "blue"], ClassNames(("red", "blue")), "names.txt"])
 def test_classify_takes_names_and_photos_as_they_come(names: object, model: Model) -> None:
     Path("names.txt").write_text("red\nblue\n")
-    results = diptych.classify([coloured("blue"), Image.fromarray(coloured("red"))], names, model)  # type: ignore[arg-type]
+    photos = [coloured("blue"), Image.fromarray(coloured("red"))]
+    results = diptych.classify(photos, names, model)  # type: ignore[arg-type]
     assert results.labels == ("blue", "red")
     assert repr(results).splitlines()[1].startswith("0  blue ")
 

@@ -173,12 +173,12 @@ def learnt_from(verb: Any) -> dict[str, dict[str, str]]:
     is the number.
     """
     values = {name: getattr(verb, name) for name, a in verb.arguments().items() if a.fits}
-    told = {name: _told(value) for name, value in values.items()}
-    data = {name: value for name, value in told.items() if value}
+    marks = {name: _mark(value) for name, value in values.items()}
+    data = {name: mark for name, mark in marks.items() if mark}
     return {LEARNT_FROM: data} if data else {}
 
 
-def _told(value: object) -> str:
+def _mark(value: object) -> str:
     """Return a path's hash, or a number; "" for what is not given, or lies in memory."""
     if isinstance(value, (str, os.PathLike)):
         path = os.fspath(value)
@@ -193,16 +193,16 @@ def _refuse_other_fit(verb: Any, folder: Path, before: Any, given: Collection[st
         UsageError: it is something else.
     """
     now = learnt_from(verb).get(LEARNT_FROM, {})
-    for name, told in now.items():
-        if name in given and isinstance(before, dict) and before.get(name, told) != told:
+    for name, mark in now.items():
+        if name in given and isinstance(before, dict) and before.get(name, mark) != mark:
             value = getattr(verb, name)
-            said = (
+            other = (
                 f"with {{{name}}} {before[name]}, not {value}"
                 if isinstance(value, int)
                 else f"on other data than {value}"
             )
             raise UsageError(
-                f"{folder} was fitted {said}: leave {{{name}}} out to use it, or give another {{fitted}} to fit anew."
+                f"{folder} was fitted {other}: leave {{{name}}} out to use it, or give another {{fitted}} to fit anew."
             )
 
 

@@ -82,6 +82,13 @@ class ProLIP(Classifier):
         UsageError: a parameter is below its least value, or the place is unknown.
 
     Source: Fahes et al. 2024 (objective); penalty, RLA, Adam, schedule and views are from its code.
+
+    Example:
+        >>> ProLIP(place="embedding", epochs=50).penalty
+        1.0
+        >>> ProLIP(rate=0.0)
+        Traceback (most recent call last):
+        diptych.core.errors.UsageError: rate must be above 0, got 0.0: give another, or leave it out for 0.001.
     """
 
     place: Literal["auto", "projection", "embedding"] = "auto"
