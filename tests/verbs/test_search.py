@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_remarks_and_errors_name_the_arguments_of_python(photos: Path) -> None:
         diptych.index(out="idx", model=MODEL)
     with pytest.raises(DiptychError, match="An index that is there has a folder: give out="):
         diptych.index(remove="*", model=MODEL)
+
+
+def test_a_query_that_says_what_shall_not_be_there_is_answered_with_the_argument_for_it(photos: Path) -> None:
+    diptych.index(photos, "idx", MODEL)
+    with pytest.warns(UserWarning, match=r'hardly read "not", so .*: give the words for that to minus=\.$'):
+        diptych.search("idx", "not red", MODEL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diptych.search("idx", "red", MODEL, minus=["not green"])
 
 
 def test_an_index_and_a_query_that_are_swapped_are_understood(photos: Path) -> None:

@@ -177,7 +177,7 @@ class Answers(Answer["Hit"]):
 
     def remarks(self, items: Sequence[Hit]) -> list[str]:
         """Return the share of right answers above the cut, how good an approximate search is, and why there is none."""
-        from diptych.data.words.english import not_english
+        from diptych.data.words.english import negated, not_english
 
         answer, lines = self.answer, [self.unfinished] if self.unfinished else list[str]()
         words = [term.value for term in answer.terms if not term.is_picture and term.sample is None]
@@ -187,6 +187,9 @@ class Answers(Answer["Hit"]):
             lines.append(f"{len(words)} texts are added up: write several words of one text as one, as in {one}.")
         if foreign := not_english(words, answer.backbone, self.languages):
             lines.append(foreign)
+        wanted = [t.value for t in answer.terms if t.value in words and t.weight > 0]
+        if negation := negated(wanted, answer.backbone):
+            lines.append(negation)
         if answer.cut is not None:
             cut = answer.cut.cut
             stated = f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({answer.cut.basis})."

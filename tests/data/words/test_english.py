@@ -7,7 +7,7 @@ from importlib.resources import files
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.data.words.english import _nouns, not_english, without_english
+from diptych.data.words.english import _nouns, negated, not_english, without_english
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,36 @@ def test_names_are_looked_up_without_pyarrow() -> None:
     looks = "import sys; from diptych.data.words.english import not_english; not_english(['Hund'], 'lite', ['en'])"
     loaded = f"{looks}; print([m for m in ('pyarrow', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", ["ein Kind im Park", "ein Auto", "zwei Frauen mit Gelato", "une rose", "EINE Rose"])
+def test_a_phrase_with_an_article_of_another_language_is_remarked_though_it_has_an_english_noun(text: str) -> None:
+    assert not_english([text], "lite", ["en"]).startswith(f"lite reads only English, and {text} looks like another ")
+    among = not_english(["a dog", "a cat", text], "lite", ["en"])
+    assert f"{text} looks like another language: answers that name it" in among
+
+
+def test_a_word_alone_and_english_phrases_are_no_other_language() -> None:
+    assert not_english(["drei"], "lite", ["en"]) != not_english(["ein Auto"], "lite", ["en"])
+    assert not_english(["a man in a park", "no cars", "Los Angeles", "an MIT building"], "lite", ["en"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("not a cat", "not"),
+        ("a street without cars", "without"),
+        ("No people", "no"),
+        ("a cat that isn't black", "isn't"),
+    ],
+)
+def test_a_negation_is_remarked(text: str, word: str) -> None:
+    remark = negated(["a dog", text], "lite")
+    assert remark.startswith(f'Models such as lite hardly read "{word}", so ')
+    assert "{minus}" in remark
+
+
+def test_names_with_a_hyphen_and_words_that_hold_one_are_no_negation() -> None:
+    assert (
+        negated(["a forget-me-not", "a no-entry sign", "a no parking sign", "a note", "a knot", "piano"], "lite") == ""
+    )

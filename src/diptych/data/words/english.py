@@ -1,4 +1,4 @@
-"""Texts in which a model that reads only English finds no word: its answers to them are chance."""
+"""Texts that a model does not read as they are meant: in another language than English, or with a negation."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ which others are composed.
 """
 _ENDINGS = (("ies", "y"), ("men", "man"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
 _WORD = re.compile(r"[^\W\d_]+")
+_OTHER = frozenset((
+    "ein", "eine", "einen", "einem", "einer", "der", "das", "und", "zwei", "drei", "une", "avec", "dans", "una", "unos",
+    "unas", "della", "nella", "een", "het",
+))  # fmt: skip
+"""Articles, numbers and prepositions of other languages that no English phrase of two words or more has."""
+_NEGATION = re.compile(
+    r"(?<![-\w])(not|no|without|never|\w+n['\u2019]t)(?![-\w])(?! (?:parking|smoking|entry|trespassing)\b)",
+    re.IGNORECASE,
+)
+"""Words that say what is not there; "no parking" is written on a sign, which is."""
 
 
 def without_english(texts: Iterable[str]) -> list[str]:
@@ -37,6 +47,7 @@ def without_english(texts: Iterable[str]) -> list[str]:
 def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -> str:
     """Return a remark where texts have no English noun and the backbone reads only English; "" else.
 
+    A phrase with an article of another language, such as "ein Auto", is remarked though it has an English noun.
     Where they are a minority, as one name among English ones, only those count that have no common English word of
     another kind either, such as an adjective.
 
@@ -57,20 +68,57 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
     """
     if tuple(languages) != ("en",) or not texts:
         return ""
-    foreign = without_english(texts)
+    spoken = [text for text in texts if _has_other_article(text)]
+    nounless = {*without_english(texts)}
+    foreign = [text for text in texts if text in nounless or text in spoken]
     most = 2 * len(foreign) > len(texts)
     if foreign and not most:
         common = _common_words()
-        foreign = [text for text in foreign if not _has_common_word(text, common)]
+        foreign = [text for text in foreign if text in spoken or not _has_common_word(text, common)]
     if not foreign:
         return ""
     named = " and ".join(foreign) if len(foreign) == 2 else first_of(foreign)
     one = len(foreign) == 1
+    if nounless.isdisjoint(foreign):
+        look, them = ("looks", "it") if one else ("look", "them")
+        answers = "its answers" if most else f"answers that name {them}"
+        return (
+            f"{backbone} reads only English, and {named} {look} like another language: {answers} may be no better "
+            f"than chance, so translate {them}, or take a multilingual backbone."
+        )
     have, them = ("has no English noun: if it is", "it") if one else ("have no English noun: if they are", "them")
     answers = "its answers" if most else f"answers that name {them}"
     return (
         f"{backbone} reads only English, and {named} {have} in another language, {answers} are no better than "
         f"chance, so translate {them}, or take a multilingual backbone."
+    )
+
+
+def negated(texts: Sequence[str], backbone: str) -> str:
+    """Return a remark where a text says what shall not be there, which image-text models hardly read; "" else.
+
+    Args:
+        texts: words of a query that are added.
+        backbone: its name.
+
+    Returns:
+        a sentence in which "{minus}" stands for the argument that takes words to move away from.
+
+    Source: cf. Yuksekgonul et al. 2023, on what contrastive models read of a sentence.
+
+    Example:
+        >>> print(negated(["a street without cars"], "lite"))
+        Models such as lite hardly read "without", so the answers may show just what shall not be there: give the words
+        for that to {minus}.
+        >>> negated(["a forget-me-not"], "lite")
+        ''
+    """
+    word = next((match.group(1).lower() for text in texts if (match := _NEGATION.search(text))), "")
+    if not word:
+        return ""
+    return (
+        f'Models such as {backbone} hardly read "{word}", so the answers may show just what shall not be there: give '
+        f"the words for that to {{minus}}."
     )
 
 
@@ -93,6 +141,11 @@ def run_together(names: Sequence[str]) -> list[str]:
         )
 
     return [name for name in long if name.lower() in words and is_split(name.lower(), 3)]
+
+
+def _has_other_article(text: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(text)]
+    return len(words) > 1 and any(word in _OTHER for word in words)
 
 
 def _is_looked_up(word: str) -> bool:
