@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -77,16 +78,10 @@ class PlainFile:
         Raises:
             DataError: the file is damaged.
         """
-        import pyarrow as pa
-
-        try:
+        with readable_shard(self.path):
             if column not in self._readers or self._readers[column].at > start:
                 self._readers[column] = _Reader(self, column, start)
             return self._readers[column].take(start, stop)
-        except (OSError, ValueError, StopIteration, pa.ArrowException) as error:
-            raise DataError(
-                f"{self.path} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again."
-            ) from None
 
     def batches(self, column: str, group: int) -> Iterator[list[Any]]:
         """Yield the cells of a column from a row group on."""
@@ -145,6 +140,17 @@ class PlainRows(Columnar):
     @cached_property
     def _contents(self) -> list[bytes]:
         return self.file.take(self.file.image, self.start, self.stop) if self.file.image else [b""] * len(self)
+
+
+@contextmanager
+def readable_shard(path: str) -> Iterator[None]:
+    """Raise DataError where the block meets a damaged Parquet file, or one that ends too early."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, ValueError, StopIteration, pa.ArrowException) as error:
+        raise DataError(f"{path} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again.") from None
 
 
 def plain_file(path: str, file: Any, image: str, text: str, pair: Pair) -> PlainFile | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
-from diptych.data.formats.parquet_columns import IN_STEPS, PlainFile, plain_file
+from diptych.data.formats.parquet_columns import IN_STEPS, PlainFile, plain_file, readable_shard
 from diptych.data.formats.taught import NAMES, taught_columns
 from diptych.data.formats.weighted import CAPTION_WEIGHTS, SYNTHETIC_WEIGHTS, caption_columns, check_shares
 from diptych.data.images import decode_image, open_image
@@ -89,7 +88,7 @@ class ParquetStream(ShardStream[ParquetPair]):
             DataError: a file is damaged, or has no such columns.
         """
         for first, skip, shard in self.places():
-            with _readable(shard):
+            with readable_shard(shard):
                 file = None if address_of(shard) else self._plain_file(shard)
             if file is None:
                 outcomes = ((first + at, item) for at, item in self.items(shard, skip))
@@ -121,7 +120,7 @@ class ParquetStream(ShardStream[ParquetPair]):
 
         remote = address_of(shard)
         with (
-            _readable(shard),
+            readable_shard(shard),
             pq.ParquetFile(opened_at(shard)) if remote else pq.ParquetFile(shard, **IN_STEPS) as file,
         ):
             image, texts = self._columns(shard, file.schema_arrow)
@@ -226,17 +225,6 @@ def _plain(batch: Any, image: str, texts: Sequence[str]) -> Iterator[tuple[str, 
         return None
     pictures = [b""] * len(batch) if content is None else content.to_numpy(zero_copy_only=False).tolist()
     return zip(text.to_numpy(zero_copy_only=False).tolist(), pictures, strict=True)
-
-
-@contextlib.contextmanager
-def _readable(shard: str) -> Iterator[None]:
-    """Raise DataError where a file cannot be read."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{shard} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again.") from None
 
 
 def _reason(error: DataError, name: str) -> str:

@@ -71,6 +71,19 @@ def mark(kind: int, x: float, y: float, r: float = 4.2) -> str:
             return f'<path d="M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}" {stroke}/>'
 
 
+def _opening(width: int, height: int, title: str) -> str:
+    title = escape(title)
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}"><title>{title}</title>'
+
+
+def _element(tag: str, kind: str, content: str | None = None, **attributes: float | str) -> str:
+    """Return an element of a class, such as a line or a text; numbers that are not whole have one decimal."""
+    given = {name.replace("_", "-"): value for name, value in attributes.items()}
+    shown = {name: value if isinstance(value, (int, str)) else f"{value:.1f}" for name, value in given.items()}
+    opened = " ".join([f'<{tag} class="{kind}"', *(f'{name}="{value}"' for name, value in shown.items())])
+    return f"{opened}/>" if content is None else f"{opened}>{content}</{tag}>"
+
+
 def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_label: str, y_label: str) -> str:
     """Return accuracy against shots, one line per system, whiskers for the intervals, a dashed line with its band for
     the reference over the whole width; the title is read out in place of the picture.
@@ -86,46 +99,28 @@ def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_l
     def at_y(value: float) -> float:
         return top + (marks[-1] - value) / (marks[-1] - marks[0]) * (height - top - bottom)
 
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    ]
+    parts = [_opening(width, height, title)]
     for m in marks:
-        parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{at_y(m):.1f}" y2="{at_y(m):.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 8}" y="{at_y(m) + 4:.1f}" text-anchor="end">{100 * m:.0f}</text>')
-    parts += [
-        f'<text class="tick" x="{at_x(x):.1f}" y="{height - bottom + 20}" text-anchor="middle">{x:g}</text>'
-        for x in places
-    ]
-    parts.append(
-        f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 6}" '
-        f'text-anchor="middle">{escape(x_label)}</text>'
-    )
-    middle = (top + height - bottom) / 2
-    parts.append(
-        f'<text class="axis" transform="translate(14 {middle}) rotate(-90)" '
-        f'text-anchor="middle">{escape(y_label)}</text>'
-    )
+        parts.append(_element("line", "grid", x1=left, x2=width - right, y1=at_y(m), y2=at_y(m)))
+        parts.append(_element("text", "tick", f"{100 * m:.0f}", x=left - 8, y=at_y(m) + 4, text_anchor="end"))
+    low = height - bottom + 20
+    parts += [_element("text", "tick", f"{x:g}", x=at_x(x), y=low, text_anchor="middle") for x in places]
+    across, down = (left + width - right) / 2, f"translate(14 {(top + height - bottom) / 2}) rotate(-90)"
+    parts.append(_element("text", "axis", escape(x_label), x=across, y=height - 6, text_anchor="middle"))
+    parts.append(_element("text", "axis", escape(y_label), transform=down, text_anchor="middle"))
     if reference:
-        band = at_y(reference.low) - at_y(reference.high)
-        parts.append(
-            f'<rect class="band" x="{left}" y="{at_y(reference.high):.1f}" width="{width - left - right}" '
-            f'height="{band:.1f}"/>'
-        )
-        parts.append(
-            f'<line class="reference" x1="{left}" x2="{width - right}" y1="{at_y(reference.value):.1f}" '
-            f'y2="{at_y(reference.value):.1f}"/>'
-        )
+        high, middle = at_y(reference.high), at_y(reference.value)
+        band = at_y(reference.low) - high
+        parts.append(_element("rect", "band", x=left, y=high, width=width - left - right, height=band))
+        parts.append(_element("line", "reference", x1=left, x2=width - right, y1=middle, y2=middle))
     for i, s in enumerate(series):
         shift = 13 * (i - (len(series) - 1) / 2)  # side by side, so that whiskers do not cover each other
         placed = [(at_x(p.x) + shift, p) for p in s.points]
-        colour = f'style="stroke:var(--s{i % COLOURS})"'
+        colour = f"stroke:var(--s{i % COLOURS})"
         line = " ".join(f"{x:.1f},{at_y(p.value):.1f}" for x, p in placed)
-        parts.append(f'<polyline class="line" points="{line}" {colour}/>')
+        parts.append(_element("polyline", "line", points=line, style=colour))
         for x, p in placed:
-            parts.append(
-                f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{at_y(p.low):.1f}" y2="{at_y(p.high):.1f}" '
-                f"{colour}/>"
-            )
+            parts.append(_element("line", "whisker", x1=x, x2=x, y1=at_y(p.low), y2=at_y(p.high), style=colour))
             parts.append(mark(i, x, at_y(p.value)))
     return "".join(parts) + "</svg>"
 
@@ -149,25 +144,19 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
     size, left, top, bottom = 220, 36, 8, 40
     side = size - left - 14
     most = max((n for _, _, n in bins), default=1)
-    parts = [
-        f'<svg viewBox="0 0 {size} {side + top + bottom}" role="img" '
-        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    ]
+    parts = [_opening(size, side + top + bottom, title)]
     for t in (0.0, 0.5, 1.0):
         x, y = left + t * side, top + (1 - t) * side
-        parts.append(f'<line class="grid" x1="{left}" x2="{left + side}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{100 * t:.0f}</text>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{top + side + 17}" text-anchor="middle">{100 * t:.0f}</text>')
-    parts.append(
-        f'<text class="axis" x="{left + side / 2}" y="{top + side + 34}" text-anchor="middle">confidence, %</text>'
-    )
-    parts.append(f'<line class="reference" x1="{left}" x2="{left + side}" y1="{top + side}" y2="{top}"/>')
+        parts.append(_element("line", "grid", x1=left, x2=left + side, y1=y, y2=y))
+        parts.append(_element("text", "tick", f"{100 * t:.0f}", x=left - 6, y=y + 4, text_anchor="end"))
+        parts.append(_element("text", "tick", f"{100 * t:.0f}", x=x, y=top + side + 17, text_anchor="middle"))
+    middle, low = left + side / 2, top + side + 34
+    parts.append(_element("text", "axis", "confidence, %", x=middle, y=low, text_anchor="middle"))
+    parts.append(_element("line", "reference", x1=left, x2=left + side, y1=top + side, y2=top))
     for confidence, accuracy, n in bins:
         x, y, r = left + confidence * side, top + (1 - accuracy) * side, 2 + 7 * (n / most) ** 0.5
-        parts.append(
-            f'<line class="gap" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{top + (1 - confidence) * side:.1f}"/>'
-        )
-        parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"><title>{n} items</title></circle>')
+        parts.append(_element("line", "gap", x1=x, x2=x, y1=y, y2=top + (1 - confidence) * side))
+        parts.append(_element("circle", "dot", f"<title>{n} items</title>", cx=x, cy=y, r=r))
     return "".join(parts) + "</svg>"
 
 
@@ -194,37 +183,27 @@ def critical_difference(
         return side + (rank - 1) / (last - 1) * (width - 2 * side)
 
     title = f"Mean ranks, best first: {', '.join(f'{names[k]} {ranks[k]:.2f}' for k in order)}"
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    ]
-    ruler = at(1) + difference / (last - 1) * (width - 2 * side)
-    parts.append(f'<line class="reference" x1="{at(1):.1f}" x2="{min(ruler, width - 4):.1f}" y1="20" y2="20"/>')
-    parts.append(f'<text class="tick" x="{at(1):.1f}" y="13">critical difference {difference:.2f}</text>')
-    parts.append(
-        f'<line class="whisker" style="stroke:var(--ink)" x1="{side}" x2="{width - side}" y1="{axis}" y2="{axis}"/>'
-    )
+    parts = [_opening(width, height, title)]
+    ruler = min(at(1) + difference / (last - 1) * (width - 2 * side), width - 4.0)
+    parts.append(_element("line", "reference", x1=at(1), x2=ruler, y1=20, y2=20))
+    parts.append(_element("text", "tick", f"critical difference {difference:.2f}", x=at(1), y=13))
+    parts.append(_element("line", "whisker", style="stroke:var(--ink)", x1=side, x2=width - side, y1=axis, y2=axis))
     step = max(1, round(last / 10))
     for tick in range(1, int(last) + 1, step):
-        parts.append(f'<line class="grid" x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{axis - 6}" y2="{axis}"/>')
-        parts.append(f'<text class="tick" x="{at(tick):.1f}" y="{axis - 11}" text-anchor="middle">{tick}</text>')
+        parts.append(_element("line", "grid", x1=at(tick), x2=at(tick), y1=axis - 6, y2=axis))
+        parts.append(_element("text", "tick", str(tick), x=at(tick), y=axis - 11, text_anchor="middle"))
     for number, group in enumerate(groups):
         first, end = (at(f(ranks[k] for k in group)) for f in (min, max))
         y = axis + 9 + 9 * number
-        parts.append(
-            f'<line class="line" style="stroke:var(--s1);stroke-width:4" x1="{first - 4:.1f}" x2="{end + 4:.1f}" '
-            f'y1="{y}" y2="{y}"/>'
-        )
+        style = "stroke:var(--s1);stroke-width:4"
+        parts.append(_element("line", "line", style=style, x1=first - 4, x2=end + 4, y1=y, y2=y))
     for i, k in enumerate(order):
         left = i < half
         y = axis + 14 + bars + row * (i if left else len(order) - 1 - i) + 8
         edge, anchor = (side - 8, "end") if left else (width - side + 8, "start")
-        parts.append(
-            f'<polyline class="gap" style="fill:none" points="{at(ranks[k]):.1f},{axis} {at(ranks[k]):.1f},{y} '
-            f'{edge},{y}"/>'
-        )
+        line = f"{at(ranks[k]):.1f},{axis} {at(ranks[k]):.1f},{y} {edge},{y}"
+        parts.append(_element("polyline", "gap", style="fill:none", points=line))
         label = f"{names[k]} {ranks[k]:.2f}" if left else f"{ranks[k]:.2f} {names[k]}"
-        parts.append(
-            f'<text class="axis" x="{edge + (-4 if left else 4)}" y="{y + 4}" '
-            f'text-anchor="{anchor}">{escape(label)}</text>'
-        )
+        beside = edge + (-4 if left else 4)
+        parts.append(_element("text", "axis", escape(label), x=beside, y=y + 4, text_anchor=anchor))
     return "".join(parts) + "</svg>"
