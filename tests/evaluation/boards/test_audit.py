@@ -16,7 +16,7 @@ from tests.support.pictures import picture
 
 
 def finding(value: float | None, interval: Any, counted: str = "items") -> dict[str, Any]:
-    return {"value": value, "interval": interval, "counted": counted}
+    return {"value": value, "interval": interval, "counted": counted, "range": [-1.0, 1.0]}
 
 
 def test_pairs_give_a_narrower_difference_than_two_intervals() -> None:
@@ -89,3 +89,11 @@ def test_a_board_of_one_backbone_is_refused() -> None:
         audit_board(bench, (), lambda name: SmallBackbone())
     with pytest.raises(UsageError, match="against small is the backbone"):
         audit_board(bench, ("small",), lambda name: SmallBackbone())
+
+
+def test_findings_whose_units_all_agree_differ_by_nothing_with_an_interval() -> None:
+    units = np.full(32, 0.5)
+    same, paired = difference(finding(0.5, [0.4, 0.6]), finding(0.5, [0.4, 0.6]), units, units, 0) or (None, False)
+    assert paired
+    assert same is not None
+    assert same.high == -same.low == pytest.approx(2 * (1 - 0.025 ** (1 / 32)))  # a difference lies in [-2, 2]

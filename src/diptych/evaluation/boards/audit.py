@@ -145,8 +145,9 @@ def difference(
     if finding["value"] is None or base["value"] is None:
         return None
     if units is not None and others is not None and len(units) == len(others) > 1:
-        least, most = (math.inf if end is None else abs(end) for end in finding["range"])
-        possible = (-least - most, least + most) if least else (-most, most)
+        low, high = finding["range"]
+        width = math.inf if low is None or high is None else high - low
+        possible = (-width, width)
         if finding["counted"] == "classes":
             return t_mean(units - others, possible=possible), True
         if joined is not None:
