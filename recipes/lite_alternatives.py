@@ -101,7 +101,8 @@ def mean_of_means(pairs: Sequence[tuple[Hits, Hits]], run: Run) -> dict[str, flo
     g = np.random.default_rng(run.integer("mean"))
     gains = [new.astype(float) - old for old, new in pairs]
     drawn = np.mean([x[g.integers(len(x), size=(RESAMPLES, len(x)))].mean(axis=1) for x in gains], axis=0)
-    return asdict(two_sided(float(np.mean([x.mean() for x in gains])), drawn))
+    value, units = float(np.mean([x.mean() for x in gains])), min(map(len, gains))
+    return asdict(two_sided(value, drawn, units=units, possible=(-1.0, 1.0)))
 
 
 def judge(data: Path, seed: int = 0) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def fall(measured_tasks: Sequence[Task], before: Numbers, after: Numbers, run: R
             counts[n] = np.vstack([np.ones(n), g.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)])
         errors = [weighted_calibration_error(one.sure(w), one.hits, counts[n]) for w in (before, after)]
         falls += (errors[0] - errors[1]) / len(kept)
-    return asdict(two_sided(float(falls[0]), falls[1:]))
+    return asdict(two_sided(float(falls[0]), falls[1:], units=min(counts), possible=(-1.0, 1.0)))
 
 
 def looked(model: Model, data: Path, work: Path) -> dict[str, list[Task]]:
