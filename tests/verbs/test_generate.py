@@ -35,6 +35,12 @@ def test_nothing_is_written_where_no_folder_is_named(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_words_without_quotes_are_texts_of_their_own_and_say_so() -> None:
+    with pytest.warns(UserWarning, match="3 texts are drawn apart: .* as one, as in 'a red circle'"):
+        result = diptych.generate(["a", "red", "circle"], count=1, steps=1)
+    assert len(result.remarks) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
