@@ -61,7 +61,7 @@ def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str
         diptych.edit(**given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("target", "unknown"), [("a blue cicle", "cicle"), ("a dog", "dog"), ("a brown ring", "")])
+@pytest.mark.parametrize(("target", "unknown"), [("a blue dogs", "dogs"), ("a dog", "dog"), ("a brown ring", "")])
 def test_words_that_no_drawn_shape_shows_are_named(target: str, unknown: str) -> None:
     remarks = Changed(Edits(EditAsk("a red circle", (target,), styles=torch.zeros(1, 28)), ()),
                       {"generator": "factors"}).remarks([])  # fmt: skip
