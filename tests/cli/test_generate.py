@@ -109,3 +109,11 @@ def test_a_pipeline_of_flow_matching_draws_with_its_own_schedulers(diptych: Cli,
     got = diptych(*words, "--scheduler", "dpm++", "--out", "other")
     assert got.code == 2
     assert "dpm++ is for denoisers that predict noise, and this one is of flow matching: give euler-flow" in got.err
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert diptych("generate", "a red circle", "-n", "1", "--steps", "1", "--out=~/drawn").code == 0
+    assert (tmp_path / "home" / "drawn" / "generate.json").is_file()

@@ -268,6 +268,8 @@ def test_a_folder_that_may_not_be_read_is_named_and_not_what_is_looked_for_in_it
     error = PermissionError(errno.EACCES, "Permission denied", f"{hidden}/inside/light_curves.csv")
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(hidden))  # root may read every folder
     assert _of_the_system(error) == f"{hidden}: Permission denied: change its permissions, or give another path."
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert _of_the_system(full).endswith("run the same again, with --overwrite where files of it exist.")
     there = FileExistsError(errno.EEXIST, "File exists", "out")
     assert _of_the_system(there) == (
         "out: File exists: give another path, or remove what stands in the way (--debug shows where)."

@@ -148,6 +148,14 @@ def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(d
     assert "my-idea2 exists" in again.err
 
 
+@pytest.mark.parametrize("slug", ["random", "torch"])
+def test_a_package_hides_no_module_that_others_import(slug: str, diptych: Cli, tmp_path: Path) -> None:
+    got = diptych("new-system", slug)
+    assert got.code == 2
+    assert f"There is a module {slug} already, which {slug}.py would hide: choose another slug" in got.err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -61,6 +61,14 @@ def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str
         diptych.edit(**given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("target", "unknown"), [("a blue dogs", "dogs"), ("a dog", "dog"), ("a brown ring", "")])
+def test_words_that_no_drawn_shape_shows_are_named(target: str, unknown: str) -> None:
+    remarks = Changed(Edits(EditAsk("a red circle", (target,), styles=torch.zeros(1, 28)), ()),
+                      {"generator": "factors"}).remarks([])  # fmt: skip
+    said = f"draws coloured shapes alone, and nothing says what it makes of {unknown}: give a generator"
+    assert [said in remark for remark in remarks] == [True] * bool(unknown)
+
+
 def test_an_object_taken_for_most_of_a_photo_is_doubted() -> None:
     photos: Any = [picture(0, 0)] * 3
     x = torch.zeros(3, 4, 4)

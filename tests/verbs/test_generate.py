@@ -35,6 +35,22 @@ def test_nothing_is_written_where_no_folder_is_named(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_tilde_in_out_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    diptych.generate("a red circle", count=1, steps=1, out="~/drawn")
+    assert (tmp_path / "home" / "drawn" / "generate.json").is_file()
+    assert list(work.iterdir()) == []
+
+
+def test_words_without_quotes_are_texts_of_their_own_and_say_so() -> None:
+    with pytest.warns(UserWarning, match="3 texts are drawn apart: .* as one, as in 'a red circle'"):
+        result = diptych.generate(["a", "red", "circle"], count=1, steps=1)
+    assert len(result.remarks) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -53,6 +53,19 @@ def test_errors_name_the_arguments_of_python(tables: Path, given: dict[str, obje
         diptych.link("a.csv", "b.csv", method="string-matching", **given)  # type: ignore[arg-type]
 
 
+def test_labelled_matches_that_name_several_records_are_refused(tables: Path) -> None:
+    with Path("b.csv").open("a") as table:
+        table.write("b7,a later mill\n")
+    with pytest.raises(DiptychError, match=r"Row 2 of pairs= names 'b7', and several records have this id: .* ids= "):
+        diptych.link("a.csv", "b.csv", pairs=[("a1", "b6"), ("a0", "b7")], ids="id", method="string-matching")
+
+
+def test_a_table_that_is_linked_to_itself_says_how_its_repeats_are_shown(tables: Path) -> None:
+    with pytest.warns(UserWarning, match=r"9 records are linked to themselves, .* give groups= with threshold="):
+        links = diptych.link("a.csv", "a.csv", method="string-matching")
+    assert len(links.remarks) == 1
+
+
 def test_links_that_nothing_judges_say_so_and_name_columns_of_pictures_that_are_not_read(tables: Path) -> None:
     Path("c.csv").write_text("id,name,front\n" + "".join(f"{i},{n},{i}.jpg\n" for i, n in enumerate(NAMES)))
     with pytest.warns(UserWarning, match=r"right or wrong|is not read"):

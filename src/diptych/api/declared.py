@@ -214,13 +214,13 @@ def function(
         with spelled():
             if out is not None and not isinstance(out, (str, os.PathLike)):
                 raise UsageError(f"{{out}} is a path, not a {type(out).__name__}: a model is given by {{model}}.")
-            verb.check_out(None if out is None else Path(out))
+            verb.check_out(None if out is None else Path(out).expanduser())
             checked = verb.parsed("python", **given).checked(given)
             given_model = model if isinstance(model, Model) else None
             cache = (
                 None if given_model is None or given_model.run.cache is None else given_model.run.cache.parent / KEYS
             )
-            path = None if out is None else Path(out)
+            path = None if out is None else Path(out).expanduser()
             with (
                 FileKeys(cache) as keys,
                 sole_writer(verb.locked(path)),

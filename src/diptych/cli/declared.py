@@ -63,6 +63,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         recipe: Path | None = None, **values: Any,
     ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
+        out = None if out is None else out.expanduser()  # shells leave the ~ of --out=~/x as it is
         parsed, written = verb.parsed("command", **values), out if verb.out else None
         with nullcontext() if verb.learns_in_steps else _interruptible(parsed, out):  # systems take long to import
             checked = parsed.checked([name for name in typed.get() if name in names])

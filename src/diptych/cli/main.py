@@ -230,7 +230,7 @@ def _of_the_system(error: OSError) -> str:
     remedy = "give another path, or remove what stands in the way (--debug shows where)"
     path = error.filename if error.filename is None or isinstance(error.filename, int) else str(error.filename)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "the disk is full: free some room and run the same again, which goes on from there"
+        remedy = "the disk is full: free some room and run the same again, with --overwrite where files of it exist"
     elif error.errno in (errno.EACCES, errno.EPERM):
         remedy = "change its permissions, or give another path"
         while isinstance(path, str) and (above := os.path.dirname(path)) not in ("", path):

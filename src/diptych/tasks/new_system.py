@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -48,7 +50,8 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
         name: the paper's spelling of the system; None: the slug with spaces.
 
     Raises:
-        UsageError: slug, name or verb cannot be used, the slug is taken, a file exists, or ``root`` is no checkout.
+        UsageError: slug, name or verb cannot be used, the slug is taken, a file of its name exists, or beside a
+            package a module, or ``root`` is no checkout.
         DataError: the table of proofs does not end as expected.
     """
     verbs = sorted(p.name for p in TEMPLATES.iterdir() if p.is_dir())
@@ -83,8 +86,8 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     for path in (system, card, test):
         if not path.parent.is_dir():
             raise UsageError(
-                f"{root} is no checkout of diptych, it lacks {path.parent.relative_to(root)}: run this in one, or "
-                f"give {{root}}."
+                f"{root} is no checkout of diptych, it lacks {path.parent.relative_to(root)}: give another {{root}}, "
+                f"or none for a package of its own."
             )
         if path.exists():
             raise UsageError(f"{path} exists: choose another slug, or delete it.")
@@ -109,6 +112,11 @@ def _package(verb: str, words: dict[str, str]) -> Written:
     folder = Path(words["slug"])
     if folder.exists():
         raise UsageError(f"{folder} exists: choose another slug, or delete it.")
+    if words["stem"] in sys.stdlib_module_names or find_spec(words["stem"]) is not None:
+        raise UsageError(
+            f"There is a module {words['stem']} already, which {words['stem']}.py would hide: choose another slug, "
+            f"such as my-{words['slug']}."
+        )
     folder.mkdir()
     words = {**words, "module": words["stem"]}
     stem, project = words["stem"], folder / "pyproject.toml"

@@ -275,6 +275,7 @@ class Changed(Pictures):
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
         """Return that nothing was relevant enough to change, or that what draws does not know what is there."""
+        from diptych.data.scenes.sprites import COLOURS, SHAPES
         from diptych.tasks.generate import unlearnt
 
         pairs = self.result.pairs
@@ -283,6 +284,9 @@ class Changed(Pictures):
             return [f"The small denoiser never learnt {unknown}, and no photographs: give a pipeline as {{denoiser}}."]
         out = []
         words = unlearnt([self.result.ask.source, *self.result.ask.targets])
+        if self.about.get("generator") == "factors" and (strange := [w for w in words if w not in (*COLOURS, *SHAPES)]):
+            out = [f"The generator factors draws coloured shapes alone, and nothing says what it makes of "
+                   f"{', '.join(strange)}: give a generator of such pictures as {{generator}}."]  # fmt: skip
         if self.about.get("generator") == "small" and words:
             out = [f"The small generator never learnt {', '.join(words)}, and no photographs: pictures are the nearest "
                    "that it draws. Give a generator of such pictures as {generator}."]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,10 +192,15 @@ class Generated(Pictures):
         return item.text
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
-        """Return words that were never learnt."""
-        if not self.strange:
-            return []
-        return [f"The small denoiser never learnt {self.strange}: what the pictures show of it means nothing."]
+        """Return words that were never learnt, and that each of several single words is a text of its own."""
+        texts = self.result.ask.targets
+        lines = []
+        if len(texts) > 1 and all(len(text.split()) == 1 for text in texts):
+            one = shlex.quote(" ".join(texts))
+            lines.append(f"{len(texts)} texts are drawn apart: write several words of one text as one, as in {one}.")
+        if self.strange:
+            lines.append(f"The small denoiser never learnt {self.strange}: what the pictures show of it means nothing.")
+        return lines
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write generate.json."""

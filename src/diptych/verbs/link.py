@@ -205,6 +205,12 @@ class Links(Answer["Link"]):
         """Return what is compared, and that nothing says which links are right."""
         if self.result.threshold is not None:
             return []
+        alone = sum(self.result.left.names[k.left] == self.result.right.names[k.right] for k in self.result.links)
+        if alone and 2 * alone > len(self.result.links):
+            return [
+                f"{number_of(alone, 'record is', 'records are')} linked to themselves, as both tables hold them: to "
+                f"find records that repeat others, give {{groups}} with {{threshold}}."
+            ]
         left, right = (_what(records) for records in (self.result.left, self.result.right))
         return [
             f"Each record is linked to the nearest, right or wrong: {left} of one table with {right} of the other. "
@@ -270,7 +276,7 @@ def _truncating_model(context: Context) -> Backbone:
 
 
 def _pairs(given: Any, left: Any, right: Any, ids: tuple[str | None, str | None]) -> list[tuple[int, int]]:
-    """Return the positions of labelled matches; raises DataError where one names no record."""
+    """Return the positions of labelled matches; raises DataError where one names no record, or several."""
     from diptych.data.rows import read_columns
 
     source = "{pairs}"
@@ -289,13 +295,25 @@ def _pairs(given: Any, left: Any, right: Any, ids: tuple[str | None, str | None]
             raise DataError(
                 f"Row {number} of {source} names {cells[at.index(None)]!r}, which is in no table: see {{ids}}."
             )
+        if -1 in at:
+            column, cell = ids[at.index(-1)], cells[at.index(-1)]
+            raise DataError(
+                f"Row {number} of {source} names {cell!r}, and several records have this {column}: name them by a "
+                f"column of {{ids}} that tells records apart."
+            )
         pairs.append((at[0] or 0, at[1] or 0))
     return pairs
 
 
 def _numbered(records: Any, column: str | None) -> dict[str, int]:
+    """Return the name of a record -> its position; -1 where several records have the name."""
     if column is None:
         return {str(i): i for i in range(len(records))}
     if not any(column in f for f in records.facts):
         raise DataError(f"There is no column {column!r} to name records by: see {{ids}}.")
-    return {str(f[column]): i for i, f in enumerate(records.facts) if column in f}
+    positions: dict[str, int] = {}
+    for i, facts in enumerate(records.facts):
+        if column in facts:
+            name = str(facts[column])
+            positions[name] = -1 if name in positions else i
+    return positions

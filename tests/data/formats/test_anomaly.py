@@ -68,7 +68,9 @@ def test_anomalib_parts_say_the_same(root: Path) -> None:
 def test_folders_that_cannot_be_used(root: Path) -> None:
     with pytest.raises(UsageError, match="There is no folder"):
         read_mvtec(root / "none")
-    with pytest.raises(DataError, match="no folders train and test"):
+    with pytest.raises(
+        DataError, match=r"no folders train and test: put normal pictures into train/good, .* test/KIND"
+    ):
         read_mvtec(root / "train")
     with pytest.raises(UsageError, match="1 mask folders for 2"):
         read_anomaly_parts(root, "train/good", ["test/crack", "test/cut"], "test/good", "ground_truth/cut")

@@ -195,6 +195,22 @@ def test_an_object_that_is_found_everywhere_is_refused(vit: Backbone, photos: Pi
     assert fitted.edit(EditAsk("", "cup: red", images=one, masks=[part]), Run()).facts[0]["areas"]["cup"] < 0.6
 
 
+def test_a_picture_that_is_refused_is_refused_before_any_is_stylised(
+    vit: Backbone, photos: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = Mosaic(**SHORT).fit(Kit({"main": vit, "segmenter": Everywhere()}), Evidence(), Run())
+    stylised = list[str]()
+    monkeypatch.setattr(FittedMosaic, "stylised", lambda self, x, mask, style, run, name: stylised.append(name) or x)
+    part = np.zeros((20, 24), bool)
+    part[:, :12] = True
+    two = Pictures(photos.images[:1] * 2)
+    with pytest.raises(UsageError, match="takes every pixel of"):
+        fitted.edit(EditAsk("", "cup: red", images=two, masks=[part, ~np.zeros_like(part)]), Run())
+    assert stylised == []
+    fitted.edit(EditAsk("", "cup: red", images=two, masks=[part, part]), Run())
+    assert len(stylised) == 2
+
+
 def test_training_lowers_the_loss_it_names(vit: Backbone, photos: Pictures) -> None:
     from diptych.features.heads import text_head
     from diptych.methods.edit.mosaic import FRAMES, PLAIN

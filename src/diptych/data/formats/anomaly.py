@@ -48,7 +48,8 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
         raise UsageError(f"There is no folder {base}: check the spelling, or give an absolute path.")
     if not ((base / "train").is_dir() and (base / "test").is_dir()):
         raise DataError(
-            f"{base} has no folders train and test: give a folder of MVTec's layout, or use read_anomaly_parts."
+            f"{base} has no folders train and test: put normal pictures into train/good, others into test/good and "
+            f"test/KIND for each kind of defect."
         )
     normal = {f.name for f in _folders(base / "train")}
     truth = base / "ground_truth"

@@ -171,14 +171,15 @@ class FittedMosaic(FittedEditor):
         order = sorted(range(len(clauses)), key=clauses.__getitem__)  # so that the order of clauses changes nothing
         ordered = [clauses[j] for j in order]
         assert ask.images is not None
+        nouns = [noun for noun, _ in ordered]
+        given_masks = [self._given(ask, i, order) for i in range(len(ask.images))]
+        for i in range(1, len(ask.images)):  # refused before the first is stylised, which takes long and would be lost
+            self.masks(ask.images, i, nouns, given_masks[i], run)
         before, after, facts = [], [], []
         with run.track("stylise", len(ask.images) * len(ordered)) as bar:
             for i in range(len(ask.images)):
                 x = _pixels(ask.images[i])
-                given = None if ask.masks is None else np.asarray(ask.masks[i]).astype(bool)
-                if given is not None and given.ndim > 2 and len(given) == len(order):
-                    given = given[order]
-                masks = self.masks(ask.images, i, [noun for noun, _ in ordered], given, run)
+                masks = self.masks(ask.images, i, nouns, given_masks[i], run)
                 change = torch.zeros_like(x)
                 for j, (noun, style) in enumerate(ordered):
                     y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{noun}")
@@ -189,6 +190,14 @@ class FittedMosaic(FittedEditor):
                 areas = {noun: round(float(m.mean()), 4) for (noun, _), m in zip(ordered, masks, strict=True)}
                 facts.append({"areas": {noun: areas[noun] for noun, _ in clauses}})
         return Edited(tuple(before), tuple(after), facts=tuple(facts))
+
+    @staticmethod
+    def _given(ask: EditAsk, i: int, order: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Return the masks that are given of picture i, those of objects in the order of the work."""
+        if ask.masks is None:
+            return None
+        given = np.asarray(ask.masks[i]).astype(bool)
+        return given[list(order)] if given.ndim > 2 and len(given) == len(order) else given
 
     def masks(
         self, images: Samples[Any], i: int, things: Sequence[str], given: NDArray[np.bool_] | None, run: Run
