@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import update_wrapper
@@ -30,7 +31,15 @@ class Steps:
         vars(self).update(self.steps)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the main step."""
+        """Do the main step.
+
+        Raises:
+            TypeError: the first argument is the name of a step, and no path.
+        """
+        word = args[0].replace("-", "_") if args and isinstance(args[0], str) else ""
+        if word in self.steps and not os.path.exists(args[0]):
+            verb = vars(self)["__qualname__"]
+            raise TypeError(f"diptych.{verb} begins with its data: write diptych.{verb}.{word}(...) for that step.")
         return self._main(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
