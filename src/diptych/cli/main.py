@@ -208,7 +208,8 @@ def _end_in_a_sentence(command: Any, ctx: Any, error: Exception) -> NoReturn:
 
 
 def _first_sentence(command: Any) -> str:
-    return (command.help or "").strip().partition("\n")[0]
+    line = (command.help or "").strip().partition("\n")[0]
+    return re.split(r"(?<=\.)\s", line, maxsplit=1)[0]
 
 
 def _lines(flag: Any, ctx: Any) -> list[str] | None:
