@@ -153,9 +153,7 @@ def torch_files_are_read_here() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def commands_are_built_once() -> Iterator[None]:
-    """Build each command once, as a process does: it holds no state, and to build the 12 steps of ``board`` for each of
-    thousands of command lines takes 45 ms, longer than most answers.
-    """
+    """Build each command once, as a process does: it holds no state, and is called in thousands of command lines."""
     build, commands = Commands.__getitem__, dict[tuple[str, str], Any]()
 
     def built(self: Commands, name: str) -> Any:

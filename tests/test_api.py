@@ -25,7 +25,8 @@ def signatures() -> list[str]:
     found = []
     for name in diptych.__all__:
         thing = getattr(diptych, name)
-        found.append(f"{name}{inspect.signature(thing)}" if callable(thing) else name)
+        function = callable(thing) and not inspect.ismodule(thing)  # a module answers calls with what to write
+        found.append(f"{name}{inspect.signature(thing)}" if function else name)
         found += [f"{name}.{step}{inspect.signature(of)}" for step, of in getattr(thing, "steps", {}).items()]
         for part, member in inspect.getmembers_static(thing) if name in OPEN else ():
             if callable(member) and not part.startswith("_") and part in vars(thing):

@@ -14,9 +14,8 @@ WITHOUT = TESTS / "modules_without_tests.txt"
 ELSEWHERE = ("contract", "docs", "tools")
 """Folders whose tests are of no single module."""
 ACROSS = {
-    "cli/test_clips.py",
     "cli/test_faults.py",
-    "cli/test_odd_names.py",
+    "cli/test_inputs.py",
     "data/formats/test_development_sets.py",
     "test_mirror.py",
 }

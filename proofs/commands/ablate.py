@@ -35,7 +35,7 @@ def ablate(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Compare descriptions with plain names, with other classes' descriptions, and with random words."""
+    """Compare descriptions with plain names and random words. Other classes' descriptions are compared too."""
     shared.free(out)
     from diptych.data.files import write_json
     from diptych.data.load import open_data

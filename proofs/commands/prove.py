@@ -38,7 +38,7 @@ def prove(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown.
+    """Run the proof of a system beside its control. Writes results/SLUG.json; exit code 5: not shown.
 
     Without --backbone it runs on that of the system's plan: lite, or tiny for what takes a tower apart or trains it.
     """

@@ -25,7 +25,9 @@ def rerun(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Run a result again, with its data, backbone, draws and seeds. Exit code 5: other numbers."""
+    """Run a written result again and compare the numbers. Data, backbone, draws and seeds are those of the result; exit
+    code 5: other numbers.
+    """
     from diptych.backbones.engines.engine import kind_of
     from diptych.data.files import read_json
     from proofs.rerun import backbone_of

@@ -32,6 +32,7 @@ _ELSEWHERE = {
             "CLIPModel",
             "AutoModel",
             "CLIP",
+            "get_model",
         ),
         "load(name, pretrained)",
     ),
@@ -68,7 +69,17 @@ _ELSEWHERE = {
     **dict.fromkeys(("score", "accuracy", "metrics"), "systems.GDA().fit(model, train).score(test)"),
     **dict.fromkeys(("set_device", "device", "cuda"), "load(name, device=...)"),
     **dict.fromkeys(("seed", "set_seed", "manual_seed"), "seed= or seeds= of a verb"),
+    **dict.fromkeys(("get_system", "get_method", "create_system", "system"), "systems.NAME(), such as systems.GDA()"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
+    "models": "list_models(), or 'diptych models' on the command line",
+    **dict.fromkeys(
+        ("clear_cache", "empty_cache", "prune_cache"),
+        "'diptych cache prune' on the command line, and load(name, cache=False) for a model that stores nothing",
+    ),
+    **dict.fromkeys(
+        ("show_versions", "print_versions", "versions"), "'diptych doctor' on the command line, and __version__"
+    ),
+    "version": "__version__",
 }
 """Name that other libraries have -> what to use here."""
 

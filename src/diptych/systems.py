@@ -8,10 +8,25 @@ class of another package has the name of one of ours, the name is ours, and the 
 from __future__ import annotations
 
 import re
+import sys
 from difflib import get_close_matches
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 from diptych import catalog
+
+
+class _Systems(ModuleType):
+    """This module, which answers a call with what to write."""
+
+    def __call__(self, *given: object, **more: object) -> NoReturn:
+        raise TypeError(
+            "diptych.systems is no function: diptych.list_systems(verb=...) returns the names of the systems, and "
+            "diptych.systems.GDA() makes one."
+        )
+
+
+sys.modules[__name__].__class__ = _Systems
 
 
 def __getattr__(name: str) -> Any:

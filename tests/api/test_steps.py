@@ -28,7 +28,7 @@ def test_names_that_are_not_there_are_answered_with_what_to_write(name: str) -> 
 
 
 def test_near_names_are_those_of_steps() -> None:
-    with pytest.raises(AttributeError, match=r"has no 'region': use diptych\.curate\.regions\."):
+    with pytest.raises(AttributeError, match=r"diptych\.curate has no 'region': did you mean regions\?"):
         _ = diptych.curate.region  # type: ignore[attr-defined]
 
 

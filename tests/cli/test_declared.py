@@ -10,7 +10,7 @@ import pytest
 from diptych.backbones.engines.engine import Engines
 from diptych.cli import options
 from diptych.cli.declared import flag_of
-from diptych.cli.main import VERBS, Commands
+from diptych.cli.main import VERBS, Commands, StepCommands
 from diptych.core import Run, Texts
 from diptych.features.embed import embed
 from diptych.verbs.audit.steps import AUDIT
@@ -120,3 +120,10 @@ def test_ctrl_c_before_the_work_says_what_an_earlier_run_left(
     monkeypatch.setattr(interrupted, stop)
     got = diptych(*line.split(), "--out", "o")
     assert (got.code, got.err.splitlines()[-1]) == (130, f"Interrupted: {said}.")
+
+
+def test_a_step_is_made_when_it_is_looked_up() -> None:
+    steps = StepCommands("board", BOARD.steps)
+    assert set(steps) == set(BOARD.steps)
+    assert steps["segment"].name == "segment"
+    assert [name for name, made in steps.data.items() if not isinstance(made, type)] == ["segment"]

@@ -70,6 +70,13 @@ def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_files(
     assert files[0] == files[1]
 
 
+def test_photos_that_are_given_as_normal_ones_too_are_counted(diptych: Cli, plate: Path) -> None:
+    shutil.copy(plate / "train/good/0.png", plate / "test/good/copy.png")
+    got = diptych("detect", plate / "test", "--normal", plate / "train", "--method", "gaussian")
+    assert got.code == 0
+    assert "1 of 7 photos is also given as --normal. Such photos score low, or below the threshold" in got.err
+
+
 def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli, plate: Path, tmp_path: Path) -> None:
     (tmp_path / "film").mkdir()
     for i, photo in enumerate(sorted((plate / "train/good").glob("*.png"))):
@@ -81,6 +88,7 @@ def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli,
     assert got.code == 0
     assert "48 normal photos are near-duplicates of the next, such as 0.png and 1.png" in got.err
     assert "kept aside by whole stretches" in got.err
+    assert "also given as --normal" not in got.err
     normal = json.loads((tmp_path / "o" / "detect.json").read_text())["normal"]
     assert (normal["stretches_aside"], normal["rate_held"], len(normal["near_duplicates"])) == (9, True, 48)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from diptych.cli.added_commands import PROOFS
 from diptych.cli.main import VERBS, Commands
 from diptych.cli.root_help import GROUPS, LONGEST, lines
 
@@ -49,10 +50,17 @@ def test_the_help_of_a_command_in_a_group_opens_with_two_examples_that_it_takes(
         command.make_context(leaf, words)
 
 
-def test_commands_of_other_packages_come_last_and_are_cut() -> None:
+def test_the_commands_of_a_checkout_have_whole_sentences(diptych: Cli) -> None:
+    shown = {words[0]: line for line in diptych("--help").out.splitlines() if (words := line[9:].split())}
+    for name in PROOFS:
+        assert shown[name].endswith("."), shown[name]
+        assert not shown[name].endswith("..."), shown[name]
+
+
+def test_commands_of_other_packages_come_last_and_end_after_a_whole_word() -> None:
     text = list(lines("About.", "Usage", {"greet": "Greet by name. " * 9}, "--help.", "Exit codes."))
     at = next(i for i, line in enumerate(text) if line.startswith(" more "))
     assert text[at].split()[:2] == ["more", "greet"]
-    assert text[at].endswith("...")
+    assert text[at].endswith(" Greet by ...")
     assert len(text[at]) <= 80
     assert text[at + 1] == ""

@@ -15,7 +15,16 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from diptych.core import PixelRecipe, UnreadableItem
-from diptych.data.images import decode_image, drafts, exif_orientation, header_pixels, image_size, open_image, open_mask
+from diptych.data.images import (
+    decode_image,
+    drafts,
+    exif_orientation,
+    header_pixels,
+    image_size,
+    open_image,
+    open_mask,
+    upright_rgb,
+)
 from diptych.data.named_sets import demo_folder
 from diptych.data.pixels import fit
 from tests.support import image_files as make
@@ -90,6 +99,8 @@ def test_sixteen_bit_is_scaled_not_clipped(tmp_path: Path) -> None:
     ("values", "want"),
     [
         (np.array([[0, 65535]], dtype=np.int32), [0, 255]),
+        (np.array([[0, 100, 255]], dtype=np.int32), [0, 100, 255]),
+        (np.array([[0, 256]], dtype=np.int32), [0, 1]),
         (np.array([[-100_000, 0, 100_000]], dtype=np.int32), [0, 128, 255]),
         (np.array([[0.0, 0.5, 1.0]], dtype=np.float32), [0, 128, 255]),
         (np.array([[0.0, 100.0, 255.0]], dtype=np.float32), [0, 100, 255]),
@@ -100,6 +111,18 @@ def test_sixteen_bit_is_scaled_not_clipped(tmp_path: Path) -> None:
 def test_wide_greys(tmp_path: Path, values: np.ndarray, want: list[int]) -> None:
     Image.fromarray(values).save(tmp_path / "x.tif")
     assert np.abs(pixels(open_image(tmp_path / "x.tif"))[0, :, 0].astype(int) - want).max() <= 1
+
+
+def test_a_dark_picture_of_sixteen_bits_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255]], dtype=np.uint16)).save(tmp_path / "x.png")
+    (tmp_path / "x.pgm").write_bytes(b"P5 2 1 65535\n" + np.array([0, 255], dtype=">u2").tobytes())
+    for name in ("x.png", "x.pgm"):
+        assert pixels(open_image(tmp_path / name))[0, :, 0].tolist() == [0, 1]
+
+
+def test_whole_numbers_in_memory_are_bytes_where_all_fit() -> None:
+    grey = Image.fromarray(np.array([[0, 100, 255]], dtype=np.uint8))
+    assert pixels(upright_rgb(grey.convert("I")))[0, :, 0].tolist() == [0, 100, 255]
 
 
 def test_nan_is_refused(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_a_server_that_may_train_learns_from_the_pictures_of_a_request(tiny: Ser
         answer = client.post("/v1/detect", json=given)
         assert answer.status_code == 200, answer.text
         assert answer.json()["normal"]["learnt"] == 3
+        assert answer.json()["remarks"] == []
+        same = client.post("/v1/detect", json={**given, "images": [colour_uri("red")]})
+        assert same.json()["remarks"][0].startswith('1 of 1 photo is also given as "normal". Such photos score low')
 
 
 def test_fitted_systems_are_served_by_the_names_of_their_folders(tiny: ServedModel, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from diptych.core import Column, Subset, Table
 from diptych.data.memory import InMemory
 from diptych.tasks.detect import Detected, Detections, Ready
-from diptych.tasks.detect_errors import labelled_errors
+from diptych.tasks.detect_errors import labelled_errors, normal_too
 
 KINDS = ("good", "print", "replay")
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -69,3 +69,11 @@ def test_kinds_of_the_normal_photos_are_normal() -> None:
 @pytest.mark.parametrize("labels", [np.zeros(8, int), np.ones(8, int)])
 def test_photos_of_one_kind_have_no_errors(labels: np.ndarray) -> None:
     assert labelled_errors(*run(labels), KINDS) is None
+
+
+def test_photos_that_are_normal_ones_too_are_counted_by_their_content() -> None:
+    one, two, three = (np.full((4, 4, 3), grey, np.uint8) for grey in (1, 2, 3))
+    assert normal_too(InMemory([one, two]), InMemory([three], ["0"])) == ""
+    some = normal_too(InMemory([one, two, three]), InMemory([three.copy(), "lost.jpg"]))
+    assert some.startswith("1 of 3 photos is also given as {normal}. Such photos score low")
+    assert normal_too(InMemory([one, two]), InMemory([two, one])).startswith("2 of 2 photos are also given")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+from diptych import verbs
 from diptych.core import DataError, Run, UnreadableItem
 from diptych.verbs.answer import Answer, counted, speed
 
@@ -79,3 +83,17 @@ def test_a_reader_that_fails_or_stops_early_ends_what_makes_the_items() -> None:
     assert ended == ["stopped", "failed"], f"while {error} holds the frames"
     with Scores(iter([])) as nothing:
         assert list(nothing) == []
+
+
+def test_the_plain_data_of_every_answer_with_remarks_have_them() -> None:
+    for module in pkgutil.walk_packages(verbs.__path__, "diptych.verbs."):
+        import_module(module.name)
+    kinds, seen = [Answer], set[type]()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith("diptych.") and kind.remarks is not Answer.remarks:
+            source = inspect.getsource(kind.data).partition('"""')[2]
+            assert "remarks)" in source, kind
+            seen.add(kind)
+    assert len(seen) > 12

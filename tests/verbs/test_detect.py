@@ -40,6 +40,12 @@ def test_a_setting_changes_the_system_and_a_wrong_one_is_named() -> None:
         diptych.detect(photos, MODEL, normal=normal, settings={"side": "wide"})
 
 
+def test_scores_of_the_normal_photos_themselves_are_no_test() -> None:
+    normal = scratched(3, 0, seed=1).items
+    with pytest.warns(UserWarning, match="3 of 3 photos are also given as normal=. Such photos score low"):
+        diptych.detect(normal, MODEL, normal=normal, method=MEMORY)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

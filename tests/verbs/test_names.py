@@ -24,10 +24,19 @@ def test_names_come_in_many_forms(tmp_path: Path) -> None:
     many = [f"kind of tree number {i}" for i in range(40)]
     assert names_of(", ".join(many)).names == tuple(many)
     assert names_of("St. Bernard, cat").names == ("St. Bernard", "cat")
+    assert {names_of(text).names for text in ("cat; dog", "'cat', 'dog'", '"cat";"dog"')} == {("cat", "dog")}
+    assert names_of("cat; wet, dog").names == ("cat; wet", "dog")
     with pytest.raises(UsageError, match=r"no-such-names\.txt"):
         names_of("no-such-names.txt")
     with pytest.raises(UsageError, match="a set has none"):
         names_of({"cat", "dog"})
+
+
+def test_words_of_one_class_stand_with_a_line_between_them() -> None:
+    named = names_of("sofa|couch, cat", (), "a {}.")
+    assert (named.names, named.prompts()) == (("sofa", "cat"), [["a sofa.", "a couch."], ["a cat."]])
+    assert names_of({"a|b": ["c"]}).words == (("c",),)
+    assert names_of(None, ["a|b"]).names == ("a|b",)
 
 
 def test_templates_may_be_functions_as_open_clip_has() -> None:

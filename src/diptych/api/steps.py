@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import update_wrapper
 from types import MethodType
 from typing import Any
 
 from diptych.core.guesses import guesses
+from diptych.core.wording import lacks
 
 
 class Steps:
@@ -30,7 +31,15 @@ class Steps:
         vars(self).update(self.steps)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the main step."""
+        """Do the main step.
+
+        Raises:
+            TypeError: the first argument is the name of a step, and no path.
+        """
+        word = args[0].replace("-", "_") if args and isinstance(args[0], str) else ""
+        if word in self.steps and not os.path.exists(args[0]):
+            verb = vars(self)["__qualname__"]
+            raise TypeError(f"diptych.{verb} begins with its data: write diptych.{verb}.{word}(...) for that step.")
         return self._main(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
@@ -45,9 +54,5 @@ class Steps:
 
     def __getattr__(self, name: str) -> Any:
         verb, steps = vars(self).get("__qualname__", ""), vars(self).get("steps", {})
-        instead = guesses(verb).get(name)
-        if instead is None and (near := get_close_matches(name, steps, n=1, cutoff=0.7)):
-            instead = near[0]
-        remedy = "." if name.startswith("_") else f": it has {', '.join(sorted(steps))}."
-        remedy = f": use diptych.{verb}{instead if instead[0] == '(' else f'.{instead}'}." if instead else remedy
-        raise AttributeError(f"diptych.{verb} has no {name!r}{remedy}", name=name, obj=self)
+        instead = {n: f"diptych.{verb}{use if use[0] == '(' else f'.{use}'}" for n, use in guesses(verb).items()}
+        raise lacks(self, name, instead, called=f"diptych.{verb}", names=steps)

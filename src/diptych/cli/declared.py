@@ -178,11 +178,8 @@ def _saved(verb: Verb, out: Path | None, files: str, remedy: str) -> tuple[str, 
 
 
 def group(verbs: Group) -> typer.Typer:
-    """Return the command of several steps."""
-    app = typer.Typer(cls=options.Steps, help=verbs.help, no_args_is_help=True, add_completion=False)
-    for name, verb in verbs.steps.items():
-        app.command(name)(command(verb))
-    return app
+    """Return the command of several steps, without them."""
+    return typer.Typer(cls=options.Steps, help=verbs.help, no_args_is_help=True, add_completion=False)
 
 
 def option_of(verb: type[Verb], name: str) -> Any:

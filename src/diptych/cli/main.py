@@ -10,15 +10,15 @@ import sys
 import traceback
 import warnings
 from collections import UserDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 from diptych import __version__
 from diptych.cli import added_commands, completion, config, former, meant, options, root_help
@@ -27,6 +27,9 @@ from diptych.cli.flag_values import with_flags
 from diptych.cli.memory import keep_buffers
 from diptych.cli.signals import INTERRUPTED
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
+
+if TYPE_CHECKING:
+    from diptych.verbs.declare import Verb
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "
@@ -96,7 +99,10 @@ class Commands(UserDict[str, Any]):
             if declared:
                 from diptych.cli import declared as derived
 
-                app = derived.command(app) if isinstance(app, type) else derived.group(app)
+                if not isinstance(app, type):
+                    self.data[name] = _group(name, derived.group(app), app.steps)
+                    return self.data[name]
+                app = derived.command(app)
             command = self.data[name] = _command(name, app)
         return command
 
@@ -114,14 +120,48 @@ class Commands(UserDict[str, Any]):
         return [name for name, point in self._added.items() if added_commands.load_command(point, _command)]
 
 
-def _command(name: str, app: Any) -> Any:
-    """Return the command of a function or of a group of commands."""
+class StepCommands(UserDict[str, Any]):
+    """Step of a verb -> command, made when it is looked up: a call needs one of a dozen.
+
+    Args:
+        verb: name of the verb.
+        steps: step -> its declaration.
+    """
+
+    def __init__(self, verb: str, steps: Mapping[str, type[Verb]]) -> None:
+        super().__init__(steps)
+        self._verb = verb
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command."""
+        command = self.data[name]
+        if isinstance(command, type):
+            from diptych.cli import declared
+
+            command = self.data[name] = _command(name, declared.command(command), f"{self._verb} {name}")
+        return command
+
+
+def _group(name: str, app: typer.Typer, steps: Mapping[str, type[Verb]]) -> Any:
+    """Return the command of a verb of several steps."""
+    command: Any = get_group(app)
+    command.name = name
+    _add_examples(command, name)
+    _finish(command)
+    command.commands = StepCommands(name, steps)
+    return command
+
+
+def _command(name: str, app: Any, words: str = "") -> Any:
+    """Return the command of a function or of a group of commands; ``words`` are what is typed for it, where these are
+    more than its name.
+    """
     if not isinstance(app, typer.Typer):
         function, app = app, typer.Typer(add_completion=False)
         app.command(name)(function)
     command = get_command(app)
     command.name = name
-    _add_examples(command, name)
+    _add_examples(command, words or name)
     _finish(command)
     return command
 
@@ -208,7 +248,8 @@ def _end_in_a_sentence(command: Any, ctx: Any, error: Exception) -> NoReturn:
 
 
 def _first_sentence(command: Any) -> str:
-    return (command.help or "").strip().partition("\n")[0]
+    line = (command.help or "").strip().partition("\n")[0]
+    return re.split(r"(?<=\.)\s", line, maxsplit=1)[0]
 
 
 def _lines(flag: Any, ctx: Any) -> list[str] | None:

@@ -85,18 +85,18 @@ def lines(about: str, usage: str, added: Mapping[str, str], flags: str, codes: s
     Args:
         about: what diptych is, one sentence.
         usage: how it is called.
-        added: commands of other packages -> their sentences, which are cut.
+        added: commands of other packages -> their first sentences; one that is too long ends after a whole word.
         flags: its flags.
         codes: the exit codes.
     """
-    from textwrap import wrap
+    from textwrap import shorten, wrap
 
     yield usage
     yield from wrap(about, 78)
     yield ""
     for group, commands in {**GROUPS, **({MORE: added} if added else {})}.items():
         for i, (name, sentence) in enumerate(commands.items()):
-            short = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 3].rstrip() + "..."
+            short = shorten(sentence, LONGEST, placeholder=" ...")
             yield f" {group if i == 0 else '':<8} {name:<12} {short}"
     yield ""
     yield from wrap(f"{flags} COMMAND --help shows a command.", 78)

@@ -177,8 +177,8 @@ def _convert(
     if slug is None or out is None:
         raise UsageError("--weights takes the system and a folder: diptych systems SLUG --weights FILE --out FOLDER.")
     from diptych import catalog
-    from diptych.core import ClassNames, Run
-    from diptych.data.words.classnames import with_words
+    from diptych.core import Run
+    from diptych.data.words.templates import SINGLE
     from diptych.tasks.released import convert
     from diptych.tasks.runs import open_backbone
     from diptych.verbs.names import names_of
@@ -192,7 +192,7 @@ def _convert(
         run,
         released=released,
         backbone=None if backbone is None else lambda: open_backbone(str(backbone), run),
-        classes=None if names is None else with_words(ClassNames(names_of(names).names)),
+        classes=None if names is None else names_of(names, (), SINGLE),
         settings=dict(_setting(text) for text in settings or ()),
         generator=generator,
         inverter=inverter,

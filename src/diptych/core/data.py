@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 S_co = TypeVar("S_co", covariant=True)
 
+_QUOTES = {'"': '"', "'": "'", "\N{LEFT DOUBLE QUOTATION MARK}": "\N{RIGHT DOUBLE QUOTATION MARK}",
+           "\N{LEFT SINGLE QUOTATION MARK}": "\N{RIGHT SINGLE QUOTATION MARK}"}  # fmt: skip
+
 ColumnKind = Literal[
     "label",
     "multilabel",
@@ -280,8 +283,8 @@ class ClassNames:
         """Return class names: those that are made already as they are, or a list of names with templates.
 
         Args:
-            names: the names, or one text with commas or line ends between them: "cat, dog". There a name with a comma
-                stands in double quotes.
+            names: the names, or one text with commas or line ends between them, "cat, dog", or, where it has neither,
+                semicolons. There a name with a comma stands in double quotes.
             templates: of a list of names; () takes the default.
 
         Example:
@@ -290,7 +293,7 @@ class ClassNames:
         """
         if isinstance(names, ClassNames):
             return names
-        listed = tuple(_parts(names) if isinstance(names, str) else names)
+        listed = tuple(listed_names(names) if isinstance(names, str) else names)
         return cls(listed, tuple(templates)) if templates else cls(listed)
 
     def __len__(self) -> int:
@@ -368,8 +371,28 @@ class Evidence(Generic[S_co]):
     auxiliary: Table[S_co] | None = None
 
 
-def _parts(names: str) -> list[str]:
-    """Return the names of a text with commas or line ends between them, those in quotes whole."""
-    rows = csv.reader(names.splitlines(), skipinitialspace=True) if '"' in names else None
-    parts = names.replace("\n", ",").split(",") if rows is None else [part for row in rows for part in row]
-    return [part.strip() for part in parts if part.strip()]
+def listed_names(names: str) -> list[str]:
+    """Return the names of a text with commas or line ends between them, or, where it has neither, semicolons; those in
+    quotes whole.
+
+    Example:
+        >>> listed_names('cat, "dog, wet", bird'), listed_names("cat; 'dog'")
+        (['cat', 'dog, wet', 'bird'], ['cat', 'dog'])
+    """
+    mark = "," if set(names) & set(",\n") else ";"
+    rows = csv.reader(names.splitlines(), delimiter=mark, skipinitialspace=True) if '"' in names else None
+    parts = names.replace("\n", mark).split(mark) if rows is None else [part for row in rows for part in row]
+    return [unquoted(part) for part in parts if part.strip()]
+
+
+def unquoted(text: str) -> str:
+    """Return a text without blanks around it, and without a pair of quotation marks around all of it.
+
+    Example:
+        >>> [unquoted(text) for text in (' "cat" ', "'sea horse'", "a dog's", '"cat" or "dog"')]
+        ['cat', 'sea horse', "a dog's", '"cat" or "dog"']
+    """
+    text = text.strip()
+    inner = text[1:-1].strip()
+    around = inner and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(inner)
+    return inner if around else text

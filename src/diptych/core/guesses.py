@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 GUESSES: Mapping[str, Mapping[str, str]] = {
     "Model": {
-        "encode": "encode_image(photos) or encode_text(texts)",
+        **dict.fromkeys(("encode", "embed"), "encode_image(photos) or encode_text(texts)"),
         "get_image_features": "encode_image(photos)",
         "get_text_features": "encode_text(texts)",
         "tokenize": "tokenizer(texts)",
@@ -25,9 +25,11 @@ GUESSES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("context_length", "max_seq_length"), "tokenizer(texts), whose rows have that length"),
         **dict.fromkeys(("processor", "transform", "transforms"), "preprocess(photo)"),
         **dict.fromkeys(("classify", "zero_shot", "zero_shot_classifier"), "diptych.classify(photos, names, model)"),
-        **dict.fromkeys(("embed", "embed_image", "encode_photos"), "encode_image(photos)"),
+        **dict.fromkeys(("embed_image", "encode_photos"), "encode_image(photos)"),
         "embed_text": "encode_text(texts)",
-        **dict.fromkeys(("embed_dim", "output_dim", "feature_dim", "embedding_size", "num_features"), "dim"),
+        **dict.fromkeys(("embed_dim", "embedding_dim", "output_dim", "feature_dim", "embedding_size", "num_features",
+                         "hidden_size", "projection_dim"),
+                        "dim"),
         **dict.fromkeys(("name", "model_name", "config", "cfg", "licence", "license"), "spec, such as spec.name"),
         "text_projection": "module(), which is the torch module",
         "fit": "fit(model, train) of a system, which diptych.list_systems(verb='classify') lists",

@@ -166,7 +166,10 @@ class Guided:
             raise lacks(self, name)
 
 
-def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:
+def lacks(
+    thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({}), *, called: str = "",
+    names: Iterable[str] | None = None,
+) -> AttributeError:  # fmt: skip
     """Return the error of an attribute that is not there: what to use, or else the public names that are there. Where a
     property is there, and an AttributeError inside it led here, that error is raised again.
 
@@ -174,6 +177,8 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
         thing: asked for the attribute.
         name: of the attribute.
         instead: name that other libraries have -> what to use here, before those of ``core.guesses`` for its class.
+        called: what the sentence calls it; "": by its class, with an article.
+        names: that are there; None: the public ones of its class.
 
     Example:
         >>> from fractions import Fraction
@@ -185,13 +190,12 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
     from diptych.core.guesses import guesses  # only where a name is not there
 
     instead = {**guesses(*(kind.__name__ for kind in type(thing).__mro__)), **instead}
-    names = sorted(
-        n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
-    )
+    every = {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if names is None else names
+    names = sorted(n for n in every if not n.startswith("_"))
     near = get_close_matches(name, names, n=1, cutoff=0.8)
     remedy = f": did you mean {near[0]}?" if near else f": it has {', '.join(names)}."
     remedy = f": use {instead[name]}." if name in instead else remedy
     kind = type(thing).__name__
-    article = "An" if kind.startswith(("A", "E", "I", "O")) else "A"
-    sentence = f"{article} {kind} has no {name!r}{'.' if name.startswith('_') else remedy}"
+    called = called or f"{'An' if kind.startswith(('A', 'E', 'I', 'O')) else 'A'} {kind}"
+    sentence = f"{called} has no {name!r}{'.' if name.startswith('_') else remedy}"
     return AttributeError(sentence, name=name, obj=thing)

@@ -60,6 +60,7 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+_DEEP = ("PNG", "PPM", "JPEG2000")  # formats of 16 bits of which some versions of Pillow make 32
 _QUIET_LOCK = threading.Lock()
 _DRAFT: ContextVar[int] = ContextVar("draft", default=0)  # least side of a draft; 0: no drafts
 
@@ -71,8 +72,8 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     - EXIF orientation is applied; colour profiles are not, as in the training of CLIP models.
     - Transparent pixels become white. CMYK, palette, grey and bilevel pictures become RGB.
-    - 16-bit values are divided by 257. 32-bit values have the range [0, 65535], and floats [0, 1] or [0, 255], where
-      all are within it; otherwise they are stretched from minimum to maximum.
+    - Values of files with 16 bits are divided by 257. 32-bit values have the range [0, 255] or [0, 65535], and floats
+      [0, 1] or [0, 255], the first one that all are within; otherwise they are stretched from minimum to maximum.
     - Of an animation the first frame is read.
     - The first bytes must be those of JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, where Pillow has it AVIF, or,
       with the extra ``heif``, HEIC.
@@ -308,7 +309,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     exif = image.info.get("exif") or b""  # pillow-heif writes None where there is none
     turn = None if image.format == "TIFF" else _UPRIGHT.get(exif_orientation(exif))  # Pillow turns TIFF itself on load
     if image.mode.startswith(("I", "F")):
-        rgb = Image.fromarray(_grey_bytes(np.asarray(image))).convert("RGB")
+        deep = image.mode != "I" or image.format in _DEEP
+        rgb = Image.fromarray(_grey_bytes(np.asarray(image), 16 if deep else 32)).convert("RGB")
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
         rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -326,8 +328,13 @@ def _indices(image: ImageFile.ImageFile) -> NDArray[np.int32]:
     return np.asarray(image).astype(np.int32)
 
 
-def _grey_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Map 16-bit, 32-bit or float greys (H, W) to bytes, by the rules of ``open_image``."""
+def _grey_bytes(values: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
+    """Map 16-bit, 32-bit or float greys (H, W) to bytes, by the rules of ``open_image``.
+
+    Args:
+        values: of the picture.
+        bits: of its whole numbers, as its file says: 16, or 32.
+    """
     grey = values.astype(np.float64)
     if not np.isfinite(grey).all():
         raise ValueError("holds values that are not finite")
@@ -336,7 +343,7 @@ def _grey_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
         if low >= 0 and high <= 255:
             low, high = 0.0, 1.0 if high <= 1 else 255.0
     elif low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
+        low, high = 0.0, 255.0 if bits == 32 and high <= 255 else 65535.0
     return np.rint((grey - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
 
 

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from diptych import __version__
 from diptych.core import DiptychError
 from diptych.serve.guard import LOG, Guard
+from diptych.serve.numbers import NO_NUMBER
 from diptych.serve.refusals import REFUSED, UNKNOWN_FIELD, Refusal, body, of_error
 from diptych.serve.service import Service
 
@@ -65,7 +66,8 @@ async def _failed(request: Request, error: Any) -> JSONResponse:
 
 async def _invalid(request: Request, error: Any) -> JSONResponse:
     unknown = next((e for e in error.errors() if e["type"] in UNKNOWN_FIELD), None)
-    first = unknown or error.errors()[0]
+    # Where a field may have several types, pydantic lists what each of them lacks.
+    first = unknown or next((e for e in error.errors() if e["type"] == NO_NUMBER), error.errors()[0])
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method != "GET" and not (kind == "application/json" or kind.endswith("+json")):
         sentence = f"The body's content type is {kind[:80]!r}" if kind else "The body has no content type"

@@ -14,6 +14,7 @@ from diptych.core import DiptychError, UsageError
 from diptych.data.memory import InMemory
 from diptych.serve.inputs import Input, check_text
 from diptych.serve.names import MOST_NAMES, Recent
+from diptych.serve.numbers import with_numbers
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
@@ -103,6 +104,7 @@ def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: 
     for name, a in verb.arguments("http").items():
         default = ... if values[name] is MISSING else [] if values[name] == () else values[name]
         kind = (types or {}).get(name) or (Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name))
+        kind = with_numbers(kind)
         if default is None and a.kind.http is not None:
             kind = kind | None
         body[a.json or name] = (kind, Field(default, description=a.help))

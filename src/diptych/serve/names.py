@@ -76,7 +76,7 @@ class Heads:
 
     async def head(self, request: Any, model: ServedModel, classes: ClassNames) -> Tensor:
         """Return the (K, D) unit vectors of class names."""
-        key = (model.name, classes.names, classes.templates)
+        key = (model.name, classes.names, classes.templates, classes.words)
         head = self._kept.get(key)
         if head is None:
             head = await self._service.call(

@@ -1,13 +1,17 @@
-"""How often a detector is wrong, where folders or a column say of which kind each photo is."""
+"""How far scores of a detector can be trusted: error rates, where folders or a column say of which kind each photo is,
+and photos that were given as normal ones too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from diptych.core import Table
+from diptych.core import Samples, Table, UnreadableItem
+from diptych.core.wording import number_of
 from diptych.metrics.detection import alarm_rates, auroc, average_precision
 from diptych.metrics.presentation import equal_error_rate, error_rates
 from diptych.tasks.detect import Detections
@@ -55,3 +59,27 @@ def labelled_errors(
         false, true = alarm_rates(scores, bad, result.threshold)
         facts |= {"false_alarms": false, "detected": true, **error_rates(scores, bad, result.threshold, kinds)}
     return facts
+
+
+def normal_too(photos: Samples[Any], normal: Samples[Any]) -> str:
+    """Return a remark where photos are among the normal ones, by their content; "" where none is.
+
+    Args:
+        photos: that are scored.
+        normal: that the detector learnt from, or its threshold was set on.
+    """
+    known = frozenset(_keys(normal))
+    if not (count := sum(key in known for key in _keys(photos))):
+        return ""
+    which = f"{count:,} of {number_of(len(photos), 'photo')} {'is' if count == 1 else 'are'} also given as {{normal}}"
+    return (
+        f"{which}. Such photos score low, or below the threshold, by construction, which tells nothing about others: "
+        f"give normal photos that are not tested."
+    )
+
+
+def _keys(samples: Samples[Any]) -> Iterator[str]:
+    """Yield the content keys of the items that can be read."""
+    for i in range(len(samples)):
+        with suppress(UnreadableItem):
+            yield samples.key(i)

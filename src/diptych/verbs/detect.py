@@ -173,7 +173,7 @@ class Anomalies(Answer["Detected"]):
         self, verb: Detect, result: Detections, backbone: str, slug: str, photos: Table[Any],
         classes: Sequence[str] = (), normal: Samples[Any] | None = None,
     ) -> None:  # fmt: skip
-        from diptych.tasks.detect_errors import labelled_errors
+        from diptych.tasks.detect_errors import labelled_errors, normal_too
         from diptych.tasks.label_maps.segmented import stems
 
         super().__init__(iter((*result.results, *result.failed)), photos.items)
@@ -183,6 +183,7 @@ class Anomalies(Answer["Detected"]):
         self.stems = dict(zip(names, stems(names), strict=True))
         kinds = () if normal is None else {Path(normal.name(i)).parent.name for i in range(len(normal))}
         self.errors = labelled_errors(result, photos, classes, kinds)
+        self.normal_too = "" if normal is None else normal_too(photos.items, normal)
 
     def order(self, items: Sequence[Detected]) -> Sequence[Detected]:
         """Return the most anomalous photo first."""
@@ -216,7 +217,7 @@ class Anomalies(Answer["Detected"]):
         """Return what the labels say, what the rate is worth, and when it does not hold."""
         words = self.slug == DEFAULTS["detect words"] and self.verb.thing is None
         return [
-            *([] if self.errors is None else [_labelled(self.errors)]),
+            *filter(None, ("" if self.errors is None else _labelled(self.errors), self.normal_too)),
             *self.result.remarks(),
             *(
                 [f"{self.slug} looks for damage of an 'object': say what the photos show with {{thing}}."]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core import ClassNames, Evidence, Text, TextPool, UsageError
 from diptych.data.captions import read_sentences
-from diptych.data.words.classnames import read_names, tidy
+from diptych.data.words.classnames import read_names, tidy, with_words
 from diptych.data.words.pools import read_pool
 from diptych.data.words.templates import ENSEMBLE, SETS, read_templates
 from diptych.tasks import evidence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NamesLike = ClassNames | Iterable[str] | Mapping[Any, Any] | Path | None
 """Class names: a list, "cat, dog", a file, {0: "cat", 1: "dog"}, {"cat": ["cat", "kitten"], "dog": ["dog"]} with the
-words of prompts, or None for those of the data.
+words of prompts, which "cat|kitten, dog" gives too, or None for those of the data.
 """
 TemplatesLike = str | Sequence[str | Callable[[str], str]] | Path | None
 """Prompts with "{}": one, several, a file of them, "vild" (ViLD's 14), or functions of a name as open_clip has; None:
@@ -34,7 +34,7 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: Templates
     """Return class names with their templates.
 
     Args:
-        names: given; None takes the classes of the data.
+        names: given, where "sofa|couch" lists words of one class; None takes the classes of the data.
         classes: of the data, in their order; () where they have none.
         templates: prompts with "{}", a file of them, or functions of a name as open_clip has; None: the ensemble of
             seven.
@@ -47,15 +47,16 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: Templates
     if names is None and not classes:
         raise UsageError('No class names: give {names}, such as "cat, dog", or photos in class folders.')
     if names is None:
-        names = [tidy(c) for c in classes]
-    elif isinstance(names, str) and "," not in names and (os.path.exists(names) or Path(names).suffix):
+        return ClassNames(read_names([tidy(c) for c in classes], classes), templates_of(templates))
+    if isinstance(names, str) and "," not in names and (os.path.exists(names) or Path(names).suffix):
         names = Path(names)
     elif isinstance(names, str):
         names = ClassNames.of(names).names
     words: tuple[tuple[str, ...], ...] = ()
     if not isinstance(names, Path):
         names, words = _plain_names(names)
-    return ClassNames(read_names(names, classes), templates_of(templates), words)
+    named = ClassNames(read_names(names, classes), templates_of(templates), words)
+    return named if words else with_words(named)
 
 
 def templates_of(templates: TemplatesLike, default: tuple[str, ...] = ENSEMBLE) -> tuple[str, ...]:

@@ -131,7 +131,9 @@ class Labels(Answer["Prediction"]):
                 f"each, so give words."
             )
         if len(names) == 1 and self.result.score == "softmax":
-            remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")
+            remarks.append(
+                "With one name every photo gets it, at 100 %: add names of what else may be there, with commas between."
+            )
         files = paths_of(self.verb.photos) is not None
         if small := specks(p.name for p in self.result.predictions) if files else []:
             remarks.append(

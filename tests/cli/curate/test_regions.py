@@ -30,7 +30,7 @@ def test_regions_are_written_and_judged(diptych: Cli, photos: Path) -> None:
     assert (photos / "regions.csv").read_text().count("\n") == 3
     assert diptych("curate", "regions", "photos.csv").code == 2  # it exists
     got = diptych("curate", "regions", "photos.csv", "--overwrite", "--json")
-    assert got.data == {"out": "regions.csv", "photos": 1, "regions": 2, "skipped": []}
+    assert got.data == {"out": "regions.csv", "photos": 1, "regions": 2, "skipped": [], "remarks": []}
 
 
 def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
@@ -62,6 +62,8 @@ def test_a_command_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
     whole = diptych(*asked, "whole.csv")
     assert (photos / "o.csv").read_bytes() == (photos / "whole.csv").read_bytes()
     assert {**again.data, "out": 0} == {**whole.data, "out": 0}
+    assert [row["path"].rpartition("/")[2] for row in whole.data["skipped"]] == ["broken.png"]
+    assert whole.data["skipped"][0]["reason"] == "not a picture of a known format"
     assert "1 result is from the same command, which was stopped" in again.err
     assert not (photos / "o.csv.unfinished").exists()
 

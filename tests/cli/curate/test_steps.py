@@ -171,7 +171,8 @@ def test_a_folder_of_articles_becomes_labelled_pairs(
     )
     got = diptych("curate", "plan", "papers", "--method", "biomedica", "--clusters", "2", "--json")
     assert got.code == 3  # the lost picture
-    assert (got.data["pairs"], got.data["captioned"], got.data["clusters"]) == (8, 7, 2)
+    assert (got.data["pairs"], got.data["broken"]) == (9, 1)
+    assert (got.data["captioned"], got.data["clusters"]) == (7, 2)
     assert diptych("curate", "looks", "--count", "2", "--json").data == {"out": "looks.csv", "clusters": 2, "looks": 4}
     assert diptych("curate", "looks").code == 2
     rows = (tmp_path / "looks.csv").read_text().splitlines()

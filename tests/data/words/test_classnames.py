@@ -43,6 +43,22 @@ def test_lists_and_text_files(tmp_path: Path) -> None:
         assert read_names(source) == ("sea horse", "cat")
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"sea horse"\n"cat"\n', ("sea horse", "cat")),
+        ("'sea horse',\n'cat'\n", ("sea horse", "cat")),
+        ("\u201csea horse\u201d\n\u201ccat\u201d\n", ("sea horse", "cat")),
+        ("dog's nose\nthe 'cat'\n", ("dog's nose", "the 'cat'")),
+        ("tench, Tinca tinca\ncat\n", ("tench, Tinca tinca", "cat")),
+        ("sea horse, 'cat'\n", ("sea horse", "cat")),
+    ],
+)
+def test_quotation_marks_round_a_line_are_no_part_of_a_name(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+    (tmp_path / "n.txt").write_text(text, encoding="utf-8")
+    assert read_names(tmp_path / "n.txt") == names
+
+
 def test_mappings_follow_the_classes(tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text(json.dumps({"n02": "cat", "n01": "sea horse"}))
     (tmp_path / "n.csv").write_text("folder,name\nn02,cat\nn01,sea horse\n")

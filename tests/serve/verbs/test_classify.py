@@ -41,6 +41,13 @@ def test_names_in_a_language_that_the_model_does_not_read_get_a_remark(
     assert remark.startswith("colours reads only English, and Katze and Hund have no English noun")
 
 
+def test_a_label_may_list_the_words_of_its_class(client: Any) -> None:
+    answer = post(client, labels=["red|green", "blue"]).json()
+    assert answer["classnames"] == ["red", "blue"]
+    alone = post(client, labels=["red", "blue"]).json()
+    assert answer["predictions"][0]["labels"] != alone["predictions"][0]["labels"]
+
+
 def test_a_classifier_gives_sets_and_unknown(client: Any) -> None:
     answer = post(client, classifier="colour-classes", sets=0.9, unknown_rate=0.1).json()
     assert [p["labels"][0]["label"] for p in answer["predictions"]] == ["red", "blue"]

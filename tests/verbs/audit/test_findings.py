@@ -19,7 +19,8 @@ def test_findings_are_lines_columns_and_plain_data() -> None:
     assert [answer.line(f) for f in items] == ["20.0 [10.0, 30.0] %  It falls.", "not testable: There are no labels."]
     assert [answer.label(f) for f in items] == ["It falls.", "There are no labels."]
     assert answer.columns(items)["low"] == [0.1, None]
-    assert list(answer.data([], [])) == ["seed", "findings", "skipped"]
+    assert list(answer.data([], [])) == ["seed", "findings", "skipped", "remarks"]
+    assert answer.data([], ["A remark."])["remarks"] == ["A remark."]
     assert answer.remarks([]) == ["A remark."]
 
 

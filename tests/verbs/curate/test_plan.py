@@ -4,9 +4,10 @@ import warnings
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import diptych
-from diptych.core import DiptychError
+from diptych.core import DataError, DiptychError
 
 
 def test_a_plan_without_a_file_is_temporary() -> None:
@@ -60,3 +61,26 @@ def test_what_cannot_be_read_is_counted() -> None:
         plan = diptych.curate("broken.csv", metadata="names.txt")
     assert len(plan.failed) == 10
     assert "12 skipped: Row 1 of" in repr(plan)
+    assert plan.data["broken"] == 12
+
+
+def test_a_row_that_leads_outside_is_one_of_the_broken_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "outside.png")
+    (tmp_path / "pool").mkdir()
+    monkeypatch.chdir(tmp_path / "pool")
+    Image.new("RGB", (8, 8), "red").save("red.png")
+    Path("link.png").symlink_to("nowhere.png")
+    Path("pairs.csv").write_text("filepath,title\nred.png,red\n../outside.png,red\nlink.png,red\n")
+    plan = diptych.curate("pairs.csv", method="clip-score")
+    assert (plan.data["pairs"], plan.data["broken"], len(plan.failed)) == (3, 2, 2)
+    kept = plan.apply("kept", share=1.0)
+    assert (kept.seen, kept.broken) == (3, 2)
+
+
+@pytest.mark.parametrize(("name", "text"), [("empty.csv", "filepath,title\n"), ("empty.txt", "")])
+def test_a_pool_without_a_row_is_refused(name: str, text: str) -> None:
+    Path(name).write_text(text)
+    with pytest.raises(DataError, match=f"There is nothing in {name}: give a pool that has rows"):
+        diptych.curate(name, out="plan")
+    assert not Path("plan").exists()
+    assert not Path("plan.parts").exists()

@@ -15,13 +15,13 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych import __version__
 from diptych.backbones import lite_files
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.engines.runtimes.report import torch_version
@@ -152,7 +152,7 @@ def _stamp(name: str) -> Mapping[str, Any] | None:
         states = {str(f): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
     except (OSError, DiptychError):
         return None
-    versions = {"diptych": version("diptych"), "torch": torch_version(), "spec": [*Spec.__dataclass_fields__]}
+    versions = {"diptych": __version__, "torch": torch_version(), "spec": [*Spec.__dataclass_fields__]}
     return {**versions, "files": states} if states else None
 
 

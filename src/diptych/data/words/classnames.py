@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diptych.core import ClassNames, DataError, UsageError
+from diptych.core.data import listed_names, unquoted
 from diptych.core.wording import first_of
 from diptych.data.words.english import run_together
 from diptych.data.words.textfiles import read_json, read_text
@@ -80,7 +81,7 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
     Args:
         source: the names themselves, or a UTF-8 file: .json with a list or {folder: name}, .csv with a column folder |
             class | label and a column name | class_name | classname, or with the latter alone, and any other file with
-            one name per line (empty lines are skipped).
+            one name per line, perhaps in quotation marks (empty lines are skipped), or one line "cat, dog".
         classes: K folder names, in the order of the result; () keeps the order of the source.
 
     Returns:
@@ -115,7 +116,17 @@ def _read(source: str | os.PathLike[str] | Sequence[str]) -> Sequence[str] | Map
             raise DataError(f"{source} must hold a JSON list of names, or an object from folder to name.")
         return {k: v.strip() for k, v in value.items()} if isinstance(value, dict) else [e.strip() for e in entries]
     text = read_text(source, "class names")
-    return _from_csv(text, source) if kind == ".csv" else [line.strip() for line in text.splitlines() if line.strip()]
+    if kind == ".csv":
+        return _from_csv(text, source)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return listed_names(lines[0]) if len(lines) == 1 else [_of_line(line) for line in lines]
+
+
+def _of_line(line: str) -> str:
+    """Return the name of a line, such as that of a list in code: without quotation marks and the comma behind them."""
+    line = line.strip()
+    name = unquoted(line.removesuffix(","))
+    return unquoted(line) if name == line.removesuffix(",") else name
 
 
 def _from_csv(text: str, source: str | os.PathLike[str]) -> Sequence[str] | Mapping[str, str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diptych.backbones.widths import at_width, check_width
 from diptych.serve.inputs import Input
 from diptych.serve.model import Cut, Vectors
+from diptych.serve.numbers import Integer
 from diptych.serve.protocols.content import content_of, joined, picture
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
@@ -50,8 +51,8 @@ class EmbedRequest:
     inputs: list[dict[str, Any]] | None = None
     input_type: str | None = None
     embedding_types: list[Kind] | None = None
-    output_dimension: int | None = None
-    max_tokens: int | None = None
+    output_dimension: Integer | None = None
+    max_tokens: Integer | None = None
     truncate: Literal["NONE", "START", "END"] | None = None
 
 

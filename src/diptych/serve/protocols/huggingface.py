@@ -137,7 +137,7 @@ def router(service: Service, classify: Classify, segment: Declared, segmenters: 
     async def classes(request: Request, given: TaskRequest) -> list[dict[str, Any]]:
         """Return the classes of the first served classifier with their probabilities, the likeliest first."""
         top = given.parameters.get("top_k", 5)
-        if not isinstance(given.inputs, str) or not isinstance(top, int) or top < 1:
+        if not isinstance(given.inputs, str) or type(top) is not int or top < 1:
             raise Refusal(400, "Give a picture as inputs, and as top_k, if at all, a whole number of at least 1.")
         if not classify.classifiers:
             raise Refusal(

@@ -24,6 +24,7 @@ from fastapi.responses import JSONResponse
 from diptych import __version__
 from diptych.backbones.widths import at_width, check_width
 from diptych.serve.inputs import Input
+from diptych.serve.numbers import Integer
 from diptych.serve.protocols.content import content_of, joined, part_of, picture
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
@@ -58,7 +59,7 @@ class EmbeddingsRequest:
     model: str = ""
     encoding_format: Literal["float", "base64"] = "float"
     modality: Literal["auto", "text", "image"] = "auto"
-    dimensions: int | None = None
+    dimensions: Integer | None = None
     user: str | None = None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 
+from diptych.serve.numbers import Integer
 from diptych.serve.protocols.openai import Usage, input_of
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
@@ -32,7 +33,7 @@ class RerankRequest:
     query: str | dict[str, Any]
     documents: list[str | dict[str, Any]]
     model: str = ""
-    top_n: int | None = None
+    top_n: Integer | None = None
     return_documents: bool = False
 
 

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from diptych.core import ClassNames, Samples
 from diptych.data.memory import InMemory
+from diptych.data.words.classnames import with_words
 from diptych.features.heads import logits, sharpness
 from diptych.serve.answers import ClassifyAnswer
 from diptych.serve.declared import Declared, RequestContext
@@ -96,6 +97,6 @@ class Classify(Declared):
         """Answer from names by batches that several requests share; None for systems and classifiers."""
         if verb.served or not verb.is_plain():
             return None
-        classes = class_names(verb.names, verb.templates)
+        classes = with_words(class_names(verb.names, verb.templates))
         result = await self.zero_shot(request, model, inputs, classes, verb.top, verb.threshold)
         return self.plain(Labels(verb, result, Source(InMemory(()))))

@@ -18,6 +18,7 @@ from diptych.serve.answers import SearchAnswer
 from diptych.serve.declared import body_of
 from diptych.serve.inputs import Input
 from diptych.serve.model import ServedModel
+from diptych.serve.numbers import Number
 from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Service
 from diptych.serve.uploads import is_picture, picture_bytes
@@ -44,7 +45,7 @@ class QueryTerm(Strict):
 
     text: str = ""
     image: str = field(default="", repr=False)
-    weight: float = 1.0
+    weight: Number = 1.0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 from diptych.core import DataError, Stream, UnreadableItem, UsageError
 from diptych.core.blocks import Block, Blocked, block_of, chunks
 from diptych.core.curate import NAMED
+from diptych.data.formats.pairs import PairStream
+from diptych.data.formats.parquet_pairs import ParquetStream
 from diptych.data.skipped import add_skipped
 from diptych.data.words.textlines import TextLines
 
@@ -177,3 +179,19 @@ def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
                     error.name, error.reason
                 )  # the one that was raised holds the item by its traceback
         yield position, item
+
+
+def need_items(streams: Sequence[Stream[Any]], names: Sequence[str]) -> None:
+    """Refuse a pool of tables or of text files that have no row; tars and slides are not opened.
+
+    Args:
+        streams: of the pool.
+        names: of its files, for the error.
+
+    Raises:
+        DataError: there is no row.
+    """
+    if all(
+        isinstance(s, (PairStream, ParquetStream, TextLines)) and not any(True for _ in outcomes(s)) for s in streams
+    ):
+        raise DataError(f"There is nothing in {', '.join(names)}: give a pool that has rows.")

@@ -115,9 +115,9 @@ class Audited(Answer[Any]):
         self.failed += failed
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return facts, rows and skipped items; settings where there are some."""
-        skipped = [e.as_dict() for e in self.failed]
-        return {**self.about, self.rows_key: list(rows), "skipped": skipped, **self.settings()}
+        """Return facts, rows, skipped items and remarks; settings where there are some."""
+        rest = {"skipped": [e.as_dict() for e in self.failed], "remarks": list(remarks)}
+        return {**self.about, self.rows_key: list(rows), **rest, **self.settings()}
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain data, where there are some."""

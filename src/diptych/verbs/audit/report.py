@@ -94,8 +94,8 @@ class Reported(Findings):
         self.result, self.exit_code = result, BROKEN if result.broken else 0
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return models, tables, bounds and findings."""
-        return {**self.result.as_dict(), **self.settings()}
+        """Return models, tables, bounds, findings and remarks."""
+        return {**self.result.as_dict(), **self.settings(), "remarks": list(remarks)}
 
     def tables(self) -> list[Shown | str]:
         """Return the failures of the first model, what was measured besides, and what the training pictures say."""

@@ -104,8 +104,8 @@ class Measured(Answer[Any]):
         return f"{item.kind} {item.name}: {percent}"
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return the protocol."""
-        return self.result.as_dict()
+        """Return the protocol, and the remarks."""
+        return {**self.result.as_dict(), "remarks": list(remarks)}
 
     def remarks(self, items: Sequence[Reach]) -> list[str]:
         """Return whether it was interrupted."""

@@ -124,6 +124,7 @@ class CurateApply(Pooled):
         from diptych.tasks.curate.agents import agents_of
         from diptych.tasks.curate.plan import apply_plan, read_plan
         from diptych.tasks.curate.shards import apply_shards, cut
+        from diptych.tasks.curate.stream import need_items
 
         out, curation = context.out, self.curation()
         if out is None:
@@ -134,6 +135,7 @@ class CurateApply(Pooled):
         planned = read_plan(curator, located(self._plan))
         stream = open_stream(str(self.source), self.image, self.text, pictures=curation.looks)
         curation.check_items(stream)
+        need_items([stream], [str(self.source)])
         agents = agents_of(self.agent, self.agent_key) if curation.writes else {}
         request = self._request(curation, context)
         if agents:

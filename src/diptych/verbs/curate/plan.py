@@ -89,7 +89,7 @@ class CuratePlan(Pooled):
         from diptych.data.named_sets import located
         from diptych.tasks.curate.plan import read_plan
         from diptych.tasks.curate.shards import cut, plan_in
-        from diptych.tasks.curate.stream import Skipped
+        from diptych.tasks.curate.stream import Skipped, need_items
 
         whole = self.resume and exists_at(out)
         if not whole:
@@ -102,6 +102,7 @@ class CuratePlan(Pooled):
         streams = [open_stream(s, self.image, self.text, pictures=curation.looks) for s in self.paths()]
         for stream in streams:
             curation.check_items(stream)
+        need_items(streams, self.paths())
         shards, skipped = [shard for stream in streams for shard in cut(stream)], Skipped()
         with published(out) as local:
             load, run, workers = self.begin(curation, context)
@@ -110,11 +111,12 @@ class CuratePlan(Pooled):
                 parts, curator, load, shards, run, self._request(curation, context), resume=self.resume, pool=workers,
                 skipped=skipped, listed=local.with_name(f"{local.stem}.skipped.csv"),
             ) as plan:  # fmt: skip
+                passed = skipped.count
                 # of this pass: older plans are added next
                 skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
                 for other in older:
                     plan = plan.merge(other)
-                facts = plan.report()  # first: an older plan may be replaced now
+                facts = _with_passed(plan.report(), passed)  # first: an older plan may be replaced now
                 plan.write(local)
         return Planned(self, out, facts, skipped)
 
@@ -127,6 +129,17 @@ class CuratePlan(Pooled):
         if curation.loads:
             request |= {"backbone": context.backbone, "image": self.image, "text": self.text}
         return request
+
+
+def _with_passed(facts: Mapping[str, Any], passed: int) -> dict[str, Any]:
+    """Return the facts of a plan with the items that were passed over before a curator saw them, such as a row that
+    leads outside: they are broken as those are that it could not read, and of its pairs where it counts the broken ones
+    among these.
+    """
+    if not passed:
+        return dict(facts)
+    pairs = {"pairs": facts["pairs"] + passed} if {"pairs", "broken"} <= facts.keys() else {}
+    return {**facts, **pairs, "broken": facts.get("broken", 0) + passed}
 
 
 class Planned(Pass):

@@ -126,11 +126,11 @@ class Regions(Answer[NamedRegions]):
         return ", ".join(item.phrases)
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return where the table lies, and how many regions it has."""
+        """Return where the table lies, how many regions it has, and what was skipped."""
         facts: dict[str, Any] = {"out": None, "photos": len(self.result.table), "regions": self.result.count}
         if self.quality is not None:
             facts["quality"] = self.quality.as_dict()
-        return {**facts, "skipped": [str(e) for e in self.failed]}
+        return {**facts, "skipped": [e.as_dict() for e in self.failed], "remarks": list(remarks)}
 
     def cells(self) -> list[tuple[str, str]]:
         """Return the counts, and how right the regions are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,7 @@ def requested_threads() -> int:
     return int(value) if value.isdecimal() else 0
 
 
+@cache
 def onnxruntime_version() -> str:
     """Return the version of ONNX Runtime, without importing it."""
     from importlib.metadata import version

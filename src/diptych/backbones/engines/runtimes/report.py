@@ -122,6 +122,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
+@cache
 def torch_version() -> str:
     """Return the version of torch, without importing it."""
     from importlib.metadata import version
