@@ -103,6 +103,7 @@ def without(name: str) -> Iterator[None]:
             sys.modules[name] = before
 
 
+@cache
 def openvino_version() -> str:
     """Return the version of OpenVINO without importing it; "" where it is not installed."""
     return _version()
