@@ -32,7 +32,8 @@ trainings was run here at full length. A number that was not found is not given.
 
 *A step here* is the median of three optimiser steps on this project's machine (two cores, no GPU), of a tower in the
 authors' shape with random weights and the authors' settings, with a batch that fits; `python -m tools.published_steps`
-takes them. It says what a step needs, and nothing of the result. `{data}` is the folder of data sets, and `{work}` that
+takes them. Of a system that trains several times in a row it is a step of the first training, as with `--dry-run`. It
+says what a step needs, and nothing of the result. `{data}` is the folder of data sets, and `{work}` that
 of small files which the tool writes.
 
 | system | trains from | number in the paper |

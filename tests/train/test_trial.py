@@ -66,6 +66,7 @@ def test_it_takes_a_step_at_least() -> None:
         pass
 
 
-def test_long_trainings_are_given_in_hours_and_short_ones_in_minutes() -> None:
+def test_long_trainings_are_given_in_hours_and_short_ones_in_minutes_or_seconds() -> None:
+    assert "10 steps take 1.7 seconds" in Trial(3, 10, 4, 0.169, GIB, "cpu").lines()[1]
     assert "100 steps take 5.0 minutes" in Trial(3, 100, 4, 3.0, GIB, "cpu").lines()[1]
     assert "36,000 steps take 30 hours" in Trial(3, 36_000, 4, 3.0, GIB, "cpu").lines()[1]

@@ -56,7 +56,8 @@ def read_state(path: Path, *, allow_pickle: bool | None = False, opens: str = ""
     "a.b" for one inside another, "" one of ``OUTER``.
 
     Returns:
-        Name -> tensor, without the "module." and "_orig_mod." that distributed training and compilation add.
+        Name -> tensor, without the "module." and "_orig_mod." that distributed training and compilation put before most
+        names.
 
     Raises:
         UsageError: there is no such file, it has more than tensors and ``allow_pickle`` is False, or is no torch file.
@@ -139,8 +140,12 @@ def _tensors(state: object, path: Path, opens: str = "") -> dict[str, Tensor]:
         raise DataError(f"{path} holds no state dict: save model.state_dict() as safetensors.")
     jit_facts = {"input_resolution", "context_length", "vocab_size"}
     tensors = {str(k): v for k, v in state.items() if k not in jit_facts}
-    while tensors and (wrapper := next((w for w in WRAPPERS if all(k.startswith(w) for k in tensors)), "")):
-        tensors = {k.removeprefix(wrapper): v for k, v in tensors.items()}
+    # Most and not all: a tensor beside the wrapped ones, such as AveragedModel's counter, is then named by itself.
+    while wrapper := next((w for w in WRAPPERS if 2 * sum(k.startswith(w) for k in tensors) > len(tensors)), ""):
+        inside = {k.removeprefix(wrapper): v for k, v in tensors.items()}
+        if len(inside) < len(tensors):
+            break
+        tensors = inside
     return tensors
 
 

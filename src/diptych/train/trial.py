@@ -26,7 +26,7 @@ class Trial:
 
     Args:
         steps: optimiser steps that were taken.
-        planned: steps of the whole training.
+        planned: steps of the whole training, which is the first of a fit that trains several times.
         batch: items per step.
         seconds: median duration of a step, without the first where there are several.
         memory: largest memory of the process so far, in bytes; on a GPU that of the GPU.
@@ -48,13 +48,17 @@ class Trial:
             ...     print(line)
             3 steps of 16 items on cuda: 2.5 seconds per step, 3.0 GiB of memory at most. Nothing was written.
             Extrapolated, and not run: 368,750 steps take 256 hours on this machine.
+            This is the first training: those that a system may have after it are not counted.
         """
         hours = self.planned * self.seconds / 3600
         length = f"{hours:,.0f} hours" if hours >= 10 else f"{hours * 60:,.1f} minutes"
+        if hours < 1 / 60:
+            length = f"{hours * 3600:.1f} seconds"
         return (
             f"{self.steps} steps of {self.batch} items on {self.device}: {self.seconds:.3g} seconds per step, "
             f"{self.memory / GIB:.1f} GiB of memory at most. Nothing was written.",
             f"Extrapolated, and not run: {self.planned:,} steps take {length} on this machine.",
+            "This is the first training: those that a system may have after it are not counted.",
         )
 
 

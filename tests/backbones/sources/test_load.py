@@ -140,6 +140,18 @@ def test_old_layout_and_distributed_prefix(openclip_folder: Folder) -> None:
         assert gap(a.text.encode(a.text.inputs(["a cat"])), b.text.encode(b.text.inputs(["a cat"]))) <= 1e-6
 
 
+def test_a_tensor_beside_those_with_the_distributed_prefix_is_named(openclip_folder: Folder) -> None:
+    folder = openclip_folder("vit")
+    file = folder / "open_clip_model.safetensors"
+    wrapped = {f"module.{k}": v for k, v in load_file(file).items()}
+    save_file({**wrapped, "n_averaged": torch.ones(())}, file)
+    with pytest.raises(DataError, match=r"tensors 1 unexpected \(n_averaged\)"):
+        load(f"local:{folder}")
+    save_file({**wrapped, "logit_scale": torch.ones(())}, file)  # two of one name stay two
+    with pytest.raises(DataError, match="holds no CLIP weights that are known here"):
+        load(f"local:{folder}")
+
+
 @pytest.mark.parametrize("silent", [{}, {"size": 32}, {"mean": [0.5] * 3}])
 def test_pixels_that_the_folder_does_not_state_are_demanded(silent: dict[str, Any], openclip_folder: Folder) -> None:
     folder = openclip_folder("vit", preprocess_cfg=silent)
