@@ -24,7 +24,7 @@ from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
 from diptych.methods.segment.naclip import NACLIP
 from diptych.methods.segment.sclip import SCLIP, WINDOWS
-from diptych.methods.segment.stuff_context import StuffContext
+from diptych.methods.segment.stuff_context import FittedStuffContext, StuffContext
 from diptych.methods.segment.trident import FittedTrident, Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.benches.masked_regions import OVSEG
@@ -234,6 +234,24 @@ class PlaceAlone(StuffContext):
         return tuple(PHOTO._replace(height=look.height) for look in looks_of(words))
 
 
+@dataclass(frozen=True)
+class SharesAlone(StuffContext):
+    """A class is more likely where more cells of the photo have it, of whatever colour."""
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedStuffContext:
+        """Fit as ever, for photos whose colours are all alike where classes are compared by them."""
+        return _Colourless(**vars(super().fit(kit, classes, evidence, run)))
+
+
+@dataclass(frozen=True)
+class _Colourless(FittedStuffContext):
+    """Looks see colours, and ``photo_colours`` does not."""
+
+    def coloured(self, scores: Tensor, features: Tensor) -> Tensor:
+        """Return scores with the share of each class, and not its colours."""
+        return super().coloured(scores, torch.zeros_like(features))
+
+
 ITSELF = as_subclass(Itself, draws=False)
 _VIT = ("scenes",)
 """A bench whose backbone is a ViT."""
@@ -270,15 +288,19 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=partial(open_bench, settings={"windows": WINDOWS}),
         ),
         "stuff-context": Trial(
-            (Claim("maskclip"), Claim("stuff-context", variant="words alone")),
+            (Claim("maskclip"), Claim("stuff-context", variant="without looks")),
             {
                 "looks moved by 1": as_subclass(OtherLooks, draws=False),
                 "looks moved by 3": as_subclass(FurtherLooks, draws=False),
             },
             "stuff-context",
-            control_variant="words alone",
+            control_variant="without looks",
             beside={
                 "prompts": Claim("stuff-context", variant="prompts"),
+                "without colours": Claim("stuff-context", variant="without colours"),
+                "shares alone": Claim(
+                    "shares alone", base=Arm("stuff-context", spoil=as_subclass(SharesAlone, draws=False))
+                ),
                 "place alone": Claim(
                     "place alone", base=Arm("stuff-context", spoil=as_subclass(PlaceAlone, draws=False))
                 ),

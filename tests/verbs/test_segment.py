@@ -26,6 +26,17 @@ def test_python_segments_with_background_and_settings() -> None:
         diptych.segment([photo], ["red", "green"], MODEL, settings={"windowss": 3})
 
 
+def test_settings_without_a_method_are_those_of_the_usual_one_of_the_backbone() -> None:
+    photo = halves("red", "blue", 60, 40)
+    result = diptych.segment([photo], ["red", "green"], MODEL, settings={"sides": (32,), "colours": 0.0})
+    assert result.as_dict()["method"] == "stuff-context"
+    assert result.as_dict()["settings"] == {"sides": (32,), "colours": 0.0}
+    with pytest.raises(DiptychError, match="StuffContext has no setting 'apperance', did you mean 'appearance'"):
+        diptych.segment([photo], ["red", "green"], MODEL, settings={"apperance": 3})
+    with pytest.raises(DiptychError, match="StuffContext has no setting 'windows'"):
+        diptych.segment([photo], ["red", "green"], MODEL, settings={"windows.side": 64})
+
+
 def test_without_photos_nothing_is_segmented() -> None:
     with pytest.raises(DiptychError, match="No photos"):
         diptych.segment(Pictures(()), ["red"], MODEL)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -127,8 +128,20 @@ class Segment(Verb):
             raise UsageError("Each box is one object: leave out {things}, or {regions}.")
 
     def slug(self) -> str:
-        """Return the system that does the work where none is named and the backbone is not known yet."""
-        return DEFAULTS["segment"]
+        """Return the system that does the work where none is named and the backbone is not known yet.
+
+        Of the two that may be meant it is the one that has more of the settings, or of names like theirs.
+        """
+        from diptych import catalog
+
+        given = [name.partition(".")[0] for name in self.given_settings()]
+
+        def named(slug: str) -> tuple[int, int]:
+            names = [f.name for f in fields(catalog.find(slug, self.kind_of_system()))]  # type: ignore[arg-type]
+            return sum(n in names for n in given), sum(bool(get_close_matches(n, names)) for n in given)
+
+        usual = (DEFAULTS["segment"], DEFAULTS["segment cells"])
+        return max(usual, key=named) if given else usual[0]
 
     def check_given(self, given: frozenset[str]) -> None:
         """Refuse a choice of a system beside one that is fitted already."""
@@ -188,7 +201,7 @@ class Segment(Verb):
         if all(source is None for source in (self.train, self.unlabelled, self.captioned)):
             context.expect(len(table))
         model, run = context.model(), context.run()
-        if known is None and about is None and self.method is None and not self.settings:
+        if known is None and about is None and self.method is None:
             answer.slug = DEFAULTS[usual(model)]
             system = replace(self, method=answer.slug).system()
         parts = parts_of_folder(

@@ -17,6 +17,7 @@ from diptych.methods.segment.stuff_context import FittedStuffContext, StuffConte
 from diptych.nn.dense.cell_looks import cell_looks
 from diptych.nn.dense.label_maps import dense_map
 from diptych.nn.dense.patches import embed_patches
+from diptych.nn.dense.photo_colours import photo_colours
 from tests.support.dense_colours import DenseColours
 from tests.support.pictures import Pictures
 from tests.support.refused import refused
@@ -38,7 +39,7 @@ def fit(backbone: Backbone, **settings: Any) -> FittedStuffContext:
 @torch.no_grad()
 def test_equals_its_formula_in_numpy(vit: Backbone) -> None:
     """Both sizes are multiples of the stride, so that no photo is resized to fit the grid."""
-    fitted = fit(vit, affinity=3.0)
+    fitted = fit(vit, affinity=3.0, colours=0.0)
     photos = [torch.rand(3, side, side + 32, generator=torch.Generator().manual_seed(side)) for side in (64, 32)]
     recipe = vit.spec.pixels
     head = text_head(vit, in_context(NAMES), Run())
@@ -65,6 +66,8 @@ def test_equals_its_formula_in_numpy(vit: Backbone) -> None:
     blue, white = stuff_looks.LOOKS["air"]
     expected[0] += 2.5 * np.clip(np.log((density(blue) + density(white)) / density(stuff_looks.PHOTO)), -4, 4)
     np.testing.assert_allclose(fitted.maps(photos, Run()).numpy(), expected, rtol=1e-3, atol=1e-3)
+    coloured = photo_colours(torch.from_numpy(expected).float(), torch.from_numpy(features[:3]).float(), 0.7)
+    torch.testing.assert_close(fit(vit, affinity=3.0).maps(photos, Run()), coloured, rtol=1e-3, atol=1e-3)
 
 
 def test_cells_are_blended_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,24 +101,24 @@ def test_a_sharp_affinity_leaves_cells_alone_and_a_flat_one_makes_them_equal() -
 
 def test_without_affinity_the_mean_of_the_sizes_is_the_map(vit: Backbone) -> None:
     photos = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))]
-    alone = fit(vit, affinity=0.0, sides=(64,)).maps(photos, Run())
-    torch.testing.assert_close(fit(vit, affinity=1e4, sides=(64,)).maps(photos, Run()), alone)
+    alone = fit(vit, affinity=0.0, colours=0.0, sides=(64,)).maps(photos, Run())
+    torch.testing.assert_close(fit(vit, affinity=1e4, colours=0.0, sides=(64,)).maps(photos, Run()), alone)
 
 
 def test_looks_are_added_to_stuff_alone_and_not_without_a_weight(vit: Backbone) -> None:
     photos = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))]
-    words, both = (fit(vit, appearance=w, sides=(64,)).maps(photos, Run()) for w in (0.0, 1.0))
+    words, both = (fit(vit, appearance=w, colours=0.0, sides=(64,)).maps(photos, Run()) for w in (0.0, 1.0))
     assert not torch.allclose(words[0], both[0], atol=1e-2)
     torch.testing.assert_close(words[1:], both[1:])
     assert (both - words).abs().max() <= 4
-    fitted = fit(vit, appearance=3.0, sides=(64,))
+    fitted = fit(vit, appearance=3.0, colours=0.0, sides=(64,))
     torch.testing.assert_close(fitted.maps(photos, Run())[0] - words[0], 3 * (both - words)[0], atol=1e-4, rtol=1e-4)
 
 
 def test_a_blue_cell_above_is_sky_and_a_brown_one_below_is_not(vit: Backbone) -> None:
     photo = torch.tensor([0.45, 0.65, 0.95])[:, None, None].repeat(1, 64, 64)
     photo[:, 32:] = torch.tensor([0.45, 0.30, 0.15])[:, None, None]
-    odds = fit(vit).seen(photo, (2, 1))[0, :, 0]
+    odds = fit(vit).seen(cell_looks(photo, (2, 1)))[0, :, 0]
     assert odds[0] > 2
     assert odds[1] == -4
 
@@ -125,7 +128,8 @@ def test_a_photo_without_colour_is_judged_by_the_rest(vit: Backbone) -> None:
     fitted = StuffContext(sides=(64,)).fit(Kit({"main": vit}), grass, Evidence(), Run())
     grey, tinted = torch.full((3, 64, 64), 0.45), torch.full((3, 64, 64), 0.45)
     tinted[0] += 0.1
-    assert fitted.seen(grey, (2, 1))[0, 1, 0] > 0 > fitted.seen(tinted, (2, 1))[0, 1, 0]
+    at = [fitted.seen(cell_looks(pixels, (2, 1)))[0, 1, 0] for pixels in (grey, tinted)]
+    assert at[0] > 0 > at[1]
 
 
 def test_cells_of_a_map_without_a_tower_are_segmented() -> None:
@@ -136,4 +140,6 @@ def test_cells_of_a_map_without_a_tower_are_segmented() -> None:
 
 
 def test_wrong_parameters_are_refused() -> None:
-    refused(StuffContext, {"affinity": -0.1}, {"appearance": -1.0}, {"sides": ()}, {"sides": (224, 0)})
+    refused(
+        StuffContext, {"affinity": -0.1}, {"appearance": -1.0}, {"colours": -0.1}, {"sides": ()}, {"sides": (224, 0)}
+    )

@@ -3,6 +3,7 @@
     L_k = mean over sizes s of   scale z_s t_k + bias,    resized to the grid of the largest size
     M   = softmax(a z z^T) L  +  w R                      row by row;  z: of the largest size
     R_k = log sum over j of  N(f; m_kj, s_kj)  -  log N(f; m, s),   within [-b, b];  0 for things
+    M'  = M  +  c C                                       C: colours of each class in the photo, see ``photo_colours``
 
 Sizes: n cells of the grid, K classes, D dimensions of the embeddings
 z_s: (n_s, D) unit embeddings of the patches or cells of the photo at size s, each pooled alone, as in MaskCLIP
@@ -45,6 +46,7 @@ from diptych.nn.dense.cell_looks import cell_looks, log_odds
 from diptych.nn.dense.label_maps import LONG, cells
 from diptych.nn.dense.mask_classes import whole_cells
 from diptych.nn.dense.patches import BLOCK, check_patches, embed_patches
+from diptych.nn.dense.photo_colours import photo_colours
 
 BOUND = 4.0
 """b: what a look says for or against a class at most, before it is weighed."""
@@ -99,21 +101,24 @@ class StuffContext(Segmenter):
         contexts: whether words for stuff stand in phrases; False: in the prompts, as all others.
         appearance: w, weight of the looks of stuff in logits, >= 0; 0: words alone decide. The default was chosen with
             ``lite:2026-11``, whose scale is 30.
+        colours: c, weight of the colours of each class in the photo, >= 0; 0: each cell is judged without the others'.
 
     Raises:
         UsageError: no side, a side below 1, or a negative affinity or weight.
 
     Source: ours. Phrases of context: cf. Menon & Vondrick 2023; affinity of patches: cf. Lan et al. 2024 (ProxyCLIP);
-    colour and place of stuff: cf. the potentials of Shotton et al. 2009 (TextonBoost), which are learnt.
+    colour and place of stuff: cf. the potentials of Shotton et al. 2009 (TextonBoost), which are learnt; colours of a
+    class in the photo: theirs.
     """
 
     sides: tuple[int, ...] = (224, 336, 448)
     affinity: float = 10.0
     contexts: bool = True
     appearance: float = 2.5
+    colours: float = 0.7
 
     def __post_init__(self) -> None:
-        check(self, at_least(0), "affinity", "appearance")
+        check(self, at_least(0), "affinity", "appearance", "colours")
         if not self.sides or min(self.sides) < 1:
             raise UsageError(
                 f"sides must be one or more numbers of pixels >= 1, got {self.sides!r}: give some, such as (224, 448)."
@@ -132,7 +137,9 @@ class StuffContext(Segmenter):
         looks = [self.looks(words) for words in classes.words or tuple((name,) for name in classes.names)]
         rows = [[float(k), *sum(look, ())] for k, some in enumerate(looks) for look in some if self.appearance]
         table = torch.tensor(rows).reshape(-1, 1 + 2 * len(PHOTO))
-        return FittedStuffContext(classes, backbone, head, self.sides, self.affinity, self.appearance, table)
+        return FittedStuffContext(
+            classes, backbone, head, self.sides, self.affinity, self.appearance, table, self.colours
+        )
 
     def looks(self, words: tuple[str, ...]) -> tuple[Look, ...]:
         """Return the looks of a class; none: it is a thing."""
@@ -151,7 +158,7 @@ class FittedStuffContext(FittedSegmenter):
         classes: K names.
         backbone: embeds the patches.
         head: (K, D) unit class vectors.
-        sides, affinity, appearance: see ``StuffContext``.
+        sides, affinity, appearance, colours: see ``StuffContext``.
         looks: (J, 11): position of a class, and mean and standard deviation of the five features of a look of it.
     """
 
@@ -162,6 +169,7 @@ class FittedStuffContext(FittedSegmenter):
     affinity: float
     appearance: float = 0.0
     looks: Tensor = field(default_factory=lambda: torch.zeros(0, 11))
+    colours: float = 0.0
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits on the grid of the largest size."""
@@ -179,11 +187,18 @@ class FittedStuffContext(FittedSegmenter):
         mean = torch.stack([interpolate(p[None], (h, w), mode="bilinear")[0] for p in parts]).mean(0)
         if self.affinity:
             mean = blended(grids[0].flatten(1).T, mean.flatten(1).T, self.affinity).T.reshape(-1, h, w)
-        return mean + self.appearance * self.seen(photos[0], (h, w)) if len(self.looks) else mean
+        features = cell_looks(photos[0], (h, w))
+        if len(self.looks):
+            mean = mean + self.appearance * self.seen(features)
+        return self.coloured(mean, features)
 
-    def seen(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return R as (K, h, w), of (3, H, W) pixels in [0, 1]; photos without colour are judged without it."""
-        features, odds = cell_looks(pixels, size), torch.zeros(len(self.head), *size)
+    def coloured(self, scores: Tensor, features: Tensor) -> Tensor:
+        """Return M' as (K, h, w), of M and f."""
+        return photo_colours(scores, features[:3], self.colours)
+
+    def seen(self, features: Tensor) -> Tensor:
+        """Return R as (K, h, w), of f; photos without colour are judged without it."""
+        odds = torch.zeros(len(self.head), *features.shape[1:])
         used = [0, 3, 4] if features[1:3].abs().max() < GREY else [0, 1, 2, 3, 4]
         for k in set(self.looks[:, 0].int().tolist()):
             of_class = self.looks[self.looks[:, 0] == k, 1:].reshape(-1, len(PHOTO), 2)
