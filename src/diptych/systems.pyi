@@ -906,7 +906,12 @@ class StuffContext(SegmenterSystem):
     looks of stuff.
     """
     def __init__(
-        self, sides: tuple[int, ...] = ..., affinity: float = 10.0, contexts: bool = True, appearance: float = 2.5
+        self,
+        sides: tuple[int, ...] = ...,
+        affinity: float = 10.0,
+        contexts: bool = True,
+        appearance: float = 2.5,
+        colours: float = 0.7,
     ) -> None: ...
 
 class SyCoCa(OtherSystem):
