@@ -66,7 +66,7 @@ def test_equals_its_formula_in_numpy(vit: Backbone) -> None:
     blue, white = stuff_looks.LOOKS["air"]
     expected[0] += 2.5 * np.clip(np.log((density(blue) + density(white)) / density(stuff_looks.PHOTO)), -4, 4)
     np.testing.assert_allclose(fitted.maps(photos, Run()).numpy(), expected, rtol=1e-3, atol=1e-3)
-    coloured = photo_colours(torch.from_numpy(expected).float(), torch.from_numpy(features[:3]).float(), 0.7)
+    coloured = photo_colours(torch.from_numpy(expected).float(), torch.from_numpy(features[:3]).float(), 1.0)
     torch.testing.assert_close(fit(vit, affinity=3.0).maps(photos, Run()), coloured, rtol=1e-3, atol=1e-3)
 
 

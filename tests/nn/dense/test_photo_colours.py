@@ -22,7 +22,7 @@ def test_equals_its_formula_with_the_densities_of_scipy() -> None:
         for k in range(3):
             mean = np.average(f, axis=1, weights=p[k])
             deviation = np.sqrt(np.average((f - mean[:, None]) ** 2, axis=1, weights=p[k]) + 25)
-            c[k] = np.log(p[k].sum()) + norm(mean[:, None], deviation[:, None]).logpdf(f).sum(0)
+            c[k] = np.log(p[k].sum()) / 2 + norm(mean[:, None], deviation[:, None]).logpdf(f).sum(0)
         c = np.clip(c - c.max(0), -6, None)
     ours = photo_colours(scores, colours, 0.8).numpy().reshape(3, -1)
     np.testing.assert_allclose(ours, m + 0.8 * c, atol=1e-3)

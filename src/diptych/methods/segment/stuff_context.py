@@ -115,7 +115,7 @@ class StuffContext(Segmenter):
     affinity: float = 10.0
     contexts: bool = True
     appearance: float = 2.5
-    colours: float = 0.7
+    colours: float = 1.0
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "affinity", "appearance", "colours")
