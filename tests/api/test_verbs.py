@@ -189,7 +189,8 @@ def test_segment_and_detect_write_the_files_of_the_command(tmp_path: Path) -> No
     assert (np.asarray(Image.open(tmp_path / "maps" / "0.labels.png")) == maps[0].labels).all()
     with pytest.raises(UsageError, match=r"0.overlay.png exists: give another out= or overwrite="):
         diptych.segment(photos, ["red", "blue"], model, method="maskclip", out=tmp_path / "maps")
-    heat = diptych.detect(photos, model, normal=photos, out=str(tmp_path / "heat"))
+    normal = [np.asarray(halves("red", "green", 60, 40))] * 2
+    heat = diptych.detect(photos, model, normal=normal, out=str(tmp_path / "heat"))
     assert sorted(p.name for p in (tmp_path / "heat").iterdir()) == ["0.heat.png", "1.heat.png", "detect.json"]
     assert heat[0].shown().size[1] > 40  # the score stands below the photo
 
