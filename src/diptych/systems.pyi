@@ -911,7 +911,7 @@ class StuffContext(SegmenterSystem):
         affinity: float = 10.0,
         contexts: bool = True,
         appearance: float = 2.5,
-        colours: float = 0.7,
+        colours: float = 1.0,
     ) -> None: ...
 
 class SyCoCa(OtherSystem):
