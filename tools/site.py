@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import sys
+from inspect import ismodule
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -476,8 +477,9 @@ def public_page() -> str:
                 name = f"diptych.{group}" if step.name == "__call__" else f"diptych.{group}.{step.name}"
                 lines += _function(name, step)
     for name in diptych.__all__:
-        place = getattr(getattr(diptych, name), "__module__", "diptych")
-        if place != "diptych":  # the functions of the stub, and names without a page
+        thing = getattr(diptych, name)
+        place = getattr(thing, "__module__", "diptych")
+        if place != "diptych" and not ismodule(thing):  # the functions of the stub, and names without a page
             options = ["    options:", "      show_root_heading: false"]
             lines += [f"## diptych.{name}", "", f"::: {place}.{name}", *options, ""]
     return "\n".join(lines)

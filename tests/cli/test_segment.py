@@ -334,7 +334,7 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     assert got.code == 0
     rows = {(r["method"], r["variant"]): r for r in got.data["rows"]}
     trident = {("trident", variant) for variant in ("", "scores", "no aggregation")}
-    context = {("stuff-context", variant) for variant in ("", "prompts", "words alone")}
+    context = {("stuff-context", variant) for variant in ("", "prompts", "without looks", "without colours")}
     assert set(rows) == {("maskclip", ""), ("sclip", ""), ("naclip", ""), *context, ("chance", ""), *trident}
     assert "tower" in got.data["missing"]["maskclip:tokens"]
     assert "imagenet1k_sample" in got.data["missing"]["clip-dinoiser"]

@@ -157,7 +157,7 @@ def test_the_proof_finds_scratches_and_halves_of_normal_photos_do_not_differ(tmp
 def test_absent_data_and_other_layouts_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file or folder no_such_set"):
         open_set("no_such_set", "anomalies")
-    with pytest.raises(DataError, match="MVTec"):
+    with pytest.raises(DataError, match="no folders train and test: put normal pictures into train/good"):
         open_set(str(tmp_path), "anomalies")
 
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from typer import Typer
 from typer.testing import CliRunner
 
 from diptych.api.declared import group as function
-from diptych.cli.declared import group as command
+from diptych.cli.declared import command
+from diptych.cli.declared import group as group_command
 from diptych.verbs.answer import Answer
 from diptych.verbs.arguments import argument
 from diptych.verbs.context import Context
@@ -54,9 +56,17 @@ class Whisper(Shout):
 TALK = Group("talk", "Write texts.", (Shout, Whisper))
 
 
+def talk_command() -> Typer:
+    """Return the command with its steps, which the root makes when they are called."""
+    app = group_command(TALK)
+    for name, verb in TALK.steps.items():
+        app.command(name)(command(verb))
+    return app
+
+
 def test_steps_are_commands_and_functions() -> None:
     for step, text in (("shout", "HI!"), ("whisper", "hi!")):
-        done = CliRunner().invoke(command(TALK), [step, "Hi", "--end", "!"])
+        done = CliRunner().invoke(talk_command(), [step, "Hi", "--end", "!"])
         assert (done.exit_code, done.stdout.strip()) == (0, text)
     talk: Any = function(TALK, {})
     assert talk("Hi", end="!").items == ("HI!",)
@@ -65,5 +75,5 @@ def test_steps_are_commands_and_functions() -> None:
 
 
 def test_what_has_no_default_and_no_position_is_a_flag_that_must_be_given() -> None:
-    done = CliRunner().invoke(command(TALK), ["shout", "Hi"])
+    done = CliRunner().invoke(talk_command(), ["shout", "Hi"])
     assert (done.exit_code, "--end" in done.output) == (2, True)

@@ -45,7 +45,8 @@ def test_a_board_compares_all_findings_with_the_first_backbone(diptych: Cli, own
     assert all(f["gain"] is None for f in first["findings"])
     gains = {(f["measure"], f["about"]): f["gain"] for f in second["findings"] if f["testable"]}
     accuracy = gains["accuracy", ""]
-    assert (accuracy["value"], accuracy["ci95"], accuracy["paired"]) == (0.0, [0.0, 0.0], True), "same answers"
+    assert (accuracy["value"], accuracy["paired"]) == (0.0, True), "same answers"
+    assert accuracy["ci95"][0] == -accuracy["ci95"][1] < 0
     assert gains["calibration_error", "own"]["paired"] is False
     assert gains["temperature_gain", "own"]["paired"] is True
     assert "counteranimal" in first["not_run"]

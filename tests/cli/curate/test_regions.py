@@ -26,7 +26,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_regions_are_written_and_judged(diptych: Cli, photos: Path) -> None:
     got = diptych("curate", "regions", "photos.csv", "--truth", "true.csv")
     assert (got.code, got.err.splitlines()[-1]) == (0, "regions.csv")
-    assert "IoU of 0.5 with one of it, % 100 (100-100)" in " ".join(got.out.split())
+    assert "IoU of 0.5 with one of it, % 100 (3-100)" in " ".join(got.out.split())
     assert (photos / "regions.csv").read_text().count("\n") == 3
     assert diptych("curate", "regions", "photos.csv").code == 2  # it exists
     got = diptych("curate", "regions", "photos.csv", "--overwrite", "--json")
