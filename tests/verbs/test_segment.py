@@ -31,8 +31,8 @@ def test_settings_without_a_method_are_those_of_the_usual_one_of_the_backbone() 
     result = diptych.segment([photo], ["red", "green"], MODEL, settings={"sides": (32,), "colours": 0.0})
     assert result.as_dict()["method"] == "stuff-context"
     assert result.as_dict()["settings"] == {"sides": (32,), "colours": 0.0}
-    with pytest.raises(DiptychError, match="StuffContext has no setting 'apperance', did you mean 'appearance'"):
-        diptych.segment([photo], ["red", "green"], MODEL, settings={"apperance": 3})
+    with pytest.raises(DiptychError, match="StuffContext has no setting 'appear', did you mean 'appearance'"):
+        diptych.segment([photo], ["red", "green"], MODEL, settings={"appear": 3})
     with pytest.raises(DiptychError, match="StuffContext has no setting 'windows'"):
         diptych.segment([photo], ["red", "green"], MODEL, settings={"windows.side": 64})
 
