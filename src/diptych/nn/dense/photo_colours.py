@@ -23,7 +23,7 @@ def photo_colours(scores: Tensor, colours: Tensor, weight: float) -> Tensor:
     p_k, m_k, s_k: mean of P_k, and mean and deviation of the colours weighed by it;  N: normal density of independent
     features;  e: ``SHARE``;  ``ROUNDS`` rounds
 
-    A class that few cells have is less likely in all of them, by p_k.
+    A class that few cells have is less likely in all of them, by p_k^e.
 
     Args:
         scores: M, (K, h, w) logits.
