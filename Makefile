@@ -10,7 +10,7 @@ export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
 help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
-	@echo "make test    set up and run the suite, without tests of proofs and tools that no change concerns"
+	@echo "make test    set up and run the suite, without tests of pages, proofs, recipes and tools that no change concerns"
 	@echo "make test-all      the whole suite"
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
 	@echo "make check   the rules, the examples in docstrings, the whole suite"
@@ -56,7 +56,7 @@ $(SUITE): export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 $(SUITE): export PYTHONDONTWRITEBYTECODE =
 PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
-# Without the tests of proofs and tools that no change concerns; test-all runs them too.
+# Without the tests of pages, proofs, recipes and tools that no change concerns; test-all runs them too.
 test: $(VENV)/.dev
 	$(BIN)/$(PYTEST) $$($(BIN)/python tools/changed.py)
 

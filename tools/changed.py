@@ -1,9 +1,10 @@
 """Print the tests that ``make test`` leaves out: ``python tools/changed.py [--base REF]``.
 
-Tests of proofs and of tools are slow and seldom concerned. One of their files is left out where nothing differs from
-the merge base with ``origin/main`` (or ``main``), committed or not, of: the file and what it imports, at the top of a
-module or inside a function, and so on; the folders that ``READ`` lists for it, which are read by name. Without git,
-without such a branch or without any difference nothing is left out. ``make test-all``, which CI runs, runs everything.
+Tests of pages, proofs, recipes and tools are slow and seldom concerned. One of their files is left out where nothing
+differs from the merge base with ``origin/main`` (or ``main``), committed or not, of: the file and what it imports, at
+the top of a module or inside a function, and so on; the folders that ``READ`` lists for it, which are read by name. On
+``main`` itself, where nothing differs, all of them are: CI has run them. Without git or such a branch none is.
+``make test-all``, which CI runs, runs everything.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ALWAYS = ("pyproject.toml", "Makefile", "tests/conftest.py", "tests/support")
 READ = {
+    "tests/docs": ("README.md", "CITATION.cff", "docs", "src"),
     "tests/proofs": ("proofs",),
+    "tests/recipes": ("recipes",),
     "tests/tools": ("benchmarks", "docs", "proofs", "results", "src/diptych/methods", "tools"),
 }
-"""Folder of tests -> what they read without importing it: scripts, pages, results, and docstrings and cards of systems.
+"""Folder of tests -> what they read without importing it: scripts, pages, the commands that pages run, results, and
+docstrings and cards of systems.
 
 Data files of ``src`` count for every folder: no import names them.
 """
@@ -90,7 +94,7 @@ class Imports:
 
 def unconcerned(root: Path, changed: Sequence[str]) -> list[str]:
     """Return the test files of ``READ`` that none of these changes concerns."""
-    if not changed or any(_below(name, ALWAYS) for name in changed):
+    if any(_below(name, ALWAYS) for name in changed):
         return []
     if any(_below(name, ("src",)) and not name.endswith(".py") for name in changed):
         return []
@@ -118,7 +122,10 @@ def main(words: Sequence[str] | None = None) -> int:
     for name in left:
         sys.stdout.write(f"--ignore={name}\n")
     if left:
-        sys.stderr.write(f"Left out: {len(left)} test files of proofs and tools, which no change concerns.\n")
+        sys.stderr.write(
+            f"Left out: {len(left)} test files of pages, proofs, recipes and tools that no change since main concerns: "
+            "make test-all runs them.\n"
+        )
     return 0
 
 

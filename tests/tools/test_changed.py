@@ -18,16 +18,20 @@ FILES = {
     "proofs/__init__.py": "",
     "proofs/shapes.py": "import numpy, diptych.methods.gda\n",
     "tools/site.py": "import diptych.methods.gda\n",
+    "recipes/heads.py": "import diptych.solvers\n",
     "tests/conftest.py": "from tests.support.colours import folder\n",
     "tests/support/colours.py": "",
     "tests/proofs/conftest.py": "",
     "tests/proofs/test_shapes.py": "from proofs import shapes\n",
     "tests/proofs/test_stars.py": "from .writers import write\n",
     "tests/proofs/writers.py": "",
+    "tests/docs/test_pages.py": "PAGE = 'index.md'\n",
+    "tests/recipes/test_heads.py": "from recipes import heads\n",
     "tests/tools/test_site.py": "from tools import site\n",
     "tests/tools/test_script.py": "NAME = 'site'\n",
 }
 PROOFS = ["tests/proofs/test_shapes.py", "tests/proofs/test_stars.py"]
+PAGES, RECIPES = ["tests/docs/test_pages.py"], ["tests/recipes/test_heads.py"]
 TOOLS = ["tests/tools/test_script.py", "tests/tools/test_site.py"]
 
 
@@ -43,27 +47,29 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "left_out"),
     [
-        ("src/diptych/serve.py", PROOFS + TOOLS),
+        ("src/diptych/serve.py", PROOFS + RECIPES + TOOLS),  # pages run commands
         ("src/diptych/solvers.py", [PROOFS[1], TOOLS[0]]),  # imported inside a function, two modules away
-        ("src/diptych/methods/gda.py", [PROOFS[1]]),  # pages are made of its docstring
+        ("src/diptych/methods/gda.py", [PROOFS[1], *RECIPES]),  # the site is made of its docstring
         ("src/diptych/__init__.py", [PROOFS[1], TOOLS[0]]),
         ("src/diptych/gda.toml", []),  # data, which no import names
-        ("proofs/card.toml", []),  # tools read it too
-        ("docs/index.md", PROOFS),
-        ("tests/proofs/conftest.py", TOOLS),
-        ("tests/proofs/writers.py", [PROOFS[0], *TOOLS]),
-        ("tests/proofs/test_stars.py", [PROOFS[0], *TOOLS]),
+        ("proofs/card.toml", PAGES + RECIPES),  # tools read it too
+        ("docs/index.md", PROOFS + RECIPES),
+        ("recipes/heads.py", PAGES + PROOFS + TOOLS),
+        ("tests/proofs/conftest.py", PAGES + RECIPES + TOOLS),
+        ("tests/proofs/writers.py", [*PAGES, PROOFS[0], *RECIPES, *TOOLS]),
+        ("tests/proofs/test_stars.py", [*PAGES, PROOFS[0], *RECIPES, *TOOLS]),
         ("tests/support/colours.py", []),
         ("pyproject.toml", []),
-        ("README.md", PROOFS + TOOLS),
+        ("README.md", PROOFS + RECIPES + TOOLS),
+        ("CONTRIBUTING.md", PAGES + PROOFS + RECIPES + TOOLS),
     ],
 )
 def test_what_a_change_does_not_concern_is_left_out(root: Path, name: str, left_out: list[str]) -> None:
     assert changed.unconcerned(root, [name]) == left_out
 
 
-def test_nothing_is_left_out_where_nothing_differs(root: Path) -> None:
-    assert changed.unconcerned(root, []) == []
+def test_all_are_left_out_where_nothing_differs(root: Path) -> None:
+    assert changed.unconcerned(root, []) == PAGES + PROOFS + RECIPES + TOOLS
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
@@ -103,5 +109,5 @@ def test_each_file_that_is_left_out_is_an_option_of_pytest(
     assert capsys.readouterr().out == ""
     assert changed.main([]) == 0
     printed = capsys.readouterr()
-    assert printed.out.split() == [f"--ignore={name}" for name in PROOFS]
-    assert "2 test files" in printed.err
+    assert printed.out.split() == [f"--ignore={name}" for name in PROOFS + RECIPES]
+    assert "3 test files" in printed.err
