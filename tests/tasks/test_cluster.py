@@ -24,6 +24,8 @@ from diptych.backbones.sources.load import load
 from diptych.core import DataError, DiptychError, Kit, MissingExtra, Run, Texts, UsageError
 from diptych.data.load import open_data, open_stream
 from diptych.methods.curate.metaclip import MetaCLIP
+from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.nn.dense.label_maps import Windows
 from diptych.tasks import cluster
 from diptych.tasks.cluster import Cluster, Home, each
 from diptych.tasks.curate.plan import apply_plan
@@ -279,6 +281,8 @@ def test_the_command_line_answers_photo_by_photo(
     cli: Cli, handed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers are handed three of seven photos at a time; files and numbers are those of one process."""
+    small = {"windows": Windows(64, 64, 64)}  # at 448 pixels a photo takes these towers seconds
+    monkeypatch.setitem(MaskCLIP.card.variants, "", small)
     monkeypatch.setattr("diptych.backbones.sources.load.load", load)
     photos = tmp_path / "photos"
     photos.mkdir()
