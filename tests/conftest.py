@@ -10,6 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove these files."""
+    """Remove these files when the process ends, after those of multiprocessing, which lie among them."""
     if IN_MEMORY in config.stash:
         del os.environ["TMPDIR"]
         tempfile.tempdir = None
-        shutil.rmtree(config.stash[IN_MEMORY], ignore_errors=True)
+        Finalize(None, shutil.rmtree, (config.stash[IN_MEMORY], True), exitpriority=-200)  # its own has -100
 
 
 @pytest.hookimpl(optionalhook=True)

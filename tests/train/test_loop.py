@@ -4,6 +4,8 @@ import json
 import os
 import signal
 from dataclasses import dataclass, replace
+from multiprocessing import active_children
+from typing import Any
 
 import pytest
 import torch
@@ -154,8 +156,10 @@ def test_errors_of_workers_keep_their_type(data) -> None:
         raise UnreadableItem(f"row {row.index}", "truncated JPEG")
 
     toy.views = broken  # type: ignore[method-assign]
-    with pytest.raises(UnreadableItem, match="truncated JPEG"):
+    with pytest.raises(UnreadableItem, match="truncated JPEG") as kept:
         train(toy, data, SHORT, replace(RUN, workers=2))
+    assert kept.value.__traceback__ is not None
+    assert not active_children(), "an error that is kept keeps no worker"
 
 
 @pytest.mark.enable_socket
@@ -170,6 +174,18 @@ def test_draws_from_the_global_generator_are_fixed_too() -> None:
         train(toy, table(), SHORT, replace(RUN, workers=workers))
         ends.append(weights(toy))
     assert same(*ends)
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("data", [table(), Lines(52)], ids=["table", "stream"])
+def test_an_error_that_is_kept_keeps_no_worker(data) -> None:
+    def end(step: int) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:
+        train(Toy(RUN), data, replace(SHORT, watch_every=1), replace(RUN, workers=2), watch=end)
+    assert kept.value.__traceback__ is not None
+    assert not active_children()
 
 
 @pytest.mark.enable_socket

@@ -49,6 +49,10 @@ class Source(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """End the workers that stay between epochs."""
+        ...
+
 
 def open_source(data: Table[Any] | Stream[Any] | Streamed, trainee: Trainee, fit: Fit, run: Run) -> Source:
     """Return the batches of a table or a stream.
@@ -182,10 +186,13 @@ class TableSource:
         """Yield the batches after number ``last``. Workers stay between epochs."""
         start = 0 if last is None else last + 1
         batches = self.sampler.batches(epoch, self.size)
-        order, loader = self._loader
-        order.now = (epoch, start, batches)
+        self._loader[0].now = (epoch, start, batches)
         if start < len(batches):
-            yield from enumerate(_raised(loader), start)
+            yield from enumerate(_raised(self._loader[1]), start)
+
+    def close(self) -> None:
+        """End the workers, where nobody reads an epoch any more."""
+        self.__dict__.pop("_loader", None)
 
     @cached_property
     def _loader(self) -> tuple[_Order, DataLoader[Any]]:
@@ -269,10 +276,13 @@ def _raised(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield the batches of the workers in order, and raise their errors, whose type the loader itself would lose."""
     with signals_blocked():
         batches = iter(loader)  # starts the workers
-    for batch in batches:
-        if isinstance(batch, DiptychError):
-            raise batch
-        yield batch
+    try:
+        for batch in batches:
+            if isinstance(batch, DiptychError):
+                raise batch
+            yield batch
+    finally:
+        del batches, loader  # an error keeps this frame, and would keep the workers
 
 
 def _unchanged(batch: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
@@ -34,6 +34,9 @@ from diptych.train.stopping import Stop, stopped_after
 from diptych.train.streams import Streamed
 from diptych.train.trial import timer
 from diptych.train.weights import Weights
+
+Reading = Generator[tuple[Any, list[Batch]]]
+"""(Place of the last batch, batches) of each step of an epoch."""
 
 
 def train(
@@ -100,10 +103,10 @@ def train(
         fit, run, watch, val, resume = timing.fit, timing.run, timing.watch, None, False
     with sole(run), torch.enable_grad():  # the caller may be in torch.no_grad()
         check_beginning(run, data, resume)
-        loop = _Loop(trainee, data, fit, run, val, watch)
-        if timing is not None:
-            timing.planned = loop.steps
-        history = loop.run_from(resume, resumed)
+        with contextlib.closing(_Loop(trainee, data, fit, run, val, watch)) as loop:
+            if timing is not None:
+                timing.planned = loop.steps
+            history = loop.run_from(resume, resumed)
     if timing is not None:
         timing.end()
     return history
@@ -163,7 +166,8 @@ class _Loop:
         ):
             bar.advance(self.position.step)
             while not self._over() and not self.position.stopped and not self.stopping:
-                self._epoch(steps, log, bar, stop)
+                with contextlib.closing(self._read()) as read:
+                    self._epoch(read, steps, log, bar, stop)
                 self._save()
             if first and self.run.out is not None:
                 stop.sentence = stopped_after(self.position.step, None if self.fit.seconds else self.steps)
@@ -174,14 +178,20 @@ class _Loop:
         self.weights.close()
         return History(self.position, log.records)
 
+    def close(self) -> None:
+        """End the workers now: an error keeps what it passed alive, and they would wait for whoever forgets it."""
+        for source in (self.source, self.val):
+            if source is not None:
+                source.close()
+
     def _planned(self) -> int:
         return self.length.steps(self.position.step, self.position.seconds, self.source.count)
 
     def _over(self) -> bool:
         return self.length.over(self.position.step, self.position.seconds, self.steps)
 
-    def _epoch(self, steps: Steps, log: Log, bar: Progress, stop: Stop) -> None:
-        read, start = self._read(), self.length.now()
+    def _epoch(self, read: Reading, steps: Steps, log: Log, bar: Progress, stop: Stop) -> None:
+        start = self.length.now()
         while (step := self._next(read, stop)) is not None:
             taken = self._step(steps, *step, log)
             spent = self.length.now() - start
@@ -209,7 +219,7 @@ class _Loop:
             )
         self._end_epoch(log)
 
-    def _next(self, read: Iterator[tuple[Any, list[Batch]]], stop: Stop) -> tuple[Any, list[Batch]] | None:
+    def _next(self, read: Reading, stop: Stop) -> tuple[Any, list[Batch]] | None:
         """Return the next step of the epoch; None where it ends, or where a signal stops the training.
 
         All processes end together: otherwise those that go on would wait for the others for ever.
@@ -237,7 +247,7 @@ class _Loop:
             self.stopping = True
         return None if ended or signal else step
 
-    def _read(self) -> Iterator[tuple[Any, list[Batch]]]:
+    def _read(self) -> Reading:
         """Yield (place of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
         batches = self.source.epoch(self.position.epoch, self.position.last)
         while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:

@@ -158,6 +158,9 @@ class StreamSource:
             if batch is not None:
                 yield {"lane": lane, "marks": list(map(list, marks))}, batch
 
+    def close(self) -> None:
+        """Do nothing: the workers of an epoch end with it."""
+
 
 @dataclass(frozen=True)
 class _LaneViews(IterableDataset[Any]):
