@@ -1246,6 +1246,7 @@ def edit(
     generator: str | None = None,
     inverter: str | None = None,
     denoiser: str | None = None,
+    anyway: bool = False,
     segmenter: str | None = None,
     like: object = None,
     frames: int | None = None,
@@ -1273,6 +1274,7 @@ def edit(
         generator: factors, small, or a FILE with StyleGAN2 weights, .pt or .safetensors (default: factors; for photos small).
         inverter: a FILE of e4e or pSp that finds photos in the generator; it may hold the generator too.
         denoiser: small, or local:FOLDER with a pipeline of diffusers (default: small).
+        anyway: accept words that the generator or denoiser never learnt, although the pictures then show something else.
         segmenter: a segmenter, for a method that takes one.
         like: photos to learn from, for a method that learns from some.
         frames: frames sampled from each clip (default: 8). Must be at least 1.
