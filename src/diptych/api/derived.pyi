@@ -1311,7 +1311,7 @@ def encode(
         photos: a folder, a table, tars, one photo, or demo:photos.
         out: folder to write. None: nothing is written.
         model: a name, a loaded model, or None for ``lite``.
-        texts: encode texts instead: a file with one text per line.
+        texts: encode texts instead: a file with one text per line, or one text: "a red car".
         regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.
