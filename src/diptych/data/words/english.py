@@ -54,8 +54,8 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
     """Return a remark where texts have no English noun and the backbone reads only English; "" else.
 
     A phrase with an article of another language, such as "ein Auto", is remarked though it has an English noun; a
-    title, such as "Das Boot", is not. Where they are a minority, as one name among English ones, only those count that have no common English word of
-    another kind either, such as an adjective.
+    title, such as "Das Boot", is not. Where they are a minority, as one name among English ones, only those count that
+    have no common English word of another kind either, such as an adjective.
 
     Args:
         texts: class names, or words of a query.
