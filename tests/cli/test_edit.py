@@ -114,7 +114,10 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     vit = small_clip(tmp_path / "vit")
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
     words = ("edit", "red.png", "--target", "a blue cup", "-m", "clipinverter", "--variant", "small", "-b", "vit")
-    got = diptych(*words, "--like", "captions.csv", "--fitted", "kept", "--json")
+    refused = diptych(*words, "--like", "captions.csv", "--fitted", "kept")
+    assert (refused.code, "or go on all the same with --anyway" in refused.err) == (2, True), refused.err
+    assert not (tmp_path / "kept").exists()
+    got = diptych(*words, "--like", "captions.csv", "--fitted", "kept", "--anyway", "--json")
     assert got.code == 0, got.err
     assert 0 <= got.data["pictures"][0]["inversion_error"] < 1
     assert "The small generator never learnt cup, and no photographs" in got.err
@@ -124,7 +127,7 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     assert still.data["pictures"][0]["moved"] == []
     for more, said in (
         ((), "learns from photos with captions"),
-        (("--like", "captions.csv", "-g", "factors"), "no encoder through"),
+        (("--like", "captions.csv", "-g", "factors", "--anyway"), "no encoder through"),
     ):
         got = diptych(*words, *more, "--out", "bad")
         assert (got.code > 0, said in got.err) == (True, True), got.err
@@ -196,6 +199,12 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
         coloured(tmp_path / "clips" / "one" / f"{i}.png", "red", i)
     coloured(tmp_path / "dog.png", "blue", 1)
     words = ("edit", "clips", "--frames", "2", "--source", "a red cup", "-m", "cut-and-paste", "--variant", "small")
+    refused = diptych(*words, "--target", "a new thing", "-b", "vit")
+    assert (refused.code, "give a pipeline as --denoiser, or go on all the same with --anyway" in refused.err) == (
+        2,
+        True,
+    )
+    words = (*words, "--anyway")
     got = diptych(*words, "--target", "a new thing", "--subject", "dog.png", "-b", "vit", "--json")
     assert got.code == 0, got.err
     assert set(got.data["pictures"][0]) == {

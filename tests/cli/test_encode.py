@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from diptych.data.formats.embeddings import read_embedding_parquet
 from tests.support.colours import colour_folder
@@ -27,6 +28,10 @@ def test_encode_photos_and_texts(diptych: Cli, colours: Path, tmp_path: Path) ->
     assert (table.items.take(range(70)) == np.load("emb3/img_emb/img_emb_0.npy")).all()
     assert diptych("encode", "--texts", "texts.txt", "--out", "emb4", "--parquet").code == 0
     assert read_embedding_parquet(tmp_path / "emb4" / "parquet").columns["entity"].values.tolist() == ["red", "blue"]
+    assert diptych("encode", "--texts", "a red car", "--out", "emb5").out == "1 vector of 4 numbers in emb5\n"
+    assert list(pd.read_parquet("emb5/metadata/metadata_0.parquet")["caption"]) == ["a red car"]
+    swapped = diptych("encode", "texts.txt", "--out", "emb6")
+    assert (swapped.code, "; words go to --texts." in swapped.err) == (1, True)
     (tmp_path / "none.txt").write_text("\n")
     for words in ([], [str(colours), "--texts", "texts.txt"], ["--texts", "absent.txt"], ["absent"]):
         assert diptych("encode", *words).code == 2

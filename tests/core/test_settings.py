@@ -26,6 +26,8 @@ class System:
     form: Literal["a", "b"] = "a"
     sizes: tuple[int, ...] = (1, 2)
     flag: bool = False
+    depth: Literal[1, 2] = 2
+    mode: Literal[True, "auto"] = "auto"
     layout: Layout = field(default_factory=Layout)
 
 
@@ -40,6 +42,10 @@ class System:
         ({"sizes": "3, 4,5"}, "sizes", (3, 4, 5)),
         ({"sizes": [3, 4]}, "sizes", (3, 4)),
         ({"flag": "true"}, "flag", True),
+        ({"depth": "1"}, "depth", 1),
+        ({"depth": 1.0}, "depth", 1),
+        ({"mode": True}, "mode", True),
+        ({"mode": "True"}, "mode", True),
         ({"layout.queries": "7"}, "layout", Layout(7)),
     ],
 )
@@ -57,6 +63,8 @@ def test_texts_and_values_become_what_the_annotation_asks_for(
         ({"epochs": 1.5}, "of the type int, not 1.5"),
         ({"epochs": True}, "of the type int, not True"),
         ({"form": "c"}, "form is one of 'a', 'b', not 'c'"),
+        ({"depth": True}, "depth is one of 1, 2, not True"),
+        ({"mode": 1}, "mode is one of True, 'auto', not 1"),
         ({"flag": "maybe"}, "of the type bool"),
         ({"epochs.x": 1}, "epochs has no parts"),
         ({"layout.qeries": 1}, "Layout has no setting 'qeries'"),

@@ -63,6 +63,16 @@ def test_what_is_not_there_leads_to_what_is() -> None:
     assert (error.name, error.obj) == ("labels", names)
 
 
+def test_what_is_not_there_is_named_as_the_caller_says_among_names_that_are_given() -> None:
+    names = ClassNames(("a", "b"))
+    error = lacks(names, "reds", called="The table", names=["red", "blue", "_hidden"])
+    assert str(error) == "The table has no 'reds': did you mean red?"
+    error = lacks(names, "size", called="The table", names=["red", "blue", "_hidden"])
+    assert str(error) == "The table has no 'size': it has blue, red."
+    assert str(lacks(names, "_size", called="The table")) == "The table has no '_size'."
+    assert str(lacks(names, "size", names=["_hidden"])) == "A ClassNames has no 'size'."
+
+
 def test_a_former_name_warns_where_it_is_written() -> None:
     def old() -> None:
         renamed("old()", "new()")

@@ -52,6 +52,14 @@ def test_python_gives_pictures_rows_and_remarks(tmp_path: Path) -> None:
             {"photos": Pictures((picture(0, 0),)), **WORDS, "generator": "factors"},
             "as inverter=, or small as generator=",
         ),
+        (
+            {"photos": Pictures((picture(0, 0),)), "source": "a cat", "target": "a dog", "model": "local:nowhere"},
+            "The small generator never learnt cat, dog, and no photographs: .*, or go on all the same with anyway=",
+        ),
+        (
+            {"source": "a cat", "target": "a dog", "model": "local:nowhere"},
+            "The generator factors draws coloured shapes",
+        ),
         ({**WORDS, "inverter": "cat.jpg", "model": "local:nowhere"}, r"'cat\.jpg' is no inverter=: give a file of e4e"),
         ({**WORDS, "generator": "ffhq.pt", "model": "local:nowhere"}, r"There is no weight file ffhq\.pt"),
     ],

@@ -43,7 +43,8 @@ def test_texts_and_regions_are_encoded_in_memory(tmp_path: Path) -> None:
     texts = diptych.encode(texts=["red", "blue"], model=MODEL)
     np.testing.assert_allclose(texts.vectors, MODEL.encode_text(["red", "blue"]), rtol=1e-6)
     (tmp_path / "t.txt").write_text("red\n\nblue\n")
-    assert diptych.encode(texts=tmp_path / "t.txt", model=MODEL).names == ("red", "blue")
+    for path in (tmp_path / "t.txt", str(tmp_path / "t.txt")):
+        assert diptych.encode(texts=path, model=MODEL).names == ("red", "blue")
     folder = colour_folder(tmp_path / "d", {"": 2}, ["red"])
     (folder / "boxes.csv").write_text("image,x,y,w,h,category\nred/0.png,0,0,2,2,dog\nred/1.png,1,1,3,2,cat\n")
     boxes = diptych.encode(folder, model=MODEL, regions=folder / "boxes.csv")
@@ -57,6 +58,8 @@ def test_texts_and_regions_are_encoded_in_memory(tmp_path: Path) -> None:
         ({}, r"either photos or texts=\."),
         ({"texts": ["red"], "regions": "b.csv"}, "give photos with regions="),
         ({"photos": "x.png", "parquet": True}, "parquet= is a file beside the others: give out="),
+        ({"photos": "absent"}, r"; words go to texts=\.$"),
+        ({"texts": "absent.txt"}, r"There is no file absent\.txt with texts"),
         ({"texts": [1]}, "A text is a str, not int"),
         ({"texts": ["red", " "]}, r"^texts= holds no words at position 1: leave it out\.$"),
     ],

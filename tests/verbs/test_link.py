@@ -66,6 +66,15 @@ def test_a_table_that_is_linked_to_itself_says_how_its_repeats_are_shown(tables:
     assert len(links.remarks) == 1
 
 
+def test_columns_of_pictures_that_are_not_read_are_named_beside_labelled_matches_too(tables: Path) -> None:
+    Path("c.csv").write_text("id,name,front\n" + "".join(f"b{i},{n},{i}.jpg\n" for i, n in enumerate(NAMES)))
+    pairs = [(f"a{i}", f"b{i}") for i in range(len(NAMES))]
+    with pytest.warns(UserWarning, match=r"labelled records|is not read"):
+        links = diptych.link("a.csv", "c.csv", pairs=pairs, ids="id", method="string-matching")
+    assert links.remarks[0] == "The column front of c.csv names pictures and is not read: give it with image_columns=."
+    assert "labelled records" in links.remarks[1]
+
+
 def test_links_that_nothing_judges_say_so_and_name_columns_of_pictures_that_are_not_read(tables: Path) -> None:
     Path("c.csv").write_text("id,name,front\n" + "".join(f"{i},{n},{i}.jpg\n" for i, n in enumerate(NAMES)))
     with pytest.warns(UserWarning, match=r"right or wrong|is not read"):

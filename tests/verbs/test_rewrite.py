@@ -33,6 +33,17 @@ def test_python_gives_the_rows_of_json(model: Model, tmp_path: Path) -> None:
     assert (result.names, data["settings"], "skipped" in data) == (("a red cup",), QUICK, False)
 
 
+@pytest.mark.filterwarnings("ignore:.* long prompts have more than")
+def test_words_without_quotes_are_prompts_of_their_own_and_say_so(model: Model, tmp_path: Path) -> None:
+    coloured(tmp_path / "red.png", "red", 1)
+    (tmp_path / "captions.csv").write_text("image,caption_1,caption_2\nred.png,a red cup,a large red cup on it\n")
+    given = {"like": tmp_path / "captions.csv", "variant": "text", "settings": QUICK, "choices": 1}
+    with pytest.warns(UserWarning, match="3 texts are rewritten apart: .* as one, as in 'a red cup'"):
+        result = diptych.rewrite(["a", "red", "cup"], model, **given)  # type: ignore[arg-type]
+    assert len(result.remarks) == 1
+    assert diptych.rewrite(["a red cup", "a blue one"], model, **given).remarks == ()  # type: ignore[arg-type]
+
+
 def test_the_usual_variant_is_that_of_the_usual_rewriter_alone() -> None:
     assert Rewrite(prompts="a dog").row() == Rewrite(prompts="a dog", method="uf-fgtg").row() == "small"
     assert Rewrite(prompts="a dog", method="uf-fgtg", variant="").row() == ""

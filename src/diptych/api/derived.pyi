@@ -1246,6 +1246,7 @@ def edit(
     generator: str | None = None,
     inverter: str | None = None,
     denoiser: str | None = None,
+    anyway: bool = False,
     segmenter: str | None = None,
     like: object = None,
     frames: int | None = None,
@@ -1273,6 +1274,7 @@ def edit(
         generator: factors, small, or a FILE with StyleGAN2 weights, .pt or .safetensors (default: factors; for photos small).
         inverter: a FILE of e4e or pSp that finds photos in the generator; it may hold the generator too.
         denoiser: small, or local:FOLDER with a pipeline of diffusers (default: small).
+        anyway: accept words that the generator or denoiser never learnt, although the pictures then show something else.
         segmenter: a segmenter, for a method that takes one.
         like: photos to learn from, for a method that learns from some.
         frames: frames sampled from each clip (default: 8). Must be at least 1.
@@ -1309,7 +1311,7 @@ def encode(
         photos: a folder, a table, tars, one photo, or demo:photos.
         out: folder to write. None: nothing is written.
         model: a name, a loaded model, or None for ``lite``.
-        texts: encode texts instead: a file with one text per line.
+        texts: encode texts instead: a file with one text per line, or one text: "a red car".
         regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.

@@ -144,8 +144,10 @@ def typed(value: Any, kind: Any, name: str) -> Any:
                 continue
         raise _wrong(value, kind, name)
     if origin is Literal:
-        if (match := next((p for p in parts if p == value or str(p) == value), None)) is not None:
-            return match
+        for part in parts:
+            # True equals 1, and 1.0 too: a bool stands for a bool alone
+            if str(part) == value or (part == value and isinstance(part, bool) == isinstance(value, bool)):
+                return part
         raise UsageError(f"{name} is one of {', '.join(map(repr, parts))}, not {value!r}.")
     if origin is tuple:
         entries = [e.strip() for e in value.split(",") if e.strip()] if isinstance(value, str) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -85,6 +86,23 @@ def first_of(names: Iterable[str], count: int = 3) -> str:
     every = list(names)
     more = f" and {len(every) - count} more" if len(every) > count else ""
     return ", ".join(every[:count]) + more
+
+
+def several_words(texts: Sequence[str], done: str) -> str:
+    """Return a remark where each of several texts is one word, as those of a text without quotes are; "" else.
+
+    Args:
+        texts: any number of them.
+        done: what is done with them, each by itself, such as "drawn apart".
+
+    Example:
+        >>> several_words(["a", "red", "car"], "drawn apart"), several_words(["a red car", "snow"], "drawn apart")
+        ("3 texts are drawn apart: write several words of one text as one, as in 'a red car'.", '')
+    """
+    if len(texts) < 2 or any(len(text.split()) != 1 for text in texts):
+        return ""
+    one = shlex.quote(" ".join(texts))
+    return f"{len(texts)} texts are {done}: write several words of one text as one, as in {one}."
 
 
 def renamed(old: str, new: str) -> None:
@@ -193,7 +211,7 @@ def lacks(
     every = {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if names is None else names
     names = sorted(n for n in every if not n.startswith("_"))
     near = get_close_matches(name, names, n=1, cutoff=0.8)
-    remedy = f": did you mean {near[0]}?" if near else f": it has {', '.join(names)}."
+    remedy = f": did you mean {near[0]}?" if near else f": it has {', '.join(names)}." if names else "."
     remedy = f": use {instead[name]}." if name in instead else remedy
     kind = type(thing).__name__
     called = called or f"{'An' if kind.startswith(('A', 'E', 'I', 'O')) else 'A'} {kind}"

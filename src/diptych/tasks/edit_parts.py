@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from diptych import catalog
 from diptych.backbones.generators.load import load_generator, load_inverter, load_maps
 from diptych.core import Backbone, Card, Editor, Kit, MapInverter, MissingPart, Segmenter, Start, UsageError
+from diptych.data.scenes.sprites import COLOURS, SHAPES
 from diptych.nn.dense.label_maps import Windows
 from diptych.tasks.defaults import DEFAULTS, slug_and_row
+from diptych.tasks.generate import unlearnt
 
 GENERATOR, PHOTO_GENERATOR = "factors", "small"
 """What draws the pictures that are edited, and what photos are found again in."""
@@ -33,6 +35,39 @@ def chosen_editor(slug: str | None, start: Start) -> type[Editor]:
         if issubclass(kind, Editor) and start in kind.takes.start:
             return kind
     raise UsageError(f"No editor here begins with {start}: 'diptych systems' lists them.")
+
+
+def unlearnt_remark(generator: str | None, denoiser: str | None, source: str, targets: Sequence[str]) -> str:
+    """Return that what draws ships with diptych and never learnt a word of an edit, and what to give; "" else.
+
+    Args:
+        generator: its name; None: none takes part.
+        denoiser: its name; None: none takes part. It draws by the source alone.
+        source: what the pictures show.
+        targets: what they should show.
+
+    Example:
+        >>> print(unlearnt_remark("factors", None, "a red circle", ("a dog",)))
+        The generator factors draws coloured shapes alone, and nothing says what it makes of dog: give a generator of
+        such pictures as {generator}.
+        >>> unlearnt_remark("small", None, "a red circle", ("a blue circle",))
+        ''
+    """
+    if denoiser == "small" and (words := unlearnt([source])):
+        named = ", ".join(words)
+        return f"The small denoiser never learnt {named}, and no photographs: give a pipeline as {{denoiser}}."
+    words = unlearnt([source, *targets])
+    if generator == "factors" and (strange := [w for w in words if w not in (*COLOURS, *SHAPES)]):
+        return (
+            f"The generator factors draws coloured shapes alone, and nothing says what it makes of "
+            f"{', '.join(strange)}: give a generator of such pictures as {{generator}}."
+        )
+    if generator == "small" and words:
+        return (
+            f"The small generator never learnt {', '.join(words)}, and no photographs: pictures are the nearest that "
+            f"it draws. Give a generator of such pictures as {{generator}}."
+        )
+    return ""
 
 
 def drawn_by(generator: str | None, inverter: str | None, *, photos: bool) -> str:

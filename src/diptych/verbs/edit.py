@@ -20,7 +20,7 @@ from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
-    from diptych.core import Editor, Kit, Samples, Start
+    from diptych.core import Card, Editor, Kit, Samples, Start
     from diptych.tasks.edit import Pair
     from diptych.verbs.context import Context
 
@@ -85,6 +85,10 @@ class Edit(Verb):
     denoiser: str | None = argument(
         "small, or local:FOLDER with a pipeline of diffusers (default: small).", default=None,
         reads=needs("TextDiffusion"),
+    )  # fmt: skip
+    anyway: bool = argument(
+        "Accept words that the generator or denoiser never learnt, although the pictures then show something else.",
+        default=False, reads=needs("StyleGenerator", "TextDiffusion"),
     )  # fmt: skip
     segmenter: str | None = argument(
         "A segmenter, for a method that takes one.", default=None, reads=needs("Segmenter")
@@ -153,6 +157,20 @@ class Edit(Verb):
                 weights_of(self.inverter, "is no {inverter}: give a file of e4e or pSp")
         if not self.is_kept():
             check_evidence(system.card, like=self.like)
+            if not self.anyway:
+                self._check_learnt(system.card)
+
+    def _check_learnt(self, card: Card) -> None:
+        """Refuse words that what draws never learnt, before anything is trained."""
+        from diptych.tasks.edit_parts import drawn_by, unlearnt_remark
+
+        draws = drawn_by(self.generator, self.inverter, photos=self.photos is not None)
+        remark = unlearnt_remark(
+            draws if "StyleGenerator" in card.needs.parts else None,
+            self.denoiser or "small" if "TextDiffusion" in card.needs.parts else None, self.source, tuple(self.target),
+        )  # fmt: skip
+        if remark:
+            raise UsageError(f"{remark[:-1]}, or go on all the same with {{anyway}}.")
 
     def run(self, context: Context) -> Changed:
         """Learn to edit, or read what was trained, and edit the pictures."""
@@ -275,21 +293,11 @@ class Changed(Pictures):
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
         """Return that nothing was relevant enough to change, or that what draws does not know what is there."""
-        from diptych.data.scenes.sprites import COLOURS, SHAPES
-        from diptych.tasks.generate import unlearnt
+        from diptych.tasks.edit_parts import unlearnt_remark
 
-        pairs = self.result.pairs
-        if self.about.get("denoiser") == "small" and (words := unlearnt([self.result.ask.source])):
-            unknown = ", ".join(words)
-            return [f"The small denoiser never learnt {unknown}, and no photographs: give a pipeline as {{denoiser}}."]
-        out = []
-        words = unlearnt([self.result.ask.source, *self.result.ask.targets])
-        if self.about.get("generator") == "factors" and (strange := [w for w in words if w not in (*COLOURS, *SHAPES)]):
-            out = [f"The generator factors draws coloured shapes alone, and nothing says what it makes of "
-                   f"{', '.join(strange)}: give a generator of such pictures as {{generator}}."]  # fmt: skip
-        if self.about.get("generator") == "small" and words:
-            out = [f"The small generator never learnt {', '.join(words)}, and no photographs: pictures are the nearest "
-                   "that it draws. Give a generator of such pictures as {generator}."]  # fmt: skip
+        pairs, ask = self.result.pairs, self.result.ask
+        strange = unlearnt_remark(self.about.get("generator"), self.about.get("denoiser"), ask.source, ask.targets)
+        out = [strange] if strange else []
         if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
             out.append("No channel is relevant enough to be moved: give a lower {threshold}, down to 0.")
         return out + self._wide()

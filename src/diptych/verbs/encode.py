@@ -45,7 +45,7 @@ class Encode(Verb):
         positional=True, faces=("command", "python"),
     )  # fmt: skip
     texts: str | Sequence[str] | Path | None = argument(
-        "Encode texts instead: a file with one text per line.", kinds.FILE, None
+        'Encode texts instead: a file with one text per line, or one text: "a red car".', kinds.TEXT_FILE, None
     )
     regions: Any = argument(BOXES, kinds.FILE, None)
     parquet: bool = argument(
@@ -67,8 +67,8 @@ class Encode(Verb):
         try:
             return self._run(context)
         except (UsageError, DataError) as error:
-            paths = paths_of(self.photos)
-            if paths is None or any(map(os.path.exists, paths)):
+            paths = paths_of(self.photos) or ["."]
+            if any(os.path.exists(path) and not path.lower().endswith(".txt") for path in paths):
                 raise
             raise with_remedy(error, "words go to {texts}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, Run, UsageError
 from diptych.core.ranges import at_least
-from diptych.core.wording import number_of
+from diptych.core.wording import number_of, several_words
 from diptych.verbs import keeping, kinds
 from diptych.verbs.arguments import argument, fit_workers, fitted, like, method, settings
 from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb
@@ -193,11 +192,8 @@ class Generated(Pictures):
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
         """Return words that were never learnt, and that each of several single words is a text of its own."""
-        texts = self.result.ask.targets
-        lines = []
-        if len(texts) > 1 and all(len(text.split()) == 1 for text in texts):
-            one = shlex.quote(" ".join(texts))
-            lines.append(f"{len(texts)} texts are drawn apart: write several words of one text as one, as in {one}.")
+        apart = several_words(self.result.ask.targets, "drawn apart")
+        lines = [apart] if apart else []
         if self.strange:
             lines.append(f"The small denoiser never learnt {self.strange}: what the pictures show of it means nothing.")
         return lines

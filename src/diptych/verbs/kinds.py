@@ -85,6 +85,18 @@ def _folder(value: str | os.PathLike[str] | None) -> Path | None:
     return None if value is None else Path(value).expanduser()
 
 
+def _text_or_file(value: Path | None) -> str | Path | None:
+    """Return words that name no file as the text that they are; whatever looks like a path stays one."""
+    if value is None or value.exists() or value.suffix or len(value.parts) != 1:
+        return value
+    return str(value)
+
+
+def _file_or_texts(value: Any) -> Any:
+    """Return the path of a text file that is written as a text."""
+    return Path(value) if isinstance(value, str) and value.lower().endswith(".txt") else value
+
+
 PLAIN = Kind()
 WORDS = Kind(str | None, list[str], words)
 SOME_WORDS = Kind(str | None, list[str] | None, lambda value: None if value is None else words(value))
@@ -95,6 +107,8 @@ NAMES = Kind(str | None, list[str] | None)
 TEMPLATES = Kind(list[str] | None, list[str] | None, lambda value: value or None, _one_file)
 SENTENCES = Kind(str | None, list[str] | None, typed=_folder)
 """Sentences: on the command line a file of them."""
+TEXT_FILE = Kind(Path | None, None, _file_or_texts, typed=_text_or_file)
+"""Texts: a file with one per line, or one text; in Python also a list of them."""
 POOL = Kind(str | None, None)
 """Texts by class: a pool that ships, or a file; in Python also the texts themselves; not over HTTP."""
 TEXTS = Kind(list[str] | None, list[str], _texts)

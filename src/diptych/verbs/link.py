@@ -172,11 +172,12 @@ class Links(Answer["Link"]):
         return self.result.about()
 
     def remarks(self, items: Sequence[Link]) -> list[str]:
-        """Return how many texts were cut, and how many of the labelled records are linked right."""
+        """Return what is not compared, and how many of the labelled records are linked right."""
         labelled, cut = self.result.labelled, self.result.cut
-        cuts = [f"{number_of(cut, 'text')} longer than the model reads: the start alone is compared."] if cut else []
+        lines = [f"{number_of(cut, 'text')} longer than the model reads: the start alone is compared."] if cut else []
+        lines += self._unread()
         if not labelled:
-            return [*cuts, *self._unread(), *self._unjudged()]
+            return [*lines, *self._unjudged()]
         counts = {"precision": labelled["linked"], "recall": labelled["val"]}
         shares = ", ".join(f"{name} {_share(labelled[name], n)}" for name, n in counts.items())
         cubed = " and ".join(f"{n} {100 * labelled.get(f'group_{n}', 0):.0f} %" for n in ("precision", "recall"))
@@ -185,7 +186,7 @@ class Links(Answer["Link"]):
         chosen = "which they chose, " if self.verb.threshold is None else ""
         groups = f"; of the groups, B-cubed {cubed}" if "group_f1" in labelled else ""
         return [
-            *cuts,
+            *lines,
             f"Of {labelled['val']:.0f} labelled records, the nearest is right for {nearest}; "
             f"{links} the threshold {self.result.threshold:.4f} on, {chosen}{shares}{groups} "
             f"(95 % intervals).",

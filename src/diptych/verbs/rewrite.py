@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least
-from diptych.core.wording import number_of, one_line
+from diptych.core.wording import number_of, one_line, several_words
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
@@ -99,7 +99,8 @@ class Rewrite(Verb):
             "method": system.card.slug, "variant": self.row(), "settings": self.given_settings(),
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
-        return Prompts(rewrite(writer, prompts, choices=self.choices), about)
+        apart = several_words(prompts, "rewritten apart") if tuple(self.prompts) == prompts else ""
+        return Prompts(rewrite(writer, prompts, choices=self.choices), about, apart)
 
 
 class Prompts(Answer["Rewrites"]):
@@ -109,9 +110,9 @@ class Prompts(Answer["Rewrites"]):
     item_kind = "prompt"
     done = "rewritten"
 
-    def __init__(self, result: Rewritten, about: Mapping[str, Any]) -> None:
+    def __init__(self, result: Rewritten, about: Mapping[str, Any], apart: str = "") -> None:
         super().__init__(iter(result.of_prompts()))
-        self.result, self.about = result, about
+        self.result, self.about, self.apart = result, about, apart
 
     def name(self, item: Rewrites) -> str:
         """Return the prompt."""
@@ -140,6 +141,10 @@ class Prompts(Answer["Rewrites"]):
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
         """Return the plain data; a prompt is never skipped."""
         return {k: v for k, v in super().data(rows, remarks).items() if k != "skipped"}
+
+    def remarks(self, items: Sequence[Rewrites]) -> list[str]:
+        """Return that each of several single words is a prompt of its own."""
+        return [self.apart] if self.apart else []
 
     def ends(self) -> list[str]:
         """Return how varied the rewrites are."""

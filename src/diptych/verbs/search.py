@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import DataError, UsageError
 from diptych.core.ranges import at_least, between
-from diptych.core.wording import from_here, one_line
+from diptych.core.wording import from_here, one_line, several_words
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.arguments import argument
@@ -181,10 +181,9 @@ class Answers(Answer["Hit"]):
 
         answer, lines = self.answer, [self.unfinished] if self.unfinished else list[str]()
         words = [term.value for term in answer.terms if not term.is_picture and term.sample is None]
-        added = [term.value for term in answer.terms if term.weight == 1 and len(term.value.split()) == 1]
-        if len(answer.terms) > 1 and len(added) == len(words) == len(answer.terms):
-            one = shlex.quote(" ".join(words))
-            lines.append(f"{len(words)} texts are added up: write several words of one text as one, as in {one}.")
+        alone = len(words) == len(answer.terms) and all(term.weight == 1 for term in answer.terms)
+        if alone and (added := several_words(words, "added up")):
+            lines.append(added)
         if foreign := not_english(words, answer.backbone, self.languages):
             lines.append(foreign)
         wanted = [t.value for t in answer.terms if t.value in words and t.weight > 0]

@@ -73,12 +73,34 @@ def test_a_word_alone_and_english_phrases_are_no_other_language() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["Das Boot", "Das Boot movie poster", "a poster of Das Boot", "Die Hard", "Der Spiegel", "Una Thurman on a car",
+     "Rogier van der Weyden", "a portrait by Rogier van der Weyden"],
+)  # fmt: skip
+def test_titles_and_names_are_no_other_language(text: str) -> None:
+    assert not_english(["a dog", text], "lite", ["en"]) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["das Boot", "das Auto im Park", "Das Auto ist rot", "Ein Auto und ein Ball", "der Ball", "een hand", "una rosa"],
+)
+def test_a_capital_at_the_start_makes_no_title(text: str) -> None:
+    assert not_english(["a dog", text], "lite", ["en"]) != ""
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("not a cat", "not"),
         ("a street without cars", "without"),
         ("No people", "no"),
+        ("NO CARS", "no"),
         ("a cat that isn't black", "isn't"),
+        ("Don\u2019t show people", "don\u2019t"),
+        ("a house with no windows", "no"),
+        ("a sky never seen before", "never"),
+        ("a photo of 5 dogs, no cats", "no"),
     ],
 )
 def test_a_negation_is_remarked(text: str, word: str) -> None:
@@ -87,7 +109,11 @@ def test_a_negation_is_remarked(text: str, word: str) -> None:
     assert "{minus}" in remark
 
 
-def test_names_with_a_hyphen_and_words_that_hold_one_are_no_negation() -> None:
-    assert (
-        negated(["a forget-me-not", "a no-entry sign", "a no parking sign", "a note", "a knot", "piano"], "lite") == ""
-    )
+@pytest.mark.parametrize(
+    "text",
+    ["no. 5", "No 5", "Chanel No. 5 perfume", "house no 12", "No5", "Dr. No", "No Country for Old Men",
+     "Never Let Me Go", "Don't Look Up", "a forget me not", "a forget-me-not", "a no-entry sign", "a no parking sign",
+     "a no swimming sign", "not only cats", "a note", "a knot", "piano"],
+)  # fmt: skip
+def test_numbers_names_titles_and_signs_are_no_negation(text: str) -> None:
+    assert negated([text], "lite") == ""

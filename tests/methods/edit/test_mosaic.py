@@ -207,8 +207,11 @@ def test_a_picture_that_is_refused_is_refused_before_any_is_stylised(
     with pytest.raises(UsageError, match="takes every pixel of"):
         fitted.edit(EditAsk("", "cup: red", images=two, masks=[part, ~np.zeros_like(part)]), Run())
     assert stylised == []
+    looked = list[int]()
+    masks = FittedMosaic.masks
+    monkeypatch.setattr(FittedMosaic, "masks", lambda self, x, i, *more: looked.append(i) or masks(self, x, i, *more))
     fitted.edit(EditAsk("", "cup: red", images=two, masks=[part, part]), Run())
-    assert len(stylised) == 2
+    assert (len(stylised), looked) == (2, [0, 1])
 
 
 def test_training_lowers_the_loss_it_names(vit: Backbone, photos: Pictures) -> None:

@@ -142,6 +142,12 @@ def test_long_prompts_that_are_cut_are_counted(kit: Kit) -> None:
         method.fit(Kit({"main": kit.parts["main"]}), EVIDENCE, Run(seed=1))
 
 
+def test_a_training_that_ends_within_its_warm_up_is_warned_of(kit: Kit) -> None:
+    method = UFFGTG(**{**SHORT, "epochs": 2, "image": 0.0, "warmup": 5})
+    with pytest.warns(UserWarning, match="The training of 4 steps ends within its warm-up of 5, so"):
+        method.fit(Kit({"main": kit.parts["main"]}), EVIDENCE, Run(seed=1))
+
+
 def test_a_seed_fixes_it_and_nothing_else_moves(kit: Kit, fitted: FittedUFFGTG, tmp_path: Path) -> None:
     backbone = kit.need(Backbone)
     before, dice = {k: v.clone() for k, v in backbone.module().state_dict().items()}, torch.get_rng_state()

@@ -80,7 +80,7 @@ def _matches(path: Path, request: Request) -> bool:
 
 
 LABEL_FOLDERS = Format(
-    "a folder in the layout of ADE20K (images/SPLIT, annotations/SPLIT, and objectInfo150.txt or classes.csv)",
+    "a folder in ADE20K's layout (images and annotations)",
     _matches,
     read_label_folders,
     frozenset(("any", "photos", "check", "masks")),

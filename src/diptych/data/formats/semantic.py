@@ -137,7 +137,7 @@ def _read(path: Path, request: Request) -> LabelledData:
 
 
 MASKS = Format(
-    "a folder with label maps (labels.csv or captions.csv with path and mask, and classes.csv with value and name)",
+    "a folder with label maps (labels.csv and classes.csv)",
     lambda path, request: _listing(path) is not None,
     _read,
     frozenset(("any", "photos", "check", "masks")),

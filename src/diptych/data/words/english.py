@@ -21,11 +21,17 @@ _OTHER = frozenset((
     "unas", "della", "nella", "een", "het",
 ))  # fmt: skip
 """Articles, numbers and prepositions of other languages that no English phrase of two words or more has."""
+_LINKS = frozenset(("a", "an", "the", "and", "at", "by", "for", "from", "in", "of", "on", "or", "to", "with"))
+"""Short English words that may stand around a title."""
 _NEGATION = re.compile(
-    r"(?<![-\w])(not|no|without|never|\w+n['\u2019]t)(?![-\w])(?! (?:parking|smoking|entry|trespassing)\b)",
+    r"(?<![-\w])(?<!\bDr\. )(?<!forget me )(?<!touch me )(not|no|without|never|\w+n['\u2019]t)(?![-\w])"
+    r"(?!\.? ?\d)(?! (?:only|just|least)\b)"
+    r"(?! (?:parking|smoking|entry|trespassing|swimming|diving|fishing|littering)\b)",
     re.IGNORECASE,
 )
-"""Words that say what is not there; "no parking" is written on a sign, which is."""
+"""Words that say what is not there. "no parking" is written on a sign, which is; "no. 5" is a number, "Dr. No" a name
+and "forget me not" a flower, and "not only" adds.
+"""
 
 
 def without_english(texts: Iterable[str]) -> list[str]:
@@ -47,9 +53,9 @@ def without_english(texts: Iterable[str]) -> list[str]:
 def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -> str:
     """Return a remark where texts have no English noun and the backbone reads only English; "" else.
 
-    A phrase with an article of another language, such as "ein Auto", is remarked though it has an English noun.
-    Where they are a minority, as one name among English ones, only those count that have no common English word of
-    another kind either, such as an adjective.
+    A phrase with an article of another language, such as "ein Auto", is remarked though it has an English noun; a
+    title, such as "Das Boot", is not. Where they are a minority, as one name among English ones, only those count that
+    have no common English word of another kind either, such as an adjective.
 
     Args:
         texts: class names, or words of a query.
@@ -113,7 +119,8 @@ def negated(texts: Sequence[str], backbone: str) -> str:
         >>> negated(["a forget-me-not"], "lite")
         ''
     """
-    word = next((match.group(1).lower() for text in texts if (match := _NEGATION.search(text))), "")
+    matches = (match for text in texts for match in _NEGATION.finditer(text) if not _is_in_title(text, match))
+    word = next((match.group(1).lower() for match in matches), "")
     if not word:
         return ""
     return (
@@ -144,8 +151,23 @@ def run_together(names: Sequence[str]) -> list[str]:
 
 
 def _has_other_article(text: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(text)]
-    return len(words) > 1 and any(word in _OTHER for word in words)
+    """Return whether a word of a phrase is of another language, and neither begins a title nor is a part of a name."""
+    words = _WORD.findall(text)
+    at = [i for i, word in enumerate(words) if len(words) > 1 and word.lower() in _OTHER]
+    named = [i for i in at if words[i - 1].lower() in ("van", "von") and i]
+    if len(at) == len(named):
+        return False
+    titled = [i for i in at if words[i].istitle() and words[i + 1 : i + 2] and words[i + 1][0].isupper()]
+    if len(at) > len({*named, *titled}):
+        return True
+    around = {word for word in words if word.islower() and word not in _LINKS}
+    return any(_nouns({*_forms(word)}) == set() for word in around)
+
+
+def _is_in_title(text: str, match: re.Match[str]) -> bool:
+    """Return whether a word and the next are capitalised, as in "No Country for Old Men"."""
+    following = _WORD.search(text, match.end())
+    return match.group(1).capitalize() == match.group(1) and following is not None and following.group().istitle()
 
 
 def _is_looked_up(word: str) -> bool:

@@ -172,14 +172,13 @@ class FittedMosaic(FittedEditor):
         ordered = [clauses[j] for j in order]
         assert ask.images is not None
         nouns = [noun for noun, _ in ordered]
-        given_masks = [self._given(ask, i, order) for i in range(len(ask.images))]
-        for i in range(1, len(ask.images)):  # refused before the first is stylised, which takes long and would be lost
-            self.masks(ask.images, i, nouns, given_masks[i], run)
+        # of all pictures before the first is stylised, which takes long and would be lost where a later one is refused
+        masks_of = [self.masks(ask.images, i, nouns, self._given(ask, i, order), run) for i in range(len(ask.images))]
         before, after, facts = [], [], []
         with run.track("stylise", len(ask.images) * len(ordered)) as bar:
             for i in range(len(ask.images)):
                 x = _pixels(ask.images[i])
-                masks = self.masks(ask.images, i, nouns, given_masks[i], run)
+                masks = masks_of[i]
                 change = torch.zeros_like(x)
                 for j, (noun, style) in enumerate(ordered):
                     y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{noun}")

@@ -180,6 +180,12 @@ class UFFGTG(Rewriter):
             self.rate, min(self.batch, len(table)), self.epochs, schedule=Schedule("constant", warmup=self.warmup),
             betas=(0.9, 0.999), eps=1e-8, decay=0.01,
         )  # fmt: skip
+        if (steps := self.epochs * (len(table) // fit.batch)) < self.warmup:
+            warnings.warn(
+                f"The training of {steps} steps ends within its warm-up of {self.warmup}, so the rewriter learns "
+                f"little and may write words without sense: give more pictures, more epochs, or a shorter warmup.",
+                stacklevel=2,
+            )
         learnt = train_parameters(Step(module, view, loss, groups), table, fit, run, (*refined, *tower))
         return FittedUFFGTG(backbone, self, vocabulary.words, learnt, reading)
 
