@@ -22,9 +22,9 @@ def test_frozen_tensors_are_those_of_the_backbone_in_half_precision_too(backbone
     learnt = {**own, f"backbone.{name}": state[name].half()}
     assert list(frozen_apart(learnt, backbone, "a.pth")) == ["context"]
     for wrong in (state[name] + 1, state[name][:1] if state[name].ndim else state[name] + 2):
-        with pytest.raises(DataError, match=f"a.pth holds a frozen {name} that is not the one of tiny"):
+        with pytest.raises(DataError, match=f"a.pth holds a frozen backbone.{name} that is not the one of tiny"):
             frozen_apart({**own, f"backbone.{name}": wrong}, backbone, "a.pth")
-    with pytest.raises(DataError, match=r"a frozen nothing\.here that is not"):
+    with pytest.raises(DataError, match=r"a frozen backbone\.nothing\.here that is not"):
         frozen_apart({"backbone.nothing.here": torch.ones(1)}, backbone, "a.pth")
 
 

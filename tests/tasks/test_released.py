@@ -234,7 +234,9 @@ def test_nolas_head_prompts_and_norms(vit: Backbone, tmp_path: Path) -> None:
         assert gap(encoder.encode(pixels), expected) <= 1e-5
     state["clip_model.visual.conv1.weight"] = state["clip_model.visual.conv1.weight"] + 1
     (tmp_path / "other").mkdir()
-    with pytest.raises(DataError, match=r"holds a frozen visual\.conv1\.weight that is not the one of local:"):
+    with pytest.raises(
+        DataError, match=r"holds a frozen clip_model\.visual\.conv1\.weight that is not the one of local:"
+    ):
         came("nola", {"state_dict": state}, vit, tmp_path / "other", classes=NAMES)
 
 
@@ -384,7 +386,7 @@ def test_maft_plus_as_released(
     assert torch.equal(visual.trunk.state_dict()["stem.0.weight"], tuned["visual.trunk.stem.0.weight"])
     del state["cdt.cross_atten.norm.bias"]
     (tmp_path / "less").mkdir()
-    with pytest.raises(DataError, match=r"1 missing \(transfer\.norm\.bias\)"):
+    with pytest.raises(DataError, match=r"1 missing \(cdt\.cross_atten\.norm\.bias\)"):
         came("maft-plus", {"model": state}, conv, tmp_path / "less", classes=NAMES, settings=settings,
              released=released)  # fmt: skip
 
@@ -395,10 +397,11 @@ def test_a_tensor_that_is_renamed_dropped_or_turned_is_named(
     turned = "sem_seg_head.predictor.transformer_ffn_layers.0.linear1.weight"
     changes: list[tuple[Callable[[State], Any], str]] = [
         (lambda s: s.update({"sem_seg_head.predictor.query": s.pop("sem_seg_head.predictor.query_feat.weight")}),
-         r"1 missing \(mask2former\.queries\.queries_features\.weight\); 1 un.* \(sem_seg_head.predictor.query\)"),
-        (lambda s: s.pop("void_embedding.weight"), r"1 missing \(void\): all else fits, so .* get it again"),
-        (lambda s: s.update({turned: s[turned].T}), r"another shape \(mask2former\.queries\.decoder\.layers.0.fc1"),
-        (lambda s: s.update({"backbone.clip_model.ln_final.bias": torch.ones(16)}), "holds a frozen ln_final.bias"),
+         r"1 missing \(sem_seg_head\.predictor\.query_feat\.weight\); 1 un.* \(sem_seg_head\.predictor\.query\)"),
+        (lambda s: s.pop("void_embedding.weight"), r"1 missing \(void_embedding\.weight\): .* get it again"),
+        (lambda s: s.update({turned: s[turned].T}), rf"another shape \({turned}\)"),
+        (lambda s: s.update({"backbone.clip_model.ln_final.bias": torch.ones(16)}),
+         r"file\.pth holds a frozen backbone\.clip_model\.ln_final\.bias"),
     ]  # fmt: skip
     for n, (change, said) in enumerate(changes):
         state = fc_clip_file(masks)
@@ -410,7 +413,7 @@ def test_a_tensor_that_is_renamed_dropped_or_turned_is_named(
     state = ovseg_file(vit)
     del state["clip_adapter.clip_model.visual.proj"]
     (tmp_path / "ovseg").mkdir()
-    with pytest.raises(DataError, match=r"1 missing \(twin\.visual\.proj\)"):
+    with pytest.raises(DataError, match=r"1 missing \(clip_adapter\.clip_model\.visual\.proj\)"):
         came("ovseg", {"model": state}, vit, tmp_path / "ovseg", released="ovseg-b16", classes=NAMES,
              settings={"depth": 2})  # fmt: skip
 
@@ -492,15 +495,18 @@ def test_galips_generator(quick: Backbone, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: s.pop("module.fc_code.bias"), r"1 missing \(start\.bias\)"),
+        (lambda s: s.pop("module.fc_code.bias"), r"1 missing \(module\.fc_code\.bias\)"),
         (
             lambda s: s.update({"module.fc.bias": s.pop("module.fc_code.bias")}),
-            r"start\.bias\); 1 unexpected \(fc\.bias",
+            r"\(module\.fc_code\.bias\); 1 unexpected \(module\.fc\.bias\)",
         ),
-        (lambda s: s.update({"module.fc_code.weight": s["module.fc_code.weight"].T}), r"another shape \(start\.weight"),
+        (
+            lambda s: s.update({"module.fc_code.weight": s["module.fc_code.weight"].T}),
+            r"another shape \(module\.fc_code\.weight\)",
+        ),
         (
             lambda s: s["module.mapping.CLIP_ViT.ln_pre.bias"].add_(1),
-            r"a frozen visual\.ln_pre\.bias that is not the one",
+            r"a frozen module\.mapping\.CLIP_ViT\.ln_pre\.bias that is not the one",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from diptych.backbones.file_kinds import check_folder, check_weight_file
-from diptych.backbones.released import refuse_not_finite
+from diptych.backbones.released_checks import refuse_not_finite
 from diptych.core import DataError
 from diptych.core.wording import first_of, one_line
 

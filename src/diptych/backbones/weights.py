@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from diptych.backbones import released
 from diptych.backbones.file_kinds import check_weight_file
+from diptych.backbones.released_checks import misfit, refuse_not_finite, remedy, rounded
+from diptych.backbones.released_names import ReadTensors, spelling, translated, wrapper_of
 from diptych.backbones.unpickling import read_apart
 from diptych.core import DataError, NotAvailable, UsageError
 
@@ -132,7 +134,7 @@ def tensors_alone(path: Path, opens: str = "") -> str:
     return f"python -c {shlex.quote(script)}"
 
 
-def _tensors(state: object, path: Path, opens: str = "") -> dict[str, Tensor]:
+def _tensors(state: object, path: Path, opens: str = "") -> ReadTensors:
     if isinstance(state, Mapping):
         for keys in ((key,) for key in opens.split(".")) if opens else (OUTER,):
             state = next((state[key] for key in keys if isinstance(state.get(key), Mapping)), state)
@@ -141,12 +143,13 @@ def _tensors(state: object, path: Path, opens: str = "") -> dict[str, Tensor]:
     jit_facts = {"input_resolution", "context_length", "vocab_size"}
     tensors = {str(k): v for k, v in state.items() if k not in jit_facts}
     # Most and not all: a tensor beside the wrapped ones, such as AveragedModel's counter, is then named by itself.
-    while wrapper := next((w for w in WRAPPERS if 2 * sum(k.startswith(w) for k in tensors) > len(tensors)), ""):
-        inside = {k.removeprefix(wrapper): v for k, v in tensors.items()}
-        if len(inside) < len(tensors):
+    found = ReadTensors(tensors)
+    while wrapper := next((w for w in WRAPPERS if 2 * sum(k.startswith(w) for k in found) > len(found)), ""):
+        inside = found.without(wrapper)
+        if len(inside) < len(found):
             break
-        tensors = inside
-    return tensors
+        found = inside
+    return found
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -176,8 +179,8 @@ def load_openclip(
     otherwise: str = "state the architecture that it was saved from",
 ) -> None:
     """Copy an open_clip state into a module, converted to the module's own types; every tensor must match. Formats of
-    released files that ``backbones.released`` knows are translated; ``halved`` rounds as ``released.rounded`` does, and
-    ``otherwise`` is what to do where most tensors do not fit.
+    released files that ``backbones.released`` knows are translated; ``halved`` rounds as ``released_checks.rounded``
+    does, and ``otherwise`` is what to do where most tensors do not fit.
 
     Raises:
         DataError: the state has another format, or tensors are missing, unexpected, of another shape or infinite.
@@ -185,9 +188,8 @@ def load_openclip(
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
-    origins: dict[str, str] = {}
-    if (by := released.recognised(state)) is not None:
-        state, origins = released.translated(state, by, source)
+    by, wrapper = released.recognised(state) or released.ReleasedTable("", ""), wrapper_of(state)
+    state, origins = translated(state, by, source)
     layout_of_state = layout(state)
     if layout_of_state == "transformers":
         raise DataError(
@@ -202,14 +204,15 @@ def load_openclip(
     converted = dict(convert_state_dict(module, dict(state)))
     if "positional_embedding" in converted and not hasattr(module, "positional_embedding"):
         converted = convert_to_custom_text_state_dict(converted)
+        origins |= {f"text.{name}": theirs for name, theirs in origins.items() if f"text.{name}" in converted}
     converted.pop("text.transformer.embeddings.position_ids", None)  # old transformers saved this constant
     wanted = module.state_dict()
     for name in ("logit_scale", "logit_bias"):  # a scalar or a vector of one: both are published
         if name in converted and name in wanted and converted[name].numel() == 1:
             converted[name] = converted[name].reshape(wanted[name].shape)
-    complaints = released.misfit(converted, wanted, origins)
-    if complaints:
-        do = released.remedy(converted, wanted, otherwise)
+    names = spelling(by, origins, source, wrapper)
+    if complaints := misfit(converted, wanted, names):
+        do = remedy(converted, wanted, otherwise)
         raise DataError(f"{source} does not fit the architecture, tensors {complaints}: {do}.")
-    released.refuse_not_finite(converted, source)
-    module.load_state_dict(released.rounded(converted) if halved else converted)
+    refuse_not_finite(converted, source, names)
+    module.load_state_dict(rounded(converted) if halved else converted)

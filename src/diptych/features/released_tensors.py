@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from diptych.backbones.released import misfit, refuse_not_finite, remedy
-from diptych.core import Backbone, ClassNames, DataError, UsageError
+from diptych.backbones.released_checks import UnfitTensors, misfit, refuse_not_finite, remedy
+from diptych.core import Backbone, ClassNames, UsageError
 from diptych.core.wording import first_of
 from diptych.features.networks import twin_of
 from diptych.features.strict_weights import load_tensors
@@ -29,16 +29,19 @@ def frozen_apart(
         needs: says of a NAME whether the file must hold it; None: it may lack any.
 
     Raises:
-        DataError: one is no tensor of the backbone, or has other values: the file belongs to another one; or the file
-            lacks one that it must hold.
+        UnfitTensors: one is no tensor of the backbone, or has other values: the file belongs to another one; or the
+            file lacks one that it must hold.
     """
     state = backbone.module().state_dict()
     if needs is not None:
         names = {n.removeprefix("text.") for n in state if not n.endswith(_COUNTER)}
         if absent := sorted(n for n in names if needs(n) and f"backbone.{n}" not in learnt):
-            raise DataError(
-                f"{source} lacks {len(absent)} tensors of its frozen {backbone.spec.name} ({first_of(absent)}): it is "
-                f"damaged, or belongs to another backbone."
+            raise UnfitTensors(
+                lambda by: (
+                    f"{by.source or source} lacks {len(absent)} tensors of its frozen {backbone.spec.name} "
+                    f"({first_of(by.absent(f'backbone.{n}') for n in absent)}): it is damaged, or "
+                    f"belongs to another backbone."
+                )
             )
     frozen: dict[str, Tensor] = {}
     for name, tensor in learnt.items():
@@ -57,11 +60,17 @@ def frozen_apart(
                 atol=1e-4,  # some authors keep theirs in float16
             )
         ):
-            raise DataError(
-                f"{source} holds a frozen {inner} that is not the one of {backbone.spec.name}: give the backbone that "
-                f"the file was trained on."
-            )
+            raise _not_the_frozen(name, backbone, source)
     return frozen
+
+
+def _not_the_frozen(name: str, backbone: Backbone, source: str) -> UnfitTensors:
+    return UnfitTensors(
+        lambda by: (
+            f"{by.source or source} holds a frozen {by.held(name)} that is not the one of {backbone.spec.name}: give "
+            f"the backbone that the file was trained on."
+        )
+    )
 
 
 def generator_apart(
@@ -76,7 +85,7 @@ def generator_apart(
         leaves: ends of names that no generator here has.
 
     Raises:
-        DataError: one is no tensor of the generator, has other values, or is missing.
+        UnfitTensors: one is no tensor of the generator, has other values, or is missing.
     """
     known: Mapping[str, Tensor] = getattr(generator, "weights", {})
     theirs = {n.removeprefix("generator."): t for n, t in learnt.items() if n.startswith("generator.")}
@@ -84,11 +93,18 @@ def generator_apart(
     absent = sorted({n for n in known if n not in ("latent_avg", "conv_clamp")} - theirs.keys())
     other = [n for n, t in theirs.items() if n not in known or not torch.equal(known[n].cpu(), t)]
     if absent or other:
-        raise DataError(
-            f"{source} was trained for another generator than the given one, which differs in "
-            f"{first_of(sorted(other) or absent)}: give {{generator}} so, for instance the released file itself."
+        raise UnfitTensors(
+            lambda by: (
+                f"{by.source or source} was trained for another generator than the given one, which differs in "
+                f"{first_of(_spelled(sorted(other), by.held) or _spelled(absent, by.absent))}: give {{generator}} so, "
+                f"for instance the released file itself."
+            )
         )
     return {n: t for n, t in learnt.items() if not n.startswith("generator.")}
+
+
+def _spelled(names: Sequence[str], spell: Callable[[str], str]) -> list[str]:
+    return [spell(f"generator.{name}") for name in names]
 
 
 def named_classes(classes: ClassNames | None, system: str) -> ClassNames:
@@ -109,12 +125,16 @@ def check_released(learnt: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     """Return the tensors of a released file in float32, where they are the wanted ones.
 
     Raises:
-        DataError: tensors are missing, unexpected or of another shape; the first three of each are named.
+        UnfitTensors: tensors are missing, unexpected or of another shape; the first three of each are named.
     """
     fault = misfit(learnt, wanted)
     if fault:
         do = remedy(learnt, wanted, "give the backbone and the settings that it was trained with")
-        raise DataError(f"The released file does not fit {system}, tensors {fault}: {do}.")
+        raise UnfitTensors(
+            lambda by: (
+                f"{by.source or 'The released file'} does not fit {system}, tensors {misfit(learnt, wanted, by)}: {do}."
+            )
+        )
     refuse_not_finite(learnt, f"The released file of {system}")
     return {name: (t.float() if t.is_floating_point() else t).contiguous() for name, t in learnt.items()}
 
@@ -132,7 +152,7 @@ def tuned_backbone(
 
     Raises:
         MissingHook: the backbone cannot be rebuilt.
-        DataError: tensors are missing, unexpected or of another shape; the first three of each are named.
+        UnfitTensors: tensors are missing, unexpected or of another shape; the first three of each are named.
     """
     twin = twin_of(backbone)
     state = twin.module().state_dict()

@@ -16,7 +16,9 @@ import torch
 
 from diptych import catalog
 from diptych.backbones.file_kinds import check_weight_file
-from diptych.backbones.released import Released, row, slugs, table, translated
+from diptych.backbones.released import Released, row, slugs, table
+from diptych.backbones.released_checks import UnfitTensors
+from diptych.backbones.released_names import spelling, translated, wrapper_of
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
@@ -122,10 +124,15 @@ def convert(
     if "MaskProposer" in system.card.needs.parts:
         parts["proposer"] = load_proposer(system.default_proposer)
     parts |= _drawing(one, system, generator, inverter)
-    state, _ = translated(read_state(file, allow_pickle=None, opens=by.opens), by, file)
+    read = read_state(file, allow_pickle=None, opens=by.opens)
+    state, origins = translated(read, by, file)
     state |= {name: torch.tensor(value) for name, value in one.adds.items()}
     state |= {name: _beside(one, file, other) for name, other in one.beside.items()}
-    fitted = method.from_released(state, Kit(parts), classes, run)
+    origins |= one.beside
+    try:
+        fitted = method.from_released(state, Kit(parts), classes, run)
+    except UnfitTensors as error:
+        raise DataError(error.say(spelling(by, origins, file, wrapper_of(read)))) from None
     if isinstance(method, Extender):
         return _converted_space(one, fitted, method, classes, folder)
     named = {"named": fitted.classes} if isinstance(method, Segmenter) else {}

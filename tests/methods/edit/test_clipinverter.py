@@ -56,7 +56,7 @@ def test_an_edit_against_its_steps_one_by_one(fitted: FittedCLIPInverter) -> Non
     with torch.no_grad():
         e = text.encode(text.inputs(["a blue star"]))
         for i in range(5):
-            image = PHOTOS[i].resize((32, 32), 3)
+            image = PHOTOS[i].resize((32, 32), 2)  # bilinear
             x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
             c = maps.maps(x)
             w = maps.mean + maps.codes(c)

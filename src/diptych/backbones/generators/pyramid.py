@@ -34,7 +34,7 @@ from torch.nn.functional import batch_norm, conv2d, interpolate, leaky_relu, pre
 
 from diptych.backbones.generators.files import EncoderFile
 from diptych.backbones.generators.stylegan2 import StyleGAN2, equal_linear
-from diptych.backbones.released import misfit, refuse_not_finite
+from diptych.backbones.released_checks import misfit, refuse_not_finite
 from diptych.core import DataError, Styles
 
 BLOCKS = 24

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
@@ -57,11 +58,14 @@ from diptych.features.embed import embed
 from diptych.features.released_tensors import check_released, generator_apart
 from diptych.features.strict_weights import load_tensors
 from diptych.features.visual import early, unlike
-from diptych.nn.style_space import PIXELS, direction_loss, seen, square_of
+from diptych.nn.style_space import PIXELS, direction_loss, photo_side, pooled, seen, square_of
 from diptych.nn.text_adapters import MapAdapters, Refinement
 from diptych.train.pair import drawn_caption
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
+
+BY = Image.Resampling.BILINEAR
+"""Filter by which photos come to the side that the encoder reads, as the authors' do."""
 
 
 def added(w: Tensor, codes: Tensor, scale: float) -> Tensor:
@@ -215,18 +219,20 @@ class FittedCLIPInverter(FittedEditor):
         self.method.takes.check(ask, self.method.card.name)
         assert ask.images is not None
         e = embed(self.backbone.text, Texts(ask.targets), run)
-        size = self.generator.size
-        photos = [square_of(ask.images[i], size) for i in range(len(ask.images))]
-        return self.edited(torch.stack(photos) if photos else torch.zeros(0, 3, size, size), e, run, ask.strength)
+        side = photo_side(self.maps, self.generator)
+        photos = [square_of(ask.images[i], side, BY) for i in range(len(ask.images))]
+        return self.edited(torch.stack(photos) if photos else torch.zeros(0, 3, side, side), e, run, ask.strength)
 
     @torch.no_grad()
     def edited(self, x: Tensor, e: Tensor, run: Run, strength: float = 1.0) -> Edited:
-        """Edit (N, 3, size, size) pictures by (N, D) or (1, D) text vectors, ``run.batch`` at a time, or fewer large
-        ones.
+        """Edit (N, 3, h, h) pictures by (N, D) or (1, D) text vectors, ``run.batch`` at a time, or fewer large ones.
+
+        h is the side that the maps read, see ``nn.style_space.photo_side``, or the generator's.
         """
         nets = self.networks(run).to(run.device).eval()
         e = e.to(run.device).expand(len(x), -1)
-        before, after, change = [x[:0]], [x[:0]], []
+        empty = x.new_zeros(0, 3, self.generator.size, self.generator.size)
+        before, after, change = [empty], [empty], []
         batch = max(1, min(run.batch, PIXELS // self.generator.size**2))
         for start in range(0, len(x), batch):
             some = slice(start, start + batch)
@@ -237,7 +243,7 @@ class FittedCLIPInverter(FittedEditor):
             after.append(self.generator.synthesise(new).cpu())
             change.append((new.s - plain.s).cpu())
         latents = torch.cat(before)
-        errors = (latents - x).square().mean((1, 2, 3)).tolist()
+        errors = (pooled(latents, x.shape[-1]) - x).square().mean((1, 2, 3)).tolist()
         moved = torch.cat(change) if change else x.new_zeros(0, sum(self.generator.channels))
         return Edited(latents, torch.cat(after), moved, tuple({"inversion_error": round(v, 6)} for v in errors))
 
@@ -289,7 +295,7 @@ class _Training(Trainee):
         return [ParamGroup(tuple(n for n, _ in self.nets.named_parameters() if n.startswith(kind)))]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        return {"x": square_of(row.item, self.fitted.generator.size), "e": self.vectors[drawn_caption(row, g)]}
+        return {"x": square_of(row.item, self.fitted.generator.size, BY), "e": self.vectors[drawn_caption(row, g)]}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         x, old = batch["x"], batch["e"]
