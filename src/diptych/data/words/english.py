@@ -21,6 +21,8 @@ _OTHER = frozenset((
     "unas", "della", "nella", "een", "het",
 ))  # fmt: skip
 """Articles, numbers and prepositions of other languages that no English phrase of two words or more has."""
+_TITLES = ("Das", "Der")
+"""Articles with which titles begin that English readers know; "Ein Hund" is what a German asks for."""
 _LINKS = frozenset(("a", "an", "the", "and", "at", "by", "for", "from", "in", "of", "on", "or", "to", "with"))
 """Short English words that may stand around a title."""
 _NEGATION = re.compile(
@@ -157,7 +159,7 @@ def _has_other_article(text: str) -> bool:
     named = [i for i in at if words[i - 1].lower() in ("van", "von") and i]
     if len(at) == len(named):
         return False
-    titled = [i for i in at if words[i].istitle() and words[i + 1 : i + 2] and words[i + 1][0].isupper()]
+    titled = [i for i in at if words[i] in _TITLES and words[i + 1 : i + 2] and words[i + 1][0].isupper()]
     if len(at) > len({*named, *titled}):
         return True
     around = {word for word in words if word.islower() and word not in _LINKS}
