@@ -55,13 +55,19 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _plain(text: object) -> str:
+    """Return a name as matplotlib is to draw it: what stands between two dollars is no formula."""
+    return str(text).replace("$", r"\$")
+
+
 def _classes(results: Any) -> Figure:
     """Bars: how many results have each label, the most frequent first."""
     names, counts = np.unique(np.array(results.labels, dtype=object).astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
     figure, axes = _figure(6, 1 + 0.28 * len(order))
     ax = axes[0, 0]
-    ax.barh([names[i] for i in order], counts[order])
+    ax.barh(range(len(order)), counts[order])
+    ax.set_yticks(range(len(order)), [_plain(names[i]) for i in order])
     ax.invert_yaxis()
     ax.set_xlabel("number of results")
     return figure  # type: ignore[no-any-return]
@@ -81,27 +87,29 @@ def _board(results: Any) -> Figure:
     figure, axes = _figure(7, 1 + 0.32 * len(value))
     ax = axes[0, 0]
     ax.errorbar(value, range(len(value)), xerr=[value - low, high - value], fmt="o", capsize=3)
-    ax.set_yticks(range(len(value)), results.item_names)
+    ax.set_yticks(range(len(value)), [_plain(name) for name in results.item_names])
     ax.invert_yaxis()
-    ax.set(xlabel=f"{metric}, with its 95 % interval", title=results.title)
+    ax.set(xlabel=f"{metric}, with its 95 % interval", title=_plain(results.title))
     return figure  # type: ignore[no-any-return]
 
 
 def _confusion(results: Any) -> Figure:
     """A matrix: true classes in rows, those that were named in columns, shares of the row."""
     table = results.confusion_matrix()
+    totals, title = table.sum(axis=1), f"accuracy {results.accuracy:.1%}"
     if len(table) > MOST_CLASSES:
-        most = table.sum(axis=1).sort_values(ascending=False).index[:MOST_CLASSES]
-        table = table.loc[most, most]
+        title += f"; {MOST_CLASSES} of {len(table)} classes"
+        most = totals.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]
+        table, totals = table.loc[most, most], totals[most]
     counts = table.to_numpy()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = counts / np.maximum(totals.to_numpy()[:, None], 1)  # of the whole row, with what is left out
     side = 2.5 + 0.32 * len(table)
     figure, axes = _figure(side, side)
     ax = axes[0, 0]
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ax.set_xticks(range(len(table)), table.columns, rotation=90)
-    ax.set_yticks(range(len(table)), table.index)
-    ax.set(xlabel="named", ylabel="true", title=f"accuracy {results.accuracy:.1%}")
+    ax.set_xticks(range(len(table)), [_plain(name) for name in table.columns], rotation=90)
+    ax.set_yticks(range(len(table)), [_plain(name) for name in table.index])
+    ax.set(xlabel="named", ylabel="true", title=title)
     for i, j in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[i, j] > 0.5 else "black"
         ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=7)
@@ -141,5 +149,5 @@ def _pictures(results: Any) -> Figure:
     names = short_names(results.item_names)
     for ax, (i, picture) in zip(axes.flat, shown, strict=False):
         ax.imshow(picture)
-        ax.set_title(f"{names[i]}\n{results.lines[i][:40]}", fontsize=8)
+        ax.set_title(_plain(f"{names[i]}\n{results.lines[i][:40]}"), fontsize=8)
     return figure  # type: ignore[no-any-return]
