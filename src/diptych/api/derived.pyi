@@ -1863,7 +1863,7 @@ def search(
         top: number of answers. Must be at least 1.
         captions: share of the captions in the score (default 0). Must be in [0, 1].
         exact: compare with every entry, instead of an approximate search.
-        at_least: stop where fewer answers than this share are expected to be right, such as 0.8; an index of another backbone than lite needs marked answers. Must be in [0, 1].
+        at_least: stop where fewer answers than this share are expected to be right, such as 0.8; an index of another backbone than lite needs marked answers. Must be in (0, 1).
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
