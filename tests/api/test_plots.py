@@ -68,6 +68,25 @@ def test_dollars_in_names_are_no_formula(kind: str) -> None:
     assert any(r"from \$5 to " in text for text in texts)  # "\$" is how a dollar is asked for
 
 
+def test_wide_names_and_titles_leave_room_for_the_axes() -> None:
+    """A class name as wide as a sentence pushed the names of all classes out of the figure."""
+    wide = "a class that somebody described in a whole sentence, which explains everything"
+    labels = (wide, "dog")
+    made: Results[str] = Results(
+        f"2 photos: {wide}, {wide}", labels, ("a", "b"), labels, labels,
+        {"acc1": (0.5, 0.6), "low": (0.4, 0.5), "high": (0.6, 0.7)}, {}, classes=labels, table=np.eye(2), truth=labels,
+    )  # fmt: skip
+    for kind in ("confusion", "classes", "board"):
+        figure = made.plot(kind)
+        figure.draw_without_rendering()
+        ax = figure.axes[0]
+        assert ax.get_position().width > 0.2, kind
+        drawn = [*ax.get_yticklabels(), ax.title]  # labels of ticks outside of the axes have a place too
+        edges = [text.get_window_extent() for text in drawn if text.get_text()]
+        assert min(edge.x0 for edge in edges) >= 0, kind
+        assert max(edge.x1 for edge in edges) <= figure.bbox.width, kind
+
+
 def test_a_matrix_of_many_classes_keeps_the_shares_of_whole_rows() -> None:
     names = tuple(f"class {i:02}" for i in range(40))
     truth = tuple(name for name in names[:30] for _ in range(2)) + names[30:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ SHOWN = 16
 MOST_CLASSES = 30
 """Classes of a figure; of more the most frequent are shown."""
 BINS = 10
+WIDEST = 32
+"""Characters of a name beside an axis; twice as many stand in a line of a title."""
 
 
 def plot(results: Any, kind: str = "") -> Figure:
@@ -60,6 +63,12 @@ def _plain(text: object) -> str:
     return str(text).replace("$", r"\$")
 
 
+def _tick(name: object) -> str:
+    """Return a name beside an axis, which has no room for a wide one: its end is left out."""
+    text = str(name)
+    return _plain(text if len(text) <= WIDEST else text[: WIDEST - 1] + "…")
+
+
 def _classes(results: Any) -> Figure:
     """Bars: how many results have each label, the most frequent first."""
     names, counts = np.unique(np.array(results.labels, dtype=object).astype(str), return_counts=True)
@@ -67,7 +76,7 @@ def _classes(results: Any) -> Figure:
     figure, axes = _figure(6, 1 + 0.28 * len(order))
     ax = axes[0, 0]
     ax.barh(range(len(order)), counts[order])
-    ax.set_yticks(range(len(order)), [_plain(names[i]) for i in order])
+    ax.set_yticks(range(len(order)), [_tick(names[i]) for i in order])
     ax.invert_yaxis()
     ax.set_xlabel("number of results")
     return figure  # type: ignore[no-any-return]
@@ -87,9 +96,9 @@ def _board(results: Any) -> Figure:
     figure, axes = _figure(7, 1 + 0.32 * len(value))
     ax = axes[0, 0]
     ax.errorbar(value, range(len(value)), xerr=[value - low, high - value], fmt="o", capsize=3)
-    ax.set_yticks(range(len(value)), [_plain(name) for name in results.item_names])
+    ax.set_yticks(range(len(value)), [_tick(name) for name in results.item_names])
     ax.invert_yaxis()
-    ax.set(xlabel=f"{metric}, with its 95 % interval", title=_plain(results.title))
+    ax.set(xlabel=f"{metric}, with its 95 % interval", title=_plain(fill(results.title, 2 * WIDEST)))
     return figure  # type: ignore[no-any-return]
 
 
@@ -103,12 +112,13 @@ def _confusion(results: Any) -> Figure:
         table, totals = table.loc[most, most], totals[most]
     counts = table.to_numpy()
     shares = counts / np.maximum(totals.to_numpy()[:, None], 1)  # of the whole row, with what is left out
-    side = 2.5 + 0.32 * len(table)
+    longest = min(max(map(len, map(str, table.columns))), WIDEST)
+    side = 2.5 + 0.32 * len(table) + 0.08 * max(0, longest - 10)  # with room for the names, at 10 points
     figure, axes = _figure(side, side)
     ax = axes[0, 0]
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ax.set_xticks(range(len(table)), [_plain(name) for name in table.columns], rotation=90)
-    ax.set_yticks(range(len(table)), [_plain(name) for name in table.index])
+    ax.set_xticks(range(len(table)), [_tick(name) for name in table.columns], rotation=90)
+    ax.set_yticks(range(len(table)), [_tick(name) for name in table.index])
     ax.set(xlabel="named", ylabel="true", title=title)
     for i, j in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[i, j] > 0.5 else "black"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import DataError
+from diptych.core.wording import number_of
 from diptych.verbs.answer import Answer, Shown, counted
 from diptych.verbs.board.measured import INTERRUPTED
 
@@ -51,7 +52,7 @@ class Classifiers(Answer[Any]):
 
     def name(self, item: Row) -> str:
         """Return the system, with its shots."""
-        return f"{item.label}{f', {item.shots} shots' if item.shots else ''}"
+        return f"{item.label}, {number_of(item.shots, 'shot')}" if item.shots else item.label
 
     def line(self, item: Row) -> str:
         """Return top-1 with its interval."""
