@@ -42,6 +42,7 @@ class Search(Verb):
         'search photo-index "a red bicycle"',
         "search photo-index photo.jpg --minus snow --top 20",
     )
+    without_model: ClassVar[str] = "that of the index"
     run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
     offers: ClassVar[tuple[str, ...]] = ("overwrite", "json", "device", "engine", "cache")
 
