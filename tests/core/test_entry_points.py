@@ -56,4 +56,5 @@ def test_a_reason_is_said_once_in_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.warns(PluginWarning, match="^A whole sentence[.]$"):
         warn_once(POINT, UsageError("A whole sentence."))
     assert len(sentence(POINT, OSError("x" * 1000))) < 500
+    assert "UsageError: no such key; mend or" in sentence(POINT, UsageError("no such key."))
     assert " of the checkout /x cannot" in sentence(POINT, "why", "the checkout /x")

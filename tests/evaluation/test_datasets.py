@@ -10,7 +10,7 @@ import pytest
 
 from diptych import catalog
 from diptych.core import DataError, UsageError
-from diptych.evaluation.datasets import DATA_SETS, known_set, listing_hash, open_set, thing_of
+from diptych.evaluation.datasets import DATA_SETS, known_set, listing_hash, open_linkage, open_set, thing_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,3 +98,8 @@ def test_painted_scenes_have_captions_and_boxes_and_those_of_one_object_classes(
     (tmp_path / "scenes").mkdir()
     with pytest.raises((DataError, UsageError)):
         open_set("scenes", "captions or classes")
+
+
+def test_a_folder_without_records_is_told_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder, not a table of records: give a \.csv with a column"):
+        open_linkage(str(tmp_path), "entity")

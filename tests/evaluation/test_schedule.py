@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import threading
 import time
@@ -35,11 +36,9 @@ def test_what_fails_costs_its_own_row_alone() -> None:
         "abcd", {"a": MissingHook("no attention"), "c": DataError("too few photos"), "d": OSError("disk")}
     )
     assert [(job, result) for job, result, _ in worked.done] == [("b", "bb")]
-    assert worked.missing == {
-        "A": "no attention",
-        "C": "too few photos",
-        "D": "It failed, please report it: OSError: disk",
-    }
+    place = r"It failed, please report it: OSError: disk \(test_schedule.py, line \d+\)"
+    assert re.fullmatch(place, worked.missing.pop("D")), "whoever wrote the system sees no traceback"
+    assert worked.missing == {"A": "no attention", "C": "too few photos"}
     assert (worked.late, worked.interrupted) == ({}, False)
 
 

@@ -38,6 +38,17 @@ def test_a_body_has_the_fields_of_the_declaration() -> None:
     assert "detector" in body_of(Detect).model_fields
 
 
+def test_a_field_may_be_called_as_the_flag_of_the_command(client: TestClient) -> None:
+    """Pages say that bodies have the arguments of the commands, and ``object`` was no field."""
+    body = {"images": [colour_uri("red")], "method": "winclip-style"}
+    by_flag, by_field = (client.post("/v1/detect", json={**body, field: "nut"}) for field in ("object", "thing"))
+    assert by_flag.status_code == by_field.status_code == 200, by_flag.text
+    assert by_flag.json()["photos"] == by_field.json()["photos"]
+    twice = client.post("/v1/detect", json={**body, "object": "nut", "thing": "bolt"})
+    assert (twice.status_code, "no field 'object'" in twice.json()["message"]) == (422, True)
+    assert "object" not in body_of(Detect).model_json_schema()["properties"]
+
+
 @pytest.mark.parametrize(
     ("path", "given", "says"),
     [

@@ -41,3 +41,15 @@ def test_sets_of_candidates_take_the_next_ranks_and_not_all_classes() -> None:
 def test_conformity_keeps_probabilities_and_ranks_the_rest_below() -> None:
     scores = Scores(torch.tensor([[3.0, 1.0, 2.0, 0.0]]), "logit", torch.tensor([[True, False, False, False]]))
     assert conformity(np.array([[1.0, 0.0, 0.0, 0.0]]), scores).tolist() == [[1.0, -3 / 4, -2 / 4, -1.0]]
+
+
+def test_the_size_of_logits_does_not_matter() -> None:
+    """Logits of a strongly penalised probe differ by 1e-5: at the coldest temperature all classes were as likely."""
+    scores, labels = judged(0, 0.3)
+    whole = Scores(scores.values, "logit")
+    flat = Scores(scores.values.double() * 1e-6, "logit")
+    p, q = (Calibration.of(s, ColourBackbone(), labels).probabilities(s, ColourBackbone()) for s in (whole, flat))
+    assert p.max(axis=1).mean() > 0.5
+    np.testing.assert_allclose(q, p, atol=1e-4)
+    judging = Scores(flat.values, "log_prob", scores.candidates)
+    assert np.isfinite(Calibration.of(judging, ColourBackbone(), labels).temperature)

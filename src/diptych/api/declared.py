@@ -328,12 +328,20 @@ def result_of(verb: type[Verb]) -> str:
     return verb.result or f"Results[{verb.item}]"
 
 
+def _without_model(verb: type[Verb]) -> str:
+    """Return the model where none is given: a folder that was fitted or indexed has its own."""
+    usual = f"``{verb.run_options.get('backbone', 'lite')}``"
+    if verb.without_model:
+        return verb.without_model
+    return f"that of ``fitted``, else {usual}" if "fitted" in verb.arguments("python") else usual
+
+
 def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
     """Return the docstring: what the verb does, its arguments with their ranges, and what it raises."""
     arguments = verb.arguments("python")
     helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
     helps |= {
-        "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
+        "model": f"A name, a loaded model, or None for {_without_model(verb)}.",
         "out": verb.out_help if verb.on_model or verb.python_out == "must" else f"{verb.out_help} {verb.without_out}",
         "overwrite": "Replace files of an earlier call.",
         "cluster": "Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.",

@@ -401,7 +401,7 @@ class _Board:
 
         Args:
             data: a folder with train and test, a table, or demo:clothes; several are compared.
-            model: a name, a loaded model, or None for ``lite``.
+            model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
             methods: names of systems, with commas, as diptych systems lists them (default: all).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             shots: training photos of each class.
@@ -442,7 +442,7 @@ class _Board:
 
         Args:
             data: a folder of MVTec's layout: train/good, test/good, test/KIND ...
-            model: a name, a loaded model, or None for ``lite``.
+            model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
             methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             seeds: seeds of draws and trainings.
@@ -479,7 +479,7 @@ class _Board:
 
         Args:
             data: a table of records with a column that says what each is of, or grocery_packages.
-            model: a name, a loaded model, or None for ``lite``.
+            model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
             methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             seeds: seeds of draws and trainings.
@@ -523,7 +523,7 @@ class _Board:
 
         Args:
             data: a folder with labels.csv (path, mask) and classes.csv or in ADE20K's layout, its name in DIPTYCH_DATA, mosaic:NAME or paste:NAME.
-            model: a name, a loaded model, or None for ``lite:2026-11``.
+            model: a name, a loaded model, or None for that of ``fitted``, else ``lite:2026-11``.
             methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             seeds: seeds of draws and trainings.
@@ -606,7 +606,7 @@ class _Board:
 
         Args:
             table: a table of photos with human captions.
-            model: a name, a loaded model, or None for ``lite``.
+            model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
             methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             seeds: seeds of draws and trainings.
@@ -681,7 +681,7 @@ class _Board:
 
         Args:
             clips: a folder with train and test (or val): CLASS/CLIP. Or point clouds, or light curves with classes.
-            model: a name, a loaded model, or None for ``lite``.
+            model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
             methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             seeds: seeds of draws and trainings.
@@ -898,7 +898,7 @@ def caption(
     Args:
         photos: photos, a folder, a table, or demo:photos.
         texts: sentences to learn from: a list, a .txt with one per line, or a table with caption columns.
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
         like: photos with captions to learn from: a table, perhaps with a column user, or a folder.
         user: imitate this user of the captions to learn from, for methods that distinguish users.
         clean: for nearest captions: photos like yours that no sentence describes; they set the threshold (default: photos that ship).
@@ -1214,7 +1214,7 @@ def detect(
 
     Args:
         photos: photos, a folder or a table.
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
         normal: photos without anomalies, of the same kind.
         thing: what the photos show, such as "hazelnut", for detectors that read it.
         auxiliary: labelled anomalies of other objects to learn from, in MVTec's layout.
@@ -1264,7 +1264,7 @@ def edit(
 
     Args:
         photos: photos, a folder, a table or clips; none: pictures that the generator draws.
-        model: a name, a loaded model, or None for ``tiny``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``tiny``.
         source: what the pictures show: "a red circle".
         target: what they should show: "a blue circle"; some methods take several.
         subject: a picture of the object to insert, for methods that take one.
@@ -1376,7 +1376,7 @@ def extend(
     Args:
         data: a folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one with light_curves.csv and stars.csv.
         out: new folder for the space, and for the tuned weights where there are some. None: nothing is written.
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
         names: class names: a file, or "cat, dog, ..." (default: folder names).
         template: one prompt with {} for the class of a clip or cloud.
         method: for clips vifi-clip (tunes the backbone; the order of frames has no effect), or any other extender: see diptych systems --verb extend.
@@ -1533,7 +1533,7 @@ def generate(
 
     Args:
         texts: what the pictures should show: "a red circle".
-        model: a name, a loaded model, or None for ``tiny``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``tiny``.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
         anyway: accept words that the small denoiser never learnt, although the pictures then show something else.
         negative: what the pictures should not show: "blurred, grey".
@@ -1579,7 +1579,7 @@ def index(
     Args:
         photos: photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves.
         out: folder of the index, or lance:FOLDER, s3://BUCKET/NAME, qdrant://HOST:PORT/NAME; made if absent, else added to, with its backbone. None: nothing is written.
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for that of the index, or ``lite`` where it is made.
         remove: delete entries: a path, or a pattern such as "*/holiday/*".
         prune: delete entries below PHOTOS that are no longer there.
         ann: build the approximate index now, whatever the size (extra: index).
@@ -1622,7 +1622,7 @@ def link(
     Args:
         left: a table, folder or tar of records: pictures, texts or both.
         right: the table in which to look for matches.
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
         pairs: labelled matches: a table with the columns left and right; in Python also (left, right) of each.
         ids: columns that name records, in the labelled matches and in the links: LEFT,RIGHT (default: rows from 0).
         method: a retriever; see diptych systems --verb retrieve.
@@ -1827,7 +1827,7 @@ def rewrite(
 
     Args:
         prompts: a .txt file with one prompt per line, or prompts.
-        model: a name, a loaded model, or None for ``tiny``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``tiny``.
         like: photos with a short and a long caption each to learn from: a table or folder.
         method: a rewriter; 'diptych systems --verb rewrite' lists them.
         variant: variant of the method; uf-fgtg has small (default), text (no denoiser), and "", the paper's.
@@ -1859,13 +1859,13 @@ def search(
     Args:
         folder: folder or address of diptych index.
         query: words and pictures, added up: "a red car" photo.jpg "2:at night".
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for that of the index.
         minus: words or pictures to move away from, such as "0.5:snow".
         where: condition on metadata: label=cat, "year>=1990", "name~*holiday*".
         top: number of answers. Must be at least 1.
         captions: share of the captions in the score (default 0). Must be in [0, 1].
         exact: compare with every entry, instead of an approximate search.
-        at_least: stop where fewer answers than this share are expected to be right, such as 0.8; an index of another backbone than lite needs marked answers. Must be in [0, 1].
+        at_least: stop where fewer answers than this share are expected to be right, such as 0.8; an index of another backbone than lite needs marked answers. Must be in (0, 1).
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1906,7 +1906,7 @@ def segment(
     Args:
         photos: photos, a folder, a table, or demo:photos.
         names: class names: "cat, dog, ...", or a file with one name per line (default: folder names).
-        model: a name, a loaded model, or None for ``lite:2026-11``.
+        model: a name, a loaded model, or None for that of ``fitted``, else ``lite:2026-11``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image tower, stuff-context on others, such as lite).
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ SHOWN = 16
 MOST_CLASSES = 30
 """Classes of a figure; of more the most frequent are shown."""
 BINS = 10
+WIDEST = 32
+"""Characters of a name beside an axis; twice as many stand in a line of a title."""
 
 
 def plot(results: Any, kind: str = "") -> Figure:
@@ -55,13 +58,25 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _plain(text: object) -> str:
+    """Return a name as matplotlib is to draw it: what stands between two dollars is no formula."""
+    return str(text).replace("$", r"\$")
+
+
+def _tick(name: object) -> str:
+    """Return a name beside an axis, which has no room for a wide one: its end is left out."""
+    text = str(name)
+    return _plain(text if len(text) <= WIDEST else text[: WIDEST - 1] + "…")
+
+
 def _classes(results: Any) -> Figure:
     """Bars: how many results have each label, the most frequent first."""
     names, counts = np.unique(np.array(results.labels, dtype=object).astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
     figure, axes = _figure(6, 1 + 0.28 * len(order))
     ax = axes[0, 0]
-    ax.barh([names[i] for i in order], counts[order])
+    ax.barh(range(len(order)), counts[order])
+    ax.set_yticks(range(len(order)), [_tick(names[i]) for i in order])
     ax.invert_yaxis()
     ax.set_xlabel("number of results")
     return figure  # type: ignore[no-any-return]
@@ -81,27 +96,30 @@ def _board(results: Any) -> Figure:
     figure, axes = _figure(7, 1 + 0.32 * len(value))
     ax = axes[0, 0]
     ax.errorbar(value, range(len(value)), xerr=[value - low, high - value], fmt="o", capsize=3)
-    ax.set_yticks(range(len(value)), results.item_names)
+    ax.set_yticks(range(len(value)), [_tick(name) for name in results.item_names])
     ax.invert_yaxis()
-    ax.set(xlabel=f"{metric}, with its 95 % interval", title=results.title)
+    ax.set(xlabel=f"{metric}, with its 95 % interval", title=_plain(fill(results.title, 2 * WIDEST)))
     return figure  # type: ignore[no-any-return]
 
 
 def _confusion(results: Any) -> Figure:
     """A matrix: true classes in rows, those that were named in columns, shares of the row."""
     table = results.confusion_matrix()
+    totals, title = table.sum(axis=1), f"accuracy {results.accuracy:.1%}"
     if len(table) > MOST_CLASSES:
-        most = table.sum(axis=1).sort_values(ascending=False).index[:MOST_CLASSES]
-        table = table.loc[most, most]
+        title += f"; {MOST_CLASSES} of {len(table)} classes"
+        most = totals.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]
+        table, totals = table.loc[most, most], totals[most]
     counts = table.to_numpy()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.5 + 0.32 * len(table)
+    shares = counts / np.maximum(totals.to_numpy()[:, None], 1)  # of the whole row, with what is left out
+    longest = min(max(map(len, map(str, table.columns))), WIDEST)
+    side = 2.5 + 0.32 * len(table) + 0.08 * max(0, longest - 10)  # with room for the names, at 10 points
     figure, axes = _figure(side, side)
     ax = axes[0, 0]
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ax.set_xticks(range(len(table)), table.columns, rotation=90)
-    ax.set_yticks(range(len(table)), table.index)
-    ax.set(xlabel="named", ylabel="true", title=f"accuracy {results.accuracy:.1%}")
+    ax.set_xticks(range(len(table)), [_tick(name) for name in table.columns], rotation=90)
+    ax.set_yticks(range(len(table)), [_tick(name) for name in table.index])
+    ax.set(xlabel="named", ylabel="true", title=title)
     for i, j in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[i, j] > 0.5 else "black"
         ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=7)
@@ -141,5 +159,5 @@ def _pictures(results: Any) -> Figure:
     names = short_names(results.item_names)
     for ax, (i, picture) in zip(axes.flat, shown, strict=False):
         ax.imshow(picture)
-        ax.set_title(f"{names[i]}\n{results.lines[i][:40]}", fontsize=8)
+        ax.set_title(_plain(f"{names[i]}\n{results.lines[i][:40]}"), fontsize=8)
     return figure  # type: ignore[no-any-return]

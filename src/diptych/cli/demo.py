@@ -27,12 +27,15 @@ def demo(
     shared: options.RunOptions,
 ) -> None:
     """Classify the photos that ship, run the few-shot board on the clothes that ship, and write one HTML report."""
+    shared.writable(out)
+    read = [flag_values.integers(value, flag) for value, flag in ((shots, "shots"), (seeds, "seeds"))]
     with shared.open(out=out) as opened, interruptible(lambda: saved_rows(out), opened.tally):
         from diptych.data.load import open_data
         from diptych.evaluation.few_shot.board import board
         from diptych.evaluation.few_shot.plan import Plan
         from diptych.evaluation.pages import board as report
 
+        plan = Plan(DEMO, *read)
         run, tower = opened.run, opened.backbone()
         answer = Classify(photos=["demo:photos"], top=3).run(CommandContext(opened, None))
         if not shared.json:
@@ -43,7 +46,6 @@ def demo(
             say(line)
         predictions = list(answer.result.predictions)
         photos = answer.data([p.as_dict() for p in predictions], answer.remarks(predictions))
-        plan = Plan(DEMO, flag_values.integers(shots, "shots"), flag_values.integers(seeds, "seeds"))
         data = open_data("demo:clothes", opened.keys)
         result_board = board(data, tower, run, plan, source="demo:clothes", command=command_line())
     report.write(result_board, out / "report.html", classified=answer.result, photos=answer.source.samples)

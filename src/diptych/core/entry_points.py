@@ -101,8 +101,8 @@ def _dated(folder: str) -> tuple[str, int]:
 
 
 def _words(error: str | BaseException) -> str:
-    """Return an error in one line."""
+    """Return an error in one line, without the stop of its sentence, since another clause follows."""
     if isinstance(error, str):
         return error
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(".")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

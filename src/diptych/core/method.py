@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from diptych.core.backbone import Space
 from diptych.core.card import Card, CardBeside
 from diptych.core.data import ClassNames, Evidence, Samples, Table
-from diptych.core.errors import MissingHook, need_extra
+from diptych.core.errors import DataError, MissingHook, need_extra
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 
@@ -37,12 +37,19 @@ class Scores:
         candidates: (N, K) bool; classes outside it rank below all candidates. None: all are candidates.
         sharpness: (N,) positive factors of the logits in the probabilities that a person is shown. Boards and proofs
             take the logits as they are. None: 1.
+
+    Raises:
+        ValueError: there is no such kind.
     """
 
     values: Tensor
     kind: ScoreKind
     candidates: Tensor | None = None
     sharpness: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ScoreKind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(ScoreKind))}, got {self.kind!r}.")
 
     def ranked(self) -> Tensor:
         """Return the (N, K) values with non-candidates below every candidate, in their own order."""
@@ -124,6 +131,25 @@ class FittedClassifier(ABC):
     @abstractmethod
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return the (N, K) scores of N items."""
+
+    def checked_scores(self, items: Samples[Any], run: Run) -> Scores:
+        """Return ``scores``, for those who read them: a column too many or a NaN has a first place too.
+
+        Raises:
+            DataError: they are no ``Scores`` of the items for the classes, or one is NaN.
+        """
+        scores: Any = self.scores(items, run)
+        values, sizes = getattr(scores, "values", None), (len(items), len(self.classes))
+        what = f"{type(self).__name__}.scores, of {sizes[0]} items for {sizes[1]} classes,"
+        shape = tuple(getattr(values, "shape", ()))
+        if not isinstance(scores, Scores) or not hasattr(values, "isnan"):
+            given = type(scores if values is None or callable(values) else values)
+            raise DataError(f"{what} must return Scores of a tensor {sizes}, got {given.__module__}.{given.__name__}.")
+        if shape != sizes:
+            raise DataError(f"{what} must return Scores of size {sizes}, got {shape}.")
+        if missing := int(scores.values.isnan().sum()):
+            raise DataError(f"{what} returned {missing} NaN, which are no scores: look at what was fitted.")
+        return scores
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
         """Return the reasons for each item's top class, strongest first.

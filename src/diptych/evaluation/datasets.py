@@ -255,7 +255,10 @@ def open_linkage(
     if (folder / "lines.csv").is_file():
         records = open_records(folder / "lines.csv", keys, image="path", text="ocr_text")
         return LinkageData(folder.name, records, _numbers(records, "work"))
-    raise DataError(f"{name} holds no records that this proof knows: give grocery_packages or archiscribe_lines.")
+    raise DataError(
+        f"{name} is a folder, not a table of records: give a .csv with a column that says what each record is of, or "
+        f"grocery_packages or archiscribe_lines."
+    )
 
 
 def _numbers(records: Records, column: str) -> NDArray[np.int64]:

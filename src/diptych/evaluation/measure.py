@@ -56,7 +56,7 @@ def evaluate(
     if len(labels) == 0:
         raise DataError("There are no test items: give a test split.")
     texts, start = run.tally["text_us"], time.perf_counter()
-    scores = fitted.scores(table.items, run)
+    scores = fitted.checked_scores(table.items, run)
     on_texts = (run.tally["text_us"] - texts) / 1e6
     predict = time.perf_counter() - start - on_texts
     outcome = Outcome.of(scores, backbone, labels)
@@ -64,7 +64,7 @@ def evaluate(
     acting: dict[str, Any] = {"risk80": risk_at(outcome.confidence, outcome.correct, 0.8)}
     if held:
         judged = fitted if by is None else by
-        scored = [judged.scores(part.items, run) for part in held]
+        scored = [judged.checked_scores(part.items, run) for part in held]
         there = mean_metrics(
             [Outcome.of(s, backbone, np.asarray(part.labels())) for s, part in zip(scored, held, strict=True)]
         )
@@ -72,7 +72,9 @@ def evaluate(
         held_metrics = {"acc1": there["acc1"], "nll": there["nll"], "items": items, "seen": seen}
         with contextlib.suppress(DataError):  # no held item has its true class among the candidates
             calibration = Calibration.of(scored[0], backbone, np.asarray(held[0].labels()), seen=seen)
-            acting |= calibration.report(scores if by is None else by.scores(table.items, run), backbone, labels)
+            acting |= calibration.report(
+                scores if by is None else by.checked_scores(table.items, run), backbone, labels
+            )
     model, pretrained = model_names(backbone.spec)
     record = Record(
         **{**vars(about), **circumstances(backbone, run, about.command), "dataset": about.dataset or "unnamed"},

@@ -279,7 +279,7 @@ class _Desk:
                 Kit({"main": self.backbone}), self.classes, as_evidence(system, self._some(rows)), self.run
             )
             seconds += time.perf_counter() - start
-            ranked = fitted.scores(self._some(name).items, self.run).ranked().numpy()
+            ranked = fitted.checked_scores(self._some(name).items, self.run).ranked().numpy()
             right[name] = ranked.argmax(axis=1) == self.labels[name]
         return right, seconds / len(self.parts)
 

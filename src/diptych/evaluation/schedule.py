@@ -6,9 +6,11 @@ import contextlib
 import signal
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Generic, TypeVar
 
@@ -75,9 +77,14 @@ class Worked(Generic[J, R]):
 
 
 def failure(error: Exception) -> str:
-    """Return what a result says of a failure: an error of ours as it is, another one as a bug to report."""
-    ours = isinstance(error, DiptychError)
-    return str(error) if ours else f"It failed, please report it: {type(error).__name__}: {error}"
+    """Return what a result says of a failure: an error of ours as it is, another one as a bug to report, with the line
+    that raised it, since no traceback is shown.
+    """
+    if isinstance(error, DiptychError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__, -1)
+    place = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in frames)
+    return f"It failed, please report it: {type(error).__name__}: {error}{place}"
 
 
 def work(

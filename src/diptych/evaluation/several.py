@@ -123,7 +123,7 @@ def _targets(table: Table[Any], classes: ClassNames) -> NDArray[np.bool_]:
 
 
 def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run: Run) -> NDArray[np.float64]:
-    values = logits_of(fitted.scores(table.items, run), backbone).double()
+    values = logits_of(fitted.checked_scores(table.items, run), backbone).double()
     return (values - values.mean(dim=1, keepdim=True)).numpy()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
 from diptych.core import DiptychError, UsageError
 from diptych.data.memory import InMemory
@@ -92,7 +92,8 @@ def images_of(images: list[str], what: str = "images") -> list[Input]:
 
 
 def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: bool = True) -> type[BaseModel]:
-    """Return the body of a request: one field for each argument, unknown ones refused.
+    """Return the body of a request: one field for each argument, which may be called as the command's flag is or as
+    Python's argument too; unknown ones are refused.
 
     Args:
         verb: the declaration.
@@ -101,13 +102,18 @@ def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: 
     """
     values = {f.name: f.default for f in fields(verb)}
     body: dict[str, Any] = {}
-    for name, a in verb.arguments("http").items():
+    asked = verb.arguments("http")
+    taken = {a.json or name for name, a in asked.items()}
+    for name, a in asked.items():
         default = ... if values[name] is MISSING else [] if values[name] == () else values[name]
         kind = (types or {}).get(name) or (Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name))
         kind = with_numbers(kind)
         if default is None and a.kind.http is not None:
             kind = kind | None
-        body[a.json or name] = (kind, Field(default, description=a.help))
+        field = a.json or name
+        others = {name, a.flag.strip("-").replace("-", "_")} - {"", *taken}
+        alias = AliasChoices(field, *sorted(others)) if others else None
+        body[field] = (kind, Field(default, description=a.help, validation_alias=alias))
     if model:
         text = "Name or alias of a served model; the first one where none is named."
         body["model"] = (str, Field("", description=text))

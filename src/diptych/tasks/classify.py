@@ -162,7 +162,7 @@ def scored(
     readable = embed_readable(backbone.image, photos, run).some(what)
     encoded, middle = run.tally["encoded"] - before, time.perf_counter()
     items = readable.of(photos)
-    scores = fitted.scores(items, run)
+    scores = fitted.checked_scores(items, run)
     seconds = {"encode": middle - start, "predict": time.perf_counter() - middle}
     return items, tuple(readable.failed), scores, seconds, encoded
 

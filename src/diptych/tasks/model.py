@@ -203,11 +203,11 @@ class Predictor(Guided):
         samples = as_samples(photos)
         with with_store(self.run) as stored:
             readable = embed_readable(self.backbone.image, samples, stored).some("photos")
-            scores = self.fitted.scores(readable.of(samples), stored)
+            scores = self.fitted.checked_scores(readable.of(samples), stored)
         return read_rows(rows_of(scores), readable.kept, readable.failed, ReadRows)
 
     def _scores(self, photos: object) -> Scores:
-        return self.fitted.scores(as_samples(photos), self.run)
+        return self.fitted.checked_scores(as_samples(photos), self.run)
 
     def probabilities_of(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""

@@ -63,11 +63,12 @@ class Verb:
     one vector database at a time, ``trains`` that a system may train, so that there is a trial, and ``takes_model``
     that the function has an argument ``model``. Where ``on_model`` is true, the verb is about the model itself: it is
     the first word of the command, and the function must have it and ``out``. ``raises`` documents an error of this verb
-    alone. Where ``learns_in_steps`` is true, a copy of the model is trained in steps: the work locks its output itself,
-    for processes of torchrun write there together, as many processes load as are asked for, and a recipe file repeats
-    the command. Where ``goes_on`` is true, or a cluster can share the items, what was done of them is left by a
-    command that is stopped, and the same command goes on from there. ``former`` holds names that arguments of the
-    function had in the last version, with those of today.
+    alone, and ``without_model`` which model is taken where the function is given none ("": the default of the run,
+    or that of ``fitted``). Where ``learns_in_steps`` is true, a copy of the model is trained in steps: the work locks
+    its output itself, for processes of torchrun write there together, as many processes load as are asked for, and a
+    recipe file repeats the command. Where ``goes_on`` is true, or a cluster can share the items, what was done of them
+    is left by a command that is stopped, and the same command goes on from there. ``former`` holds names that arguments
+    of the function had in the last version, with those of today.
     """
 
     name: ClassVar[str] = ""
@@ -82,6 +83,7 @@ class Verb:
     report: ClassVar[str] = ""
     python_out: ClassVar[Literal["", "name", "position", "must"]] = ""
     without_out: ClassVar[str] = "None: nothing is written."
+    without_model: ClassVar[str] = ""
     result: ClassVar[str] = ""
     on_model: ClassVar[bool] = False
     raises: ClassVar[str] = ""

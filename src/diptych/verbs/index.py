@@ -44,6 +44,7 @@ class IndexPhotos(Verb):
         "index photos/",
         "index photos/ holiday.csv --out my-index",
     )
+    without_model: ClassVar[str] = "that of the index, or ``lite`` where it is made"
     run_options: ClassVar[dict[str, Any]] = {"batch": 0, "workers": 0}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", *CLUSTER, "batch", "workers")
 

@@ -67,6 +67,8 @@ class IndexReport(Answer[Any]):
                 f"{marked['marks']:,} answers to {number_of(marked['queries'], 'query', 'queries')}, "
                 f"{marked_by(marked['source'])}"
             )
+            if marked["why_not"]:
+                lines.append(f"Cuts are not by these: {marked['why_not']}. By answers {marked_by(marked['cut_by'])}:")
             for level, cut in marked["cuts"].items():
                 shown = cut if isinstance(cut, str) else promise(cut["share"], cut["interval"])
                 lines.append(f"  --at-least {level}: {shown}")

@@ -42,6 +42,7 @@ class Search(Verb):
         'search photo-index "a red bicycle"',
         "search photo-index photo.jpg --minus snow --top 20",
     )
+    without_model: ClassVar[str] = "that of the index"
     run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
     offers: ClassVar[tuple[str, ...]] = ("overwrite", "json", "device", "engine", "cache")
 
@@ -62,7 +63,7 @@ class Search(Verb):
     at_least: float | None = argument(
         "Stop where fewer answers than this share are expected to be right, such as 0.8; an index of another "
         "backbone than lite needs marked answers.",
-        default=None, range=between(0, 1),
+        default=None, range=between(0, 1, "()"),
     )  # fmt: skip
     html: Path | None = argument("Also write a page with the pictures.", kinds.FILE, None, faces=("command",))
     backbone: str | None = argument(

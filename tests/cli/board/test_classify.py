@@ -226,6 +226,18 @@ def test_the_demo_runs_whole(diptych: Cli, tmp_path: Path) -> None:
     assert "What is on these photos?" in (tmp_path / "demo" / "report.html").read_text()
 
 
+def test_the_demo_refuses_its_flags_before_it_works(diptych: Cli, tmp_path: Path) -> None:
+    """It classified the photos first, and then found that it could write nothing, or that --shots is no number."""
+    (tmp_path / "file").write_text("")
+    for flags, says in (
+        (("--out", tmp_path / "file"), "--out"),
+        (("--out", tmp_path / "demo", "--shots", "x"), "--shots takes whole numbers"),
+        (("--out", tmp_path / "demo", "--shots", "0"), "--shots must be whole numbers from 1"),
+    ):
+        got = diptych("demo", *flags)
+        assert (got.code, says in got.err, got.out) == (2, True, "")
+
+
 def test_several_data_sets_are_compared(diptych: Cli, tmp_path: Path) -> None:
     for name in ("one", "two"):
         colour_folder(tmp_path / name, {"train": 4, "test": 3 if name == "one" else 5})

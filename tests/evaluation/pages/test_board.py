@@ -93,6 +93,16 @@ def test_the_page_loads_nothing_and_holds_every_part(finished: tuple[Board, Path
     assert max(Image.open(io.BytesIO(base64.b64decode(first[1]))).size) <= 420
 
 
+def test_one_seed_is_not_said_to_tell_how_far_draws_differ(finished: tuple[Board, Path]) -> None:
+    board, _ = finished
+    assert "items and seeds together" in html(board)
+    one = html(replace(board, plan=replace(board.plan, seeds=(3,)), facts={**board.facts, "threads": 1}))
+    assert "items and seeds" not in one
+    assert "by seed 3;" in one
+    assert "since there is one seed" in one
+    assert " 1 thread," in one
+
+
 def test_what_users_name_is_escaped(finished: tuple[Board, Path]) -> None:
     board, _ = finished
     names = ClassNames((EVIL, *board.classes.names[1:]), (EVIL + "{}",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,6 +49,21 @@ def test_a_cell_opens_its_photos_and_names_are_escaped(monkeypatch: Any) -> None
     assert "None in the first seed" in text
     assert text.index("by-errors'>") < text.index("by-name'>")
     assert "<cat>" not in text
+
+
+def test_names_are_sorted_as_in_a_list_and_wide_ones_can_be_read(monkeypatch: Any) -> None:
+    """Capital letters came before all small ones, and a wide name hid its row on a phone."""
+    monkeypatch.setattr(page, "called", lambda row: row.label)
+    wide = "a name as wide as a page " * 4
+    names = SimpleNamespace(names=("Zebra", wide, "Äpfel", "ape"))
+    outcome = SimpleNamespace(labels=np.arange(4), predicted=np.array([1, 0, 3, 2]))
+    made = SimpleNamespace(outcomes=[outcome], label="gda", shots=4, variant="")
+    photos = Table(InMemory(tuple(Image.new("RGB", (8, 8)) for _ in range(4))))
+    text = "".join(confusion(SimpleNamespace(classes=names, test=photos), made))  # type: ignore[arg-type]
+    by_name = text[text.index("scroll by-name") :]
+    assert re.findall(r"<th scope='row' title='(\w+)", by_name) == ["a", "ape", "Äpfel", "Zebra"]
+    assert f"title='{wide}'" in by_name
+    assert "text-overflow:ellipsis" in text
 
 
 def test_nothing_is_shown_where_all_is_right() -> None:

@@ -142,6 +142,7 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
         assert answer.status_code == 200
     marks = (folder / "marks.jsonl").read_text().splitlines()
     assert len(marks) == 40
+    assert re.search(r'marks</a>\s+<a id="head"', client.get(f"/?{asked}").text), "two links, with a space between"
     shown = entries(f"/?{asked}&head=1")
     first = [path for _, path in shown[:10]]
     assert sum("/pink/" in path for path in first) >= 6  # a fifth of all is pink

@@ -20,7 +20,7 @@ def test_a_page_without_pictures_may_show_none() -> None:
 
 def test_a_table_scrolls_and_names_its_columns() -> None:
     page = table(["system", "<i>acc</i>", "note"], left=(0, 2), caption="In percent.") + TABLE_END
-    assert page.startswith('<div class="scroll"><table><caption>In percent.</caption><thead>')
+    assert page.startswith('<div class="scroll"><table><caption><span>In percent.</span></caption><thead>')
     assert re.findall(r'<th scope="col"( class="left")?>(.*?)</th>', page) == [
         (' class="left"', "system"), ("", "<i>acc</i>"), (' class="left"', "note"),
     ]  # fmt: skip

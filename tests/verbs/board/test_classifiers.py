@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diptych.verbs.answer import Shown
-from diptych.verbs.board.classifiers import called, encoding, tables_of
+from diptych.verbs.board.classifiers import Classifiers, called, encoding, tables_of
 
 ROW: dict[str, Any] = {
     "method": "gda", "variant": "", "shots": 4, "metrics": {"acc1": 0.5, "ece": 0.1}, "ci95": {"acc1": [0.4, 0.6]},
@@ -47,6 +48,23 @@ def test_a_board_that_measured_val_does_not_speak_of_test() -> None:
         "On val it reached 50.0 % (40.0-60.0).",
     ]
     assert tables_of(board)[1:] == ["No recommendation: there is no train split to choose on."]
+
+
+def test_an_earlier_model_is_not_taken_for_what_was_asked_for(tmp_path: Path) -> None:
+    """A failed system left no word of its export, and an older model in the folder was shown as its own."""
+
+    def line(export: str, **board: Any) -> str:
+        shown = Classifiers([], [{**BOARD, **board}], tmp_path, [], several=False, export=export).tables()
+        (one,) = (part for part in shown if isinstance(part, str) and ("exported" in part or "--model" in part))
+        return one
+
+    model = tmp_path / "model"
+    assert line("gda") == f"{model}: diptych classify PHOTOS --model {model}"
+    assert line("best", choice=CHOICE) == f"{model}: diptych classify PHOTOS --model {model}"
+    assert line("coop") == "Nothing was exported: no row of coop is finished."
+    assert line("gda", rows=[{**ROW, "fitted": {"folder": "x"}}]) == "Nothing was exported: no row of gda is finished."
+    model.mkdir()
+    assert line("best") == f"Nothing was exported: there is no recommendation. {model} is of an earlier run."
 
 
 @pytest.mark.parametrize(

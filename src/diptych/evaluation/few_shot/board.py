@@ -227,7 +227,9 @@ def export_row(desk: Desk, row: Row, folder: Path) -> None:
     calibration = None
     if held is not None:
         with contextlib.suppress(DataError):  # no held item has its true class among the candidates
-            calibration = Calibration.of(fitted.scores(held.items, run), desk.backbone, held.labels(), seen=seen)
+            calibration = Calibration.of(
+                fitted.checked_scores(held.items, run), desk.backbone, held.labels(), seen=seen
+            )
     about, sets = desk.about(job, evidence, drawn), [] if held is None else [held]
     record, _ = evaluate(fitted, desk.test, run, backbone=desk.backbone, about=about, held=sets, seen=seen)
     facts = record.as_dict()

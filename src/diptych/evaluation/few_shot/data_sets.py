@@ -109,7 +109,7 @@ class Fits:
             DiptychError: it has none this time: an extra is missing, a training diverged, a name is too long.
         """
         try:
-            scores = self._speaker(place).scores(place.table.items, self._run)
+            scores = self._speaker(place).checked_scores(place.table.items, self._run)
         except (MissingHook, MissingEvidence) as error:
             return str(error)
         return Outcome.of(scores, self.desk.backbone, place.table.labels()).correct.astype(np.float64)

@@ -50,9 +50,9 @@ class Plan:
             raise UsageError(f"{self.val!r} is no rule for val: choose 'coop', 'full' or 'none'.")
         Limits(self.budget, self.timeout)
         if not self.shots or min(self.shots) < 1:
-            raise UsageError(f"shots must be whole numbers from 1, such as 1,4,16, got {_words(self.shots)}.")
+            raise UsageError(f"{{shots}} must be whole numbers from 1, such as 1,4,16, got {_words(self.shots)}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UsageError(f"seeds must be different whole numbers, such as 1,2,3, got {_words(self.seeds)}.")
+            raise UsageError(f"{{seeds}} must be different whole numbers, such as 1,2,3, got {_words(self.seeds)}.")
 
     @property
     def draws(self) -> ValRule:

@@ -9,6 +9,7 @@ from typing import Any
 
 from diptych import __version__
 from diptych.core import Samples
+from diptych.core.wording import number_of
 from diptych.data.files import write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.episodes import chosen_on
@@ -131,10 +132,7 @@ def _curves(board: Board) -> Iterator[str]:
         series, _point(base) if base else None, title=title, x_label="labelled photos per class", y_label="top-1, %"
     )
     yield "</div>" + plots.legend(labels, "zero-shot, ensemble" if base else None)
-    yield (
-        "<figcaption>Whiskers and the grey band are 95 % intervals over items and seeds. Points stand side by side "
-        "only to be seen."
-    )
+    yield ("<figcaption>Whiskers and the grey band are 95 % intervals. Points stand side by side only to be seen.")
     yield "</figcaption></figure></section>"
 
 
@@ -146,15 +144,22 @@ def _protocol(board: Board) -> Iterator[str]:
         "none": f"It saw no {split} item to choose on and chose nothing: its settings are the same for all data sets.",
     }
     seeds = ", ".join(str(s) for s in board.plan.seeds)
+    measured, several = board.facts["measured"], len(board.plan.seeds) > 1
+    together = (
+        f"{measured} items and seeds together: how far a number would move with other photos of this kind and other "
+        "draws. Three to five seeds hardly tell how far seeds differ, and the intervals allow for it."
+        if several
+        else f"{measured} items: how far a number would move with other photos of this kind. How far other draws would "
+        "move it is not in them, since there is one seed."
+    )
     paragraphs = (
-        f"Each system saw the class names and, at S shots, S labelled train photos per class, by seeds {seeds}; "
+        f"Each system saw the class names and, at S shots, S labelled train photos per class, by "
+        f"seed{'s' if several else ''} {seeds}; "
         f"the 4-shot draw "
-        f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {board.facts['measured']} "
+        f"holds the 1-shot draw. {rules[board.plan.val]} The {len(board.test)} {measured} "
         f"photos were seen "
         "only to score. Draws pass over files that cannot be read.",
-        f"Intervals are 95 % intervals over {board.facts['measured']} items and seeds together: how far a "
-        "number would move with other photos of this kind and other draws. Three to five seeds hardly tell how far "
-        "seeds differ, and the intervals allow for it. The gain is paired: the same items on both sides, so its "
+        f"Intervals are 95 % intervals over {together} The gain is paired: the same items on both sides, so its "
         "interval is narrower than a comparison "
         "of two rows by eye; where it holds 0, the difference may be chance. The p-value belongs to the same interval, "
         "and is corrected for the number of rows. The recommended row was chosen on photos apart from these.",
@@ -166,12 +171,13 @@ def _protocol(board: Board) -> Iterator[str]:
 
 def _repeat(board: Board) -> Iterator[str]:
     about, spec = board.facts, board.facts["spec"]
+    threads = number_of(about["threads"], "thread")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     facts = {
         "data": f"{about['source']}, SHA-256 {about['data_hash'][:16]}…",
         "backbone": f"{spec['name']} ({spec['architecture']}), fingerprint {about['fingerprint']}",
         "weights": f"{spec['weights'][:16]}…" + (f", licence {spec['licence']}" if spec.get("licence") else ""),
-        "machine": f"{about['machine']}; {about['threads']} threads, {about['device']}, {about['precision']}",
+        "machine": "; ".join((about["machine"], f"{threads}, {about['device']}, {about['precision']}")),
         "versions": versions,
         "templates": f"{len(board.classes.templates)}, hash {board.classes.template_hash}",
         "date": about["date"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
@@ -63,7 +64,9 @@ CLASSES, PHOTOS, CELLS = 30, 6, 40
 """Classes of a matrix, the most confused ones; photos of a cell; and cells that have photos, the fullest ones."""
 STYLE = """<style>
 .matrix table{border-collapse:collapse;font-size:.8rem}.matrix td,.matrix th{padding:2px 6px;text-align:right}
-.matrix thead th{writing-mode:vertical-rl;text-align:left}.matrix td a{display:block;text-decoration:none}
+.matrix th{max-width:10rem;overflow:hidden;text-overflow:ellipsis}
+.matrix thead th{writing-mode:vertical-rl;text-align:left;max-width:none;max-height:10rem}
+.matrix td a{display:block}
 .matrix .scroll{overflow-x:auto;display:none}.cell{display:none}.cell:target{display:block}
 #by-errors:checked~.by-errors,#by-name:checked~.by-name{display:block}
 </style>"""
@@ -91,20 +94,26 @@ def confusion(board: Board, row: Row) -> Iterator[str]:
     cells = [(int(i[k]), int(j[k])) for k in order]
     left_out = f" Of {len(names)} classes the {CLASSES} most confused are shown." if len(names) > CLASSES else ""
     yield f"<section class='matrix'><h2>Confusions</h2>{STYLE}<p class='note'>{escape(called(row))}, all seeds: true "
-    yield f"classes in rows, those that were named in columns.{left_out} A number opens its photos, of the first seed."
-    yield "</p><input type='radio' name='order' id='by-errors' checked><label for='by-errors'>most confused first"
-    yield "</label> <input type='radio' name='order' id='by-name'><label for='by-name'>by name</label>"
-    by_name = sorted(most.tolist(), key=lambda k: names[k])
+    yield f"classes in rows, those that were named in columns.{left_out} An underlined number opens its photos, "
+    yield "of the first seed, below.</p><input type='radio' name='order' id='by-errors' checked>"
+    yield "<label for='by-errors'>most confused first</label> "
+    yield "<input type='radio' name='order' id='by-name'><label for='by-name'>by name</label>"
+    by_name = sorted(most.tolist(), key=lambda k: _in_a_list(names[k]))
     for kind, shown in (("by-errors", most.tolist()), ("by-name", by_name)):
         yield f"<div class='scroll {kind}'>{_table(counts, names, shown, cells)}</div>"
     yield from (_photos(board, row, names, true, named) for true, named in cells)
     yield "</section>"
 
 
+def _in_a_list(name: str) -> str:
+    """Return what names are sorted by: small and capital letters alike, those with marks beside those without."""
+    return unicodedata.normalize("NFKD", name).casefold()
+
+
 def _table(
     counts: NDArray[np.int64], names: Sequence[str], shown: Sequence[int], cells: Sequence[tuple[int, int]]
 ) -> str:
-    head = "".join(f"<th scope='col'>{escape(names[k])}</th>" for k in shown)
+    head = "".join(f"<th scope='col' title='{escape(names[k])}'>{escape(names[k])}</th>" for k in shown)
     rows = []
     for true in shown:
         total = max(int(counts[true].sum()), 1)
@@ -116,7 +125,8 @@ def _table(
             )
             text = f"<a href='#cell-{true}-{named}'>{count}</a>" if (true, named) in cells else str(count or "")
             line.append(f"<td{shade if count else ''}>{text}</td>")
-        rows.append(f"<tr><th scope='row'>{escape(names[true])}</th>{''.join(line)}</tr>")
+        name = escape(names[true])
+        rows.append(f"<tr><th scope='row' title='{name}'>{name}</th>{''.join(line)}</tr>")
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 

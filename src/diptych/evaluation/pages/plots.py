@@ -185,8 +185,8 @@ def critical_difference(
     title = f"Mean ranks, best first: {', '.join(f'{names[k]} {ranks[k]:.2f}' for k in order)}"
     parts = [_opening(width, height, title)]
     ruler = min(at(1) + difference / (last - 1) * (width - 2 * side), width - 4.0)
-    parts.append(_element("line", "reference", x1=at(1), x2=ruler, y1=20, y2=20))
-    parts.append(_element("text", "tick", f"critical difference {difference:.2f}", x=at(1), y=13))
+    parts.append(_element("line", "reference", x1=at(1), x2=ruler, y1=24, y2=24))
+    parts.append(_element("text", "tick", f"critical difference {difference:.2f}", x=at(1), y=17))
     parts.append(_element("line", "whisker", style="stroke:var(--ink)", x1=side, x2=width - side, y1=axis, y2=axis))
     step = max(1, round(last / 10))
     for tick in range(1, int(last) + 1, step):

@@ -26,7 +26,7 @@ def acting(board: Board) -> Iterator[str]:
         a = row.acting
         unknown = f"{percent(a['unknown'])}" if "unknown" in a else "–"
         cells = (
-            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), f"{a['temperature']:.3g}",
+            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), _rounded(a["temperature"]),
             percent(a["coverage"]),
             f"{a['set_size']:.1f}", unknown, percent(1 - row.metrics["acc1"]), percent(a["risk80"]),
         )  # fmt: skip
@@ -70,6 +70,11 @@ def reliability(board: Board) -> Iterator[str]:
         yield f"<figure>{plots.reliability(row.outcomes[0].reliability(), title=title)}"
         yield f"<figcaption>{escape(called(row))}: ECE {percent(row.metrics['ece'])} %</figcaption></figure>"
     yield "</div></section>"
+
+
+def _rounded(value: float) -> str:
+    """Return three digits, or all that stand before the point."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def called(row: Row) -> str:

@@ -52,5 +52,5 @@ def table(heads: Sequence[str], *, left: Container[int] = (0,), caption: str = "
     """
     kinds = (' class="left"' if i in left else "" for i in range(len(heads)))
     cells = (f'<th scope="col"{kind}>{head}</th>' for kind, head in zip(kinds, heads, strict=True))
-    above = f"<caption>{caption}</caption>" if caption else ""
+    above = f"<caption><span>{caption}</span></caption>" if caption else ""
     return f'<div class="scroll"><table>{above}<thead><tr>{"".join(cells)}</tr></thead><tbody>'

@@ -23,14 +23,14 @@ from diptych.search_index.rows import Entry, Modality
 from diptych.tasks.search.absent import GROWN, draw_absent, encoded, read_absent
 from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, replace_marks, weights_key
+from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, read_marks, replace_marks, weights_key
+from diptych.tasks.search.report import report
 from diptych.tasks.search.telling import telling, write_telling
 
 QUERIES = 200
 """Most queries that are drawn from captions or a column."""
 SAMPLED = (STRATA[0], 6, 10)
 """Answers of a query that are marked in each of ``STRATA``: all of the first ones, some below."""
-LEVELS = (0.5, 0.7, 0.8, 0.9)
 PICTURES: Mapping[Modality, float] = {"image": 1.0}
 TRUE, FALSE = ("1", "yes", "true", "right"), ("0", "no", "false", "wrong")
 
@@ -48,8 +48,7 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
         run: device, cache and seed.
 
     Returns:
-        "source", "marks", "queries", "right", and "cuts": level -> share, interval and absent words with an answer, or
-        why there is none; where a table asks, "to_mark": a table to be filled in, and "asked": its rows.
+        What ``report`` returns; where a table asks, "to_mark": a table to be filled in, and "asked": its rows.
 
     Raises:
         UsageError: another backbone, no such file or column, or a table of another form.
@@ -74,8 +73,9 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
             replace_marks(folder, source, marks)
         left = [r["query"] for r in rows if not r["right"]] if table else []
         ahead = telling(index, left, backbone, run) if left else []
-    facts = {"source": source, **report(folder)}
-    return facts | ({"to_mark": str(write_telling(folder, ahead)), "asked": len(ahead)} if left else {})
+    return report(folder, source) | (
+        {"to_mark": str(write_telling(folder, ahead)), "asked": len(ahead)} if left else {}
+    )
 
 
 def draw_words(folder: Path, backbone: Backbone | CachedBackbone, run: Run) -> bool:
@@ -96,30 +96,6 @@ def draw_words(folder: Path, backbone: Backbone | CachedBackbone, run: Run) -> b
             return False
         draw_absent(index, backbone, run)
     return True
-
-
-def report(folder: Path) -> dict[str, Any]:
-    """Return what the marks of word queries on pictures allow, as plain data.
-
-    Raises:
-        DataError: there are none, or too few.
-    """
-    with index_at(folder) as index:
-        fitted = calibration(index, "text", PICTURES)
-    marks = [m for m in read_marks(folder) if m.source == fitted.source and m.score is not None]
-    cuts: dict[str, Any] = {}
-    for level in LEVELS:
-        try:
-            cut = fitted.marks.cut(level)
-        except DataError as error:
-            cuts[f"{level:g}"] = str(error)
-            continue
-        cuts[f"{level:g}"] = {
-            "share": cut.share, "interval": [cut.low, cut.high], "above": cut.above, "absent": cut.absent,
-            "absent_words": cut.words, "depth": cut.depth,
-        }  # fmt: skip
-    right, queries = sum(bool(m.right) for m in marks), len({m.query for m in marks})
-    return {"marks": len(marks), "queries": queries, "right": right, "cuts": cuts}
 
 
 def _of_captions(index: AnyIndex, backbone: Backbone, run: Run) -> list[Mark]:

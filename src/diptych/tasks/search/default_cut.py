@@ -36,11 +36,13 @@ class DefaultCut:
         name: of the backbone.
         facts: of the file.
         words: scores of nouns that nothing in the index names; None: none were drawn.
+        lacking: what marks of the index lack for a cut of their own, in a clause; "": there are none.
     """
 
     name: str
     facts: Mapping[str, Any]
     words: AbsentScores | None = None
+    lacking: str = ""
 
     @property
     def depth(self) -> int:
@@ -76,9 +78,10 @@ class DefaultCut:
         levels = {float(name): row for name, row in self.facts["levels"].items()}
         reached = [name for name in sorted(levels) if name >= level - 1e-9]
         if not reached:
+            more = f"more answers ({self.lacking})" if self.lacking else "answers"
             raise DataError(
                 f"The default cut of {self.name} was measured at levels up to {max(levels):g}, not {level:g}: ask for "
-                f"less, or mark answers with 'diptych index --cut'."
+                f"less, or mark {more} with 'diptych index --cut'."
             )
         row = levels[reached[0]]
         threshold, absent, count = row["threshold"], row["absent"], self.facts["words"]

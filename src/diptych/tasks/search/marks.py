@@ -212,14 +212,17 @@ def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) 
     words = key = None
     if kind == "text" and weights_key(weights) == weights_key({"image": 1.0}):
         words, key = read_absent(index.folder), default_cut(index.facts)
+    marks = read_marks(index.folder)
     try:
-        fitted = calibrated(read_marks(index.folder), kind, weights, words)
-    except DataError:
+        fitted = calibrated(marks, kind, weights, words)
+    except DataError as error:
         if key is None:
             raise
         key.check(len(index))
         fresh = words is not None and len(index) <= GROWN * words.entries
-        return Calibrated(replace(key, words=words.scores if words and fresh else None), f"{SHIPPED}{key.name}")
+        lacking = str(error).partition(":")[0] if any(m.kind == kind for m in marks) else ""
+        key = replace(key, words=words.scores if words and fresh else None, lacking=lacking)
+        return Calibrated(key, f"{SHIPPED}{key.name}")
     if kind == "text":
         _check(index, words)
     return fitted

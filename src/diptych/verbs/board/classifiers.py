@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import DataError
+from diptych.core.wording import number_of
 from diptych.verbs.answer import Answer, Shown, counted
 from diptych.verbs.board.measured import INTERRUPTED
 
@@ -26,11 +27,11 @@ class Classifiers(Answer[Any]):
 
     def __init__(
         self, boards: Sequence[Board], shown: Sequence[Mapping[str, Any]], out: Path | None, notes: Sequence[str], *,
-        several: bool, exported: bool, unchanged: bool = False,
+        several: bool, export: str | None, unchanged: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(row for board in boards for row in board.rows)
         self.boards, self.shown, self.out, self.noted = list(boards), list(shown), out, list(notes)
-        self.several, self.exported = several, exported
+        self.several, self.export = several, export
         self.unchanged, self.interrupted = unchanged, any(board.interrupted for board in boards)
         self.failed: list[Any] = [error for board in boards for error in board.failed]
         if unchanged:  # errors of the board that was read are sentences
@@ -51,7 +52,7 @@ class Classifiers(Answer[Any]):
 
     def name(self, item: Row) -> str:
         """Return the system, with its shots."""
-        return f"{item.label}{f', {item.shots} shots' if item.shots else ''}"
+        return f"{item.label}, {number_of(item.shots, 'shot')}" if item.shots else item.label
 
     def line(self, item: Row) -> str:
         """Return top-1 with its interval."""
@@ -85,8 +86,8 @@ class Classifiers(Answer[Any]):
         parts: list[Shown | str] = []
         for board, folder in zip(self.shown, self._folders(), strict=True):
             parts += tables_of(board)
-            if self.exported and (folder / MODEL).exists():
-                parts.append(f"{folder / MODEL}: diptych classify PHOTOS --model {shlex.quote(str(folder / MODEL))}")
+            if self.export:
+                parts.append(_exported(board, self.export, folder / MODEL))
             parts.append(f"{folder / PAGE}")
         if self.compared is not None:
             parts += [*ranks_of(self.compared), f"{self._page()}"]
@@ -185,6 +186,15 @@ def _advice(board: Mapping[str, Any]) -> list[str]:
         f"On {measured} it reached {100 * reached['acc1']:.1f} % ({100 * reached['ci95'][0]:.1f}-"
         f"{100 * reached['ci95'][1]:.1f}).",
     ]
+
+
+def _exported(board: Mapping[str, Any], export: str, model: Path) -> str:
+    """Return where a system was exported to, or why it was not: a folder of an earlier run is not taken for it."""
+    rows = [row for row in board["rows"] if not row.get("fitted")]
+    if board["choice"] if export == "best" else any(row["method"] == export for row in rows):
+        return f"{model}: diptych classify PHOTOS --model {shlex.quote(str(model))}"
+    why = "there is no recommendation" if export == "best" else f"no row of {export} is finished"
+    return f"Nothing was exported: {why}." + (f" {model} is of an earlier run." if model.exists() else "")
 
 
 def ranks_of(compared: Comparison) -> list[Shown | str]:

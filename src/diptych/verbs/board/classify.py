@@ -151,7 +151,7 @@ class BoardClassify(BoardVerb):
     def _answer(self, context: Context, boards: Sequence[Board], *rest: Any, unchanged: bool = False) -> Classifiers:
         shown, notes = rest
         return Classifiers(
-            boards, shown, context.out, notes, several=len(self.data) > 1, exported=bool(self.export),
+            boards, shown, context.out, notes, several=len(self.data) > 1, export=self.export,
             unchanged=unchanged,
         )  # fmt: skip
 
