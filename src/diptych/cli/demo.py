@@ -28,14 +28,14 @@ def demo(
 ) -> None:
     """Classify the photos that ship, run the few-shot board on the clothes that ship, and write one HTML report."""
     shared.writable(out)
-    read = [flag_values.integers(value, flag) for value, flag in ((shots, "shots"), (seeds, "seeds"))]
+    shot_list, seed_list = flag_values.integers(shots, "shots"), flag_values.integers(seeds, "seeds")
     with shared.open(out=out) as opened, interruptible(lambda: saved_rows(out), opened.tally):
         from diptych.data.load import open_data
         from diptych.evaluation.few_shot.board import board
         from diptych.evaluation.few_shot.plan import Plan
         from diptych.evaluation.pages import board as report
 
-        plan = Plan(DEMO, *read)
+        plan = Plan(DEMO, shot_list, seed_list)
         run, tower = opened.run, opened.backbone()
         answer = Classify(photos=["demo:photos"], top=3).run(CommandContext(opened, None))
         if not shared.json:
