@@ -34,7 +34,7 @@ def test_kept_counts_whole_words_of_both() -> None:
     assert kept(rewrites, [("red", "star"), ("blue", "star"), ("a", "b")]) == [0.5, 0.0, 0.0]
 
 
-@pytest.mark.filterwarnings("ignore:.* long prompts have more than")
+@pytest.mark.filterwarnings("ignore:.* long prompts have more than", "ignore:The training of 2 steps ends within")
 def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
     from diptych.backbones.sources.load import load
 
