@@ -160,8 +160,8 @@ def spelling(by: ReleasedTable, origins: Mapping[str, str], source: object = "",
         ('blocks.0.fc.bias', 'blocks.1.fc.weight', 'scale')
     """
     theirs = sorted({name.removeprefix(wrapper) for name in origins.values()})
-    pieces = sorted({tuple(name.split(".")[:depth]) for name in origins for depth in (0, 1, 2)}, key=len)
-    beginnings = ["".join(f"{piece}." for piece in some) for some in pieces]
+    pieces = sorted((len(some), some) for some in {tuple(n.split(".")[:depth]) for n in origins for depth in (0, 1, 2)})
+    beginnings = ["".join(f"{piece}." for piece in some) for _, some in pieces]
 
     def held(ours: str) -> str:
         return next((origins[start + ours] for start in beginnings if start + ours in origins), ours)
