@@ -143,13 +143,13 @@ def _tensors(state: object, path: Path, opens: str = "") -> ReadTensors:
     jit_facts = {"input_resolution", "context_length", "vocab_size"}
     tensors = {str(k): v for k, v in state.items() if k not in jit_facts}
     # Most and not all: a tensor beside the wrapped ones, such as AveragedModel's counter, is then named by itself.
-    found = ReadTensors(tensors)
-    while wrapper := next((w for w in WRAPPERS if 2 * sum(k.startswith(w) for k in found) > len(found)), ""):
-        inside = found.without(wrapper)
-        if len(inside) < len(found):
+    state = ReadTensors(tensors)
+    while wrapper := next((w for w in WRAPPERS if 2 * sum(k.startswith(w) for k in state) > len(state)), ""):
+        inside = state.without(wrapper)
+        if len(inside) < len(state):
             break
-        found = inside
-    return found
+        state = inside
+    return state
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -102,9 +102,9 @@ def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: 
     """
     values = {f.name: f.default for f in fields(verb)}
     body: dict[str, Any] = {}
-    asked = verb.arguments("http")
-    taken = {a.json or name for name, a in asked.items()}
-    for name, a in asked.items():
+    arguments = verb.arguments("http")
+    taken = {a.json or name for name, a in arguments.items()}
+    for name, a in arguments.items():
         default = ... if values[name] is MISSING else [] if values[name] == () else values[name]
         kind = (types or {}).get(name) or (Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name))
         kind = with_numbers(kind)
