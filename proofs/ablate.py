@@ -18,7 +18,8 @@ from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.schedule import work
-from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap, paired_p
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import bootstrap_mean, paired_bootstrap, paired_p
 from diptych.metrics.significance import holm
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import circumstances

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from diptych.metrics.estimate import Interval
 from diptych.metrics.group_drop import (
     accuracies,
     class_accuracies,
@@ -16,7 +17,6 @@ from diptych.metrics.group_drop import (
     relabelled,
     select,
 )
-from diptych.metrics.interval import Interval
 
 K, A, N = 4, 3, 480
 

@@ -8,7 +8,8 @@ from scipy import stats
 
 from diptych.core import DataError, UsageError
 from diptych.metrics.closed_intervals import t_mean, wilson
-from diptych.metrics.interval import Interval, paired_bootstrap, paired_p
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import paired_bootstrap, paired_p
 from diptych.metrics.two_way import (
     Spread,
     item_gain,

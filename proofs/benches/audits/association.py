@@ -15,7 +15,7 @@ from diptych.evaluation.arms import Arm, Floats, Statistic
 from diptych.methods.audit.concept_association_bias import ConceptAssociationBias
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.metrics.closed_intervals import t_mean
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.train.recipe import train_space
 from proofs.benches.training.scene_pairs import FURTHER, only_scenes
 from proofs.scenes.associated import AssociatedScenes, captioned, labelled

@@ -15,8 +15,8 @@ from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Floats, Statistic
 from diptych.evaluation.datasets import known_set
 from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, predictions
+from diptych.metrics.estimate import Interval
 from diptych.metrics.group_drop import Pair, class_accuracies, over_classes, relabelled
-from diptych.metrics.interval import Interval
 from proofs.trial import Claim, Tabled, Trial
 
 

@@ -15,7 +15,7 @@ from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Floats, Statistic
 from diptych.methods.audit.shortcut_learning import ShortcutLearning, cued_features, two_classes
 from diptych.metrics.closed_intervals import t_mean
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.reliance import best_decisions, reliance
 from diptych.nn.two_class_head import Cued, Head
 from proofs.benches.audits.latents import Latents

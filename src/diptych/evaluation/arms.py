@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from diptych.core import Backbone, Run, UnreadableItem
 from diptych.features.artefacts import About
-from diptych.metrics.interval import Interval, one_sided_lower
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import one_sided_lower
 from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower, ratio_p
 from diptych.metrics.two_way import item_gain, item_gain_p, item_mean
 

@@ -32,7 +32,8 @@ from diptych.evaluation.few_shot.inputs import trains_by_steps
 from diptych.evaluation.few_shot.plan import FIXED
 from diptych.evaluation.few_shot.unlabelled import key_of
 from diptych.features.heads import text_head
-from diptych.metrics.interval import Interval, paired_bootstrap
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import paired_bootstrap
 from diptych.metrics.selection import gain_of_the_best
 from diptych.metrics.two_way import item_mean
 

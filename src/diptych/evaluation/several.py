@@ -13,7 +13,7 @@ from diptych.data.files import plain
 from diptych.evaluation.few_shot.episodes import readable
 from diptych.features.heads import logits_of
 from diptych.metrics.classification import mean_average_precision
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.multilabel import class_thresholds, f1
 from diptych.metrics.two_way import share_interval, spread
 from diptych.tasks.classify import with_store

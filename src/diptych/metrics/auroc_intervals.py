@@ -9,16 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from diptych.metrics.detection import Floats, Marks, Scores, auroc, checked_scores, last_of_ties
-from diptych.metrics.interval import (
-    Interval,
-    both_ends,
-    by_count,
-    check_paired,
-    lower_bound,
-    per_seed,
-    resample,
-    within,
-)
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import both_ends, by_count, check_paired, lower_bound, per_seed, resample, within
 from diptych.metrics.two_way import differ, share_interval, spread, t_interval
 
 

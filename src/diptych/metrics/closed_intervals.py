@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.interval import UNBOUNDED, Floats, Interval, agreeing, alike, checked_level
+from diptych.metrics.agreeing import UNBOUNDED, agreeing, alike
+from diptych.metrics.estimate import Floats, Interval, checked_level
 
 
 def t_mean(
@@ -21,7 +22,7 @@ def t_mean(
         mean +- t(K - 1) s / sqrt(K),   s: the standard deviation with K - 1 in the denominator
 
     It is exact for normal values. The interval of one value is infinite; that of values that are all equal is that of
-    ``metrics.interval.agreeing``.
+    ``metrics.agreeing.agreeing``.
 
     Args:
         values: (K,) finite, at least one.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.metrics.closed_intervals import newcombe, t_mean
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
-from diptych.metrics.interval import Floats, Interval, alike
+from diptych.metrics.agreeing import alike
+from diptych.metrics.estimate import Floats, Interval
 
 Ints = NDArray[np.int64]
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.metrics.agreeing import agreeing_p
 from diptych.metrics.closed_intervals import wilson
-from diptych.metrics.interval import Interval, agreeing_p, lower_bound, resample, two_sided
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import lower_bound, resample, two_sided
 from diptych.metrics.two_way import differ, share_interval, spread, t_interval, t_p
 
 Floats = NDArray[np.float64]

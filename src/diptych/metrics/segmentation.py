@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError
 from diptych.core.void import void_of
-from diptych.metrics.interval import Interval, both_ends, check_paired, lower_bound, per_seed, resample
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import both_ends, check_paired, lower_bound, per_seed, resample
 from diptych.metrics.two_way import differ, share_interval, spread, t_interval
 
 IGNORE = 255

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.interval import CELLS, Interval, by_count, checked_level, two_sided
+from diptych.metrics.estimate import Interval, checked_level
+from diptych.metrics.interval import CELLS, by_count, two_sided
 
 
 def gain_of_the_best(

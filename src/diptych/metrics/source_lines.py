@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
-from diptych.metrics.interval import ALIKE, Interval
+from diptych.metrics.agreeing import ALIKE
+from diptych.metrics.estimate import Interval
 from diptych.metrics.trend import Line, fit_line, transform
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.interval import ALIKE, Interval
+from diptych.metrics.agreeing import ALIKE
+from diptych.metrics.estimate import Interval
 
 Floats = NDArray[np.float64]
 Scale = Literal["none", "logit", "probit"]

@@ -27,20 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
+from diptych.metrics.agreeing import ALIKE, Array, agreeing, alike, range_of
 from diptych.metrics.closed_intervals import wilson
-from diptych.metrics.interval import (
-    ALIKE,
-    Array,
-    Floats,
-    Interval,
-    agreeing,
-    alike,
-    check_paired,
-    checked_level,
-    paired_bootstrap,
-    paired_p,
-    range_of,
-)
+from diptych.metrics.estimate import Floats, Interval, checked_level
+from diptych.metrics.interval import check_paired, paired_bootstrap, paired_p
 
 
 @dataclass(frozen=True)
@@ -194,7 +184,7 @@ def item_mean(values: Array, *, level: float = 0.95) -> Interval:
     """Return the mean of the values of a metric with its two-sided interval.
 
     Values that are all 0 or 1 are hits, whose mean is a share. Other values that are all equal have the interval of
-    ``metrics.interval.agreeing``, in [0, 1] or infinite. Differences of two metrics belong into ``item_gain``, whose
+    ``metrics.agreeing.agreeing``, in [0, 1] or infinite. Differences of two metrics belong into ``item_gain``, whose
     interval may reach below 0.
 
     Args:

@@ -18,7 +18,7 @@ from diptych.verbs.photos import open_labelled
 if TYPE_CHECKING:
     from diptych.core import ClassNames
     from diptych.evaluation.recommendation import Candidate, Recommendation
-    from diptych.metrics.interval import Interval
+    from diptych.metrics.estimate import Interval
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike
 

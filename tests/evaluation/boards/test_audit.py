@@ -9,7 +9,7 @@ from diptych.core import AuditData, ClassNames, Column, Probe, Run, Table, Usage
 from diptych.data.samples import as_samples
 from diptych.evaluation.boards.audit import AuditBench, audit_board, difference
 from diptych.metrics.closed_intervals import apart
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.pair_mean import pair_mean
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import picture

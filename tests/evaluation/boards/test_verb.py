@@ -20,7 +20,8 @@ from diptych.core import DataError, MissingEvidence, Run, UsageError
 from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.choice import arms_of
 from diptych.evaluation.boards.verb import verb_board
-from diptych.metrics.interval import Interval, both_ends
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import both_ends
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.small_clip import small_clip

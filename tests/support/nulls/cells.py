@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 
 RUNS, DRAWS = 400, 500
 Run = Callable[[np.random.Generator, int], bool]

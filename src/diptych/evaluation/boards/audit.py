@@ -37,7 +37,8 @@ from diptych.evaluation.board import BoardOf, measured
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import described, digest, read_or_measure, row_file
 from diptych.metrics.closed_intervals import apart, t_mean
-from diptych.metrics.interval import Interval, paired_bootstrap
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import paired_bootstrap
 from diptych.metrics.pair_mean import pair_mean
 from diptych.tasks.audit.report import auditors
 from diptych.tasks.record import circumstances, deciding_versions, engine_of

@@ -38,7 +38,7 @@ from diptych.features import artefacts
 from diptych.features.artefacts import About
 from diptych.metrics.auroc_intervals import auroc_difference, auroc_gain, auroc_interval
 from diptych.metrics.detection import alarm_rates
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.presentation import error_rates
 from diptych.tasks.calibration_split import Stretches, calibration_split, held_threshold, stretches
 from diptych.tasks.detect import Ready

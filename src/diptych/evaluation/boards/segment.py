@@ -40,7 +40,7 @@ from diptych.evaluation.small_sam import iou_in_boxes, objects_of, small_sam
 from diptych.evaluation.spoils import applied, draws_by_seed
 from diptych.features import artefacts
 from diptych.features.artefacts import About
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import (

@@ -13,7 +13,7 @@ from diptych.core import UsageError
 from diptych.evaluation.arms import Arm, Bench, Measured, Statistic, of_part
 from diptych.evaluation.board import BoardOf, measured
 from diptych.evaluation.boards.rows import Rows
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.tasks.record import circumstances
 
 

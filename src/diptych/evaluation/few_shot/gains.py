@@ -12,7 +12,7 @@ import numpy as np
 from diptych.core import Run
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.significance import holm
 from diptych.metrics.two_way import item_gain, item_gain_p
 from diptych.tasks.record import Record

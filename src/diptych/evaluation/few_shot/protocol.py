@@ -33,7 +33,7 @@ from diptych.evaluation.few_shot.episodes import measured, readable
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.work import jobs_of
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.two_way import item_mean
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import now

@@ -48,7 +48,7 @@ from diptych.data.joined import Joined
 from diptych.data.side_by_side import EMPTY, SideBySide
 from diptych.features.embed import embed
 from diptych.metrics.closed_intervals import at_chance
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.pair_mean import pair_mean
 
 Floats = NDArray[np.float64]

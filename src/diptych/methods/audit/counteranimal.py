@@ -41,6 +41,7 @@ from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.data.evidence import grouped_labels
 from diptych.features.subjects import class_scores
+from diptych.metrics.estimate import Interval
 from diptych.metrics.group_drop import (
     Bools,
     Ints,
@@ -52,7 +53,6 @@ from diptych.metrics.group_drop import (
     relabelled,
     select,
 )
-from diptych.metrics.interval import Interval
 
 PROMPT = "A photo of {}."
 """The authors' prompt, with its full stop."""

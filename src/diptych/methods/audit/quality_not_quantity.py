@@ -31,7 +31,7 @@ from diptych.core import AuditData, Auditor, Backbone, Control, Finding, Run, Su
 from diptych.core.ranges import at_least, check
 from diptych.data.cues import COLUMN as TEXTURE
 from diptych.features.subjects import Answers, answers
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.source_lines import Points, robustness, too_few
 from diptych.metrics.trend import slope_interval
 

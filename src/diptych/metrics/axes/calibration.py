@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from diptych.core import Control, Example, Finding, Run, Scores
+from diptych.metrics.agreeing import UNBOUNDED
 from diptych.metrics.auroc_intervals import auroc_interval
 from diptych.metrics.axes.common import half_of
 from diptych.metrics.calibration import weighted_calibration_error
 from diptych.metrics.classification import weighted_mean
 from diptych.metrics.closed_intervals import wilson
 from diptych.metrics.detection import average_precision
-from diptych.metrics.interval import UNBOUNDED, Interval, bootstrap_mean, two_sided
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import bootstrap_mean, two_sided
 from diptych.metrics.outliers import energy, false_positive_rate, maximum_concept_matching, maximum_probability
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,8 @@ from diptych.core import Control, Example, Finding, Run
 from diptych.data.factors import WORDS
 from diptych.metrics.axes.common import half_of, points, too_few
 from diptych.metrics.closed_intervals import at_chance, wilson
-from diptych.metrics.interval import Interval, bootstrap_mean
+from diptych.metrics.estimate import Interval
+from diptych.metrics.interval import bootstrap_mean
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

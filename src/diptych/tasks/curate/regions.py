@@ -18,7 +18,7 @@ from diptych.core import Backbone, Column, MaskProposer, Run, Samples, Table, Un
 from diptych.data.files import escaped, write_whole
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.features.region_labels import RegionLabels, agreement, listed
-from diptych.metrics.interval import Interval
+from diptych.metrics.estimate import Interval
 from diptych.metrics.ratio import counted, ratio
 
 HEAD = ("image", "x0", "y0", "x1", "y1", "phrase")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diptych.data.format import Need
-    from diptych.metrics.interval import Interval
+    from diptych.metrics.estimate import Interval
     from diptych.tasks.curate.regions import Quality, RegionTable
     from diptych.verbs.context import Context
 
