@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import count, product
 from typing import TYPE_CHECKING
 
 from diptych.backbones.released import ReleasedTable
@@ -176,46 +177,34 @@ def spelling(by: ReleasedTable, origins: Mapping[str, str], source: object = "",
     return Spelling(held, absent, source)
 
 
-def _sources(ours: str, by: ReleasedTable, theirs: Sequence[str]) -> Iterator[str]:
-    """Yield names that the table may read under a name of ours, the likeliest first: those of other tensors of the file
-    which the same pattern reads, with other numbers and ends in them.
-    """
+def _sources(ours: str, by: ReleasedTable, theirs: Sequence[str]) -> list[str]:
+    """Return names that the table may read under a name of ours, first those that begin as one of the file does."""
     shorts = [f"{s}{ours.removeprefix(e)}" for s, e in by.end.items() if ours.startswith(e)] + [ours]
-    begin = [*by.begin.items(), ("", "")]
-    for pattern, target in by.rename.items():
-        for one, short in ((o, s) for o in target.split("|") if o for s in shorts):
-            groups = _groups(one, short)
-            if groups is None:
-                continue
-            read = (re.fullmatch(pattern, _begun(name, by.begin)) for name in theirs)
-            likely = [_filled(match, groups) for match in read if match is not None]
-            plain = re.sub(r"\((?!\?)[^()]*\)", "\0", pattern).split("\0")
-            values = [groups.get(i + 1, "") for i in range(len(plain) - 1)]
-            likely.append("".join(re.sub(r"\\(.)", r"\1", p) + v for p, v in zip(plain, [*values, ""], strict=True)))
-            for other in dict.fromkeys(likely):
-                yield from (a + other.removeprefix(b) for a, b in begin if other.startswith(b))
-
-
-def _groups(target: str, ours: str) -> dict[int, str] | None:
-    """Return what stands for the groups of a target in a name of ours, None where the name is not of this form."""
-    match = _form(target).fullmatch(ours)
-    return None if match is None else {int(name[1:]): value for name, value in match.groupdict().items()}
+    names = [
+        beginning + name.removeprefix(short)
+        for pattern, targets in by.rename.items()
+        for target in targets.split("|")
+        for form, groups in [_form(target)]
+        for match in map(form.fullmatch, shorts)
+        if match
+        for name in _names(pattern, dict(zip(groups, match.groups(), strict=True)))
+        for beginning, short in [*by.begin.items(), ("", "")]
+        if name.startswith(short)
+    ]
+    beginnings = {name.partition(".")[0] for name in theirs}
+    return sorted(names, key=lambda name: name.partition(".")[0] not in beginnings)
 
 
 @cache
-def _form(target: str) -> re.Pattern[str]:
-    out, seen = "", set[str]()
-    for i, piece in enumerate(re.split(r"\\(\d)", target)):
-        out += re.escape(piece) if i % 2 == 0 else f"(?P=g{piece})" if piece in seen else f"(?P<g{piece}>.+)"
-        seen |= {piece} if i % 2 else set()
-    return re.compile(out)
+def _form(target: str) -> tuple[re.Pattern[str], list[int]]:
+    """Return a pattern of the names that a target stands for, and the numbers of its groups."""
+    text = re.split(r"\\\d", target)
+    return re.compile("(.+)".join(map(re.escape, text))), [int(number) for number in re.findall(r"\\(\d)", target)]
 
 
-def _filled(match: re.Match[str], groups: Mapping[int, str]) -> str:
-    """Return the matched name with other values in its groups."""
-    out, at = "", 0
-    for i in range(1, match.re.groups + 1):
-        first, last = match.span(i)
-        if i in groups and first >= at:
-            out, at = out + match.string[at:first] + groups[i], last
-    return out + match.string[at:]
+def _names(pattern: str, groups: Mapping[int, str]) -> list[str]:
+    """Return the names that a pattern reads with these values of its groups, one for each choice of a "(?:a|b)"."""
+    numbers = count(1)
+    filled = re.sub(r"\((?!\?)([^()]|\([^()]*\))*\)", lambda _: groups.get(next(numbers), ""), pattern)
+    choices = [piece.split("|") for piece in re.split(r"\(\?:(.*?)\)", re.sub(r"\((\?:[^)]*)\)\?", r"(\1|)", filled))]
+    return ["".join(some).replace("\\", "") for some in product(*choices)]
