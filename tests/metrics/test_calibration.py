@@ -77,6 +77,7 @@ def test_a_known_temperature_is_found() -> None:
     labels = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
     assert fit_temperature(3 * z, labels) == pytest.approx(3, rel=0.05)
     assert fit_temperature(3 * z, labels) == pytest.approx(3 * fit_temperature(z, labels), rel=1e-5)
+    assert fit_temperature(1e-5 * z, labels) == pytest.approx(1e-5 * fit_temperature(z, labels), rel=1e-5)
 
 
 def test_the_temperature_equals_a_search_with_torch() -> None:
@@ -99,6 +100,7 @@ def test_separable_data_stay_bounded_and_non_candidates_are_left_out() -> None:
     z = np.array([[2.0, 0.0], [0.0, 2.0]])
     assert 1e-3 <= fit_temperature(z, np.array([0, 1])) < 0.1, "the loss is 0 from some temperature down"
     assert fit_temperature(z, np.array([1, 0])) > 100, "always wrong: only the flattest is right"
+    assert 0 < fit_temperature(1e-6 * z, np.array([0, 1])) < 1e-7
     more = np.vstack([[[1.0, -np.inf]], [[0.5, 0.1]], [[0.1, 0.4]]])
     assert np.isfinite(fit_temperature(more, np.array([1, 0, 0])))
     with pytest.raises(DataError, match="candidates"):

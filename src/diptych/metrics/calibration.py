@@ -78,7 +78,7 @@ def weighted_calibration_error(
 
 
 WARMEST = 1e3
-"""Temperatures are in [1 / WARMEST, WARMEST]; separable data would give 0, pure noise infinity."""
+"""Largest temperature, which pure noise gets; its inverse, the smallest, is what separable data get."""
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
@@ -94,7 +94,9 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
         labels: (n,) class positions.
 
     Returns:
-        T in [1/1000, 1000]. Items whose true class is no candidate are left out.
+        T in [1/1000, 1000]. Items whose true class is no candidate are left out. Where the spread of the logits, the
+        mean distance of an item's largest to the mean of its finite ones, is below 1, as that of a linear probe under a
+        strong penalty, T may lie below 1/1000, down to a thousandth of the spread.
 
     Raises:
         DataError: sizes do not fit, no item is left, or a logit is NaN.
@@ -112,13 +114,19 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
             "items."
         )
     z, y = logits[usable].astype(np.float64), labels[usable]
-    rows = np.arange(len(y))
+    temperature = _likeliest(z, y)
+    spread = float((z.max(axis=1) - np.mean(z, axis=1, where=np.isfinite(z))).mean())
+    if temperature * WARMEST < 1.01 and 0 < spread < 1:
+        temperature = spread * _likeliest(z / spread, y)
+    return temperature
 
+
+def _likeliest(logits: NDArray[np.float64], labels: NDArray[np.integer[Any]]) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     def loss(log_t: float) -> float:
-        return -float(log_softmax(z * np.exp(-log_t), axis=1)[rows, y].mean())
+        return -float(log_softmax(logits * np.exp(-log_t), axis=1)[rows, labels].mean())
 
-    bound = float(np.log(WARMEST))
+    rows, bound = np.arange(len(labels)), float(np.log(WARMEST))
     return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-7}).x))

@@ -16,22 +16,11 @@ from torch import Tensor
 
 from diptych.core import Backbone, DataError, Scores
 from diptych.features.heads import logits_of
-from diptych.metrics.calibration import WARMEST, expected_calibration_error, fit_temperature
+from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 from diptych.metrics.conformal import class_thresholds, set_threshold, sets, unknown_threshold
 
 SETS, UNKNOWN = 0.9, 0.05
 """Coverage of sets and rate of false unknowns that a board shows."""
-
-
-def _temperature(logits: Tensor, labels: NDArray[np.int64]) -> float:
-    """Return the temperature of (n, K) logits, also of those that hardly differ, as those of a linear probe under a
-    strong penalty: they are fitted in units of their spread where the coldest temperature is too warm for them.
-    """
-    temperature = fit_temperature(logits.numpy(), labels)
-    spread = float((logits.amax(dim=1) - logits.masked_fill(logits.isinf(), torch.nan).nanmean(dim=1)).mean())
-    if temperature * WARMEST < 1.01 and 0 < spread < 1:
-        temperature = spread * fit_temperature((logits / spread).numpy(), labels)
-    return temperature
 
 
 def conformity(probabilities: NDArray[np.float64], scores: Scores) -> NDArray[np.float64]:
@@ -83,7 +72,7 @@ class Calibration:
         if not len(labels):
             raise DataError("There are no items to calibrate on: give a val split, or more train items than shots.")
         logits = logits_of(scores, backbone).double()
-        temperature = _temperature(logits, labels)
+        temperature = fit_temperature(logits.numpy(), labels)
         p = (logits / temperature).softmax(dim=1)
         places = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         of_truth = torch.from_numpy(conformity(p.numpy(), scores))[torch.arange(len(p)), places]
