@@ -29,6 +29,16 @@ def number_of(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def three_digits(value: float) -> str:
+    """Return a number by three digits, or by all that stand before the point.
+
+    Example:
+        >>> three_digits(0.01234), three_digits(2.0), three_digits(999.7), three_digits(-12345.6)
+        ('0.0123', '2', '1,000', '-12,346')
+    """
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
+
+
 def none_readable(count: int, plural: str, failed: Sequence[object], where: str = "") -> str:
     """Return the sentence where none of several things can be read.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from diptych.core import Progress
 from diptych.core.run import silent
+from diptych.core.wording import three_digits
 from diptych.data.files import escaped
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Display:
         if now - self._reported.get(name, -math.inf) >= self.every:
             self._reported[name] = now
             of = "" if total is None else f" of {total:,}"
-            sys.stderr.write(escaped(f"{name}: {done:,}{of}{f', {done / seconds:.3g}/s' if done else ''}") + "\n")
+            rate = f", {three_digits(done / seconds)}/s" if done else ""
+            sys.stderr.write(escaped(f"{name}: {done:,}{of}{rate}") + "\n")
 
 
 class Bar:

@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 
 from diptych.core import Run, UsageError
+from diptych.core.wording import three_digits
 from diptych.train.schedule import Fit
 
 GIB = 2**30
@@ -55,8 +56,8 @@ class Trial:
         if hours < 1 / 60:
             length = f"{hours * 3600:.1f} seconds"
         return (
-            f"{self.steps} steps of {self.batch} items on {self.device}: {self.seconds:.3g} seconds per step, "
-            f"{self.memory / GIB:.1f} GiB of memory at most. Nothing was written.",
+            f"{self.steps} steps of {self.batch} items on {self.device}: {three_digits(self.seconds)} seconds per "
+            f"step, {self.memory / GIB:.1f} GiB of memory at most. Nothing was written.",
             f"Extrapolated, and not run: {self.planned:,} steps take {length} on this machine.",
             "This is the first training: those that a system may have after it are not counted.",
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
-from diptych.core.wording import number_of
+from diptych.core.wording import number_of, three_digits
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.arguments import argument, fit_workers, fitted, like, method, settings
@@ -327,7 +327,7 @@ class Changed(Pictures):
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return three_digits(value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {_short(v)}" for name, v in value.items())
     return ", ".join(map(_short, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from diptych.core.wording import three_digits
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
@@ -26,7 +27,7 @@ def acting(board: Board) -> Iterator[str]:
         a = row.acting
         unknown = f"{percent(a['unknown'])}" if "unknown" in a else "–"
         cells = (
-            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), _rounded(a["temperature"]),
+            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), three_digits(a["temperature"]),
             percent(a["coverage"]),
             f"{a['set_size']:.1f}", unknown, percent(1 - row.metrics["acc1"]), percent(a["risk80"]),
         )  # fmt: skip
@@ -70,11 +71,6 @@ def reliability(board: Board) -> Iterator[str]:
         yield f"<figure>{plots.reliability(row.outcomes[0].reliability(), title=title)}"
         yield f"<figcaption>{escape(called(row))}: ECE {percent(row.metrics['ece'])} %</figcaption></figure>"
     yield "</div></section>"
-
-
-def _rounded(value: float) -> str:
-    """Return three digits, or all that stand before the point."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def called(row: Row) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from diptych.core import Control, Example, Finding, Run, Scores
+from diptych.core.wording import three_digits
 from diptych.metrics.agreeing import UNBOUNDED
 from diptych.metrics.auroc_intervals import auroc_interval
 from diptych.metrics.axes.common import half_of
@@ -64,7 +65,8 @@ def calibrated(
         range=(0.0, 1.0), count=len(labels), harm=max(0.0, low) if over > 0 else 0.0,
         says=f"Its probabilities are off by {100 * error:.0f} points on average in {about}: "
         f"it is {'too sure' if over > 0 else 'not sure enough'}.",
-        advice=f"Divide its logits by {temperature:.3g}: its probabilities are then off by {100 * better:.0f} points.",
+        advice=f"Divide its logits by {three_digits(temperature)}: its probabilities are then off by "
+        f"{100 * better:.0f} points.",
     )  # fmt: skip
     lucky = drawn(logits, np.random.default_rng(run.integer(f"drawn labels of {about}")))
     gains, null_gains = (

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from diptych import __version__
 from diptych.core import AuditData, Control, Example, Finding
+from diptych.core.wording import three_digits
 from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
 from diptych.tasks.audit.report import Report, by_severity, is_failure
@@ -279,7 +280,7 @@ def control(c: Control, unit: str) -> str:
 def _amount(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return "-∞" if value < 0 else "∞"
-    return f"{100 * value:.1f}" if unit == "fraction" else f"{value:.3g}"
+    return f"{100 * value:.1f}" if unit == "fraction" else three_digits(value)
 
 
 def _voted(b: Blamed) -> str:
