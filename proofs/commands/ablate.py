@@ -9,29 +9,27 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import command_line, finish, show, show_json, show_table
+from diptych.cli.flags import Names, option
+from diptych.cli.offers import offers
 from diptych.core import UsageError
 from diptych.verbs.arguments import TEMPLATES
 
 
-@options.offers("overwrite", *options.MODEL)
+@offers("overwrite", *options.MODEL)
 def ablate(
     data: Annotated[str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.")],
     texts: Annotated[
         str | None,
-        options.option(
+        option(
             "--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."
         ),
     ] = None,
-    methods: Annotated[
-        str | None, options.option("--methods", help="Systems that read texts (default: all of them).")
-    ] = None,
-    shots: Annotated[
-        int, options.option("--shots", help="Training photos of each class, for systems that learn.", min=1)
-    ] = 16,
-    seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, swaps and random words.")] = "1,2,3,4,5",
-    names: options.Names = None,
-    templates: Annotated[list[str] | None, options.option("--templates", help=TEMPLATES)] = None,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    methods: Annotated[str | None, option("--methods", help="Systems that read texts (default: all of them).")] = None,
+    shots: Annotated[int, option("--shots", help="Training photos of each class, for systems that learn.", min=1)] = 16,
+    seeds: Annotated[str, option("--seeds", help="Seeds of draws, swaps and random words.")] = "1,2,3,4,5",
+    names: Names = None,
+    templates: Annotated[list[str] | None, option("--templates", help=TEMPLATES)] = None,
+    out: Annotated[Path | None, option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -9,6 +9,8 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import command_line, finish, say, show, show_json, show_table
+from diptych.cli.flags import option
+from diptych.cli.offers import offers
 from diptych.cli.unread import typed
 from diptych.core import BoundBroken
 
@@ -19,22 +21,22 @@ if TYPE_CHECKING:
 METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 
-@options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
+@offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
     slug: Annotated[str, typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.")],
     data: Annotated[
         str | None,
-        options.option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's)."),
+        option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's)."),
     ] = None,
     fitted: Annotated[
         Path | None,
-        options.option(
+        option(
             "--fitted",
             help="Folder of what the system fitted before: measured in place of a fit, where the proof has one.",
         ),
     ] = None,
-    seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
-    out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
+    seeds: Annotated[str, option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
+    out: Annotated[Path, option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -10,17 +10,19 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show_json, show_table
+from diptych.cli.flags import option
+from diptych.cli.offers import offers
 from diptych.core import BoundBroken, UsageError
 
 
-@options.offers("json", "batch", "workers", "cache", "verify")
+@offers("json", "batch", "workers", "cache", "verify")
 def rerun(
     result: Annotated[Path, typer.Argument(help="A row, board.json or its folder, or results/SLUG.json.")],
     tolerance: Annotated[
-        float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)
+        float, option("--tolerance", help="Largest difference that counts as the same.", min=0.0)
     ] = 1e-6,
     engine: Annotated[
-        str | None, options.option("--engine", help="Default: that of the result.", rich_help_panel="Model")
+        str | None, option("--engine", help="Default: that of the result.", rich_help_panel="Model")
     ] = None,
     *,
     shared: options.RunOptions,

@@ -6,13 +6,10 @@ import ast
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from diptych import catalog
 from diptych.cli import options
@@ -21,45 +18,6 @@ from diptych.core.errors import EXTRAS
 
 Cli = Callable[..., Any]
 SOURCE = Path(options.__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Size:
-    """A group of options, one of which is no flag."""
-
-    width: Annotated[int, options.option("--width", help="Columns.")] = 3
-    fixed: int = 7
-
-
-def answer(function: Callable[..., None], *words: str) -> list[str]:
-    app = typer.Typer()
-    app.command()(function)
-    found = CliRunner().invoke(app, words)
-    return found.output.splitlines() if found.exit_code == 0 else [f"exit {found.exit_code}"]
-
-
-def test_offered_options_are_flags_and_the_others_keep_their_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DIPTYCH_BATCH", raising=False)
-    tiny = options.RunOptions(backbone="tiny", workers=1)
-
-    @options.offers("backbone", "batch")
-    def verb(name: str, *, size: Size, shared: options.RunOptions = tiny) -> None:
-        typer.echo(f"{name} {size.width} {size.fixed} {shared.backbone} {shared.batch} {shared.workers}")
-
-    assert answer(verb, "a") == ["a 3 7 tiny 32 1"]
-    assert answer(verb, "a", "--width", "5", "-b", "lite", "--batch", "2") == ["a 5 7 lite 2 1"]
-    assert answer(verb, "a", "--workers", "4") == ["exit 2"]
-    assert answer(verb, "a", "--fixed", "4") == ["exit 2"]
-    monkeypatch.setenv("DIPTYCH_BATCH", "9")
-    assert answer(verb, "a") == ["a 3 7 tiny 9 1"]
-
-
-def test_a_command_may_ask_for_its_context() -> None:
-    @options.offers("backbone")
-    def verb(name: str, context: typer.Context, *, shared: options.RunOptions) -> None:
-        typer.echo(f"{name} {context.get_parameter_source('name').name}")
-
-    assert answer(verb, "a") == ["a COMMANDLINE"]
 
 
 def test_keys_are_closed_whatever_happens(tmp_path: Path) -> None:
@@ -111,15 +69,6 @@ def test_an_absent_extra_is_told_before_any_work(
     got = diptych(*words)
     assert got.code == MissingExtra.exit_code
     assert f"run pip install '.[{extra}]' in a checkout of diptych." in got.err
-
-
-def test_a_misspelt_step_is_answered_with_the_line_to_type(diptych: Cli) -> None:
-    got = diptych("board", "clasify", "photos", "--shots", "1")
-    assert (got.code, got.err) == (
-        2, "diptych board has no 'clasify': say 'diptych board classify photos --shots 1'.\n",
-    )  # fmt: skip
-    assert diptych("curate", "plan.csv").err.startswith("diptych curate takes plan, apply")
-    assert diptych("cache", "clear").err == "diptych cache has no 'clear': it has list, prune, move.\n"
 
 
 def test_linking_without_training_needs_no_extra(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

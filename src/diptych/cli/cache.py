@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diptych.cli import options
 from diptych.cli.console import Display, say, show, show_json, show_table
+from diptych.cli.flags import Cache, Json, option
+from diptych.cli.offers import Steps
 from diptych.core import UnreadableItem, UsageError
 from diptych.core.wording import first_of
 from diptych.tasks.runs import EMBEDDINGS, ENGINES, KEYS, cache_folder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from diptych.store.housekeeping import Space
 
 app = typer.Typer(
-    cls=options.Steps,
+    cls=Steps,
     help="List, check, shrink or move the cached embeddings.",
     no_args_is_help=True,
     add_completion=False,
@@ -30,9 +31,7 @@ app = typer.Typer(
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
-Idle = Annotated[
-    float, options.option("--idle", help="Spaces used within so many minutes may be in use and stay.", min=0.0)
-]
+Idle = Annotated[float, option("--idle", help="Spaces used within so many minutes may be in use and stay.", min=0.0)]
 
 
 @app.callback()
@@ -41,7 +40,7 @@ def _cache() -> None:
 
 
 @app.command("list")
-def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
+def cache_list(cache: Cache = None, json: Json = False) -> None:
     """Show every space (one encoder, precision and view draw) and prepared encoder, the least recently used first."""
     from diptych.backbones.engines.exports import list_exports
     from diptych.store.housekeeping import foreign, list_spaces
@@ -84,14 +83,12 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
 def cache_prune(
     max_size: Annotated[
         str | None,
-        options.option(
-            "--max-size", help="Size to shrink to, such as 20GB, 500MB or 0 (default: only outdated encoders go)."
-        ),
+        option("--max-size", help="Size to shrink to, such as 20GB, 500MB or 0 (default: only outdated encoders go)."),
     ] = None,
-    dry_run: Annotated[bool, options.option("--dry-run", help="Only list what would be deleted.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", help="Only list what would be deleted.")] = False,
     idle: Idle = 10.0,
-    cache: options.Cache = None,
-    json: options.Json = False,
+    cache: Cache = None,
+    json: Json = False,
 ) -> None:
     """Delete prepared encoders of other versions, then the least recently used parts until the rest fits; a later run
     makes them again. Exit code 3: something is in use.
@@ -143,10 +140,10 @@ def cache_prune(
 @app.command("move")
 def cache_move(
     target: Annotated[Path, typer.Argument(help="The new cache folder.")],
-    dry_run: Annotated[bool, options.option("--dry-run", help="Only list what would be moved.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", help="Only list what would be moved.")] = False,
     idle: Idle = 10.0,
-    cache: options.Cache = None,
-    json: options.Json = False,
+    cache: Cache = None,
+    json: Json = False,
 ) -> None:
     """Move embeddings and content keys to another folder; after an interruption, run it again. Exit code 3: some are
     in use.

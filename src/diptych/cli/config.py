@@ -12,6 +12,7 @@ from typing import Any
 
 from diptych.cli import options
 from diptych.cli.console import say, show, show_json, show_table
+from diptych.cli.offers import offers
 from diptych.core import UsageError
 from diptych.tasks.runs import PRECISIONS, EngineKind, cache_folder
 
@@ -111,7 +112,7 @@ def applied(context: Any) -> str:
     return str(context.meta.get(_APPLIED, ""))
 
 
-@options.offers("json")
+@offers("json")
 def config(*, shared: options.RunOptions) -> None:
     """Show which model, device, precision, engine, batch, workers and cache hold here, and what sets each."""
     config = here()

@@ -27,6 +27,8 @@ from diptych.cli.console import (
     show_table,
 )
 from diptych.cli.context import CommandContext
+from diptych.cli.flags import BACKBONE_NAMES, option
+from diptych.cli.offers import Steps, offers
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import refuse_unread, typed
 from diptych.core import UsageError
@@ -90,18 +92,14 @@ def command(verb: type[Verb]) -> Callable[..., None]:
 
     parameters = [_parameter(verb, name, a) for name, a in names.items()]
     if verb.on_model:
-        word = Annotated[str, typer.Argument(help=options.BACKBONE_NAMES, metavar="BACKBONE")]
+        word = Annotated[str, typer.Argument(help=BACKBONE_NAMES, metavar="BACKBONE")]
         parameters.insert(0, _keyword("model", word, options.RunOptions.backbone))
     if verb.out:
-        parameters.append(
-            _keyword("out", Annotated[Path, options.option("--out", "-o", help=verb.out_help)], Path(verb.out))
-        )
+        parameters.append(_keyword("out", Annotated[Path, option("--out", "-o", help=verb.out_help)], Path(verb.out)))
     if verb.report:
-        parameters.append(
-            _keyword("out", Annotated[Path | None, options.option("--out", "-o", help=verb.report)], None)
-        )
+        parameters.append(_keyword("out", Annotated[Path | None, option("--out", "-o", help=verb.report)], None))
     if "settings" in names and verb.trains:
-        parameters.append(_keyword("dry_run", Annotated[bool, options.option("--dry-run", help=DRY_RUN)], False))
+        parameters.append(_keyword("dry_run", Annotated[bool, option("--dry-run", help=DRY_RUN)], False))
     if verb.learns_in_steps:
         parameters.append(_keyword("recipe", recipe_file.RecipeFile, None))
     by_batch = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
@@ -109,7 +107,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     parameters.append(_keyword("shared", shared_options, shared_options(**verb.run_options)))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.locked = verb.locked  # type: ignore[attr-defined]
-    derived = options.offers(*verb.offers)(run)
+    derived = offers(*verb.offers)(run)
     lines = "".join(f"\n\n\b\n$ diptych {line}" for line in verb.examples)
     derived.__doc__ = f"{inspect.cleandoc(verb.__doc__ or '')}{lines}"
     return derived
@@ -179,7 +177,7 @@ def _saved(verb: Verb, out: Path | None, files: str, remedy: str) -> tuple[str, 
 
 def group(verbs: Group) -> typer.Typer:
     """Return the command of several steps, without them."""
-    return typer.Typer(cls=options.Steps, help=verbs.help, no_args_is_help=True, add_completion=False)
+    return typer.Typer(cls=Steps, help=verbs.help, no_args_is_help=True, add_completion=False)
 
 
 def option_of(verb: type[Verb], name: str) -> Any:
@@ -187,7 +185,7 @@ def option_of(verb: type[Verb], name: str) -> Any:
     a = verb.arguments("command")[name]
     help = a.help if a.range is None else f"{a.help.rstrip('.')}; {a.range.words}."
     names = [flag_of(verb, name), *([a.short] if a.short else [])]
-    return options.option(*names, help=help, rich_help_panel=a.panel or None)
+    return option(*names, help=help, rich_help_panel=a.panel or None)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

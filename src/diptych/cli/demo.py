@@ -9,6 +9,8 @@ from diptych.cli import flag_values, options
 from diptych.cli.console import command_line, finish, say, short_names, show, show_json, show_parts
 from diptych.cli.context import CommandContext
 from diptych.cli.declared import interruptible
+from diptych.cli.flags import option
+from diptych.cli.offers import offers
 from diptych.tasks.defaults import DEMO
 from diptych.verbs.board.board import saved_rows
 from diptych.verbs.board.classifiers import encoding, tables_of
@@ -16,13 +18,13 @@ from diptych.verbs.board.measured import INTERRUPTED
 from diptych.verbs.classify import Classify
 
 
-@options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
+@offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def demo(
-    out: Annotated[
-        Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")
-    ] = Path("out/demo"),
-    shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16",
-    seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3",
+    out: Annotated[Path, option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")] = Path(
+        "out/demo"
+    ),
+    shots: Annotated[str, option("--shots", help="Training photos of each class.")] = "1,4,16",
+    seeds: Annotated[str, option("--seeds", help="Seeds of the draws.")] = "1,2,3",
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -9,13 +9,15 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import show, show_json, show_table
+from diptych.cli.flags import Names, option
+from diptych.cli.offers import offers
 from diptych.core.errors import install
 
 
-@options.offers("json", "cache")
+@offers("json", "cache")
 def doctor(
     backbone: Annotated[
-        str | None, options.option("--backbone", "-b", help="Also load this model in torch and encode a picture.")
+        str | None, option("--backbone", "-b", help="Also load this model in torch and encode a picture.")
     ] = None,
     *,
     shared: options.RunOptions,
@@ -42,10 +44,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-@options.offers("json", "workers", "cache", "verify")
+@offers("json", "workers", "cache", "verify")
 def check(
     data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.")],
-    names: options.Names = None,
+    names: Names = None,
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -21,9 +21,10 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from diptych import __version__
-from diptych.cli import added_commands, completion, config, former, meant, options, root_help
+from diptych.cli import added_commands, completion, config, former, meant, root_help
 from diptych.cli.console import say, show
 from diptych.cli.flag_values import with_flags
+from diptych.cli.flags import option
 from diptych.cli.memory import keep_buffers
 from diptych.cli.signals import INTERRUPTED
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
@@ -395,7 +396,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", "-V", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, options.option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Classify, search, segment and measure images with words, on any CLIP model."""
 

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
+from diptych.cli.flags import Json
+from diptych.cli.offers import Steps
 
-app = typer.Typer(
-    cls=options.Steps, help="List the backbones, or show one.", invoke_without_command=True, add_completion=False
-)
+app = typer.Typer(cls=Steps, help="List the backbones, or show one.", invoke_without_command=True, add_completion=False)
 
 
 @app.callback()
@@ -26,7 +25,7 @@ def models_list(
     match: Annotated[
         str, typer.Argument(help='Only names that contain this, or match a pattern such as "ViT-B*".')
     ] = "",
-    json: options.Json = False,
+    json: Json = False,
 ) -> None:
     """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work too."""
     from diptych.api.listing import list_models
@@ -41,7 +40,7 @@ def models_list(
 @app.command("info")
 def models_info(
     name: Annotated[str, typer.Argument(help="lite, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")],
-    json: options.Json = False,
+    json: Json = False,
 ) -> None:
     """Load a backbone and show what it is: architecture, weights, tokenizer, pixels, licence, and the hooks that it
     has.

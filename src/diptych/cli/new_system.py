@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
 from diptych.cli.console import show, show_json
+from diptych.cli.flags import Json, option
 
 
 def new_system(
     slug: Annotated[str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.")],
     verb: Annotated[
         str,
-        options.option("--verb", help="What the user wants to do, such as detect or audit: the folder of the system."),
+        option("--verb", help="What the user wants to do, such as detect or audit: the folder of the system."),
     ] = "classify",
-    name: Annotated[str | None, options.option("--name", help="The paper's spelling of it.")] = None,
+    name: Annotated[str | None, option("--name", help="The paper's spelling of it.")] = None,
     root: Annotated[
         Path | None,
-        options.option("--root", help="A checkout of diptych (default: here, else a package of its own in ./SLUG)."),
+        option("--root", help="A checkout of diptych (default: here, else a package of its own in ./SLUG)."),
     ] = None,
-    json: options.Json = False,
+    json: Json = False,
 ) -> None:
     """Write file, card, test and proof of a new system: a small one that works, to be rewritten."""
     from diptych.tasks.new_system import new_system as write

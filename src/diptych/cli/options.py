@@ -1,28 +1,41 @@
-"""Options that several verbs share, and what they become. Every flag is also read from DIPTYCH_<FLAG>."""
+"""Options of a run, and the open run that they describe."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-import typing
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Self
 
-import typer
-from typer.core import TyperGroup
-
-from diptych.cli.unread import refuse_idle, typed_on
+from diptych.cli.flags import (
+    AutoBatch,
+    AutoWorkers,
+    BackboneName,
+    Batch,
+    Cache,
+    ClusterThreads,
+    Device,
+    Draft,
+    Engine,
+    Json,
+    Loaders,
+    OnCluster,
+    Overwrite,
+    Precision,
+    Verbose,
+    Verify,
+    Workers,
+)
+from diptych.cli.unread import refuse_idle
 from diptych.core import UsageError
 from diptych.core.errors import need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
-from diptych.tasks.sole_writer import sole_writer
 from diptych.verbs.context import refuse_file, refuse_taken
 
 if TYPE_CHECKING:
@@ -32,74 +45,9 @@ if TYPE_CHECKING:
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
 
+
 FEW = 64
 """Items up to which a run does not repay timing the runtimes of an encoder (ours)."""
-NO_FLAG = "DIPTYCH_DATA"
-"""The folder in which data sets are looked up: the one environment name that is no flag's, so ``--data`` has none."""
-
-
-def option(*names: str, help: str, **more: Any) -> Any:
-    """Return an option whose environment name follows from its first long flag."""
-    flag = next(name for name in names if name.startswith("--")).split("/")[0]
-    variable = "DIPTYCH_" + flag.removeprefix("--").replace("-", "_").upper()
-    return typer.Option(*names, help=help, envvar=None if variable == NO_FLAG else variable, show_envvar=False, **more)
-
-
-_model = functools.partial(option, rich_help_panel="Model")
-BACKBONE_NAMES = "lite, lite:2026-11, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ..."
-BackboneName = Annotated[str, _model("--backbone", "-b", help=BACKBONE_NAMES)]
-Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
-Precision = Annotated[
-    str,
-    _model(
-        "--precision",
-        help="Precision of the encoders: exact (fp32), fast (bf16), or int8 (extra: openvino); trainings on a GPU "
-        "take fp16 too.",
-    ),
-]
-Engine = Annotated[
-    str, _model("--engine", help="Runtime on the CPU: auto (the fastest with torch's vectors), onnx, openvino, torch.")
-]
-Batch = Annotated[int, _model("--batch", help="Items encoded at once.", min=1)]
-Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.", min=1)]
-Loaders = Annotated[
-    int, option("--workers", help="Processes that load and augment; 0: the training process does it itself.", min=0)
-]
-AutoBatch = Annotated[
-    int, _model("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0)
-]
-AutoWorkers = Annotated[int, _model("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0)]
-Draft = Annotated[
-    bool,
-    _model(
-        "--draft-decode/--exact-decode",
-        help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, with slightly different vectors.",
-    ),
-]
-Cache = Annotated[Path | None, _model("--cache", help="Folder of embeddings (default: ~/.cache/diptych).")]
-Verify = Annotated[bool, _model("--verify", help="Hash every file again, even if its size and date are known.")]
-OnCluster = Annotated[
-    str | None,
-    option(
-        "--cluster", help="Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT.", rich_help_panel="Cluster"
-    ),
-]
-ClusterThreads = Annotated[
-    int, option("--cluster-threads", help="CPUs of each worker.", min=1, rich_help_panel="Cluster")
-]
-Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on stdout.")]
-Verbose = Annotated[
-    bool,
-    _model(
-        "--verbose", help="Show which runtime runs each encoder, its speed, and how close its vectors are to torch's."
-    ),
-]
-Names = Annotated[
-    str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).')
-]
-Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
-
-
 MODEL = ("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache", "verify")
 """The options that most verbs offer."""
 
@@ -326,88 +274,3 @@ class Opened:
         return Crew(
             pool, partial(load, name or self.options.backbone, device=self.run.device), self.options.cluster_threads
         )
-
-
-def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function that takes dataclasses of options: every field that is annotated as an option is a
-    flag, those of ``RunOptions`` only where they are named.
-
-    Args:
-        names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
-            Where ``engine`` is offered, so is ``verbose``, which says what it chose.
-    """
-    names = (*names, "verbose") if "engine" in names else names
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        locked: Callable[[Path | None], Path | None] = getattr(function, "locked", lambda out: out)
-        flags: list[inspect.Parameter] = []
-        groups: dict[str, tuple[Any, list[str]]] = {}
-        wanted: list[str] = []  # parameters that take typer's context
-        for p in inspect.signature(function, eval_str=True).parameters.values():
-            if p.annotation is typer.Context:
-                wanted.append(p.name)
-                continue
-            if not is_dataclass(p.annotation):
-                flags.append(p.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-                continue
-            hints = typing.get_type_hints(p.annotation, include_extras=True)
-            options_of_group: Any = (
-                p.default if p.default is not p.empty else typing.cast(Callable[[], Any], p.annotation)()
-            )
-            shown = [
-                f.name
-                for f in fields(options_of_group)
-                if typing.get_origin(hints[f.name]) is Annotated
-                and (f.name in names or not isinstance(options_of_group, RunOptions))
-            ]
-            groups[p.name] = options_of_group, shown
-            flags += [
-                inspect.Parameter(
-                    n, inspect.Parameter.KEYWORD_ONLY, default=getattr(options_of_group, n), annotation=hints[n]
-                )
-                for n in shown
-            ]
-
-        @functools.wraps(function)
-        def command(*, context: typer.Context, **given: Any) -> None:
-            for name, (options_of_group, shown) in groups.items():
-                given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            with typed_on(context), sole_writer(locked(_written(given))):
-                function(**given, **dict.fromkeys(wanted, context))
-
-        flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
-        command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
-        command.__annotations__ = {}  # the signature holds them, evaluated
-        return command
-
-    return decorate
-
-
-def _written(given: Mapping[str, Any]) -> Path | None:
-    """Return the output of a command."""
-    every = [given, *(vars(value) for value in given.values() if is_dataclass(value))]
-    out = next((options["out"] for options in every if options.get("out") is not None), None)
-    return out if isinstance(out, Path) else None
-
-
-class Steps(TyperGroup):
-    """A verb of several commands: a first word that is none of them is answered with the line to type."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that the first word names.
-
-        Raises:
-            UsageError: it names none.
-        """
-        if args and args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            verb, given = f"diptych {ctx.info_name}", " ".join(args)
-            from difflib import get_close_matches
-
-            if near := get_close_matches(args[0], self.commands, n=1, cutoff=0.8):
-                raise UsageError(f"{verb} has no {args[0]!r}: say '{' '.join([verb, *near, *args[1:]])}'.")
-            takers = [n for n, c in self.commands.items() if any(p.param_type_name == "argument" for p in c.params)]
-            if 2 * len(takers) < len(self.commands):  # the word is no data for a step that was left out
-                raise UsageError(f"{verb} has no {args[0]!r}: it has {', '.join(self.commands)}.")
-            lines = " or ".join(f"'{verb} {name} {given}'" for name in takers[:3])
-            raise UsageError(f"{verb} takes {', '.join(self.commands)} before {args[0]!r}: say {lines}.")
-        return super().resolve_command(ctx, args)

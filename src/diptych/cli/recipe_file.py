@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli.flags import option
 from diptych.cli.unread import running
 from diptych.core import UsageError
 
@@ -49,7 +49,7 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
 
 RecipeFile = Annotated[
     Path | None,
-    options.option(
+    option(
         "--recipe",
         help="recipe.toml of an earlier training: its options apply unless you give others here.",
         is_eager=True,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from diptych.cli import options
 from diptych.cli.console import say
+from diptych.cli.flags import option
+from diptych.cli.offers import offers
 from diptych.core.errors import EXTRAS, need_extra
 
 if TYPE_CHECKING:
@@ -25,22 +27,16 @@ SHARING = {
 class Address:
     """Where the server listens, and who may ask."""
 
-    host: Annotated[str, options.option("--host", help="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, options.option("--port", help="Port to listen on.", min=1, max=65535)] = 7070
-    keys: Annotated[
-        Path | None, options.option("--keys", help="File of keys, one per line; requests must show one.")
-    ] = None
-    insecure: Annotated[
-        bool, options.option("--insecure", help="Let other machines ask without a key (with --host).")
-    ] = False
-    host_name: Annotated[
-        list[str] | None, options.option("--host-name", help="A further host name that requests may use.")
-    ] = None
+    host: Annotated[str, option("--host", help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, option("--port", help="Port to listen on.", min=1, max=65535)] = 7070
+    keys: Annotated[Path | None, option("--keys", help="File of keys, one per line; requests must show one.")] = None
+    insecure: Annotated[bool, option("--insecure", help="Let other machines ask without a key (with --host).")] = False
+    host_name: Annotated[list[str] | None, option("--host-name", help="A further host name that requests may use.")] = (
+        None
+    )
     fetch_from: Annotated[
         list[str] | None,
-        options.option(
-            "--fetch-from", help="Origin from which pictures are fetched, such as http://label-studio:8080."
-        ),
+        option("--fetch-from", help="Origin from which pictures are fetched, such as http://label-studio:8080."),
     ] = None
 
 
@@ -48,35 +44,33 @@ class Address:
 class Bounds:
     """What one request, and all of them, may take."""
 
-    largest_batch: Annotated[int, options.option("--largest-batch", help="Inputs encoded at once.", min=1)] = 32
+    largest_batch: Annotated[int, option("--largest-batch", help="Inputs encoded at once.", min=1)] = 32
     wait_ms: Annotated[
         float,
-        options.option("--wait-ms", help="Milliseconds that a request waits for others to share its batch.", min=0.0),
+        option("--wait-ms", help="Milliseconds that a request waits for others to share its batch.", min=0.0),
     ] = 4.0
     capacity: Annotated[
-        int, options.option("--capacity", help="Inputs of one client that may wait; four times as many of all.", min=1)
+        int, option("--capacity", help="Inputs of one client that may wait; four times as many of all.", min=1)
     ] = 256
-    timeout: Annotated[
-        float, options.option("--timeout", help="Seconds after which a request is cancelled.", min=0.1)
-    ] = 30.0
-    max_mib: Annotated[float, options.option("--max-mib", help="Largest body, in MiB.", min=0.01)] = 32.0
+    timeout: Annotated[float, option("--timeout", help="Seconds after which a request is cancelled.", min=0.1)] = 30.0
+    max_mib: Annotated[float, option("--max-mib", help="Largest body, in MiB.", min=0.01)] = 32.0
     max_megapixels: Annotated[
-        float, options.option("--max-megapixels", help="Largest picture, in millions of pixels.", min=0.01)
+        float, option("--max-megapixels", help="Largest picture, in millions of pixels.", min=0.01)
     ] = 50.0
     max_request_megapixels: Annotated[
         float | None,
-        options.option(
+        option(
             "--max-request-megapixels",
             help="All pictures of a request together, in millions of pixels; by default 32 of the largest.", min=0.01,
         ),
     ] = None  # fmt: skip
-    max_inputs: Annotated[int, options.option("--max-inputs", help="Texts and pictures of a request.", min=1)] = 2048
+    max_inputs: Annotated[int, option("--max-inputs", help="Texts and pictures of a request.", min=1)] = 2048
     truncate: Annotated[
         bool,
-        options.option("--truncate", help="Cut texts that are longer than a model reads, instead of refusing them."),
+        option("--truncate", help="Cut texts that are longer than a model reads, instead of refusing them."),
     ] = False
     allow_training: Annotated[
-        bool, options.option("--allow-training", help="Let requests use systems that learn from the photos they send.")
+        bool, option("--allow-training", help="Let requests use systems that learn from the photos they send.")
     ] = False
 
 
@@ -85,29 +79,29 @@ class Offered:
     """What is answered with, beside the model."""
 
     project: Annotated[
-        Path | None, options.option("--project", help="Folder with indexes, classifiers and reports, all served.")
+        Path | None, option("--project", help="Folder with indexes, classifiers and reports, all served.")
     ] = None
-    index: Annotated[list[Path] | None, options.option("--index", help="Folder of an index to search; repeat.")] = None
+    index: Annotated[list[Path] | None, option("--index", help="Folder of an index to search; repeat.")] = None
     classifier: Annotated[
-        list[Path] | None, options.option("--classifier", help="Folder of an exported classifier; repeat.")
+        list[Path] | None, option("--classifier", help="Folder of an exported classifier; repeat.")
     ] = None
     fitted: Annotated[
         list[Path] | None,
-        options.option("--fitted", help="Folder of a fitted segmenter, detector or captioner; repeat."),
+        option("--fitted", help="Folder of a fitted segmenter, detector or captioner; repeat."),
     ] = None
     normal: Annotated[
-        list[str] | None, options.option("--normal", help="NAME=FOLDER of normal photos, for /v1/detect; repeat.")
+        list[str] | None, option("--normal", help="NAME=FOLDER of normal photos, for /v1/detect; repeat.")
     ] = None
-    sentences: Annotated[Path | None, options.option("--sentences", help="File of sentences, for /v1/caption.")] = None
-    more: Annotated[list[str] | None, options.option("--also", help="A further backbone to serve; repeat.")] = None
+    sentences: Annotated[Path | None, option("--sentences", help="File of sentences, for /v1/caption.")] = None
+    more: Annotated[list[str] | None, option("--also", help="A further backbone to serve; repeat.")] = None
     alias: Annotated[
         list[str] | None,
-        options.option("--alias", help="NAME=BACKBONE: another name of a model, for clients that expect it; repeat."),
+        option("--alias", help="NAME=BACKBONE: another name of a model, for clients that expect it; repeat."),
     ] = None
-    quiet: Annotated[bool, options.option("--quiet", "-q", help="Do not write a line for each request.")] = False
+    quiet: Annotated[bool, option("--quiet", "-q", help="Do not write a line for each request.")] = False
 
 
-@options.offers("backbone", "device", "precision", "engine", "batch", "cache")
+@offers("backbone", "device", "precision", "engine", "batch", "cache")
 def serve(
     *,
     address: Address,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
+from diptych.cli.flags import Json, Names, option
 from diptych.core import UsageError
 
 if TYPE_CHECKING:
@@ -23,29 +23,29 @@ NEEDS = 20
 
 def systems(
     slug: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
-    verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.")] = None,
+    verb: Annotated[str | None, option("--verb", help="Only systems of this verb, such as classify.")] = None,
     weights: Annotated[
         Path | None,
-        options.option("--weights", help="A weight file that the authors released: it is converted to a folder, once."),
+        option("--weights", help="A weight file that the authors released: it is converted to a folder, once."),
     ] = None,
     released: Annotated[
-        str, options.option("--released", help="Which of the released files it is, where its name does not say.")
+        str, option("--released", help="Which of the released files it is, where its name does not say.")
     ] = "",
-    out: Annotated[Path | None, options.option("--out", "-o", help="The folder that --weights becomes.")] = None,
+    out: Annotated[Path | None, option("--out", "-o", help="The folder that --weights becomes.")] = None,
     backbone: Annotated[
-        str | None, options.option("--backbone", "-b", help="Backbone that the released system was trained on.")
+        str | None, option("--backbone", "-b", help="Backbone that the released system was trained on.")
     ] = None,
-    names: options.Names = None,
+    names: Names = None,
     settings: Annotated[
-        list[str] | None, options.option("--set", help="A setting of the released system, as share=0.6; repeat.")
+        list[str] | None, option("--set", help="A setting of the released system, as share=0.6; repeat.")
     ] = None,
     generator: Annotated[
-        str | None, options.option("--generator", "-g", help="FILE of the generator that the editor was trained for.")
+        str | None, option("--generator", "-g", help="FILE of the generator that the editor was trained for.")
     ] = None,
     inverter: Annotated[
-        str | None, options.option("--inverter", help="FILE of the inverter that the editor was trained with.")
+        str | None, option("--inverter", help="FILE of the inverter that the editor was trained with.")
     ] = None,
-    json: options.Json = False,
+    json: Json = False,
 ) -> None:
     """List the systems, show the card of one, or convert weights that its authors released to a folder."""
     from shutil import get_terminal_size

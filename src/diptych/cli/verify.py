@@ -9,26 +9,26 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.flags import option
+from diptych.cli.offers import offers
 from diptych.core import BoundBroken, UsageError
 
 _PUBLISHED = options.RunOptions(backbone="ViT-B-32/laion2b_s34b_b79k")
 
 
-@options.offers(*options.MODEL)
+@offers(*options.MODEL)
 def verify(
     name: Annotated[
         str | None, typer.Argument(metavar="[BACKBONE]", help="The backbone; the same as --backbone.")
     ] = None,
-    data: Annotated[
-        str | None, options.option("--data", help="The data set: class folders, as they are published.")
-    ] = None,
+    data: Annotated[str | None, option("--data", help="The data set: class folders, as they are published.")] = None,
     dataset: Annotated[
-        str, options.option("--dataset", help="imagenet1k, imagenetv2, imagenet-a, imagenet-r or imagenet_sketch.")
+        str, option("--dataset", help="imagenet1k, imagenetv2, imagenet-a, imagenet-r or imagenet_sketch.")
     ] = "imagenet1k",
     row: Annotated[
-        str | None, options.option("--row", help="Published backbone to compare with (default: --backbone).")
+        str | None, option("--row", help="Published backbone to compare with (default: --backbone).")
     ] = None,
-    tolerance: Annotated[float, options.option("--tolerance", help="Largest difference, a fraction.", min=0.0)] = 0.005,
+    tolerance: Annotated[float, option("--tolerance", help="Largest difference, a fraction.", min=0.0)] = 0.005,
     *,
     shared: options.RunOptions = _PUBLISHED,
 ) -> None:

@@ -10,25 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
-from diptych.core.wording import number_of, three_digits
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import keeping, kinds
 from diptych.verbs.arguments import argument, fit_workers, fitted, like, method, settings
 from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb
+from diptych.verbs.edited import LISTING, Changed
 from diptych.verbs.photos import clip_frames, open_photos
-from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
     from diptych.core import Card, Editor, Kit, Samples, Start
-    from diptych.tasks.edit import Pair
     from diptych.verbs.context import Context
 
-LISTING = "edit.json"
-SHOWN, DRAWN = 4, 4
-"""Channels in a line, and pictures that are drawn where no number is given."""
-MOST, BACKGROUND = 0.5, "background"
-"""Share of a picture from which on an object that was looked for is doubted, and the word for all else."""
+DRAWN = 4
+"""Pictures that are drawn where no number is given."""
 STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
 
 
@@ -273,61 +268,3 @@ def _mask(picture: Any) -> Any:
     shown = _opened(picture)
     pixels = np.asarray(shown.convert("L") if hasattr(shown, "convert") else shown)
     return pixels if pixels.dtype == bool else pixels > 127
-
-
-class Changed(Pictures):
-    """Pictures and clips before and after."""
-
-    done = "edited"
-    listing = LISTING
-
-    def line(self, item: Pair) -> str:
-        """Return how many channels moved and the strongest of them, or what the editor says."""
-        row = self.row(item)
-        if self.result.channels:
-            moved = row["moved"]
-            strongest = "  ".join(f"{m['layer']}.{m['channel']} {m['strength']:+.2f}" for m in moved[:SHOWN])
-            return f"{len(moved)} of {sum(self.result.channels)} channels moved  {strongest}".rstrip()
-        facts = {k: v for k, v in row.items() if k not in ("name", "moved")}
-        return "  ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in facts.items())
-
-    def remarks(self, items: Sequence[Pair]) -> list[str]:
-        """Return that nothing was relevant enough to change, or that what draws does not know what is there."""
-        from diptych.tasks.edit_parts import unlearnt_remark
-
-        pairs, ask = self.result.pairs, self.result.ask
-        strange = unlearnt_remark(self.about.get("generator"), self.about.get("denoiser"), ask.source, ask.targets)
-        out = [strange] if strange else []
-        if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
-            out.append("No channel is relevant enough to be moved: give a lower {threshold}, down to 0.")
-        return out + self._wide()
-
-    def _wide(self) -> list[str]:
-        """Return which thing was taken for most of a picture where no mask says where it is."""
-        if self.result.ask.masks is not None:
-            return []
-        wide = [
-            (pair.name, thing, share)
-            for pair in self.result.pairs
-            for thing, share in self.row(pair).get("areas", {}).items()
-            if share > MOST and thing != BACKGROUND
-        ]
-        if not wide:
-            return []
-        name, thing, share = wide[0]
-        others = f", and {number_of(len(wide) - 1, 'more such picture')}" if len(wide) > 1 else ""
-        return [f"{thing} was taken for {100 * share:.0f} % of {name}, all of which is changed{others}: if it is "
-                f"smaller, give {{mask}} or another {{segmenter}}."]  # fmt: skip
-
-    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
-        """Write edit.json."""
-        super().close(folder, data, overwrite=overwrite)
-        return [f"{number_of(len(self.result.pairs), 'picture')} before and after, and edit.json, in {folder}"]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return three_digits(value)
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_short(v)}" for name, v in value.items())
-    return ", ".join(map(_short, value)) if isinstance(value, (list, tuple)) else str(value)
