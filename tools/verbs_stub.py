@@ -27,9 +27,9 @@ RESULTS = {
 }  # fmt: skip
 """What functions return that is no ``Results``, or is the base of it, and the module of ``diptych.api`` where it is."""
 ITEMS = {
-    "AuditedBackbone": "evaluation.boards.audit", "BoardRow": "evaluation.boards.verb",
+    "AuditedBackbone": "evaluation.boards.audit", "BoardRow": "evaluation.boards.verb", "Link": "tasks.link",
     "Prediction": "tasks.classified", "Reach": "evaluation.few_shot.protocol", "Row": "evaluation.few_shot.gains",
-    "Segmented": "tasks.label_maps.segmented",
+    "Segmented": "tasks.label_maps.segmented", "Tuned": "tasks.training.tuned",
 }  # fmt: skip
 """Items that the declaration of their verb does not import, and the module of ``diptych`` where each is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""

@@ -22,9 +22,9 @@ from .api.derived import search as search
 from .api.derived import segment as segment
 from .api.listing import list_models as list_models
 from .api.listing import list_systems as list_systems
+from .api.loading import load as load
+from .api.loading import load_classifier as load_classifier
 from .api.model import Model as Model
-from .api.model import load as load
-from .api.model import load_classifier as load_classifier
 from .api.results import Results as Results
 from .api.verbs import open_data as open_data
 from .core import ClassNames as ClassNames

@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch.nn.functional import normalize
 
 from diptych.api.fitting import ClassifierSystem, System
-from diptych.api.model import ModelLike, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import ModelLike
 from diptych.core import UsageError
 from diptych.core.wording import renamed
 from diptych.nn.gaussian_discriminant import class_means, shrunk_discriminant

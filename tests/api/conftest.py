@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from tests.support.colours import ColourBackbone
 
 

@@ -13,7 +13,8 @@ from sklearn.base import clone
 import diptych
 from diptych import catalog
 from diptych.api.fitting import names_of, texts_of
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from diptych.core import (
     ClassNames,
     DataError,

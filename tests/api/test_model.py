@@ -12,9 +12,7 @@ import torch
 from PIL import Image
 
 import diptych
-from diptych.api.model import Model, _warn, model_of
-from diptych.backbones.engines.engine import Engines
-from diptych.backbones.sources.save import save
+from diptych.api.model import Model
 from diptych.core import Backbone, DataError, Kit, MissingHook, UnreadableItem, UsageError
 from diptych.core.guesses import GUESSES
 from tests.support.colours import COLOURS, ColourBackbone
@@ -101,60 +99,12 @@ def test_a_photo_that_cannot_be_read_is_named(model: Model, tmp_path: Path) -> N
         model.encode_image([tmp_path / "broken.jpg", RED])
 
 
-def test_load_takes_plain_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def load(name: str, **more: Any) -> Backbone:
-        asked.update(more, name=name)
-        return ColourBackbone(name=name)
-
-    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
-    _warn.cache_clear()
-    with pytest.warns(UserWarning, match=r"ViT-B-32,openai was trained with QuickGELU: .*quickgelu/openai is loaded"):
-        diptych.load("ViT-B-32", pretrained="openai")
-    model = diptych.load("ViT-B-32", pretrained="openai", precision="fast", truncate=True, weights="random", seed=4)
-    assert asked == {"name": "ViT-B-32,openai", "offline": None, "weights": "random", "seed": 4, "device": "cpu",
-                     "truncate": True, "allow_pickle": False}  # fmt: skip
-    assert (model.run.precision, model.run.cache) == ("bf16", tmp_path / "cache" / "embeddings")
-    assert isinstance(model.run.engine, Engines)
-    assert diptych.load(cache=False).run.cache is None
-    own = diptych.load(cache="own", engine="torch").run
-    assert (own.cache, own.engine) == (Path("own/embeddings"), None)
-    with pytest.raises(UsageError, match="no device 'toaster'"):
-        diptych.load(device="toaster")
-    diptych.load(tmp_path / "folder")
-    assert asked["name"] == f"local:{tmp_path / 'folder'}"
-    with pytest.raises(UsageError, match="loaded by its name, such as 'lite', not a Model"):
-        diptych.load(model)  # type: ignore[arg-type]
-
-
-def test_what_counts_as_a_model(model: Model) -> None:
-    assert model_of(model) is model
-    assert model_of(None).spec.name == "lite"
-    assert model_of("tiny").spec.name == "tiny"
-    assert model_of("tiny") is model_of("tiny"), "the last model stays loaded"
-    with pytest.raises(UsageError, match="cannot be a int"):
-        model_of(3)  # type: ignore[arg-type]
-
-
 def test_vectors_come_back_from_the_cache() -> None:
     model = diptych.load(engine="torch")
     first, again = model.encode_image(RED), diptych.load(engine="torch")
     assert np.array_equal(again.encode_image(RED), first)
     assert again.run.tally["cached"] == 1
     assert again.run.tally["encoded"] == 0
-
-
-def test_a_model_is_saved_as_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    _warn.cache_clear()
-    with pytest.warns(UserWarning, match=r"openclip:RN50.* has random weights: its answers mean nothing"):
-        model = diptych.load("openclip:RN50", weights="random", engine="torch", cache=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        diptych.load("openclip:RN50?weights=random", engine="torch", cache=False)  # told already
-    save(model, tmp_path / "saved")
-    assert (tmp_path / "saved" / "open_clip_config.json").is_file()
 
 
 def test_the_former_name_of_activation_warns() -> None:

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from diptych.core import ClassNames, DataError, DiptychError, MissingHook, Subset, UsageError
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 
 import diptych as package
-from diptych.api.model import model_of
+from diptych.api.loading import model_of
 from diptych.core.errors import DiptychError
 from diptych.tasks.label_maps.segmented import Segmented
 from tests.support.colours import ColourBackbone, colour_folder

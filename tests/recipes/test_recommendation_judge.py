@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diptych.api.model import model_of
+from diptych.api.loading import model_of
 from recipes import recommendation_judge
 from tests.support.colours import ColourBackbone, colour_folder
 

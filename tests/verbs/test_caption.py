@@ -5,7 +5,8 @@ import pickle
 import pytest
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from diptych.core import DiptychError, Text
 from diptych.methods.caption.nearest_caption import FittedNearestCaption
 from tests.support.colours import ColourBackbone

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from diptych.core import DiptychError
 from tests.support.colours import COLOURS, ColourBackbone, colour_pool
 from tests.support.pictures import Pictures, picture

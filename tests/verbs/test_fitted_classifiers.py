@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from diptych.core import DiptychError
 from tests.support.colours import ColourBackbone, colour_folder
 from tests.support.pictures import Pictures, picture

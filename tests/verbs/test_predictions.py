@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.pictures import Pictures, picture
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model
 from diptych.core import DiptychError
 from diptych.methods.rewrite.uf_fgtg import UFFGTG
 from diptych.verbs.rewrite import Rewrite

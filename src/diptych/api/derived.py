@@ -30,7 +30,7 @@ from diptych.verbs.train.finetune import Finetune
 from diptych.verbs.train.pretrain import Pretrain
 
 if TYPE_CHECKING:
-    from diptych.api.declared import CallContext
+    from diptych.api.call_context import CallContext
     from diptych.api.results import Results
     from diptych.tasks.training.tuned import Tuned
     from diptych.verbs.curate.apply import Applied
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from diptych.verbs.encode import Encoding
     from diptych.verbs.extend import Extension
     from diptych.verbs.index_report import IndexReport
-    from diptych.verbs.train.training import Trained
+    from diptych.verbs.train.trained import Trained
 
 
 def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -> Embeddings:

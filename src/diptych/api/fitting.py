@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from diptych.api import keeping
-from diptych.api.model import Model, ModelLike, model_of
+from diptych.api.loading import model_of
+from diptych.api.model import Model, ModelLike
 from diptych.api.predictors import AnomalyPredictor, CaptionPredictor, SegmentPredictor
 from diptych.api.spelling import spelled
 from diptych.core import (

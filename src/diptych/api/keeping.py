@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.api.model import Model, ModelLike, model_of
-from diptych.api.model import load as load_model
+from diptych.api.loading import load as load_model
+from diptych.api.loading import model_of
+from diptych.api.model import Model, ModelLike
 from diptych.backbones.sources.proposers import AUTO
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.core import Curator, Kit, Method, Objective, Plan, Recipe, Segmenter, Space, Trained, UsageError

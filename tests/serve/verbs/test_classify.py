@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import diptych
-from diptych.api.model import model_of
+from diptych.api.loading import model_of
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.servers.serving import colour_bytes, colour_uri
 

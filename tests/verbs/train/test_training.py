@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import diptych
-from diptych.api.model import model_of
+from diptych.api.loading import model_of
 from diptych.backbones.sources.load import load
 from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.data.load import open_data

@@ -14,17 +14,16 @@ from diptych.core import UsageError
 from diptych.core.errors import need_extra
 from diptych.core.ranges import at_least, between, one_of
 from diptych.verbs import kinds
-from diptych.verbs.answer import Answer, Shown
 from diptych.verbs.arguments import argument, method, settings
 from diptych.verbs.declare import plain_system
 from diptych.verbs.reads import has
 from diptych.verbs.train.fitting import Fitting
+from diptych.verbs.train.trained import Trained
 
 if TYPE_CHECKING:
     from diptych.core import Objective, Recipe
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
-    from diptych.tasks.training.tuned import Tuned
     from diptych.train.schedule import Fit
     from diptych.train.streams import Streamed
     from diptych.verbs.context import Context
@@ -293,24 +292,3 @@ class Training(Fitting):
 
 NOT_OF_FIT = frozenset(("unlock", "patch_dropout", "crop", "recolour", "recompute", "text_tokens", "chunk"))
 """Arguments beside those of the loop which ``Fit`` does not have."""
-
-
-class Trained(Answer[Any]):
-    """A trained model, and what it gained and lost. Of the processes of torchrun the first one shows it."""
-
-    listed = False
-
-    def __init__(self, tuned: Tuned) -> None:
-        super().__init__(iter(()))
-        self.tuned, self.unseen = tuned, os.environ.get("RANK", "0") != "0"
-        self.failed += tuned.failed
-
-    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
-        """Return the report."""
-        return self.tuned.as_dict()
-
-    def tables(self) -> Sequence[Shown | str]:
-        """Return what was measured before and after, and how the model is loaded."""
-        headings = ("data set", "metric", "before", "after", "change")
-        table = Shown(headings, self.tuned.rows(), (2, 3, 4), str(self.tuned.facts["method"]))
-        return (table, f"local:{self.tuned.folder}")
