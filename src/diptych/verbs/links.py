@@ -32,7 +32,7 @@ class Links(Answer["Link"]):
         self, result: Linked, tables: tuple[Any, Any] = (None, None), *, chosen: bool = True, one_to_one: bool = False
     ) -> None:
         super().__init__(iter(result.links))
-        self.result, self.count, self.tables = result, len(result.left), tables
+        self.result, self.count, self.given = result, len(result.left), tables
         self.chosen, self.one_to_one = chosen, one_to_one
         self.failed += result.failed
 
@@ -85,7 +85,7 @@ class Links(Answer["Link"]):
     def _unread(self) -> list[str]:
         """Return which columns of pictures are not read."""
         lines = []
-        for records, given in zip((self.result.left, self.result.right), self.tables, strict=True):
+        for records, given in zip((self.result.left, self.result.right), self.given, strict=True):
             columns = [] if any(place is not None for place in records.places) else _picture_columns(records)
             if columns:
                 words = f"{columns[0]} of {given if isinstance(given, (str, Path)) else 'a table'}"
