@@ -24,6 +24,7 @@ from diptych.core import (
     UnreadableItem,
 )
 from diptych.core.run import silent
+from diptych.core.wording import number_of
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import few_shot
 from diptych.evaluation.few_shot.episodes import readable
@@ -162,7 +163,7 @@ def recommend(
     if (counts < 2).any():
         name, count = classes.names[int((counts < 2).argmax())], int(counts[int((counts < 2).argmax())])
         raise DataError(
-            f"{name!r} has {count} labelled photo{'' if count == 1 else 's'}, and a comparison needs 2 of each class, "
+            f"{name!r} has {number_of(count, 'labelled photo')}, and a comparison needs 2 of each class, "
             f"one to fit on and one to name: label more, or leave the class out."
         )
     text_head(backbone, classes.prompts(), run)  # encoded before the first fit is timed

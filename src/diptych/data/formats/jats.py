@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from diptych.core import UnreadableItem, UsageError
 from diptych.data.format import Format, Request, files_below
 from diptych.data.formats.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
 from diptych.data.formats.outcomes import ShardStream
-from diptych.data.images import SUFFIXES, open_image
-from diptych.data.keys import FileKeys
+from diptych.data.formats.pairs import PictureFile
+from diptych.data.images import SUFFIXES
 
 ENDINGS = (".nxml", ".xml")
 """File endings of articles."""
@@ -31,32 +29,18 @@ _ORDER = (".jpg", ".png", *_PICTURES)
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(PictureFile):
     """One graphic of an article, whose picture is decoded on demand.
 
     Args:
-        name: path of the picture.
         caption: its caption as plain text; "" where it has none.
         facts: "figure" (its label), "element" ("fig", "table-wrap", ...), "context" (paragraphs that cite it), and
             those of the article: "article" (DOI, or PubMed Central's number), "article_title", "journal", "year",
             "subjects", "keywords", "licence", "licence_group".
     """
 
-    name: str
     caption: str
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def image(self) -> Image.Image:
-        """Return the picture.
-
-        Raises:
-            UnreadableItem: it cannot be read.
-        """
-        return open_image(self.name)
-
-    def key(self) -> str:
-        """Return the SHA-256 of the picture's file; raises UnreadableItem where it cannot be read."""
-        return FileKeys().key(self.name)
 
     def text(self) -> str:
         """Return the caption."""

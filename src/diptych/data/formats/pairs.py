@@ -23,19 +23,15 @@ from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header,
 
 
 @dataclass(frozen=True)
-class PairItem:
-    """One row, which is decoded on demand, in the workers.
+class PictureFile:
+    """A picture in a file of its own, which takes no memory: it is decoded on demand, in the workers.
 
     Args:
         name: path of the picture.
-        columns: captions, and perhaps their weights, for a training; {}: the text alone.
     """
 
     content: ClassVar[None] = None
-    """The picture is in a file of its own, and takes no memory."""
     name: str
-    title: str
-    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def image(self) -> Image.Image:
         """Return the picture.
@@ -48,6 +44,19 @@ class PairItem:
     def key(self) -> str:
         """Return the SHA-256 of the picture's file; raises UnreadableItem where it cannot be read."""
         return FileKeys().key(self.name)
+
+
+@dataclass(frozen=True)
+class PairItem(PictureFile):
+    """One row.
+
+    Args:
+        title: the text.
+        columns: captions, and perhaps their weights, for a training; {}: the text alone.
+    """
+
+    title: str
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def text(self) -> str:
         """Return the text."""

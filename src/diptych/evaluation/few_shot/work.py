@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from diptych import catalog
 from diptych.core import Card, Classifier
 from diptych.core.settings import by_system
+from diptych.core.wording import number_of
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.arms import Loaded
 from diptych.evaluation.few_shot.gains import BASE
@@ -16,7 +17,7 @@ from diptych.evaluation.few_shot.plan import FIXED, Job, Plan
 
 def at(job: Job) -> str:
     """Return where in its row a run stands."""
-    return f"{job.shots} shot{'' if job.shots == 1 else 's'}, seed {job.seed}" if job.shots else f"seed {job.seed}"
+    return f"{number_of(job.shots, 'shot')}, seed {job.seed}" if job.shots else f"seed {job.seed}"
 
 
 def rows_of(card: Card, plan: Plan) -> tuple[tuple[str, ...], str]:

@@ -13,8 +13,8 @@ import numpy as np
 from diptych.core import DataError
 from diptych.data.files import plain, read_json, refuse, write_json, write_whole
 from diptych.evaluation.few_shot.board import Board
-from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
+from diptych.evaluation.pages.trust import called
 from diptych.metrics.significance import cliques, critical_difference, mean_ranks
 from diptych.tasks.pages.page import CLOSING, TABLE_END, opening, table
 
@@ -95,7 +95,7 @@ def compare(boards: Sequence[Board]) -> Comparison:
     Raises:
         DataError: fewer than two rows stand on all of them.
     """
-    tables = [{_called(row): row.metrics["acc1"] for row in board.rows} for board in boards]
+    tables = [{called(row): row.metrics["acc1"] for row in board.rows} for board in boards]
     every = dict.fromkeys(name for table in tables for name in table)
     shared = tuple(name for name in every if all(name in table for table in tables))
     if len(shared) < 2:
@@ -107,7 +107,3 @@ def compare(boards: Sequence[Board]) -> Comparison:
     difference = critical_difference(len(shared), len(boards))
     names = tuple(board.data.name for board in boards)
     return Comparison(names, shared, accuracy, ranks, difference, tuple(name for name in every if name not in shared))
-
-
-def _called(row: Row) -> str:
-    return f"{row.label}, {row.shots} shot{'' if row.shots == 1 else 's'}" if row.shots else row.label

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from diptych.core.wording import three_digits
+from diptych.core.wording import number_of, three_digits
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
@@ -75,12 +75,7 @@ def reliability(board: Board) -> Iterator[str]:
 
 def called(row: Row) -> str:
     """Return a row's label with its shots."""
-    return f"{row.label}, {shots_of(row.shots)}" if row.shots else row.label
-
-
-def shots_of(shots: int) -> str:
-    """Return "1 shot" or "4 shots"."""
-    return f"{shots} shot{'' if shots == 1 else 's'}"
+    return f"{row.label}, {number_of(row.shots, 'shot')}" if row.shots else row.label
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from diptych import __version__
 from diptych.core import AuditData, Control, Example, Finding
-from diptych.core.wording import three_digits
+from diptych.core.wording import number_of, three_digits
 from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
 from diptych.tasks.audit.report import Report, by_severity, is_failure
@@ -284,4 +284,4 @@ def _amount(value: float, unit: str) -> str:
 
 
 def _voted(b: Blamed) -> str:
-    return f"training picture of {b.label}, {b.count} vote{'' if b.count == 1 else 's'}"
+    return f"training picture of {b.label}, {number_of(b.count, 'vote')}"

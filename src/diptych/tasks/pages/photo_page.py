@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import Samples, UnreadableItem
-from diptych.core.wording import short_names
+from diptych.core.wording import number_of, short_names
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.pages.page import CLOSING, opening
 
@@ -27,10 +27,7 @@ def html(classified: Classified, photos: Samples[Any]) -> str:
         classified: predictions, with reasons where these were asked for.
         photos: what was classified; the pictures are found by name.
     """
-    title = (
-        f"{len(classified.predictions)} photo{'' if len(classified.predictions) == 1 else 's'}: "
-        f"{classified.method} with {classified.backbone}"
-    )
+    title = f"{number_of(len(classified.predictions), 'photo')}: {classified.method} with {classified.backbone}"
     more = f" The first {SHOWN} are shown; a .json file holds all." if len(classified.predictions) > SHOWN else ""
     skipped = "".join(f"<li>{escape(str(e))}</li>" for e in classified.failed)
     parts = [

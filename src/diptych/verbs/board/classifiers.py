@@ -209,7 +209,7 @@ def called(slug: str, variant: str, shots: int, folder: str = "") -> str:
     """Return what a row is called where it must be short: by the name that ``methods`` takes, and the folder from which
     it was loaded.
     """
-    number = f"{shots} shot{'' if shots == 1 else 's'}" if shots else ""
+    number = number_of(shots, "shot") if shots else ""
     source = f"loaded from {folder}" if folder else ""
     return ", ".join(part for part in (slug, variant, number, source) if part)
 
