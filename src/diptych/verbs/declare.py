@@ -53,8 +53,8 @@ class Verb:
     """One thing that a user asks for. A subclass is a frozen dataclass of its arguments.
 
     Its docstring is the help of the command and of the function, and its name in lower case that of all faces. ``role``
-    is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
-    command writes by default ("": none), ``report`` the help of a JSON file that the command writes where it is named
+    is the base class of its systems as "module:Class", ``systems_of`` their verb where ``role`` has none, ``item``
+    the type of one result, ``out`` the folder that the command writes by default ("": none), ``report`` the help of a JSON file that the command writes where it is named
     ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults of the run that differ
     from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and, where the command
     does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing; "must": before the
@@ -74,6 +74,7 @@ class Verb:
     name: ClassVar[str] = ""
     item: ClassVar[str] = "Any"
     role: ClassVar[str] = "diptych.core.method:Method"
+    systems_of: ClassVar[str] = ""
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
     out_is_file: ClassVar[bool] = False
@@ -192,6 +193,11 @@ class Verb:
     def slug(self) -> str:
         """Return the system that does the work where none is named."""
         raise NotImplementedError
+
+    @classmethod
+    def verb_of_systems(cls) -> str:
+        """Return the verb whose systems ``method`` or ``methods`` names."""
+        return cls.systems_of or cls.kind_of_system().verb or cls.name
 
     @classmethod
     def kind_of_system(cls) -> type[Method]:
