@@ -179,6 +179,9 @@ def test_normal_photos_alone_are_for_training(tmp_path: Path, truth: bool) -> No
         make.photo(tmp_path / f"{place}.png", seed)
     if truth:
         make.photo(tmp_path / "ground_truth/scratch/4.png", 9)
+        with Image.open(tmp_path / "ground_truth/scratch/4.png") as photo:
+            mask = photo.convert("L")
+        mask.save(tmp_path / "ground_truth/scratch/4.png")
     report = check(tmp_path)
     assert report.classes == ("normal", "anomalous")
     assert report.findings == ()

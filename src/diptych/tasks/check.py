@@ -20,6 +20,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.classnames import read_names, tidy, unreadable_names
 from diptych.tasks.check_report import CheckReport, Finding
+from diptych.tasks.label_maps.check_masks import mask_findings
 
 LARGE = 40_000_000
 TINY = 5
@@ -70,6 +71,7 @@ def check(
         *_captions(opened),
         *_pictures(items),
         *_duplicates(items),
+        *mask_findings(opened, Run() if run is None else run),
     ]
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
