@@ -27,7 +27,8 @@ def test_names_in_another_language_are_remarked(names: tuple[str, ...]) -> None:
     [
         ("dachshund", "oystercatcher"), ("children playing", "two mice"), ("a", "b2"), ("1", "2"), (),
         ("rusty", "wheel", "door"), ("longsleeve", "hat", "dress"), ("uneven", "crack", "hole"),
-        ("playing cards", "foxes", "cities", "a jumped horse"),
+        ("playing cards", "foxes", "cities", "a jumped horse"), ("screenshot",), ("two selfies",),
+        ("smartphone", "hoodie"),
     ],
 )  # fmt: skip
 def test_english_names_short_ones_and_numbers_are_not(names: tuple[str, ...]) -> None:

@@ -25,6 +25,15 @@ _TITLES = ("Das", "Der")
 """Articles with which titles begin that English readers know; "Ein Hund" is what a German asks for."""
 _LINKS = frozenset(("a", "an", "the", "and", "at", "by", "for", "from", "in", "of", "on", "or", "to", "with"))
 """Short English words that may stand around a title."""
+_RECENT = frozenset((
+    "screenshot", "selfie", "smartphone", "smartwatch", "hoodie", "emoji", "barista", "vlog", "vlogger", "webinar",
+    "hashtag", "podcast", "onesie", "labradoodle", "goldendoodle", "cockapoo", "quokka", "jeggings", "tracksuit",
+    "tshirt", "scrunchie", "crocs", "flipflop", "powerbank", "earbud", "dashcam", "hoverboard", "quadcopter", "ebook",
+    "chromebook", "infographic", "barcode", "timelapse", "photobomb", "paddleboard", "kitesurfer", "kiteboarder",
+    "wakeboarder", "parkour", "zipline", "pickleball", "cosplay", "cosplayer", "manga", "ramen", "bento", "gelato",
+    "glamping", "geocaching", "influencer", "youtuber", "skatepark", "waterpark", "carwash", "bokeh", "tiki",
+))  # fmt: skip
+"""English nouns that WordNet 3.0 does not have, since most of them are younger (ours)."""
 _NEGATION = re.compile(
     r"(?<![-\w])(?<!\bDr\. )(?<!forget me )(?<!touch me )(not|no|without|never|\w+n['\u2019]t)(?![-\w])"
     r"(?!\.? ?\d)(?! (?:only|just|least)\b)"
@@ -48,7 +57,8 @@ def without_english(texts: Iterable[str]) -> list[str]:
         ['Hund', 'un gato', '猫']
     """
     words = {text: [word.lower() for word in _WORD.findall(text) if _is_looked_up(word)] for text in texts}
-    known = _nouns({form for in_text in words.values() for word in in_text for form in _forms(word)})
+    forms = {form for in_text in words.values() for word in in_text for form in _forms(word)}
+    known = _nouns(forms) | (forms & _RECENT)
     return [t for t, in_text in words.items() if in_text and not any(known & {*_forms(word)} for word in in_text)]
 
 
