@@ -54,6 +54,22 @@ def test_flags_and_steps_are_offered(line: str, offered: list[str]) -> None:
     assert complete(line) == offered
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("diptych segment photos --method macl", []),
+        ("diptych segment photos --method mask", ["maskclip"]),
+        ("diptych segment photos -m mask", ["maskclip"]),
+        ("diptych pretrain pairs.csv --objective clo", ["cloc", "cloob"]),
+        ("diptych board classify birds --methods zero-shot,gd", ["zero-shot,gda"]),
+        ("diptych board detect bottle --methods patch", ["patch-memory"]),
+        ("diptych systems maskc", ["maskclip"]),
+    ],
+)
+def test_systems_of_the_verb_are_offered(line: str, offered: list[str]) -> None:
+    assert complete(line) == offered
+
+
 def test_commands_of_other_packages_are_offered() -> None:
     assert [(each.value, each.help) for each in commands("gr", {"greet": "Greet by name."})] == [
         ("greet", "Greet by name.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from diptych.cli.console import one_line, short_names, show_table
@@ -38,6 +40,12 @@ def test_names_are_without_the_folders_that_all_share_and_one_line_each() -> Non
     assert short_names(["/a/1.jpg", "/b/1.jpg"]) == ["/a/1.jpg", "/b/1.jpg"]
     assert short_names(["x/1.jpg", "x/1.jpg", "1.jpg"]) == ["x/1.jpg", "x/1.jpg", "1.jpg"]
     assert short_names([]) == []
+
+
+@pytest.mark.skipif(os.sep != "/", reason="a backslash divides folders here")
+def test_a_backslash_is_a_part_of_a_name_where_it_divides_no_folders() -> None:
+    """The name was shown with "/", which no file has."""
+    assert short_names(["a/b\\c.jpg", "a/d.jpg"]) == ["b\\c.jpg", "d.jpg"]
     assert one_line("a\x1b[31m\tb\r") == "a\\x1b[31m\\tb\\r"
 
 

@@ -14,6 +14,7 @@ import torch
 from diptych.core import Backbone, Card, ClassNames, Evidence, Kit, Needs, Run
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 from diptych.testing import ContractBroken, checks
+from diptych.testing.backbones import small_clip
 
 CARD = replace(ZeroShot.card, slug="outsider", variants={"": {}})
 
@@ -84,6 +85,20 @@ def test_a_broken_promise_is_named(name: str) -> None:
     system, message = BROKEN[name]
     with pytest.raises(ContractBroken, match=message.replace(".", r"\.")):
         dict(checks(system))[name]()
+
+
+def test_a_system_without_a_backbone_learns_how_its_card_says_so() -> None:
+    """A detector that reads pixels alone was told to raise MissingPart, and nothing said what its card lacks."""
+
+    @dataclass(frozen=True)
+    class Alone(Honest):
+        def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedZeroShot:
+            return super().fit(Kit({"main": small_clip()}), classes, evidence, run)
+
+    with pytest.raises(ContractBroken, match=r'reads no backbone says "needs\.hooks = \[\]"'):
+        dict(checks(Alone))["a_missing_part_is_named"]()
+    Alone.card = replace(CARD, needs=Needs(hooks=()))
+    assert "a_missing_part_is_named" not in dict(checks(Alone))
 
 
 def test_data_that_are_written_are_noticed() -> None:

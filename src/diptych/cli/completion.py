@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from diptych.cli import root_help
+
+if TYPE_CHECKING:
+    from diptych.verbs.declare import Verb
 
 
 @dataclass(frozen=True)
@@ -28,3 +32,20 @@ def commands(incomplete: str, added: Mapping[str, str]) -> list[Suggestion]:
     """
     lines = {name: line for group in root_help.GROUPS.values() for name, line in group.items()}
     return [Suggestion(name, line) for name, line in {**lines, **added}.items() if name.startswith(incomplete)]
+
+
+def systems(verb: type[Verb] | None = None) -> Callable[[str], list[str]]:
+    """Return what completes a slug, or the last one of several with commas between.
+
+    Args:
+        verb: whose systems are offered; None: all.
+    """
+
+    def offered(incomplete: str) -> list[str]:
+        from diptych import catalog
+
+        before, comma, last = incomplete.rpartition(",")
+        slugs = catalog.slugs() if verb is None else catalog.of_verb(verb.verb_of_systems())
+        return [f"{before}{comma}{slug}" for slug in slugs if slug.startswith(last)]
+
+    return offered

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych import __version__
-from diptych.cli import options, recipe_file
+from diptych.cli import completion, options, recipe_file
 from diptych.cli.console import (
     finish,
     one_line,
@@ -185,7 +185,8 @@ def option_of(verb: type[Verb], name: str) -> Any:
     a = verb.arguments("command")[name]
     help = a.help if a.range is None else f"{a.help.rstrip('.')}; {a.range.words}."
     names = [flag_of(verb, name), *([a.short] if a.short else [])]
-    return option(*names, help=help, rich_help_panel=a.panel or None)
+    completes = {"autocompletion": completion.systems(verb)} if a.kind.slugs else {}
+    return option(*names, help=help, rich_help_panel=a.panel or None, **completes)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -167,12 +167,12 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     project = Project() if offered.project is None else Project.of(offered.project)
     indexes = by_name([*(offered.index or ()), *project.indexes])
     classifiers = by_name([*(offered.classifier or ()), *project.classifiers])
-    check_folders(indexes.values(), classifiers.values())
+    names = list(dict.fromkeys([shared.backbone, *(offered.more or ())]))
+    check_folders(indexes.values(), classifiers.values(), names)
     folders = by_name(offered.fitted or ())
     kinds = {name: check_fitted(folder) for name, folder in folders.items()}
     sentences = () if offered.sentences is None else open_captions(offered.sentences)
     normal = dict(open_normal(line) for line in offered.normal or ())
-    names = list(dict.fromkeys([shared.backbone, *(offered.more or ())]))
     models: dict[str, ServedModel] = {}
     for name in names:
         with replace(shared, backbone=name).open() as opened:

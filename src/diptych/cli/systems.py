@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diptych.cli import completion
 from diptych.cli.console import show, show_json, show_table
 from diptych.cli.flags import Json, Names, option
 from diptych.core import UsageError
@@ -22,7 +23,9 @@ NEEDS = 20
 
 
 def systems(
-    slug: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
+    slug: Annotated[
+        str | None, typer.Argument(help="One system: its whole card.", autocompletion=completion.systems())
+    ] = None,
     verb: Annotated[str | None, option("--verb", help="Only systems of this verb, such as classify.")] = None,
     weights: Annotated[
         Path | None,

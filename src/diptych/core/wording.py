@@ -164,7 +164,7 @@ def short_names(names: Sequence[str]) -> list[str]:
         >>> short_names(["a/cat/1.jpg", "a/dog/1.jpg", "a/dog/2.jpg"])
         ['cat/1.jpg', 'dog/1.jpg', 'dog/2.jpg']
     """
-    parts = [name.replace("\\", "/").split("/") for name in names]
+    parts = [name.replace(os.sep, "/").split("/") for name in names]
     levels = zip(*(path_parts[:-1] for path_parts in parts), strict=False)
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
     start = 0 if shared == [""] else len(shared)  # the root alone: absolute paths stay absolute

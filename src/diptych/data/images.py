@@ -247,6 +247,8 @@ def _decode(
         return finish(image)
     except (UnreadableItem, MemoryError):
         raise
+    except _NoMask as error:
+        raise UnreadableItem(name, str(error)) from None
     except Image.DecompressionBombError:
         raise UnreadableItem(name, f"more pixels than the limit of {max_pixels:,}") from None
     except (
@@ -320,9 +322,13 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
+class _NoMask(ValueError):
+    """A picture that is whole, and cannot be a mask."""
+
+
 def _indices(image: ImageFile.ImageFile) -> NDArray[np.int32]:
     if image.mode not in ("1", "L", "P", "I", "I;16") or image.format in ("JPEG", "HEIF"):
-        raise ValueError(
+        raise _NoMask(
             f"a mask has one number per pixel, and this is {image.mode} {image.format}: save it as a grey PNG"
         )
     return np.asarray(image).astype(np.int32)

@@ -9,6 +9,7 @@ from typing import Any
 
 from diptych import catalog
 from diptych.api.model import Model
+from diptych.backbones.names import parse
 from diptych.backbones.sources.proposers import AUTO
 from diptych.core import Backbone, DataError, Detector, Kit, Run, Samples, Segmenter, UsageError
 from diptych.data.captions import read_sentences
@@ -51,7 +52,11 @@ def open_index(folder: Path, models: Sequence[ServedModel]) -> ServedIndex:
     for model in models:
         if fingerprint(model.model, model.run) == facts["fingerprint"]:
             return ServedIndex(folder.resolve().name, folder, model)
-    raise UsageError(
+    raise _not_served(folder, facts)
+
+
+def _not_served(folder: Path, facts: Mapping[str, Any]) -> UsageError:
+    return UsageError(
         f"{folder} was indexed with {facts.get('backbone')} at precision {facts.get('precision_asked')}, which is not "
         f"served: give it as {{backbone}} or {{also}}, or index again."
     )
@@ -70,8 +75,11 @@ def open_classifier(folder: Path, models: Sequence[ServedModel]) -> Predictor:
     for model in models:
         if model.model.fingerprint == about.get("fingerprint"):
             return replace(load_predictor(folder, model.model), run=model.calls)
-    name = about["spec"]["name"]
-    raise UsageError(f"{folder} was fitted on {name}, which is not served: give it as {{backbone}} or {{also}}.")
+    raise _unserved_classifier(folder, about["spec"]["name"])
+
+
+def _unserved_classifier(folder: Path, name: str) -> UsageError:
+    return UsageError(f"{folder} was fitted on {name}, which is not served: give it as {{backbone}} or {{also}}.")
 
 
 def _open_space(folder: Path, name: str, models: Sequence[ServedModel]) -> Predictor:
@@ -84,18 +92,38 @@ def _open_space(folder: Path, name: str, models: Sequence[ServedModel]) -> Predi
     return Predictor(model, None, model.backbone, about, fits[0].calls)
 
 
-def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path]) -> None:
+def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path], served: Sequence[str] = ()) -> None:
     """Refuse folders that hold no index or no classifier, before models are loaded.
+
+    Args:
+        indexes: their folders.
+        classifiers: their folders.
+        served: names of the backbones that will be loaded; (): not known. Where a name says enough, a folder that was
+            made with another backbone is refused too.
 
     Raises:
         UsageError, DataError: see ``open_index`` and ``open_classifier``.
     """
     for folder in indexes:
-        with index_at(folder):
-            pass
+        with index_at(folder) as index:
+            facts = dict(index.facts)
+        if _surely_other(str(facts.get("backbone")), served):
+            raise _not_served(folder, facts)
     for folder in classifiers:
-        if fitted_space(folder) is None:
-            read_about(folder)
+        if fitted_space(folder) is None and _surely_other(name := read_about(folder)["spec"]["name"], served):
+            raise _unserved_classifier(folder, name)
+
+
+def _surely_other(name: str, served: Sequence[str]) -> bool:
+    """Return whether none of the served names can be the backbone of this name: all are of models that ship or that
+    open_clip publishes. A folder or a repository may hold any weights.
+    """
+    try:
+        names = [parse(text) for text in (name, *served)]
+    except UsageError:  # of a space, or of no backbone, which its loading says
+        return False
+    known = all(each.kind in ("embedded", "openclip") for each in names)
+    return known and len(names) > 1 and names[0].canonical not in [each.canonical for each in names[1:]]
 
 
 KINDS: Mapping[str, str] = {"segment": "segmenter", "detect": "detector", "caption": "captioner"}

@@ -20,6 +20,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.classnames import read_names, tidy, unreadable_names
 from diptych.tasks.check_report import CheckReport, Finding
+from diptych.tasks.label_maps.check_masks import mask_findings
 
 LARGE = 40_000_000
 TINY = 5
@@ -70,6 +71,7 @@ def check(
         *_captions(opened),
         *_pictures(items),
         *_duplicates(items),
+        *mask_findings(opened, Run() if run is None else run),
     ]
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
@@ -256,20 +258,24 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
         elif len({i.split for i in group}) < len(group):
             inside.append(group)
     if across:
-        message = f"{number_of(len(across), 'picture lies', 'pictures lie')} in more than one split."
+        message = f"{number_of(len(across), 'picture lies', 'pictures lie')} in more than one split{_such(across)}."
         yield Finding(
             "duplicate-across-splits", "error", message, "Remove them from train or val: results would be too good.",
             _paths(across),
         )  # fmt: skip
     if labels:
-        yield Finding(
-            "two-labels", "error", f"{number_of(len(labels), 'picture has', 'pictures have')} two labels.",
-            "Decide on one and remove the other.", _paths(labels),
-        )  # fmt: skip
+        message = f"{number_of(len(labels), 'picture has', 'pictures have')} two labels{_such(labels)}."
+        yield Finding("two-labels", "error", message, "Decide on one and remove the other.", _paths(labels))
     if inside:
         where = " in a class" if inside[0][0].label else ""
-        message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once{where}."
+        message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once{where}{_such(inside)}."
         yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", _paths(inside))
+
+
+def _such(groups: list[list[_Item]]) -> str:
+    """Return the first pair of equal files, for a sentence; all stand in the report's ``paths``."""
+    one, other, *_ = groups[0]
+    return f", such as {one.name} and {other.name}"
 
 
 def _paths(groups: list[list[_Item]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from diptych.core.wording import number_of
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout", "empty-class", "one-class", "missing-split", "unreadable", "large", "small", "names", "name-collision",
-    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "caption",
+    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "caption", "mask",
 ]  # fmt: skip
 
 

@@ -319,12 +319,15 @@ class Exam(ABC):
         return fitted
 
     def a_missing_part_is_named(self) -> None:
-        """A kit without a part that the card names is refused by an error that names it."""
+        """A kit without a part that the card names is refused by an error that names it: the backbone where it names
+        hooks of one.
+        """
         whole = dict(self.kit().parts)
-        for name in [n for n in whole if n == "main" or n in self.needed()]:
+        for name in [n for n in whole if (n == "main" and self.card.needs.hooks) or n in self.needed()]:
             rest = Kit({n: part for n, part in whole.items() if n != name})
             call = partial(self.fitted_on, rest, self.evidence)
-            error = self.refuses(call, MissingPart, f"the part {name!r}")
+            unread = ' (a card whose system reads no backbone says "needs.hooks = []")' if name == "main" else ""
+            error = self.refuses(call, MissingPart, f"the part {name!r}{unread}")
             require(repr(name) in str(error), f"the error of the missing part {name!r} does not name it: {error}")
 
     def needed(self) -> tuple[str, ...]:

@@ -53,27 +53,29 @@ class Verb:
     """One thing that a user asks for. A subclass is a frozen dataclass of its arguments.
 
     Its docstring is the help of the command and of the function, and its name in lower case that of all faces. ``role``
-    is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
-    command writes by default ("": none), ``report`` the help of a JSON file that the command writes where it is named
-    ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults of the run that differ
-    from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and, where the command
-    does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing; "must": before the
-    model, and it must be given), and ``result`` what it returns ("": ``Results`` of items). ``without_out`` is what its
-    help says of None, ``out_is_file`` that ``out`` is a file, ``side_by_side`` that several processes may write into
-    one vector database at a time, ``trains`` that a system may train, so that there is a trial, and ``takes_model``
-    that the function has an argument ``model``. Where ``on_model`` is true, the verb is about the model itself: it is
-    the first word of the command, and the function must have it and ``out``. ``raises`` documents an error of this verb
-    alone, and ``without_model`` which model is taken where the function is given none ("": the default of the run,
-    or that of ``fitted``). Where ``learns_in_steps`` is true, a copy of the model is trained in steps: the work locks
-    its output itself, for processes of torchrun write there together, as many processes load as are asked for, and a
-    recipe file repeats the command. Where ``goes_on`` is true, or a cluster can share the items, what was done of them
-    is left by a command that is stopped, and the same command goes on from there. ``former`` holds names that arguments
-    of the function had in the last version, with those of today.
+    is the base class of its systems as "module:Class", ``systems_of`` their verb where ``role`` has none, ``item`` the
+    type of one result, ``out`` the folder that the command writes by default ("": none), ``report`` the help of a JSON
+    file that the command writes where it is named ("": none), ``examples`` are command lines for its help, and
+    ``run_options`` the defaults of the run that differ from those of other verbs. ``python_out`` says whether the
+    Python function takes ``out=`` and, where the command does, ``overwrite=``, and writes there, by name or before the
+    model ("": it writes nothing; "must": before the model, and it must be given), and ``result`` what it returns ("":
+    ``Results`` of items). ``without_out`` is what its help says of None, ``out_is_file`` that ``out`` is a file,
+    ``side_by_side`` that several processes may write into one vector database at a time, ``trains`` that a system may
+    train, so that there is a trial, and ``takes_model`` that the function has an argument ``model``. Where ``on_model``
+    is true, the verb is about the model itself: it is the first word of the command, and the function must have it and
+    ``out``. ``raises`` documents an error of this verb alone, and ``without_model`` which model is taken where the
+    function is given none ("": the default of the run, or that of ``fitted``). Where ``learns_in_steps`` is true, a
+    copy of the model is trained in steps: the work locks its output itself, for processes of torchrun write there
+    together, as many processes load as are asked for, and a recipe file repeats the command. Where ``goes_on`` is true,
+    or a cluster can share the items, what was done of them is left by a command that is stopped, and the same command
+    goes on from there. ``former`` holds names that arguments of the function had in the last version, with those of
+    today.
     """
 
     name: ClassVar[str] = ""
     item: ClassVar[str] = "Any"
     role: ClassVar[str] = "diptych.core.method:Method"
+    systems_of: ClassVar[str] = ""
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
     out_is_file: ClassVar[bool] = False
@@ -192,6 +194,11 @@ class Verb:
     def slug(self) -> str:
         """Return the system that does the work where none is named."""
         raise NotImplementedError
+
+    @classmethod
+    def verb_of_systems(cls) -> str:
+        """Return the verb whose systems ``method`` or ``methods`` names."""
+        return cls.systems_of or cls.kind_of_system().verb or cls.name
 
     @classmethod
     def kind_of_system(cls) -> type[Method]:

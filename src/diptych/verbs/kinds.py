@@ -21,12 +21,14 @@ class Kind:
         http: type in the JSON body; None: that of the field, of a plain argument, and otherwise requests have none.
         read: makes the value of the verb.
         typed: comes before it on the command line alone, where a word may name a file.
+        slugs: whether it names systems of the verb, which a shell completes.
     """
 
     command: Any = None
     http: Any = None
     read: Callable[[Any], Any] = lambda value: value
     typed: Callable[[Any], Any] = lambda value: value
+    slugs: bool = False
 
     def on(self, face: str) -> bool:
         """Return whether arguments of this kind can stand on a face: a request names no file of the server."""
@@ -131,5 +133,5 @@ FITTED = Kind(Path | None, None)
 """A fitted classifier: its folder, or in Python what was fitted; not over HTTP."""
 FILE = Kind(Path | None, None)
 """A file, or the path of one to write; not over HTTP."""
-SYSTEM = Kind(str, str)
+SYSTEM = Kind(str, str, slugs=True)
 SETTINGS = Kind(list[str] | None, dict[str, Any] | None, _settings)

@@ -27,7 +27,8 @@ def test_names_in_another_language_are_remarked(names: tuple[str, ...]) -> None:
     [
         ("dachshund", "oystercatcher"), ("children playing", "two mice"), ("a", "b2"), ("1", "2"), (),
         ("rusty", "wheel", "door"), ("longsleeve", "hat", "dress"), ("uneven", "crack", "hole"),
-        ("playing cards", "foxes", "cities", "a jumped horse"),
+        ("playing cards", "foxes", "cities", "a jumped horse"), ("screenshot",), ("two selfies",),
+        ("smartphone", "hoodie"),
     ],
 )  # fmt: skip
 def test_english_names_short_ones_and_numbers_are_not(names: tuple[str, ...]) -> None:
@@ -36,8 +37,8 @@ def test_english_names_short_ones_and_numbers_are_not(names: tuple[str, ...]) ->
 
 def test_a_few_foreign_names_among_english_ones_are_remarked() -> None:
     remark = not_english(["dog", "cat", "Hund"], "lite", ["en"])
-    assert remark.startswith("lite reads only English, and Hund has no English noun: if it is in another language, ")
-    assert "answers that name it are no better than chance, so translate it" in remark
+    assert remark.startswith("lite reads only English, and Hund has no English noun: if it is misspelt or in another ")
+    assert "answers that name it are no better than chance, so correct or translate it" in remark
     two = not_english(["rusty", "dog", "perro", "car", "house", "Fahrrad"], "lite", ["en"])
     assert "perro and Fahrrad have no English noun" in two
     assert not_english(["dog", "cat", "猫"], "lite", ["en"])
@@ -105,6 +106,8 @@ def test_a_capital_at_the_start_makes_no_title(text: str) -> None:
         ("not a cat", "not"),
         ("a street without cars", "without"),
         ("No people", "no"),
+        ("No People", "no"),
+        ("Beach At Night, No People", "no"),
         ("NO CARS", "no"),
         ("a cat that isn't black", "isn't"),
         ("Don\u2019t show people", "don\u2019t"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core import MissingEvidence, Run
+from diptych.core import DataError, MissingEvidence, Run
 from diptych.evaluation.arms import MEANS, Arm, Measured
 from diptych.evaluation.boards.verb import verb_board
 from diptych.verbs.answer import Shown
@@ -31,6 +31,13 @@ class Known:
         return Measured(np.array(hits, dtype=float), {"fit_seconds": 2.0, "eer": 0.25}, (1, 2))
 
 
+class Unfit(Known):
+    """The same bench where no row can run."""
+
+    def measure(self, arm: Arm) -> Measured:
+        raise MissingEvidence("It needs x: give it.")
+
+
 def answer(out: Path | None = None, stop: bool = False) -> BoardRows:
     return BoardRows(verb_board("caption", Known(stop), [OTHER, BASE, ABSENT]), out, ["noted"])
 
@@ -53,6 +60,15 @@ def test_what_did_not_run_is_a_remark_on_every_face() -> None:
     assert result.exit_code == 0
     data = result.data([], ["said"])
     assert (data["kind"], data["missing"], data["remarks"]) == ("board", {"astrom3": "It needs x: give it."}, ["said"])
+
+
+def test_a_board_without_a_row_is_an_error_with_its_reasons() -> None:
+    """It exited with 0, so a script took nothing for a result."""
+    nothing = BoardRows(verb_board("caption", Unfit(), [BASE, ABSENT]), None).verdict()
+    assert isinstance(nothing, DataError)
+    assert str(nothing) == "Nothing could be measured on known: It needs x: give it."
+    assert answer().verdict() is None
+    assert answer(stop=True).verdict() is None
 
 
 def test_an_interrupted_board_says_so_and_ends_with_130() -> None:

@@ -21,6 +21,7 @@ _LOOSE_HYPHEN = re.compile(r"(?<=[^\W\d_]{2})-(?=[^\W\d_]{2})")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _FOLDER_COLUMNS = ("folder", "class", "label")
 _NAME_COLUMNS = ("name", "class_name", "classname")
+_VOID = re.compile(r"(void|ignored?|unlabell?ed|don't care|dontcare)\b", re.IGNORECASE)
 
 
 def tidy(folder: str) -> str:
@@ -73,6 +74,16 @@ def unreadable_names(names: Sequence[str]) -> str:
             f"with {{names}}, or in a column class_name of the table."
         )
     return ""
+
+
+def void_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that data sets give to pixels without a class.
+
+    Example:
+        >>> void_names(["void (ignore)", "sky", "Unlabeled", "avoid"])
+        ('void (ignore)', 'Unlabeled')
+    """
+    return tuple(name for name in names if _VOID.match(name))
 
 
 def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence[str] = ()) -> tuple[str, ...]:

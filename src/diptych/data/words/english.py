@@ -25,6 +25,15 @@ _TITLES = ("Das", "Der")
 """Articles with which titles begin that English readers know; "Ein Hund" is what a German asks for."""
 _LINKS = frozenset(("a", "an", "the", "and", "at", "by", "for", "from", "in", "of", "on", "or", "to", "with"))
 """Short English words that may stand around a title."""
+_RECENT = frozenset((
+    "screenshot", "selfie", "smartphone", "smartwatch", "hoodie", "emoji", "barista", "vlog", "vlogger", "webinar",
+    "hashtag", "podcast", "onesie", "labradoodle", "goldendoodle", "cockapoo", "quokka", "jeggings", "tracksuit",
+    "tshirt", "scrunchie", "crocs", "flipflop", "powerbank", "earbud", "dashcam", "hoverboard", "quadcopter", "ebook",
+    "chromebook", "infographic", "barcode", "timelapse", "photobomb", "paddleboard", "kitesurfer", "kiteboarder",
+    "wakeboarder", "parkour", "zipline", "pickleball", "cosplay", "cosplayer", "manga", "ramen", "bento", "gelato",
+    "glamping", "geocaching", "influencer", "youtuber", "skatepark", "waterpark", "carwash", "bokeh", "tiki",
+))  # fmt: skip
+"""English nouns that WordNet 3.0 does not have, since most of them are younger (ours)."""
 _NEGATION = re.compile(
     r"(?<![-\w])(?<!\bDr\. )(?<!forget me )(?<!touch me )(not|no|without|never|\w+n['\u2019]t)(?![-\w])"
     r"(?!\.? ?\d)(?! (?:only|just|least)\b)"
@@ -48,7 +57,8 @@ def without_english(texts: Iterable[str]) -> list[str]:
         ['Hund', 'un gato', '猫']
     """
     words = {text: [word.lower() for word in _WORD.findall(text) if _is_looked_up(word)] for text in texts}
-    known = _nouns({form for in_text in words.values() for word in in_text for form in _forms(word)})
+    forms = {form for in_text in words.values() for word in in_text for form in _forms(word)}
+    known = _nouns(forms) | (forms & _RECENT)
     return [t for t, in_text in words.items() if in_text and not any(known & {*_forms(word)} for word in in_text)]
 
 
@@ -66,11 +76,11 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
 
     Example:
         >>> print(not_english(["Hund", "Katze", "Auto"], "lite", ["en"]))
-        lite reads only English, and Hund and Katze have no English noun: if they are in another language, its answers
-        are no better than chance, so translate them, or take a multilingual backbone.
+        lite reads only English, and Hund and Katze have no English noun: if they are misspelt or in another language,
+        its answers are no better than chance, so correct or translate them, or take a multilingual backbone.
         >>> print(not_english(["dog", "cat", "Hund"], "lite", ["en"]))
-        lite reads only English, and Hund has no English noun: if it is in another language, answers that name it are no
-        better than chance, so translate it, or take a multilingual backbone.
+        lite reads only English, and Hund has no English noun: if it is misspelt or in another language, answers that
+        name it are no better than chance, so correct or translate it, or take a multilingual backbone.
         >>> not_english(["rusty", "wheel", "door"], "lite", ["en"])
         ''
     """
@@ -97,8 +107,8 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
     have, them = ("has no English noun: if it is", "it") if one else ("have no English noun: if they are", "them")
     answers = "its answers" if most else f"answers that name {them}"
     return (
-        f"{backbone} reads only English, and {named} {have} in another language, {answers} are no better than "
-        f"chance, so translate {them}, or take a multilingual backbone."
+        f"{backbone} reads only English, and {named} {have} misspelt or in another language, {answers} are no better "
+        f"than chance, so correct or translate {them}, or take a multilingual backbone."
     )
 
 
@@ -167,9 +177,12 @@ def _has_other_article(text: str) -> bool:
 
 
 def _is_in_title(text: str, match: re.Match[str]) -> bool:
-    """Return whether a word and the next are capitalised, as in "No Country for Old Men"."""
-    following = _WORD.search(text, match.end())
-    return match.group(1).capitalize() == match.group(1) and following is not None and following.group().istitle()
+    """Return whether a word and the next are capitalised and more follows, as in "No Country for Old Men".
+
+    "Beach, No People" is a negation in capital letters.
+    """
+    following = _WORD.findall(text, match.end())
+    return match.group(1).capitalize() == match.group(1) and len(following) > 1 and following[0].istitle()
 
 
 def _is_looked_up(word: str) -> bool:

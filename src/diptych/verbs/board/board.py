@@ -79,7 +79,7 @@ def _path(value: Any) -> str:
     return os.fspath(value)
 
 
-SLUGS = Kind(str | None, None, _slugs)
+SLUGS = Kind(str | None, None, _slugs, slugs=True)
 DATA = Kind(str, None, _path)
 """The data set of a board: a path, or a known name."""
 ROW_SETTINGS = Kind(list[str] | None, None, _by_system)
@@ -159,12 +159,10 @@ def saved_rows(out: Path | None) -> tuple[str, str]:
 class SystemsBoard(BoardVerb):
     """Measure every fitting system of a verb on one data set. A subclass opens the data, ``bench``.
 
-    ``systems_of`` is the verb of the systems, and ``every`` says whether all rows of all cards are run where no methods
-    are named.
+    ``every`` says whether all rows of all cards are run where no methods are named.
     """
 
     name: ClassVar[str] = "board"
-    systems_of: ClassVar[str] = ""
     every: ClassVar[bool] = False
     item: ClassVar[str] = "BoardRow"
     out_help: ClassVar[str] = "Folder for rows and board."

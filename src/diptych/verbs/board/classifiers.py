@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diptych.core import DataError
 from diptych.core.wording import number_of
 from diptych.verbs.answer import Answer, Shown, counted
-from diptych.verbs.board.measured import INTERRUPTED
+from diptych.verbs.board.measured import INTERRUPTED, nothing_measured
 
 if TYPE_CHECKING:
     from diptych.evaluation.few_shot.board import Board
@@ -103,6 +103,10 @@ class Classifiers(Answer[Any]):
     def remarks(self, items: Sequence[Row]) -> list[str]:
         """Return what was noted on the way, and whether a board was interrupted."""
         return [*self.noted, INTERRUPTED] if self.interrupted else self.noted
+
+    def verdict(self) -> DataError | None:
+        """Return an error where no row was finished on any data set."""
+        return nothing_measured(self.boards, ", ".join(board.data.name for board in self.boards))
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write the comparison; the boards are written."""

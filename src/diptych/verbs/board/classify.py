@@ -60,6 +60,7 @@ class BoardClassify(BoardVerb):
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
 
     name: ClassVar[str] = "board classify"
+    systems_of: ClassVar[str] = "classify"
     examples: ClassVar[tuple[str, ...]] = (
         "board classify birds/ --methods zero-shot,gda --shots 1,4,16",
         "board classify birds/ cars/ --budget 3600",

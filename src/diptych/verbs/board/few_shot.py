@@ -12,7 +12,7 @@ from diptych.verbs.arguments import argument
 from diptych.verbs.board.board import BoardVerb, the_same, whole_numbers
 from diptych.verbs.board.classifiers import tables_of
 from diptych.verbs.board.classify import BoardClassify, pool_of
-from diptych.verbs.board.measured import INTERRUPTED
+from diptych.verbs.board.measured import INTERRUPTED, nothing_measured
 from diptych.verbs.kinds import Kind
 from diptych.verbs.photos import open_labelled
 from diptych.verbs.train.fitting import several
@@ -20,6 +20,7 @@ from diptych.verbs.train.fitting import several
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from diptych.core import DataError
     from diptych.evaluation.few_shot.protocol import Protocol, Reach
     from diptych.verbs.context import Context
     from diptych.verbs.names import TextsLike
@@ -33,6 +34,7 @@ class BoardFewShot(BoardVerb):
     """Measure shots 1 to 16, base to new classes, other data sets and shifted test sets, with three seeds."""
 
     name: ClassVar[str] = "board few-shot"
+    systems_of: ClassVar[str] = "classify"
     item: ClassVar[str] = "Reach"
     out: ClassVar[str] = "out/few-shot"
     out_help: ClassVar[str] = "Results folder; the same command goes on from it."
@@ -110,6 +112,11 @@ class Measured(Answer[Any]):
     def remarks(self, items: Sequence[Reach]) -> list[str]:
         """Return whether it was interrupted."""
         return [] if self.result.complete else [INTERRUPTED]
+
+    def verdict(self) -> DataError | None:
+        """Return an error where nothing was finished."""
+        board, ended = self.result.board, self.result.reaches or not self.result.complete
+        return None if ended else nothing_measured([board], board.data.name)
 
     def tables(self) -> Sequence[Shown | str]:
         """Return the board of shots, base to new, and what was measured elsewhere."""

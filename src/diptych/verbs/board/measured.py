@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diptych.core import DataError
 from diptych.verbs.answer import Answer, Shown
 
 if TYPE_CHECKING:
+    from diptych.evaluation.board import BoardOf
     from diptych.evaluation.boards.verb import BoardRow, VerbBoard
 
 INTERRUPTED = "Interrupted: the board holds the rows that were finished; the same command goes on from there."
@@ -52,6 +54,19 @@ ONE_DIGIT = ("fit_seconds", "images_a_second", "steps", "train_seconds")
 """Numbers that are shown with one digit."""
 
 
+def nothing_measured(boards: Sequence[BoardOf[Any]], named: str) -> DataError | None:
+    """Return the error of boards that were not interrupted and have no row; None where one has a row.
+
+    Args:
+        boards: at least one.
+        named: what the data are called.
+    """
+    if any(board.rows or board.interrupted for board in boards):
+        return None
+    reasons = dict.fromkeys(reason for board in boards for reason in board.reasons())
+    return DataError(f"Nothing could be measured on {named}: {' '.join(reasons)}")
+
+
 class Measures(Answer[Any]):
     """The rows of a board, its files, and what could not be measured."""
 
@@ -87,6 +102,10 @@ class Measures(Answer[Any]):
     def silent(self) -> Sequence[str]:
         """Return further remarks."""
         return ()
+
+    def verdict(self) -> DataError | None:
+        """Return an error where no row was finished."""
+        return nothing_measured([self.board], str(self.board.facts["dataset"]))
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write the files; what lies there is an earlier part of the same board, or may be replaced."""

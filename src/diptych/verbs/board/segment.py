@@ -64,7 +64,7 @@ class BoardSegment(SystemsBoard):
 
     def bench(self, context: Context, load: Loader, notes: list[str]) -> MaskBench:
         """Open the photos with their label maps, then the backbone."""
-        from diptych.data.words.classnames import with_words
+        from diptych.data.words.classnames import void_names, with_words
         from diptych.evaluation.boards.segment import MaskBench
         from diptych.evaluation.datasets import open_set
         from diptych.verbs.photos import open_samples
@@ -72,6 +72,8 @@ class BoardSegment(SystemsBoard):
         labelled = open_set(str(os.fspath(self.data)), "masks", context.keys, void=kinds.numbers(self.void))
         names, remarks = classes_of(self.names, labelled.classes, self.templates)
         notes += remarks
+        if void := void_names(labelled.classes):
+            notes.append(f"{void[0]!r} counts as a class like the others: give its value to {{void}} if it is none.")
         photos = None if self.unlabelled is None else open_samples(self.unlabelled, context.keys)
         backbone = load()
         return MaskBench(
