@@ -18,7 +18,7 @@ from diptych.cli.main import app
 from diptych.features import head_cache
 from diptych.methods.audit import clip4dm
 from diptych.methods.edit import deltaedit
-from diptych.methods.segment import maskclip
+from diptych.methods.segment import maskclip, stuff_context
 from diptych.nn.dense.label_maps import Windows
 from diptych.store.store import Store
 from diptych.tasks.export import tower as export_tower
@@ -216,7 +216,11 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
     )  # type: ignore[arg-type]
     monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", partialmethod(clip4dm.CLIP4DM.__init__, layers=2))
-    monkeypatch.setitem(maskclip.MaskCLIP.card.variants, "", {"windows": Windows(32, 32, 32)})  # type: ignore[arg-type]
+    for kind, small in (
+        (maskclip.MaskCLIP, {"windows": Windows(32, 32, 32)}),
+        (stuff_context.StuffContext, {"sides": (32,)}),
+    ):
+        monkeypatch.setattr(kind, "__init__", partialmethod(kind.__init__, **small))
     monkeypatch.setattr(export_tower, "parity", lambda *given: Parity(1, 1.0, 1.0, 1.0, 1.0))
     monkeypatch.setattr(
         export_tower, "_written", lambda encoder, folder, *rest: (folder / "model.onnx").write_text("g")

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from functools import partialmethod
+
 import numpy as np
 import pytest
 
 import diptych
 from diptych.api.model import Model
 from diptych.core import Run
+from diptych.methods.segment.stuff_context import StuffContext
 from tests.support.dense_colours import DenseColours, halves
 
 MODEL = Model(DenseColours(), Run())
+
+
+@pytest.fixture(autouse=True)
+def few_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos three times their size: at 448 pixels they have 18,816 cells here, each of which is compared with all."""
+    monkeypatch.setattr(StuffContext, "__init__", partialmethod(StuffContext.__init__, sides=(120,)))
 
 
 def test_one_name_leaves_no_choice_and_says_so() -> None:
