@@ -96,3 +96,10 @@ def test_a_query_longer_than_a_file_name_may_be_is_words(photos: Path) -> None:
     words = "red things on a table in the house of my uncle " * 12
     index = diptych.index(photos, model=Model(ColourBackbone(), Run()))
     assert len(diptych.search(index, words, Model(ColourBackbone(), Run()), top=1)) == 1
+
+
+def test_a_folder_is_no_query(photos: Path) -> None:
+    index = diptych.index(photos, model=MODEL)
+    with pytest.raises(DiptychError, match="photos/ is a folder: look for words"):
+        index.search(Path("photos"))  # the same without Path is a word
+    assert len(index.search("photos")) == 3

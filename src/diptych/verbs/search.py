@@ -237,8 +237,14 @@ def terms_of(query: object, sign: float) -> list[Term]:
     if any(part is None for part in parts):
         raise UsageError('A query is words, the path of a picture, or a picture, not None: give "a red car".')
     return [
-        Term.parse(os.fspath(p), sign) if isinstance(p, (str, os.PathLike)) else Term("picture", sign, p) for p in parts
+        Term.parse(_as_words(p), sign) if isinstance(p, (str, os.PathLike)) else Term("picture", sign, p) for p in parts
     ]
+
+
+def _as_words(query: str | os.PathLike[str]) -> str:
+    """Return the text of a query; a ``Path`` of a folder ends as one, for it is never a word."""
+    path = os.fspath(query)
+    return os.path.join(path, "") if not isinstance(query, str) and os.path.isdir(path) else path
 
 
 def _is_index(value: object) -> bool:

@@ -32,6 +32,26 @@ def test_nothing_no_weight_and_pictures_that_are_not_there_are_refused(text: str
         Term.parse(text)
 
 
+def test_a_folder_and_an_address_are_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dogs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for text in (str(tmp_path), "2:dogs/", "./dogs"):
+        with pytest.raises(UsageError, match="is a folder"):
+            Term.parse(text)
+    with pytest.raises(UsageError, match="is an address"):
+        Term.parse("https://example.org/cat.jpg")
+    assert [Term.parse(text).value for text in ("dogs", "day/night", "what is at a://b")] == [
+        "dogs", "day/night", "what is at a://b",
+    ]  # fmt: skip
+
+
+def test_a_picture_below_the_home_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
+    assert Term.parse("2:~/a.png").is_picture
+    assert Term.parse("~ 5 dogs").value == "~ 5 dogs"
+
+
 def test_a_query_is_of_words_of_pictures_or_of_both(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
     word, file, open_picture = (

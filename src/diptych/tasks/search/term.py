@@ -14,6 +14,8 @@ from diptych.data.images import SUFFIXES
 from diptych.tasks.search.marks import Kind
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", re.DOTALL)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+$", re.IGNORECASE)
+_SEPARATORS = (os.sep, os.altsep or os.sep)
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class Term:
 
     @classmethod
     def parse(cls, text: str, sign: float = 1.0) -> Term:
-        """Read "a dog", "photo.jpg", "2:golden retriever", "0.5:photo.jpg".
+        """Read "a dog", "photo.jpg", "~/photo.jpg", "2:golden retriever", "0.5:photo.jpg".
 
         Raises:
-            UsageError: nothing to look for, a weight of 0, or a picture that is not there.
+            UsageError: nothing to look for, a weight of 0, a picture that is not there, a folder, or an address.
         """
         match = _WEIGHT.fullmatch(text.strip())
         weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
@@ -45,7 +47,12 @@ class Term:
             raise UsageError(
                 f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.'
             )
+        if _ADDRESS.match(value):
+            raise UsageError(f"{value} is an address, and none is read here: save the picture, and give its file.")
+        value = os.path.expanduser(value) if value.startswith("~") else value
         term = cls(value, sign * weight)
+        if any(mark in value for mark in _SEPARATORS) and os.path.isdir(value):
+            raise UsageError(f"{value} is a folder: look for words, or for one picture of it.")
         if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:
             raise UsageError(f"There is no picture {value}: check the spelling.")
         return term
