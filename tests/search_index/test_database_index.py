@@ -145,7 +145,7 @@ def test_an_approximate_search_that_finds_too_little_is_refused(
     exact = made.database.nearest
     found: dict[Any, Any] = {}
 
-    def cut(modality: str, query: Any, k: int, *given: Any, effort: int | None = None) -> Any:
+    def cut(modality: Any, query: Any, k: int, *given: Any, effort: int | None = None) -> Any:
         key = (modality, query.tobytes(), k, repr(given))  # each of 14 efforts asks the same
         if key not in found:
             found[key] = exact(modality, query, k, *given)
