@@ -107,7 +107,7 @@ def test_missing_splits(root: Path) -> None:
     ]  # fmt: skip
     assert [(f.message, f.remedy) for f in check(root / "train").findings] == [
         (
-            "Split train is missing: zero-shot systems work, few-shot systems and training do not.",
+            "Split train is missing: a board measures no few-shot system; finetune holds out a tenth of the photos.",
             "Add a folder (or split value) named 'train'.",
         )
     ]

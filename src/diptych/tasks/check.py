@@ -145,7 +145,7 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
         yield Finding(
             "missing-split",
             "note",
-            "Split train is missing: zero-shot systems work, few-shot systems and training do not.",
+            "Split train is missing: a board measures no few-shot system; finetune holds out a tenth of the photos.",
             "Add a folder (or split value) named 'train'.",
         )
     elif ("val" in data.splits) != ("test" in data.splits):
