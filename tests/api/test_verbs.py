@@ -164,9 +164,11 @@ def test_board(colours: Path, model: Model) -> None:
     assert list(finished_board.columns["acc1"]) == [r.metrics["acc1"] for r in finished_board]
     assert finished_board.as_dict()["kind"] == "board"
     assert Path("board/board.json").is_file()
-    one = diptych.board(colours, model, methods="gda", shots=1000, seeds=1)
+    one = diptych.board(colours, model, methods="zero-shot,gda", shots=1000, seeds=1)
     assert list(one.to_pandas())[:2] == ["system", "method"]
-    assert "left out: GDA, 1000 shots" in repr(one)
+    assert "left out: GDA, 1,000 shots" in repr(one)
+    with pytest.raises(DataError, match="Nothing could be measured on colours: .* after 1000 shots"):
+        diptych.board(colours, model, methods="gda", shots=1000, seeds=1)
 
 
 def test_audit_needs_captions(model: Model) -> None:

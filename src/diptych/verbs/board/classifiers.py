@@ -106,7 +106,9 @@ class Classifiers(Answer[Any]):
 
     def verdict(self) -> DataError | None:
         """Return an error where no row was finished on any data set."""
-        return nothing_measured(self.boards, ", ".join(board.data.name for board in self.boards))
+        if self.unchanged and any(board["rows"] for board in self.shown):
+            return None  # the rows are in the file that was read
+        return nothing_measured(self.boards, ", ".join(board["dataset"] for board in self.shown))
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write the comparison; the boards are written."""
