@@ -167,7 +167,7 @@ def test_board(colours: Path, model: Model) -> None:
     one = diptych.board(colours, model, methods="zero-shot,gda", shots=1000, seeds=1)
     assert list(one.to_pandas())[:2] == ["system", "method"]
     assert "left out: GDA, 1,000 shots" in repr(one)
-    with pytest.raises(DataError, match="Nothing could be measured on colours: .* after 1000 shots"):
+    with pytest.raises(DataError, match=r"Nothing could be measured on colours: .* after 1000 shots"):
         diptych.board(colours, model, methods="gda", shots=1000, seeds=1)
 
 

@@ -24,7 +24,7 @@ def test_several_data_sets_are_compared_and_each_has_a_folder(tmp_path: Path) ->
     assert len(board.data["boards"]) == 2
     assert set(board.columns["data"]) == {"near", "far"}
     assert json.loads(Path("b/far/board.json").read_text())["rows"] == board.data["boards"][1]["rows"]
-    reason = "Nothing could be measured on near, far: .* evidence.texts is missing"
+    reason = r"Nothing could be measured on near, far: .* evidence.texts is missing"
     with (
         pytest.warns(UserWarning, match="Fewer than two systems stand on all"),
         pytest.raises(DataError, match=reason),
