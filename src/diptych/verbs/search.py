@@ -78,6 +78,7 @@ class Search(Verb):
         from diptych.tasks.search.ask import search
         from diptych.tasks.search.interruption import unfinished
         from diptych.tasks.search.query import torchless
+        from diptych.tasks.search.term import refuse_folders
 
         if self.html is not None:
             context.free_file(self.html, "html")
@@ -91,11 +92,14 @@ class Search(Verb):
         known = context.recalled() if context.backbone == name else None
         space: Any
         if known is not None and torchless(terms, *known):  # what is remembered is a backbone of photos, no space
+            refuse_folders(terms)
             space, run = known
         else:
             from diptych.tasks.search.spaces import modality_named, sample_term
 
             samples = modality_named(name)
+            if samples is None:
+                refuse_folders(terms)
             space, run = space_of(context, name), context.run()
             if samples is not None:
                 terms = [sample_term(term, samples[0], context.keys, samples[1]) for term in terms]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import UsageError
-from diptych.tasks.search.term import Term, kind_of
+from diptych.tasks.search.term import Term, kind_of, refuse_folders
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,13 @@ def test_nothing_no_weight_and_pictures_that_are_not_there_are_refused(text: str
         Term.parse(text)
 
 
-def test_a_folder_and_an_address_are_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_no_photo_and_an_address_is_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dogs").mkdir()
     monkeypatch.chdir(tmp_path)
     for text in (str(tmp_path), "2:dogs/", "./dogs"):
         with pytest.raises(UsageError, match="is a folder"):
-            Term.parse(text)
+            refuse_folders([Term.parse("cat"), Term.parse(text)])
+    refuse_folders([Term.parse("dogs")])  # a word, though a folder is called so
     with pytest.raises(UsageError, match="is an address"):
         Term.parse("https://example.org/cat.jpg")
     assert [Term.parse(text).value for text in ("dogs", "day/night", "what is at a://b")] == [

@@ -170,7 +170,9 @@ def sample_term(term: Term, kind: Modality, keys: FileKeys | None = None, frames
     """
     match = _ROW.fullmatch(term.value) if kind.rows else None
     path, name = (match[1], match[2]) if match else (term.value, "")
-    if not Path(path).exists() or term.is_picture or not (kind.holds(path) or Path(path).is_dir()):
+    if (
+        not os.path.exists(path) or term.is_picture or not (kind.holds(path) or os.path.isdir(path))
+    ):  # words may be long
         return term
     items = kind.open([path], Request(keys=keys, frames=frames)).whole().items
     rows = [i for i in range(len(items)) if not name or items.name(i) == name]

@@ -39,7 +39,7 @@ class Term:
         """Read "a dog", "photo.jpg", "~/photo.jpg", "2:golden retriever", "0.5:photo.jpg".
 
         Raises:
-            UsageError: nothing to look for, a weight of 0, a picture that is not there, a folder, or an address.
+            UsageError: nothing to look for, a weight of 0, a picture that is not there, or an address.
         """
         match = _WEIGHT.fullmatch(text.strip())
         weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
@@ -51,8 +51,6 @@ class Term:
             raise UsageError(f"{value} is an address, and none is read here: save the picture, and give its file.")
         value = os.path.expanduser(value) if value.startswith("~") else value
         term = cls(value, sign * weight)
-        if any(mark in value for mark in _SEPARATORS) and os.path.isdir(value):
-            raise UsageError(f"{value} is a folder: look for words, or for one picture of it.")
         if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:
             raise UsageError(f"There is no picture {value}: check the spelling.")
         return term
@@ -72,6 +70,17 @@ class Term:
         from diptych.data.samples import as_samples  # of pictures alone: it brings every format of data
 
         return as_samples([self.value if self.photo is None else self.photo])
+
+
+def refuse_folders(terms: Sequence[Term]) -> None:
+    """Refuse folders, where photos are looked for; in an index of clips one is a query.
+
+    Raises:
+        UsageError: a value is a path of a folder.
+    """
+    for term in terms:
+        if any(mark in term.value for mark in _SEPARATORS) and os.path.isdir(term.value):
+            raise UsageError(f"{term.value} is a folder: look for words, or for one picture of it.")
 
 
 def kind_of(terms: Sequence[Term]) -> Kind:
