@@ -20,7 +20,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from diptych.backbones import unpickling, unpickling_child
-from diptych.cli.main import Commands
+from diptych.cli.commands import Commands
 from diptych.core import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data

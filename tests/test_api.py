@@ -13,7 +13,7 @@ import pytest
 import diptych
 from diptych import testing
 from diptych.cli.added_commands import PROOFS
-from diptych.cli.main import VERBS
+from diptych.cli.commands import VERBS
 
 FROZEN = Path(__file__).with_name("public_names.txt")
 OPEN = ("Model", "Predictor", "Results")

@@ -34,7 +34,8 @@ COMMANDS = (
 
 def help_pages() -> dict[str, str]:
     """Return the help of each command, in 100 columns."""
-    from diptych.cli.main import VERBS, app
+    from diptych.cli.commands import VERBS
+    from diptych.cli.main import app
 
     os.environ.update(COLUMNS="100", TERM="dumb", NO_COLOR="1")
     verbs: Any = typer.main.get_command(app)

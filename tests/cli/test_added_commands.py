@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from diptych.cli import added_commands
+from diptych.cli.commands import VERBS
 from diptych.cli.console import command_line
-from diptych.cli.main import VERBS
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]

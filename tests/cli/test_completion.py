@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from diptych.cli.commands import VERBS
 from diptych.cli.completion import commands
-from diptych.cli.main import VERBS
 
 LISTING = """
 import sys

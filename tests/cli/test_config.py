@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from diptych.cli import config
-from diptych.cli.main import VERBS, app
+from diptych.cli.commands import VERBS
+from diptych.cli.main import app
 from diptych.core import UsageError
 
 Cli = Callable[..., Any]

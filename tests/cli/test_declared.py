@@ -9,8 +9,8 @@ import pytest
 
 from diptych.backbones.engines.engine import Engines
 from diptych.cli import options
+from diptych.cli.commands import VERBS, Commands, StepCommands
 from diptych.cli.declared import flag_of
-from diptych.cli.main import VERBS, Commands, StepCommands
 from diptych.core import Run, Texts
 from diptych.features.embed import embed
 from diptych.verbs.audit.steps import AUDIT

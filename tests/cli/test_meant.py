@@ -10,7 +10,7 @@ import pytest
 
 from diptych import catalog
 from diptych.cli.added_commands import PROOFS
-from diptych.cli.main import VERBS
+from diptych.cli.commands import VERBS
 from diptych.cli.meant import ABSENT, ANSWERED, COMMANDS, FLAGS
 
 Cli = Callable[..., Any]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diptych.cli.added_commands import PROOFS
-from diptych.cli.main import VERBS, Commands
+from diptych.cli.commands import VERBS, Commands
 from diptych.cli.root_help import GROUPS, LONGEST, lines
 
 Cli = Callable[..., Any]

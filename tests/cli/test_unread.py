@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from diptych.cli import unread
-from diptych.cli.main import VERBS, Commands
+from diptych.cli.commands import VERBS, Commands
 from diptych.core import UsageError
 from diptych.methods.caption.nearest_caption import NearestCaption
 from diptych.verbs import reads

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from diptych.cli.added_commands import PROOFS
-from diptych.cli.main import VERBS
+from diptych.cli.commands import VERBS
 from tests.cli import conftest
 from tests.support.colours import coloured
 

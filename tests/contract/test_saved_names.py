@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from diptych import catalog
-from diptych.features import portable
+from diptych.features.saved_classes import class_named, is_frozen, short_name
 
 SYSTEMS = [(card["slug"], card["module"]) for card in catalog.cards()]
 
 
 def own_dataclasses(module: str) -> list[Any]:
     kinds = [kind for _, kind in inspect.getmembers(importlib.import_module(module), inspect.isclass)]
-    return [k for k in kinds if k.__module__ == module and portable._is_frozen(k)]
+    return [k for k in kinds if k.__module__ == module and is_frozen(k)]
 
 
 def classes_in(hint: Any) -> set[type]:
@@ -33,8 +33,8 @@ def test_every_dataclass_of_a_system_has_a_short_name_that_finds_it(slug: str, m
     kinds = own_dataclasses(module)
     assert kinds
     for kind in kinds:
-        assert portable._name(kind) == f"{slug}:{kind.__qualname__}"
-        assert portable._class(portable._name(kind), Path()) is kind
+        assert short_name(kind) == f"{slug}:{kind.__qualname__}"
+        assert class_named(short_name(kind), Path()) is kind
 
 
 @pytest.mark.parametrize("module", [module for _, module in SYSTEMS])
@@ -42,8 +42,8 @@ def test_what_a_fitted_object_holds_has_a_short_name(module: str) -> None:
     todo, seen = [k for k in own_dataclasses(module) if k.__name__.startswith("Fitted")], set[Any]()
     while todo:
         kind = todo.pop()
-        if kind not in seen and portable._is_frozen(kind):
+        if kind not in seen and is_frozen(kind):
             seen.add(kind)
-            assert portable._class(portable._name(kind), Path()) is kind
+            assert class_named(short_name(kind), Path()) is kind
             hints = typing.get_type_hints(kind)
             todo += [k for f in dataclasses.fields(kind) if f.init for k in classes_in(hints[f.name])]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from diptych.cli.added_commands import PROOFS
-from diptych.cli.main import VERBS
+from diptych.cli.commands import VERBS
 from diptych.core.errors import EXTRAS
 
 PAGES = Path(__file__).parents[2] / "docs" / "cli"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -15,10 +14,9 @@ from safetensors.torch import save_file
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.core import ClassNames, DataError, Kit, Run, Space, State, UsageError, entry_points
-from diptych.features import portable
+from diptych.features import saved_classes
 from diptych.features.portable import load, save
 from diptych.methods.classify.gda import GDA
-from diptych.methods.classify.linear_probe import LinearProbe
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import task
@@ -30,12 +28,12 @@ KIT = Kit({"main": SmallBackbone()})
 @pytest.fixture(autouse=True)
 def state(monkeypatch: pytest.MonkeyPatch) -> None:
     """State stands for any class of the table: its fields take whatever a fitted object holds."""
-    monkeypatch.setattr(portable, "SHARED", {**portable.SHARED, "State": "diptych.core.backbone"})
+    monkeypatch.setattr(saved_classes, "SHARED", {**saved_classes.SHARED, "State": "diptych.core.backbone"})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    fitted = FittedZeroShot(ClassNames(("red fox", "oak")), KIT.need(Space), torch.eye(2, 16))  # type: ignore[type-abstract, arg-type]
+    fitted = FittedZeroShot(ClassNames(("red fox", "oak")), KIT.need(Space), torch.eye(2, 16))  # type: ignore[arg-type]
     save(fitted, tmp_path / "head")
     return tmp_path / "head"
 
@@ -72,14 +70,8 @@ def test_classes_are_written_by_short_names(folder: Path) -> None:
     assert "diptych." not in text
 
 
-def test_names_of_the_table_are_frozen_dataclasses_where_it_says() -> None:
-    for name, module in portable.SHARED.items():
-        kind = getattr(importlib.import_module(module), name)
-        assert (kind.__module__, portable._class(name, Path())) == (module, kind)
-
-
 def test_a_class_without_a_short_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"Nameless of .*test_portable cannot be saved: .*not in portable.SHARED"):
+    with pytest.raises(UsageError, match=r"Nameless of .*test_portable cannot be saved: .*not in saved_classes.SHARED"):
         save(Nameless(torch.zeros(1)), tmp_path / "x")
 
 
@@ -219,9 +211,3 @@ def test_class_names_of_an_earlier_version_are_read(folder: Path) -> None:
         del facts["fitted"]["fields"]["classes"]["fields"][added]
     (folder / "fitted.json").write_text(json.dumps(facts))
     assert load(folder, KIT).classes == ClassNames(("red fox", "oak"))
-
-
-def test_a_probe_that_was_kept_with_the_former_name_of_its_penalty_is_read(tmp_path: Path) -> None:
-    packed = portable.packed_plain(LinearProbe(C=2.0), "system")
-    packed["fields"]["c"] = packed["fields"].pop("C")
-    assert portable.plain(packed, tmp_path) == LinearProbe(C=2.0)

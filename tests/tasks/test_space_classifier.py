@@ -9,7 +9,7 @@ import torch
 from diptych.backbones.names import space_folder
 from diptych.core import ClassNames, DataError, Kit, Run, UsageError
 from diptych.data.modalities import STARS
-from diptych.features import portable
+from diptych.features import portable, saved_classes
 from diptych.features.clips import ClipSpace
 from diptych.features.heads import logits_of
 from diptych.features.spaces import load_space
@@ -85,7 +85,7 @@ def test_a_folder_says_what_it_holds_without_being_loaded(folder: Path, tmp_path
         facts_of(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("kind", sorted(portable.RETIRED))
+@pytest.mark.parametrize("kind", sorted(saved_classes.RETIRED))
 def test_folders_of_earlier_versions_say_how_to_write_them_again(kind: str, folder: Path) -> None:
     facts = json.loads((folder / "fitted.json").read_text())
     facts["fitted"]["class"] = kind

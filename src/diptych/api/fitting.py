@@ -37,7 +37,7 @@ from diptych.core.wording import number_of, renamed
 from diptych.data.load import open_data
 from diptych.data.samples import as_samples, as_table, openable
 from diptych.data.splits import hold_out
-from diptych.features import portable
+from diptych.features import packing
 from diptych.tasks.classify import with_store
 from diptych.tasks.model import Predictor
 from diptych.tasks.segment import TEACHER, teach
@@ -191,7 +191,7 @@ class ClassifierSystem(System[Classifier]):
                 if not failed:  # it is none of the labelled photos
                     raise
                 fitted, held = self._fit(Kit.of(opened), classes, evidence, stored)
-        system = portable.packed_plain(self.method, "system")
+        system = packing.packed_plain(self.method, "system")
         about: dict[str, Any] = {"method": self.method.card.slug, "system": system, "seed": seed}
         if chosen := self._chosen(fitted):
             about["chosen"] = chosen

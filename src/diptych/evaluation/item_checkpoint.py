@@ -20,7 +20,7 @@ from diptych import __version__
 from diptych.core import Run, Samples, Subset, UsageError
 from diptych.core.run import Job, Workers
 from diptych.evaluation.kept import digest, read_arrays, write_arrays
-from diptych.features.portable import of_arrays, to_arrays
+from diptych.features.packing import of_arrays, to_arrays
 from diptych.tasks.label_maps.segmented import Segmented
 
 S = TypeVar("S")

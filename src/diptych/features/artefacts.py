@@ -36,7 +36,7 @@ from typing import Any
 from diptych import __version__
 from diptych.core import DataError, Kit, Method, UsageError, name_today
 from diptych.core.wording import first_of
-from diptych.features import portable, spaces
+from diptych.features import packing, portable, spaces
 
 _MEMORY = frozenset({"chunk"})
 """Settings that change no result."""
@@ -200,12 +200,12 @@ def stated(folder: Path) -> About:
     backbones, fingerprints = spaces.backbones_of(description), spaces.fingerprints_of(description)
     about = description.get("about", {})
     try:
-        system = portable.plain(about["system"] if "system" in about else fitted["fields"]["method"], folder)
+        system = packing.plain(about["system"] if "system" in about else fitted["fields"]["method"], folder)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         system = None
     system = system if isinstance(system, Method) else None
     try:
-        facts = {name: portable.plain(value, folder) for name, value in about.get("facts", {}).items()}
+        facts = {name: packing.plain(value, folder) for name, value in about.get("facts", {}).items()}
         classes = tuple(map(str, about.get("classes", ())))
         backbone, version = (str(about.get(key, "")) for key in ("backbone", "diptych"))
         backbone = backbone or (backbones[0] if backbones else "")
@@ -257,6 +257,6 @@ def described(fitted: Any, system: Method, facts: Mapping[str, Any]) -> dict[str
         "verb": system.card.verb,
         "backbone": getattr(getattr(backbone, "spec", None), "name", ""),
         "classes": list(getattr(classes, "names", ())),
-        "system": portable.packed_plain(system, "system"),
-        "facts": {name: portable.packed_plain(value, name) for name, value in facts.items()},
+        "system": packing.packed_plain(system, "system"),
+        "facts": {name: packing.packed_plain(value, name) for name, value in facts.items()},
     }

@@ -16,7 +16,7 @@ from diptych.backbones.names import SPACE
 from diptych.core import Backbone, ClassNames, DataError, FittedClassifier, Kit, Run, Samples, Scores, Space, UsageError
 from diptych.data.format import FRAMES, Request
 from diptych.data.modalities import Modality, modality
-from diptych.features import portable, spaces
+from diptych.features import portable, saved_classes, spaces
 from diptych.features.derived_space import ConditionedSpace, LabelledSpace
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
@@ -132,9 +132,9 @@ def stated(folder: Path) -> Stated | None:
     try:
         fitted: Mapping[str, Any] = facts["fitted"]
         kind = fitted["class"]
-        if isinstance(kind, str) and kind in portable.RETIRED:
+        if isinstance(kind, str) and kind in saved_classes.RETIRED:
             raise UsageError(
-                f"{folder} was written by an earlier version, and is no longer read: {portable.RETIRED[kind]}."
+                f"{folder} was written by an earlier version, and is no longer read: {saved_classes.RETIRED[kind]}."
             )
         if kind != SpaceClassifier.__name__:
             return None

@@ -33,6 +33,7 @@ from diptych.core import (
 )
 from diptych.core.errors import EXTRAS
 from diptych.features import artefacts
+from diptych.features.saved_classes import is_frozen
 from diptych.testing.backbones import SmallBackbone, backbone_for, small_clip
 from diptych.testing.compare import close, contents, digest, global_dice, global_state, same
 from diptych.testing.harm import harms
@@ -53,12 +54,6 @@ def require(holds: bool, promise: str) -> None:
     """
     if not holds:
         raise ContractBroken(promise)
-
-
-def frozen(kind: type[Any]) -> bool:
-    """Return whether a class is a frozen dataclass."""
-    parameters = getattr(kind, "__dataclass_params__", None)
-    return parameters is not None and bool(parameters.frozen)
 
 
 @dataclass(frozen=True)
@@ -279,7 +274,9 @@ class Exam(ABC):
         says which system fitted it.
         """
         fitted, system = self.kept(self.first.fitted), self.make()
-        require(frozen(type(fitted)), f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)")
+        require(
+            is_frozen(type(fitted)), f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)"
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fitted"
             artefacts.save(fitted, path, system)
@@ -413,7 +410,7 @@ class Exam(ABC):
     def parameters_are_frozen_and_documented(self) -> None:
         """The class is a frozen dataclass; its docstring has the source and every parameter, each with a default."""
         system, text = self.system, inspect.getdoc(self.system) or ""
-        require(frozen(system), f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)")
+        require(is_frozen(system), f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)")
         require("Source:" in text, 'the docstring has no line "Source: ..." with section and equation of the paper')
         for field in dataclasses.fields(system):  # type: ignore[arg-type]
             require(f"{field.name}: " in text, f'the docstring lacks "{field.name}: ..." under Args')

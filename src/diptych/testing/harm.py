@@ -11,7 +11,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diptych.features.portable import DESCRIPTION, SHARED
+from diptych.features.portable import DESCRIPTION
+from diptych.features.saved_classes import SHARED
 
 Harm = Callable[[Path], None]
 _TENSORS = "tensors.safetensors"

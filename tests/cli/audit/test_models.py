@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from diptych import catalog
-from diptych.cli.main import Commands
+from diptych.cli.commands import Commands
 from tests.support.colours import colour_folder
 
 Cli = Callable[..., Any]

@@ -22,7 +22,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.evaluation.arms import Loaded
-from diptych.features import artefacts, portable
+from diptych.features import artefacts, packing, portable
 from diptych.features.artefacts import About
 from diptych.features.classes_in_order import InOrder, differences, order_of
 from diptych.tasks import model
@@ -49,7 +49,7 @@ def _system(facts: dict[str, Any], slug: str, folder: Path) -> Method | None:
     """Return the system of an exported model with its settings; None where it is not known here."""
     try:
         if "system" in facts:
-            system = portable.plain(facts["system"], folder)
+            system = packing.plain(facts["system"], folder)
             return system if isinstance(system, Method) else None
         return catalog.row(catalog.find(slug, Classifier), str(facts.get("variant", "")))
     except (DataError, UsageError, KeyError, TypeError, AttributeError, ValueError, RecursionError):

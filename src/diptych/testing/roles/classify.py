@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from diptych.core import Classifier, ClassNames, Column, Evidence, FittedClassifier, Kit, Run, Scores, Subset, Table
+from diptych.features.saved_classes import is_frozen
 from diptych.testing.backbones import backbone_for
 from diptych.testing.compare import close
-from diptych.testing.exam import Exam, Fitting, faults, frozen, plain, require
+from diptych.testing.exam import Exam, Fitting, faults, plain, require
 from diptych.testing.pictures import Pictures, table, task
 
 OTHERS = ("paper boat", "stone bridge")
@@ -66,7 +67,7 @@ class ClassifierExam(Exam):
         scores, sizes = fitting.answer, (len(self.task[2]), len(self.task[0]))
         kind = type(fitting.fitted)
         faults(
-            (frozen(kind), f"{kind.__name__} is no frozen dataclass"),
+            (is_frozen(kind), f"{kind.__name__} is no frozen dataclass"),
             (isinstance(scores, Scores), f"scores(...) returns {type(scores).__name__} and not Scores"),
             (tuple(scores.values.shape) == sizes, f"scores have the shape {tuple(scores.values.shape)}, not {sizes}"),
             *plain(scores.values),
