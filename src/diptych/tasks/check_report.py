@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,7 +12,8 @@ from diptych.core.wording import number_of
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout", "empty-class", "one-class", "missing-split", "unreadable", "large", "small", "names", "name-collision",
-    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "caption", "mask",
+    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "near-duplicate",
+    "caption", "mask",
 ]  # fmt: skip
 
 
@@ -23,6 +26,8 @@ class Finding:
         message: one sentence.
         remedy: what to do.
         paths: files, folders or classes concerned.
+        groups: files that belong together, such as duplicates, the one with the most pixels first; () where each stands
+            alone.
     """
 
     kind: Kind
@@ -30,6 +35,7 @@ class Finding:
     message: str
     remedy: str
     paths: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,3 +73,20 @@ class CheckReport:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {**asdict(self), "ok": self.ok}
+
+    def as_csv(self) -> str:
+        """Return a table with a line for each file, folder or class of a finding.
+
+        Its columns are severity, kind, group (a number that duplicates share; empty where each stands alone), path,
+        what and remedy. A finding about the whole data has one line without a path.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["severity", "kind", "group", "path", "what", "remedy"])
+        count = 0
+        for f in self.findings:
+            for group in f.groups or [(path,) for path in f.paths or ("",)]:
+                count += bool(f.groups)
+                number = str(count) if f.groups else ""
+                writer.writerows([f.severity, f.kind, number, path, f.message, f.remedy] for path in group)
+        return text.getvalue()
