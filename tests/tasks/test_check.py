@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from diptych.core import Run, UsageError
+from diptych.core.run import SilentProgress
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check
+from diptych.tasks.curate.near_pictures import Look, look_of
 from tests.data.test_format import masked
 from tests.support import image_files as make
 from tests.tasks.curate.test_near_pictures import blobs
@@ -258,3 +261,23 @@ def test_pictures_that_end_early_are_one_finding_whatever_their_bytes(root: Path
     whole.unlink()
     broken = [f for f in check(root).findings if f.kind == "unreadable"]
     assert [f.message for f in broken] == ["2 pictures cannot be read: truncated JPEG file."]
+
+
+def test_an_interruption_does_not_look_at_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(60):
+        make.photo(tmp_path / f"{i}.png", i)
+    seen: list[str] = []
+
+    def slow(image: Image.Image) -> Look:
+        seen.append("")
+        time.sleep(0.01)
+        return look_of(image)
+
+    class Interrupted(SilentProgress):
+        def advance(self, n: int = 1) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "look_of", slow)
+    with pytest.raises(KeyboardInterrupt):
+        check(tmp_path, run=Run(workers=1, progress=lambda name, total: Interrupted()))
+    assert len(seen) < 20

@@ -115,9 +115,13 @@ def _look(data: LabelledData, run: Run) -> list[_Item]:
         places += [(split, i, label) for i, label in enumerate(labels)]
     seen = []
     with run.track("check", len(places)) as bar, ThreadPoolExecutor(max(1, run.workers)) as pool:
-        for item in pool.map(lambda place: look(*place), places):
-            seen.append(item)
-            bar.advance()
+        try:
+            for item in pool.map(lambda place: look(*place), places):
+                seen.append(item)
+                bar.advance()
+        except BaseException:  # at Ctrl-C the pool would first look at all that waits
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return seen
 
 

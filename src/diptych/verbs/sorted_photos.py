@@ -65,7 +65,7 @@ def sort_photos(predictions: Sequence[Prediction], folder: Path, *, overwrite: b
         kind = UNSURE if item.unknown or not item.top else folder_name(item.label)
         counts[kind] = counts.get(kind, 0) + 1
         copy = folder / _free(kind, Path(item.name).name, taken)
-        with drafted(copy, overwrite=overwrite) as draft:
+        with drafted(copy, overwrite=overwrite, sync=False) as draft:
             shutil.copy2(item.name, draft)
     by_class = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
     rest = len(predictions) - len(files)
