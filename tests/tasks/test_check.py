@@ -3,13 +3,14 @@ from __future__ import annotations
 import csv
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from diptych.core import Run, UsageError
-from diptych.core.run import SilentProgress
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check
@@ -246,6 +247,10 @@ def test_pictures_that_look_the_same_are_found_where_their_bytes_differ(tmp_path
         groups[row["kind"], row["group"]].append(Path(row["path"]).name)
     assert groups["near-duplicate", "2"] == ["0.png", "small.webp"]
     assert sorted(groups["duplicate", "1"]) == ["1.png", "twin.png"]
+    table = report.to_pandas()
+    assert table["path"].tolist() == [row["path"] for row in rows]
+    assert list(table) == list(rows[0])
+    assert check(tmp_path / "train" / "cat" / "2.png").to_pandas().empty
 
 
 def make_parent(path: Path) -> Path:
@@ -273,11 +278,14 @@ def test_an_interruption_does_not_look_at_what_waits(tmp_path: Path, monkeypatch
         time.sleep(0.01)
         return look_of(image)
 
-    class Interrupted(SilentProgress):
-        def advance(self, n: int = 1) -> None:
-            raise KeyboardInterrupt
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args: Any, **more: Any) -> Any:
+            if self._work_queue.qsize() >= 40:
+                raise KeyboardInterrupt
+            return super().submit(*args, **more)
 
     monkeypatch.setattr(module, "look_of", slow)
+    monkeypatch.setattr(module, "ThreadPoolExecutor", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        check(tmp_path, run=Run(workers=1, progress=lambda name, total: Interrupted()))
+        check(tmp_path, run=Run(workers=1))
     assert len(seen) < 20

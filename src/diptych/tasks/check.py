@@ -119,7 +119,7 @@ def _look(data: LabelledData, run: Run) -> list[_Item]:
             for item in pool.map(lambda place: look(*place), places):
                 seen.append(item)
                 bar.advance()
-        except BaseException:  # at Ctrl-C the pool would first look at all that waits
+        except BaseException:  # at Ctrl-C while they are handed out, the pool would look at all of them
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return seen

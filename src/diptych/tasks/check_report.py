@@ -5,9 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from diptych.core import MissingExtra
 from diptych.core.wording import number_of
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("severity", "kind", "group", "path", "what", "remedy")
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
@@ -74,19 +80,36 @@ class CheckReport:
         """Return plain data for JSON."""
         return {**asdict(self), "ok": self.ok}
 
-    def as_csv(self) -> str:
-        """Return a table with a line for each file, folder or class of a finding.
+    def rows(self) -> list[dict[str, str]]:
+        """Return a row for each file, folder or class of a finding, by column.
 
-        Its columns are severity, kind, group (a number that duplicates share; empty where each stands alone), path,
-        what and remedy. A finding about the whole data has one line without a path.
+        Columns are severity, kind, group (a number that duplicates share; "" where each stands alone), path, what and
+        remedy. A finding about the whole data has one row without a path.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["severity", "kind", "group", "path", "what", "remedy"])
-        count = 0
+        rows, count = list[dict[str, str]](), 0
         for f in self.findings:
             for group in f.groups or [(path,) for path in f.paths or ("",)]:
                 count += bool(f.groups)
-                number = str(count) if f.groups else ""
-                writer.writerows([f.severity, f.kind, number, path, f.message, f.remedy] for path in group)
+                about = {"severity": f.severity, "kind": f.kind, "group": str(count) if f.groups else ""}
+                rows += [{**about, "path": path, "what": f.message, "remedy": f.remedy} for path in group]
+        return rows
+
+    def as_csv(self) -> str:
+        """Return ``rows`` as a table."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.rows())
         return text.getvalue()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return ``rows`` as a table.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtra("pandas", "", "to_pandas") from None
+        return pd.DataFrame(self.rows(), columns=list(COLUMNS))

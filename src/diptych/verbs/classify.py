@@ -101,7 +101,7 @@ class Classify(Verb):
     )
 
     sort_into: Path | None = argument(
-        "Also copy each photo into a folder of its class in this folder.", kinds.FOLDER, None, faces=LOCAL
+        "Also copy each photo into a folder of its class in this folder.", kinds.FOLDER, None, faces=("command",)
     )
 
     def is_fitted(self) -> bool:

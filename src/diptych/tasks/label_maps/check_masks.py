@@ -55,7 +55,7 @@ def mask_findings(data: LabelledData, run: Run) -> Iterator[Finding]:
                     name, shape, size, void = seen
                     sizes += [] if shape == size else [name]
                     counted += (void, int(np.prod(shape)))
-        except BaseException:  # at Ctrl-C the pool would first look at all that waits
+        except BaseException:  # at Ctrl-C while they are handed out, the pool would look at all of them
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     for reason, paths in broken.items():
