@@ -306,3 +306,24 @@ def test_each_box_is_classified_by_itself(diptych: Cli, tmp_path: Path) -> None:
     assert said == {"a.png[0,0,20,20]": "red", "a.png[20,0,40,20]": "blue"}
     assert (tmp_path / "p.html").exists()
     assert diptych("classify", "a.png", "--regions", "boxes.csv", "--frames", "2", "--names", "red").code == 2
+
+
+def test_photos_are_sorted_into_folders_of_their_classes(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    got = diptych("classify", photos, "--names", NAMES, "--sort-into", "by-class")
+    assert got.code == 0
+    assert sorted(p.parent.name for p in Path("by-class").rglob("*.png")) == sorted(COLOURS)
+    assert f"{len(COLOURS)} photos copied into by-class:" in got.err
+    again = diptych("classify", photos, "--names", NAMES, "--sort-into", "by-class")
+    assert (again.code, "by-class exists: give another --sort-into or --overwrite" in again.err) == (2, True)
+    assert diptych("classify", photos, "--names", NAMES, "--sort-into", "by-class", "--overwrite").code == 0
+    got = diptych("classify", photos, "--names", NAMES, "--sort-into", photos / "sorted")
+    assert (got.code, "give --sort-into a folder elsewhere" in " ".join(got.err.split())) == (2, True)
+
+
+def test_a_table_with_letters_outside_ascii_opens_in_excel(diptych: Cli, photos: Path) -> None:
+    assert diptych("classify", photos, "--names", NAMES, "--out", "plain.csv").code == 0
+    assert Path("plain.csv").read_bytes().startswith(b"path,")
+    (photos / "red.png").rename(photos / "größe.png")
+    assert diptych("classify", photos, "--names", NAMES, "--out", "t.csv").code == 0
+    assert Path("t.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,")
+    assert "größe.png" in Path("t.csv").read_text("utf-8-sig")

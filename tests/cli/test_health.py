@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,21 @@ def test_check_finds_what_would_spoil_a_run(diptych: Cli, colours: Path, tmp_pat
         for number, name in enumerate(sorted(split.iterdir())):
             name.rename(split / str(number))
     assert "give their names with --names, or in a column" in " ".join(diptych("check", numbered).out.split())
+
+
+def test_check_writes_the_files_concerned(diptych: Cli, tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "d", {"train": 5, "test": 5})
+    (folder / "test" / "red" / "0.png").write_bytes((folder / "train" / "red" / "0.png").read_bytes())
+    assert diptych("check", folder, "--out", "found.csv").code == 1
+    lines = Path("found.csv").read_text().splitlines()
+    assert lines[0] == "severity,kind,group,path,what,remedy"
+    assert sum(line.startswith("error,duplicate-across-splits,1,") for line in lines) == 2
+    again = diptych("check", folder, "--out", "found.csv")
+    assert (again.code, "found.csv exists" in again.err) == (2, True)
+    assert diptych("check", folder, "--out", "found.json").code == 1
+    assert json.loads(Path("found.json").read_text())["ok"] is False
+    got = diptych("check", folder, "--out", "found.txt")
+    assert (got.code, "--out writes .csv or .json, not 'found.txt'" in got.err) == (2, True)
 
 
 def test_doctor_says_once_how_an_extra_is_added(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +110,23 @@ def test_photos_that_were_deleted_are_no_answers(diptych: Cli, photos: Path) -> 
         results = package.search("idx", "red", top=3)
     assert "red.png" not in [Path(path).name for path in results.paths]
     assert "1 entry is left out" in results.remarks[0]
+
+
+def test_answers_are_written_as_a_table_for_a_spreadsheet(diptych: Cli, photos: Path) -> None:
+    (photos / "t.csv").write_text("path,caption,price\nred/red.png,größe,5\ngreen/green.png,b,7\n", "utf-8")
+    assert diptych("index", photos / "t.csv", "--out", "idx").code == 0
+    got = diptych("search", "idx", "red", "--out", "answers.csv")
+    assert got.code == 0
+    with Path("answers.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert (Path(rows[0]["path"]).name, rows[0]["caption"], rows[0]["price"]) == ("red.png", "größe", "5")
+    assert float(rows[0]["score"]) > float(rows[1]["score"])
+    again = diptych("search", "idx", "red", "--out", "answers.csv")
+    assert (again.code, "answers.csv exists" in again.err) == (2, True)
+    assert diptych("search", "idx", "red", "--out", "page.html").code == 0
+    assert "<img" in Path("page.html").read_text()
+    assert diptych("search", "idx", "red", "--out", "a.json").code == 0
+    assert len(json.loads(Path("a.json").read_text())["results"]) == 2
+    got = diptych("search", "idx", "red", "--out", "answers.xls")
+    assert (got.code, "--out writes .csv, .json or .html, not 'answers.xls'" in " ".join(got.err.split())) == (2, True)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import csv
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,8 +14,10 @@ from diptych.core import Run, UsageError
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check
+from diptych.tasks.curate.near_pictures import Look, look_of
 from tests.data.test_format import masked
 from tests.support import image_files as make
+from tests.tasks.curate.test_near_pictures import blobs
 
 
 @pytest.fixture
@@ -220,3 +226,66 @@ def test_data_that_cannot_be_opened_have_no_counts_in_their_title(tmp_path: Path
     (tmp_path / "t.csv").write_text("path,label\n0.png,\n")
     report = check(tmp_path / "t.csv")
     assert (report.ok, report.title()) == (False, str(tmp_path / "t.csv"))
+
+
+def test_pictures_that_look_the_same_are_found_where_their_bytes_differ(tmp_path: Path) -> None:
+    for i in range(6):
+        blobs(i).save(make_parent(tmp_path / "train" / "cat" / f"{i}.png"))
+        blobs(i + 6).save(make_parent(tmp_path / "test" / "dog" / f"{i}.png"))
+    blobs(0).resize((40, 40)).save(tmp_path / "train/cat/small.webp")
+    blobs(6).save(tmp_path / "train/cat/other.jpg", quality=70)
+    (tmp_path / "train/cat/twin.png").write_bytes((tmp_path / "train/cat/1.png").read_bytes())
+    report = check(tmp_path)
+    (near,) = [f for f in report.findings if f.kind == "near-duplicate"]
+    assert near.severity == "warning"
+    assert near.message.startswith("2 pictures occur again, saved anew or resized, 1 of them in another split, such as")
+    assert [[Path(p).name for p in group] for group in near.groups] == [["0.png", "small.webp"], ["other.jpg", "0.png"]]
+    assert sorted(p for group in near.groups for p in group) == sorted(near.paths)
+    rows = list(csv.DictReader(report.as_csv().splitlines()))
+    groups = {(r["kind"], r["group"]): [] for r in rows}
+    for row in rows:
+        groups[row["kind"], row["group"]].append(Path(row["path"]).name)
+    assert groups["near-duplicate", "2"] == ["0.png", "small.webp"]
+    assert sorted(groups["duplicate", "1"]) == ["1.png", "twin.png"]
+    table = report.to_pandas()
+    assert table["path"].tolist() == [row["path"] for row in rows]
+    assert list(table) == list(rows[0])
+    assert check(tmp_path / "train" / "cat" / "2.png").to_pandas().empty
+
+
+def make_parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_pictures_that_end_early_are_one_finding_whatever_their_bytes(root: Path) -> None:
+    whole = root / "whole.jpg"
+    blobs(0).resize((300, 300)).save(whole)
+    for part in (2, 3):
+        (root / f"train/cat/half{part}.jpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // part])
+    whole.unlink()
+    broken = [f for f in check(root).findings if f.kind == "unreadable"]
+    assert [f.message for f in broken] == ["2 pictures cannot be read: truncated JPEG file."]
+
+
+def test_an_interruption_does_not_look_at_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(60):
+        make.photo(tmp_path / f"{i}.png", i)
+    seen: list[str] = []
+
+    def slow(image: Image.Image) -> Look:
+        seen.append("")
+        time.sleep(0.01)
+        return look_of(image)
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args: Any, **more: Any) -> Any:
+            if self._work_queue.qsize() >= 40:
+                raise KeyboardInterrupt
+            return super().submit(*args, **more)
+
+    monkeypatch.setattr(module, "look_of", slow)
+    monkeypatch.setattr(module, "ThreadPoolExecutor", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check(tmp_path, run=Run(workers=1))
+    assert len(seen) < 20

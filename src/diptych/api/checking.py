@@ -22,7 +22,8 @@ from diptych.tasks.runs import KEYS, cache_folder
 def check(
     data: object, *, names: str | os.PathLike[str] | Sequence[str] | None = None, workers: int = 2
 ) -> CheckReport:
-    """Examine a data set before a run: empty classes, missing splits, broken photos, names, duplicates.
+    """Examine a data set before a run: empty classes, missing splits, broken photos, names, duplicates, photos that
+    look the same.
 
     Every photo is decoded once. No model is loaded.
 
@@ -33,7 +34,7 @@ def check(
 
     Returns:
         The report: ``.ok`` says that nothing is an error, ``.findings`` has each finding with its remedy, errors first.
-        It prints as a list. Files that cannot be opened as data are a finding too.
+        It prints as a list, and ``.to_pandas()`` has a row for each file concerned. Files that cannot be opened as data are a finding too.
 
     Raises:
         UsageError: there is nothing of this name, or ``workers`` is out of its range.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from diptych.cli import flag_values, options
 from diptych.cli.console import show, show_json, show_table
 from diptych.cli.flags import Names, option
 from diptych.cli.offers import offers
+from diptych.core import UsageError
 from diptych.core.errors import install
 
 
@@ -44,23 +46,34 @@ def doctor(
         raise typer.Exit(1)
 
 
-@offers("json", "workers", "cache", "verify")
+@offers("overwrite", "json", "workers", "cache", "verify")
 def check(
     data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.")],
     names: Names = None,
+    out: Annotated[
+        Path | None, option("--out", "-o", help="Also write all files concerned to a .csv or .json file.")
+    ] = None,
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates. Exit code 1:
-    it has errors.
+    """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates, pictures that
+    look the same. Exit code 1: it has errors.
     """
+    from diptych.data.files import write_json, write_table
     from diptych.tasks.check import check as examine_data
 
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise UsageError(f"--out writes .csv or .json, not {out.name!r}.")
+    shared.free(out)
     class_names = None if names is None else (names if flag_values.names_file(names) else flag_values.words(names))
     with shared.open() as opened:
         checked = examine_data(data, names=class_names, keys=opened.keys, run=opened.light)
     spelled = {f: replace(f, message=flag_values.with_flags(f.message)) for f in checked.findings if f.kind == "names"}
     checked = replace(checked, findings=tuple(spelled.get(f, f) for f in checked.findings))
+    if out is not None and out.suffix == ".csv":
+        write_table(out, checked.as_csv(), overwrite=shared.overwrite)
+    elif out is not None:
+        write_json(out, checked.as_dict(), overwrite=shared.overwrite)
     if shared.json:
         show_json(checked.as_dict())
     else:

@@ -175,8 +175,9 @@ def reading_parquet(table: Path) -> Iterator[None]:
 
 def refuse(table: Path, error: Exception) -> NoReturn:
     """Raise the DataError of a table that cannot be read."""
+    excel = " (in Excel: Save As, CSV UTF-8)" if isinstance(error, UnicodeDecodeError) else ""
     raise DataError(
-        f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV, TSV or Parquet."
+        f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV{excel}, TSV or Parquet."
     ) from error
 
 

@@ -20,6 +20,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.classnames import read_names, tidy, unreadable_names
 from diptych.tasks.check_report import CheckReport, Finding
+from diptych.tasks.curate.near_pictures import Look, look_of, near_groups
 from diptych.tasks.label_maps.check_masks import mask_findings
 
 LARGE = 40_000_000
@@ -28,14 +29,15 @@ TINY = 5
 
 @dataclass(frozen=True)
 class _Item:
-    """One picture as seen: its content key and pixels, or why it cannot be read."""
+    """One picture as seen: its content key, its pixels and what is compared of it, or why it cannot be read."""
 
     split: str
     label: str
     name: str
     key: str
     pixels: int
-    error: UnreadableItem | None
+    look: Look | None
+    error: UnreadableItem | None = None
 
 
 def check(
@@ -71,6 +73,7 @@ def check(
         *_captions(opened),
         *_pictures(items),
         *_duplicates(items),
+        *_near_duplicates(items),
         *mask_findings(opened, Run() if run is None else run),
     ]
     rank = ("error", "warning", "note").index
@@ -102,9 +105,9 @@ def _look(data: LabelledData, run: Run) -> list[_Item]:
         try:
             key = samples.key(index)
             image = samples[index]
-            return _Item(split, label, samples.name(index), key, image.width * image.height, None)
+            return _Item(split, label, samples.name(index), key, image.width * image.height, look_of(image))
         except UnreadableItem as error:
-            return _Item(split, label, samples.name(index), "", 0, error)
+            return _Item(split, label, samples.name(index), "", 0, None, error)
 
     places = []
     for split, table in data.splits.items():
@@ -112,9 +115,13 @@ def _look(data: LabelledData, run: Run) -> list[_Item]:
         places += [(split, i, label) for i, label in enumerate(labels)]
     seen = []
     with run.track("check", len(places)) as bar, ThreadPoolExecutor(max(1, run.workers)) as pool:
-        for item in pool.map(lambda place: look(*place), places):
-            seen.append(item)
-            bar.advance()
+        try:
+            for item in pool.map(lambda place: look(*place), places):
+                seen.append(item)
+                bar.advance()
+        except BaseException:  # at Ctrl-C while they are handed out, the pool would look at all of them
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return seen
 
 
@@ -219,17 +226,16 @@ def _captions(data: LabelledData) -> Iterator[Finding]:
 
 def _pictures(items: list[_Item]) -> Iterator[Finding]:
     """Pictures that cannot be read, one finding a reason, and pictures that are slow to read."""
-    broken: dict[str, list[str]] = defaultdict(list)
+    broken: dict[str, list[_Item]] = defaultdict(list)
     for item in items:
         if item.error is not None:
-            broken[item.error.reason].append(item.name)
-    for reason, paths in broken.items():
-        many = (
-            f"{len(paths)} pictures cannot be read: {reason}."
-            if len(paths) > 1
-            else f"{paths[0]} cannot be read: {reason}."
-        )
-        yield Finding("unreadable", "error", many, "Repair or remove them; runs skip and count them.", tuple(paths))
+            broken[item.error.reason.partition(" (")[0]].append(item)
+    for reason, alike in broken.items():
+        message, one = f"{len(alike)} pictures cannot be read: {reason}.", alike[0]
+        if len(alike) == 1:
+            message = f"{one.name} cannot be read: {one.error.reason if one.error else reason}."
+        paths = tuple(item.name for item in alike)
+        yield Finding("unreadable", "error", message, "Repair or remove them; runs skip and count them.", paths)
     if small := tuple(i.name for i in items if i.error is None and i.pixels < SMALL):
         message = (
             f"{number_of(len(small), 'picture has', 'pictures have')} fewer than {SMALL} pixels, such as {small[0]}."
@@ -261,15 +267,27 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
         message = f"{number_of(len(across), 'picture lies', 'pictures lie')} in more than one split{_such(across)}."
         yield Finding(
             "duplicate-across-splits", "error", message, "Remove them from train or val: results would be too good.",
-            _paths(across),
+            *_paths(across),
         )  # fmt: skip
     if labels:
         message = f"{number_of(len(labels), 'picture has', 'pictures have')} two labels{_such(labels)}."
-        yield Finding("two-labels", "error", message, "Decide on one and remove the other.", _paths(labels))
+        yield Finding("two-labels", "error", message, "Decide on one and remove the other.", *_paths(labels))
     if inside:
         where = " in a class" if inside[0][0].label else ""
         message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once{where}{_such(inside)}."
-        yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", _paths(inside))
+        yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", *_paths(inside))
+
+
+def _near_duplicates(items: list[_Item]) -> Iterator[Finding]:
+    """Pictures that look the same in files that differ; of equal files one stands for all."""
+    unlike = list({item.key: item for item in items if item.look is not None}.values())
+    groups = [[unlike[i] for i in group] for group in near_groups([item.look for item in unlike if item.look])]
+    if groups:
+        over = sum(len({i.split for i in group}) > 1 for group in groups)
+        message = f"{number_of(len(groups), 'picture occurs', 'pictures occur')} again, saved anew or resized"
+        message += f", {over} of them in another split" if over else ""
+        remedy = "Look at them, and keep one of each" + (", in one split." if over else ".")
+        yield Finding("near-duplicate", "warning", f"{message}{_such(groups)}.", remedy, *_paths(groups))
 
 
 def _such(groups: list[list[_Item]]) -> str:
@@ -278,5 +296,7 @@ def _such(groups: list[list[_Item]]) -> str:
     return f", such as {one.name} and {other.name}"
 
 
-def _paths(groups: list[list[_Item]]) -> tuple[str, ...]:
-    return tuple(item.name for group in groups for item in group)
+def _paths(groups: list[list[_Item]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the names of all files, and those of each group, the one with the most pixels first."""
+    named = tuple(tuple(item.name for item in sorted(group, key=lambda i: -i.pixels)) for group in groups)
+    return tuple(item.name for group in groups for item in group), named

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from diptych.core import MissingExtra
 from diptych.core.wording import number_of
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("severity", "kind", "group", "path", "what", "remedy")
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout", "empty-class", "one-class", "missing-split", "unreadable", "large", "small", "names", "name-collision",
-    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "caption", "mask",
+    "class-missing-in-split", "tiny-class", "duplicate-across-splits", "two-labels", "duplicate", "near-duplicate",
+    "caption", "mask",
 ]  # fmt: skip
 
 
@@ -23,6 +32,8 @@ class Finding:
         message: one sentence.
         remedy: what to do.
         paths: files, folders or classes concerned.
+        groups: files that belong together, such as duplicates, the one with the most pixels first; () where each stands
+            alone.
     """
 
     kind: Kind
@@ -30,6 +41,7 @@ class Finding:
     message: str
     remedy: str
     paths: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,3 +79,37 @@ class CheckReport:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {**asdict(self), "ok": self.ok}
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return a row for each file, folder or class of a finding, by column.
+
+        Columns are severity, kind, group (a number that duplicates share; "" where each stands alone), path, what and
+        remedy. A finding about the whole data has one row without a path.
+        """
+        rows, count = list[dict[str, str]](), 0
+        for f in self.findings:
+            for group in f.groups or [(path,) for path in f.paths or ("",)]:
+                count += bool(f.groups)
+                about = {"severity": f.severity, "kind": f.kind, "group": str(count) if f.groups else ""}
+                rows += [{**about, "path": path, "what": f.message, "remedy": f.remedy} for path in group]
+        return rows
+
+    def as_csv(self) -> str:
+        """Return ``rows`` as a table."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return text.getvalue()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return ``rows`` as a table.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtra("pandas", "", "to_pandas") from None
+        return pd.DataFrame(self.rows(), columns=list(COLUMNS))

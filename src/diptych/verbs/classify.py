@@ -19,6 +19,7 @@ from diptych.verbs.declare import CLUSTER, RUN, Verb
 from diptych.verbs.fitted_classifiers import space_in
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
 from diptych.verbs.reads import has, uses
+from diptych.verbs.sorted_photos import check_sorting, sort_photos
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Classifier, Run
@@ -99,6 +100,10 @@ class Classify(Verb):
         default=None,
     )
 
+    sort_into: Path | None = argument(
+        "Also copy each photo into a folder of its class in this folder.", kinds.FOLDER, None, faces=("command",)
+    )
+
     def is_fitted(self) -> bool:
         """Return whether an exported classifier or a fitted space answers."""
         return self.classifier is not None or bool(self.served)
@@ -148,6 +153,8 @@ class Classify(Verb):
             raise UsageError("Boxes are classified by class names: leave out {classifier} and {frames}, or {regions}.")
         if paths_of(self.photos) is None and (self.regions is not None or self.frames):
             raise UsageError("{regions} and {frames} are for files: give {photos} as paths.")
+        if self.sort_into is not None:
+            check_sorting(self.photos, self.sort_into)
         kind = self._modality()
         clips = kind is None or kind.name == "clips"
         if (not clips or self._stated() is not None) and (self.promises or self.reasons or self.texts is not None):
@@ -190,8 +197,13 @@ class Classify(Verb):
         space = space_in(given)
         verb = self if space is given else self._in_space(space)
         source = verb._open(context)
+        if self.sort_into is not None:
+            context.free_file(self.sort_into, "sort_into")
         result, run = verb._by_fitted(source, context) if verb.is_fitted() else verb._by_names(source, context)
-        return Labels(verb, result, source, run)
+        answer = Labels(verb, result, source, run)
+        if self.sort_into is not None:
+            answer.sorted = sort_photos(result.predictions, self.sort_into, overwrite=context.overwrite)
+        return answer
 
     def _in_space(self, space: SpaceClassifier) -> Classify:
         """Return the same question to a fitted space that stands in the place of the model.

@@ -42,6 +42,7 @@ class Labels(Answer["Prediction"]):
         super().__init__(iter(result.predictions), source.samples)
         self.verb, self.result, self.source, self.by = verb, result, source, run
         self.failed += result.failed
+        self.sorted = ""
 
     def title(self, items: Sequence[Prediction]) -> str:
         """Return how many photos were classified, and by what."""
@@ -142,18 +143,18 @@ class Labels(Answer["Prediction"]):
         return remarks
 
     def ends(self) -> list[str]:
-        """Return the speed."""
-        result = self.result
+        """Return where copies are, and the speed."""
+        result, sorted_into = self.result, [self.sorted] if self.sorted else []
         if self.by is None:
-            return []
-        return [speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title)]
+            return sorted_into
+        return [*sorted_into, speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title)]
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a table, a page with the photos, or the plain data."""
-        from diptych.data.files import write_whole
+        from diptych.data.files import write_table, write_whole
 
         if path.suffix == ".csv":
-            write_whole(path, self.result.as_csv(), overwrite=overwrite)
+            write_table(path, self.result.as_csv(), overwrite=overwrite)
         elif path.suffix == ".html":
             from diptych.tasks.pages import photo_page
 

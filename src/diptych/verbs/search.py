@@ -38,6 +38,7 @@ class Search(Verb):
     """Find the entries nearest to words, pictures, or both."""
 
     item: ClassVar[str] = "Hit"
+    report: ClassVar[str] = "Also write a .csv, .json or .html file."
     examples: ClassVar[tuple[str, ...]] = (
         'search photo-index "a red bicycle"',
         "search photo-index photo.jpg --minus snow --top 20",
@@ -70,6 +71,11 @@ class Search(Verb):
         "Default: that of the index.", default=None, short="-b", panel="Model", faces=("command",)
     )
     index: str = argument("Name of a served index; the first where none is named.", default="", faces=("http",))
+
+    def check_report(self, path: Path) -> None:
+        """Refuse files of other kinds."""
+        if path.suffix not in (".csv", ".json", ".html"):
+            raise UsageError(f"{{out}} writes .csv, .json or .html, not {path.name!r}.")
 
     def run(self, context: Context) -> Answers:
         """Look for the entries."""
@@ -208,6 +214,20 @@ class Answers(Answer["Hit"]):
                 f"{answer.entries:,}"
             )
         return lines if answer.results else [*lines, answer.nothing]
+
+    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write a table with the metadata, a page with the pictures, or the plain data."""
+        from diptych.data.files import write_table, write_whole
+
+        if path.suffix == ".csv":
+            write_table(path, self.answer.as_csv(), overwrite=overwrite)
+        elif path.suffix == ".html":
+            from diptych.tasks.pages.search_page import html
+
+            write_whole(path, html(self.answer), overwrite=overwrite)
+        else:
+            super().report(path, data, overwrite=overwrite)
+        return []
 
     def notes(self) -> list[str]:
         """Return where the page is."""

@@ -216,6 +216,7 @@ def test_slides_become_captioned_pairs(diptych: Cli, tmp_path: Path, monkeypatch
         assert picture.size == (336, 336)
     got = diptych("curate", "plan", "slide.tif", "--method", "clip-score", "--out", "other")
     assert (got.code, "tiles of slides have no texts" in got.err) == (2, True)
+    assert "'diptych check', which finds those that look the same" in " ".join(got.err.split())
     (tmp_path / "pool.txt").write_text("a cat\n")
     got = diptych("curate", "plan", "pool.txt", "--method", "pathgen", "--out", "other")
     assert (got.code, "makes pairs from slides" in got.err) == (2, True)

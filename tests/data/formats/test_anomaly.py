@@ -85,3 +85,16 @@ def test_folders_that_cannot_be_used(root: Path) -> None:
         read_mvtec(root)
     with pytest.raises(DataError, match="no pictures for train"):
         read_anomaly_parts(root, "train/good", "test/cut", "test/good")
+
+
+def test_a_train_folder_of_what_is_not_normal_is_refused_with_advice(tmp_path: Path) -> None:
+    for kind in ("good", "bad"):
+        photo(tmp_path / "train" / kind / "0.png")
+    with pytest.raises(DataError, match=r"has no folder test: put normal .* \(of train, move bad there\)"):
+        read_mvtec(tmp_path)
+    photo(tmp_path / "test" / "good" / "0.png")
+    photo(tmp_path / "test" / "scratch" / "0.png")
+    with pytest.raises(DataError, match=r"train counts as normal, and .*train has bad beside good: move what is not"):
+        read_mvtec(tmp_path)
+    (tmp_path / "train/bad").rename(tmp_path / "test/bad")
+    assert read_mvtec(tmp_path).splits["train"].labels().tolist() == [0]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import diptych
-from diptych.core import UsageError
+from diptych.core import DataError, UsageError
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import Windows
 from tests.support.dense_colours import DenseColours, masked_folder
@@ -39,3 +39,16 @@ def test_ranges_are_checked_before_anything_is_opened() -> None:
         diptych.board.segment("nowhere", threshold=1.5)
     with pytest.raises(UsageError, match="void=: Whole numbers with commas"):
         diptych.board.segment("nowhere", void="sky")
+
+
+def test_many_void_pixels_are_said(photos: Path) -> None:
+    lines = (photos / "classes.csv").read_text().splitlines()
+    with pytest.warns(UserWarning, match=r"% of the pixels are void: they have no class, and do not count"):
+        board = diptych.board.segment(photos, methods="maskclip", seeds=1, void=[int(lines[1].split(",")[0])])
+    assert board.data["items"] > 0
+
+
+def test_a_folder_without_tables_is_refused_with_their_columns(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"\(labels\.csv: path, mask; classes\.csv: value, name\)"):
+        diptych.board.segment(tmp_path)

@@ -35,6 +35,7 @@ def test_python_measures_and_keeps_what_the_command_does(tmp_path: Path) -> None
     shown = {row["method"]: row for row in board.data["rows"] if not row["variant"]}
     assert all(of_file[slug][key] == shown[slug][key] for slug in of_file for key in NUMBERS if key in shown[slug])
     assert written["object"] == "plate"
+    assert "photos of 'plate' to those that read words" in board.title
     table = board.to_pandas()
     assert {"method", "image_auroc", "low", "high", "gain", "false_alarms"} <= set(table)
     assert list(table["image_auroc"]) == sorted(table["image_auroc"], reverse=True)

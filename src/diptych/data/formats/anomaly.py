@@ -29,7 +29,7 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
     """Read ``root/train/good``, ``root/test/good``, ``root/test/<defect>`` and ``root/ground_truth/<defect>``.
 
     - Masks have the name of their picture, or that name with "_mask". Without ground_truth there are no masks.
-    - All folders in train, such as "nominal", are normal, in test too.
+    - All folders in train, such as "nominal", are normal, in test too; beside "good" there is none.
 
     Returns:
         Splits "train" and "test" with these columns:
@@ -40,18 +40,25 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
 
     Raises:
         UsageError: there is no folder ``root``.
-        DataError: it has no train or no test folder, a folder holds no picture, or a picture of a defect has no mask
-            although others have.
+        DataError: it has no train or no test folder, train has another folder beside "good", a folder holds no picture,
+            or a picture of a defect has no mask although others have.
     """
     base = Path(root)
     if not base.is_dir():
         raise UsageError(f"There is no folder {base}: check the spelling, or give an absolute path.")
-    if not ((base / "train").is_dir() and (base / "test").is_dir()):
+    absent = [name for name in ("train", "test") if not (base / name).is_dir()]
+    normal = set() if "train" in absent else {f.name for f in _folders(base / "train")}
+    if absent:
+        moved = "" if absent != ["test"] or len(normal) < 2 else f" (of train, move {_others(normal)} there)"
         raise DataError(
-            f"{base} has no folders train and test: put normal pictures into train/good, others into test/good and "
-            f"test/KIND for each kind of defect."
+            f"{base} has no folder{'s' * (len(absent) - 1)} {' and '.join(absent)}: put normal pictures into train/good, "
+            f"others into test/good and test/KIND for each kind of defect{moved}."
         )
-    normal = {f.name for f in _folders(base / "train")}
+    if "good" in normal and len(normal) > 1:
+        raise DataError(
+            f"All that is in train counts as normal, and {base / 'train'} has {_others(normal)} beside good: move what is "
+            f"not normal into test, and the rest into train/good."
+        )
     truth = base / "ground_truth"
     pictures: dict[str, Pictures] = {}
     for split in ("train", "test"):
@@ -63,6 +70,10 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
         if not pictures[split]:
             raise DataError(f"{base / split} holds no pictures: put them in folders such as {split}/good.")
     return _data(base.resolve().name, pictures, normal, truth.is_dir(), keys)
+
+
+def _others(folders: set[str]) -> str:
+    return " and ".join(sorted(folders - {"good"}))
 
 
 def read_anomaly_parts(

@@ -80,7 +80,7 @@ def _matches(path: Path, request: Request) -> bool:
 
 
 LABEL_FOLDERS = Format(
-    "a folder in ADE20K's layout (images and annotations)",
+    "a folder in ADE20K's layout (images/SPLIT, annotations/SPLIT)",
     _matches,
     read_label_folders,
     frozenset(("any", "photos", "check", "masks")),

@@ -137,7 +137,7 @@ def _read(path: Path, request: Request) -> LabelledData:
 
 
 MASKS = Format(
-    "a folder with label maps (labels.csv and classes.csv)",
+    "a folder with label maps (labels.csv: path, mask; classes.csv: value, name)",
     lambda path, request: _listing(path) is not None,
     _read,
     frozenset(("any", "photos", "check", "masks")),

@@ -263,6 +263,13 @@ class MaskBench:
         right = (confusion(np.where(mask == void_of(size), 0, mask), mask, size) for mask in masks)
         return np.stack([totals(pixels) if size > NARROW else pixels for pixels in right])
 
+    def void_share(self) -> float:
+        """Return the share of the measured pixels that have no class, in [0, 1]."""
+        void = total = 0
+        for mask in map(np.asarray, self.table.columns["mask"].values):
+            void, total = void + int((mask == void_of(len(self.names))).sum()), total + mask.size
+        return void / max(1, total)
+
     def _digest(self) -> str:
         """Return the hash of photos, classes and masks."""
         digest = hashlib.sha256(self.data.hash.encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -189,6 +191,17 @@ class AuditedPairs:
     rows: tuple[AuditedPair, ...]
     failed: tuple[UnreadableItem, ...]
     right: RightCaptions | None = None
+
+    def as_csv(self) -> str:
+        """Return one line per pair, the worst first: path, caption, stands_out, cosine, score, word."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["path", "caption", "stands_out", "cosine", "score", "word"])
+        for row in self.rows:
+            out = "" if row.stands_out is None else "yes" if row.stands_out else "no"
+            words = ", ".join(part.text for part in row.parts if part.chosen)
+            writer.writerow([row.name, row.text, out, f"{row.cosine:.6f}", f"{row.score:.6g}", words])
+        return text.getvalue()
 
     def against(self, right: RightCaptions) -> AuditedPairs:
         """Say which captions stand out among right ones, the worst first. Only they have a marked word, the most

@@ -60,7 +60,10 @@ class Curation:
         """Raise UsageError where items lack the texts that the curator needs, or have some and it makes them."""
         cut, slug = isinstance(stream, SlideStream), self.curator.card.slug
         if cut and not self.curator.creates:
-            raise UsageError(f"{slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
+            raise UsageError(
+                f"{slug} reads pairs, and tiles of slides have no texts: make some with pathgen, or look at photos with "
+                f"'diptych check', which finds those that look the same."
+            )
         if self.curator.creates and not cut:
             raise UsageError(f"{slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
 

@@ -44,16 +44,20 @@ def mask_findings(data: LabelledData, run: Run) -> Iterator[Finding]:
         return table.items.name(i), mask.shape[-2:], (image.height, image.width), void
 
     with run.track("check masks", len(places)) as bar, ThreadPoolExecutor(max(1, run.workers)) as pool:
-        for seen in pool.map(look, places):
-            bar.advance()
-            if isinstance(seen, UnreadableItem):
-                broken[seen.reason].append(seen.name)
-            elif isinstance(seen, DataError):
-                broken[str(seen).rstrip(".")].append("")
-            elif seen is not None:
-                name, shape, size, void = seen
-                sizes += [] if shape == size else [name]
-                counted += (void, int(np.prod(shape)))
+        try:
+            for seen in pool.map(look, places):
+                bar.advance()
+                if isinstance(seen, UnreadableItem):
+                    broken[seen.reason].append(seen.name)
+                elif isinstance(seen, DataError):
+                    broken[str(seen).rstrip(".")].append("")
+                elif seen is not None:
+                    name, shape, size, void = seen
+                    sizes += [] if shape == size else [name]
+                    counted += (void, int(np.prod(shape)))
+        except BaseException:  # at Ctrl-C while they are handed out, the pool would look at all of them
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     for reason, paths in broken.items():
         many = number_of(len(paths), "mask cannot", "masks cannot")
         yield Finding("mask", "error", f"{many} be read, such as {paths[0]}: {reason}.", "Mend them.", tuple(paths))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +101,19 @@ class Answer:
     likely: float | None = None
     missing: tuple[str, ...] = ()
     left_out: str = ""
+
+    def as_csv(self) -> str:
+        """Return one line per answer: rank, path, score, right where there is a cut, caption, and all metadata."""
+        text = io.StringIO(newline="")
+        names = list(dict.fromkeys(name for f in self.results for name in f.entry.facts))
+        shares = [] if self.cut is None else [{"right": f"{share:.3f}"} for share in self.cut.shares]
+        writer = csv.writer(text)
+        writer.writerow(["rank", "path", "score", *(["right"] if shares else []), "caption", *names])
+        for i, f in enumerate(self.results):
+            right = shares[i].values() if shares else ()
+            facts = [f.entry.facts.get(name, "") for name in names]
+            writer.writerow([i + 1, f.entry.name, f"{f.score:.6f}", *right, f.entry.caption, *facts])
+        return text.getvalue()
 
     def as_dict(self) -> SearchFacts:
         """Return plain data for JSON."""

@@ -35,9 +35,9 @@ class AuditPairs(Audit):
     )
     item: ClassVar[str] = "AuditedPair"
     role: ClassVar[str] = "diptych.core.audit:PairScorer"
-    report: ClassVar[str] = "Also write a .json or .html file."
+    report: ClassVar[str] = "Also write a .csv, .json or .html file."
     out_help: ClassVar[str] = report
-    suffixes: ClassVar[tuple[str, ...]] = (".json", ".html")
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".json", ".html")
     raises: ClassVar[str] = "MissingHook: the model lacks what the scorer needs."
 
     photos: object = argument("A table with pictures and captions.", kinds.PHOTOS, positional=True, flag="TABLE")
@@ -168,7 +168,12 @@ class Pairs(Audited):
         return [line + "." + chance]
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
-        """Write a page, or the plain data."""
+        """Write a table, a page, or the plain data."""
+        if path.suffix == ".csv":
+            from diptych.data.files import write_table
+
+            write_table(path, self.result.as_csv(), overwrite=overwrite)
+            return []
         if path.suffix != ".html":
             return super().report(path, data, overwrite=overwrite)
         from diptych.data.files import write_whole

@@ -123,6 +123,8 @@ class BoardRows(Measures):
         facts, seeds = self.board.facts, ", ".join(map(str, self.board.facts["seeds"]))
         title = f"{facts['dataset']}: {facts['items']} items, {facts['backbone']}, seeds {seeds}, gain over "
         title += facts["base"]
+        if "object" in facts:  # of the data's name where the user gave none
+            title += f", photos of {facts['object']!r} to those that read words"
         return f"{title}, alarms at a rate of {facts['rate']:g}" if "false_alarms" in self.board.others else title
 
     def name(self, item: BoardRow) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike
 
+MUCH = 0.05
+"""Share of void pixels from which it is said (ours)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoardSegment(SystemsBoard):
@@ -76,7 +79,10 @@ class BoardSegment(SystemsBoard):
             notes.append(f"{void[0]!r} counts as a class like the others: give its value to {{void}} if it is none.")
         photos = None if self.unlabelled is None else open_samples(self.unlabelled, context.keys)
         backbone = load()
-        return MaskBench(
+        bench = MaskBench(
             labelled, backbone, context.run(), self.draws, with_words(names), photos, self.teacher,
             kinds.words(self.background), self.threshold, self.proposer, self.masks, self.items,
         )  # fmt: skip
+        if (void_share := bench.void_share()) >= MUCH:
+            notes.append(f"{100 * void_share:.2g} % of the pixels are void: they have no class, and do not count.")
+        return bench
