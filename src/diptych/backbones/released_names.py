@@ -77,7 +77,8 @@ def translated(
             beside = origins[f"{ours}#{max(pieces)}"]
             lacks = spelling(by, origins, source, wrapper_of(state)).absent(f"{ours}#{absent[0]}")
             raise DataError(f"{source} lacks {lacks}, beside {beside}: it is damaged, or no such file.")
-        out[ours] = _joined(ours, pieces, ours in by.stack, source)
+        names = [origins[f"{ours}#{i}"] for i in range(len(pieces))]
+        out[ours] = _joined(names, [pieces[i] for i in range(len(pieces))], ours in by.stack, source)
     for ours in out:
         if any(re.fullmatch(pattern, ours) for pattern in by.squeeze):
             out[ours] = out[ours].squeeze()
@@ -132,15 +133,21 @@ def _begun(name: str, beginnings: Mapping[str, str]) -> str:
     return name
 
 
-def _joined(ours: str, pieces: Mapping[int, Tensor], stacked: bool, source: object) -> Tensor:
+def _joined(names: Sequence[str], pieces: Sequence[Tensor], stacked: bool, source: object) -> Tensor:
     import torch
 
-    ordered = [pieces[i].squeeze() if stacked else pieces[i] for i in range(len(pieces))]
-    try:
-        return torch.stack(ordered) if stacked else torch.cat(ordered)
-    except RuntimeError as error:
-        shapes = ", ".join(str(tuple(p.shape)) for p in ordered)
-        raise DataError(f"{source} has parts of {ours} of other shapes, {shapes}: it is damaged.") from error
+    ordered = [piece.squeeze() for piece in pieces] if stacked else list(pieces)
+    shapes = [tuple(piece.shape) for piece in ordered]
+    joined = shapes if stacked else [shape[1:] for shape in shapes]
+    usual = max(joined, key=joined.count)
+    other = next((i for i, shape in enumerate(joined) if shape != usual), None)
+    if other is not None:
+        beside = joined.index(usual)
+        raise DataError(
+            f"{source} has {names[other]} of the shape {tuple(pieces[other].shape)}, and {names[beside]} of "
+            f"{tuple(pieces[beside].shape)}, which are parts of one tensor here: it is damaged."
+        )
+    return torch.stack(ordered) if stacked else torch.cat(ordered)
 
 
 def spelling(by: ReleasedTable, origins: Mapping[str, str], source: object = "", wrapper: str = "") -> Spelling:
