@@ -47,8 +47,8 @@ LIKE_LENGTH, LUCK = "its verdicts among captions of like length", "its rules, an
 SHUFFLED = "words in random order"
 CELLS, LIKE = 4, 20
 """Cells of k-means in the proof, some 70 pairs each; captions of like length among which verdicts are permuted."""
-PHOTOS, DEGRADED, LABELLED = 140, 400, 200
-"""Photos of a pool of copies, and of degraded ones, the first ones; those of the latter that a head is fitted on."""
+PHOTOS, DEGRADED, LABELLED = 140, 1000, 200
+"""Photos of a pool of copies, and of degraded ones, at most; those of the latter that a head is fitted on."""
 SIDE = 256
 Bools = NDArray[np.bool_]
 Value = Callable[[Run], Floats]
@@ -211,7 +211,7 @@ def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def open_degraded(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
     """Open photos, half of which are degraded; ``LABELLED`` of them are labelled, and the values are of the others."""
-    photos, facts = _photos(name, DEGRADED)
+    photos, facts = _photos(name, DEGRADED, spread=True)
 
     def pool(run: Run) -> tuple[list[Image.Image], Bools]:
         rng = np.random.default_rng(run.integer("degraded"))
@@ -347,10 +347,13 @@ def in_random_order(pairs: Sequence[Pair], run: Run) -> list[Pair]:
     return [replace(pair, said=" ".join(rng.permutation(words_of(pair.said)).tolist())) for pair in pairs]
 
 
-def _photos(name: str, most: int) -> tuple[list[Image.Image], dict[str, Any]]:
-    table = open_data(present(name), need="captions", text="caption_*").whole()
-    photos = [ImageOps.contain(table.items[i].convert("RGB"), (SIDE, SIDE)) for i in range(min(most, len(table.items)))]
-    keys = [table.items.key(i) for i in range(len(photos))]
+def _photos(name: str, most: int, spread: bool = False) -> tuple[list[Image.Image], dict[str, Any]]:
+    """Return the first photos of a set, or evenly spaced ones, as files of a class lie side by side."""
+    table = open_data(present(name)).whole()
+    count = min(most, len(table.items))
+    rows = np.linspace(0, len(table.items) - 1, count).round().astype(int).tolist() if spread else range(count)
+    photos = [ImageOps.contain(table.items[i].convert("RGB"), (SIDE, SIDE)) for i in rows]
+    keys = [table.items.key(i) for i in rows]
     return photos, {"data_hash": hash_of_words(InMemory(photos, keys=keys), ()), "items": len(photos)}
 
 
