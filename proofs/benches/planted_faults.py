@@ -46,9 +46,9 @@ PERMUTED = "permuted"
 LIKE_LENGTH, LUCK = "its verdicts among captions of like length", "its rules, and as many duplicates at random"
 SHUFFLED = "words in random order"
 CELLS, LIKE = 4, 20
-"""Cells of k-means in the proof, some 70 pairs each; captions of like length among which verdicts are permuted."""
-PHOTOS, DEGRADED, LABELLED = 140, 1000, 200
-"""Photos of a pool of copies, and of degraded ones, at most; those of the latter that a head is fitted on."""
+"""Cells of k-means in the proof, some 340 pairs each; captions of like length among which verdicts are permuted."""
+PHOTOS, LABELLED = 680, 200
+"""Photos of a pool, the first ones; of degraded ones, those that a head is fitted on."""
 SIDE = 256
 Bools = NDArray[np.bool_]
 Value = Callable[[Run], Floats]
@@ -211,7 +211,7 @@ def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def open_degraded(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
     """Open photos, half of which are degraded; ``LABELLED`` of them are labelled, and the values are of the others."""
-    photos, facts = _photos(name, DEGRADED, spread=True)
+    photos, facts = _photos(name, PHOTOS)
 
     def pool(run: Run) -> tuple[list[Image.Image], Bools]:
         rng = np.random.default_rng(run.integer("degraded"))
@@ -347,13 +347,10 @@ def in_random_order(pairs: Sequence[Pair], run: Run) -> list[Pair]:
     return [replace(pair, said=" ".join(rng.permutation(words_of(pair.said)).tolist())) for pair in pairs]
 
 
-def _photos(name: str, most: int, spread: bool = False) -> tuple[list[Image.Image], dict[str, Any]]:
-    """Return the first photos of a set, or evenly spaced ones, as files of a class lie side by side."""
-    table = open_data(present(name)).whole()
-    count = min(most, len(table.items))
-    rows = np.linspace(0, len(table.items) - 1, count).round().astype(int).tolist() if spread else range(count)
-    photos = [ImageOps.contain(table.items[i].convert("RGB"), (SIDE, SIDE)) for i in rows]
-    keys = [table.items.key(i) for i in rows]
+def _photos(name: str, most: int) -> tuple[list[Image.Image], dict[str, Any]]:
+    table = open_data(present(name), need="captions", text="caption_*").whole()
+    photos = [ImageOps.contain(table.items[i].convert("RGB"), (SIDE, SIDE)) for i in range(min(most, len(table.items)))]
+    keys = [table.items.key(i) for i in range(len(photos))]
     return photos, {"data_hash": hash_of_words(InMemory(photos, keys=keys), ()), "items": len(photos)}
 
 

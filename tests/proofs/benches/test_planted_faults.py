@@ -52,7 +52,7 @@ CAPTIONS = [
 
 @pytest.fixture(autouse=True)
 def _photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planted_faults, "_photos", lambda name, most, spread=False: (SMOOTH, {"items": len(SMOOTH)}))
+    monkeypatch.setattr(planted_faults, "_photos", lambda name, most: (SMOOTH, {"items": len(SMOOTH)}))
     monkeypatch.setattr(planted_faults, "LABELLED", 12)
 
 
