@@ -181,7 +181,8 @@ def test_a_set_of_one_split_is_held_out_whole_and_heads_learn_from_another(
     rows = (alone / "captions.csv").read_text(encoding="utf-8")
     (alone / "captions.csv").write_text(rows.replace(",train,", ",test,").replace(",val,", ",test,"), encoding="utf-8")
     monkeypatch.setattr(pairs, "TRAINED_ON", str(captioned))
-    bench = pairs.open_pairs(str(alone), small_clip(tmp_path / "clip"), RUN, SEEDS)
+    clip = small_clip(tmp_path / "clip")
+    bench = pairs.open_pairs(str(alone), clip, RUN, SEEDS)
     facts = {name: bench.facts[name] for name in ("split", "items", "train", "trained_on")}
     assert facts == {"split": "test", "items": 30, "train": 18, "trained_on": str(captioned)}
-    assert "trained_on" not in pairs.open_pairs(str(captioned), small_clip(tmp_path / "clip"), RUN, SEEDS).facts
+    assert "trained_on" not in pairs.open_pairs(str(captioned), clip, RUN, SEEDS).facts
