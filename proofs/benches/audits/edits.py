@@ -24,7 +24,7 @@ from proofs.scenes.edited import EditedScenes, scene_attributes
 from proofs.trial import Tabled, Trial, each_seed, hash_of, over
 
 Phrases = tuple[str, ...]
-SOURCES = 60
+SOURCES = 240
 """Scenes a seed."""
 STREAM = 90_000
 """Seeds of the scenes begin here, apart from those on which ``tiny`` was trained."""
