@@ -95,6 +95,7 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/verbs_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
+	$(BIN)/python tools/not_shown.py --check
 	$(BIN)/python tools/published_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
 	$(BIN)/python tools/planted_table.py --check
@@ -160,6 +161,7 @@ index: $(VENV)/.dev
 	$(BIN)/python tools/verbs_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py
+	$(BIN)/python tools/not_shown.py
 	$(BIN)/python tools/published_table.py
 	$(BIN)/python tools/benchmarks_table.py
 	$(BIN)/python tools/planted_table.py

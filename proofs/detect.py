@@ -84,6 +84,7 @@ def another_object(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tu
 swapped_labels = relabelled(lambda labels, run: 1 - labels)
 random_labels = relabelled(lambda labels, run: np.random.default_rng(run.integer("labels")).permutation(labels))
 _HALVES = (Claim(CHANCE, part=HALVES, name="two halves of normal photos"),)
+_OTHER_THING = Claim(CHANCE, arm=Arm("gaussian", spoil=another_object))
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
@@ -106,7 +107,12 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             },
             bench=partial(open_bench, auxiliary=True),
         ),
-        "gaussian": Trial((Claim(CHANCE),), controls=_HALVES),
+        "gaussian": Trial(
+            (Claim(CHANCE), Claim("normal photos of another thing", base=Arm("gaussian", spoil=another_object))),
+            controls=_HALVES,
+            beside={"of another thing, over chance": _OTHER_THING},
+            bench=partial(open_bench, auxiliary=True),
+        ),
         "hyp-oc": Trial(
             (Claim(CHANCE),),
             {"real features as pseudo-negatives": as_subclass(ResampledNegatives)},

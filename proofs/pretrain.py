@@ -103,6 +103,8 @@ LACLIP = replace(CLIP, method=LaCLIP(rewrites=2), rows=first_captions, kit=peopl
 CLIP_SHUFFLED, SIGLIP_SHUFFLED = (Arm(replace(how, rows=shuffled_captions)) for how in (CLIP, SIGLIP))
 CLIP_16, SIGLIP_16 = (Arm(replace(how, fit=replace(FRESH, batch=16))) for how in (CLIP, SIGLIP))
 NO_MEMORY, NO_LOOKUP = (Arm(replace(CLOOB_ARM, method=CLOOB(beta=beta))) for beta in (0.0, None))
+CLIP_AT_30 = replace(CLIP, start=NewHeads(scale=30.0), learns=lambda name: not name.endswith("logit_scale"))
+"""CLIP's loss at the fixed scale that CLOOB has: what a sharper contrast alone does."""
 ORIGINAL, BOTH = (replace(CLIP, method=QualityCaptions(mode=mode)) for mode in ("original", "both"))
 SCORED, MIXED, SYNTHETIC = (
     Arm(replace(CLIP, method=QualityCaptions(**QualityCaptions.card.variants[v])))
@@ -207,11 +209,15 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_named,
         ),
         "cloob": Trial(
-            (replace(OF_CLIP, part=RANK),),
+            (
+                replace(OF_CLIP, part=RANK),
+                Claim("clip-loss at CLOOB's scale", base=Arm(CLIP_AT_30), part=RANK),
+                Claim("heads that learnt nothing", base=NO_MEMORY, part=RANK),
+            ),
             arm=Arm(CLOOB_ARM),
             controls=(
                 Claim(CHANCE, arm=NO_MEMORY, part=R1, name="recall without memory"),
-                replace(OF_CLIP, arm=NO_MEMORY, part=RANK, name="rank without memory"),
+                Claim("heads that learnt nothing", arm=Arm(CLIP), base=NO_MEMORY, part=RANK, name="rank of clip-loss"),
             ),
             beside={
                 "recall of clip-loss": OF_CLIP,

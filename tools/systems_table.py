@@ -21,7 +21,7 @@ HEAD = """# Systems
 The code of each is one file, to be read beside the paper. A proof is *shown* when its claims hold and its controls
 fail, on every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim,
 *mechanism* is shown on generated scenes only. Where it is *not shown*, the words in brackets are the reason that we
-see ([evidence](decisions/2026-11-27-not-shown.md)): the backbone, the protocol of the proof, the paper, or
+see ([verdicts and evidence](not-shown.md)): the backbone, the protocol of the proof, the paper, or
 unknown. *Not run again*: the result that is committed is of an earlier claim or control, which the card no longer has.
 *Released weights* are files of the authors that `diptych systems SLUG --weights FILE` makes a folder, and why others
 are not read ([how](cli/systems.md#weights-that-authors-released)).

@@ -46,9 +46,9 @@ PERMUTED = "permuted"
 LIKE_LENGTH, LUCK = "its verdicts among captions of like length", "its rules, and as many duplicates at random"
 SHUFFLED = "words in random order"
 CELLS, LIKE = 4, 20
-"""Cells of k-means in the proof, some 70 pairs each; captions of like length among which verdicts are permuted."""
-PHOTOS, DEGRADED, LABELLED = 140, 400, 200
-"""Photos of a pool of copies, and of degraded ones, the first ones; those of the latter that a head is fitted on."""
+"""Cells of k-means in the proof, some 340 pairs each; captions of like length among which verdicts are permuted."""
+PHOTOS, LABELLED = 680, 200
+"""Photos of a pool, the first ones; of degraded ones, those that a head is fitted on."""
 SIDE = 256
 Bools = NDArray[np.bool_]
 Value = Callable[[Run], Floats]
@@ -211,7 +211,7 @@ def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def open_degraded(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
     """Open photos, half of which are degraded; ``LABELLED`` of them are labelled, and the values are of the others."""
-    photos, facts = _photos(name, DEGRADED)
+    photos, facts = _photos(name, PHOTOS)
 
     def pool(run: Run) -> tuple[list[Image.Image], Bools]:
         rng = np.random.default_rng(run.integer("degraded"))

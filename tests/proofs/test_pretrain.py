@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloob import CLOOB
 from diptych.methods.pretrain.laclip import LaCLIP
 from proofs import finetune
-from proofs.benches.training import coca
+from proofs.benches.training import coca, pairs
 from proofs.benches.training.pairs import FRESH, NewHeads, open_pairs, shuffled_captions
 from proofs.finetune import open_task, random_teacher, shuffled_labels
 from proofs.pretrain import TRIALS, first_captions, other_people, people
@@ -170,3 +171,18 @@ def test_what_is_reported_beside_cloob_is_over_clip() -> None:
         CLIPLoss(),
         "effective_rank",
     )
+
+
+def test_a_set_of_one_split_is_held_out_whole_and_heads_learn_from_another(
+    captioned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(captioned, alone)
+    rows = (alone / "captions.csv").read_text(encoding="utf-8")
+    (alone / "captions.csv").write_text(rows.replace(",train,", ",test,").replace(",val,", ",test,"), encoding="utf-8")
+    monkeypatch.setattr(pairs, "TRAINED_ON", str(captioned))
+    clip = small_clip(tmp_path / "clip")
+    bench = pairs.open_pairs(str(alone), clip, RUN, SEEDS)
+    facts = {name: bench.facts[name] for name in ("split", "items", "train", "trained_on")}
+    assert facts == {"split": "test", "items": 30, "train": 18, "trained_on": str(captioned)}
+    assert "trained_on" not in pairs.open_pairs(str(captioned), clip, RUN, SEEDS).facts

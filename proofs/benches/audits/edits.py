@@ -24,7 +24,7 @@ from proofs.scenes.edited import EditedScenes, scene_attributes
 from proofs.trial import Tabled, Trial, each_seed, hash_of, over
 
 Phrases = tuple[str, ...]
-SOURCES = 60
+SOURCES = 240
 """Scenes a seed."""
 STREAM = 90_000
 """Seeds of the scenes begin here, apart from those on which ``tiny`` was trained."""
@@ -102,6 +102,7 @@ def open_choices(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
                     for column in COLUMNS[:3]:
                         scores.setdefault(column, {})[kind] = scored.columns[column].double().numpy()
         arms = {f"{w}, {rival}": preferred(of["right"], of[rival]) for w, of in scores.items() for rival in rivals}
+        arms |= {f"{w}, all": np.mean([arms[f"{w}, {rival}"] for rival in rivals], axis=0) for w in scores}
         return {**arms, "a coin": np.full(SOURCES, 0.5)}
 
     table = each_seed(once, run, seeds)
@@ -134,6 +135,7 @@ TRIAL = Trial(
         over("a coin", "AugCLIP, over", "right edit, or the target in another scene"),
         over("source_similarity, none", "AugCLIP, none", "over cos(x, y): right edit, or none"),
         over("cosine, over", "AugCLIP, over", "over CLIPScore: right edit, or the target in another scene"),
+        over("direction, all", "AugCLIP, all", "over directional similarity: mean of the three choices"),
     ),
     controls=(over("a coin", "mixed, none", "attributes mixed at random: right edit, or none"),),
     beside={

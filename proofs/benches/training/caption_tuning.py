@@ -1,5 +1,8 @@
 """The proof of LLM2CLIP: does a language model that was tuned to tell captions apart find more photos than as it was?
 
+Any contrast spreads vectors out, which may help by itself. So the tuning on two captions of a photo is also compared
+with one on each caption and itself, where only dropout tells the two apart, as in SimCSE without labels.
+
 The language model is a small one of ours with word ids, trained to predict the next word of the training captions: it
 stands in for one with billions of weights, which does not fit this proof. Image towers are frozen; a linear head is
 trained on them, as in the other proofs on captioned photos.
@@ -7,7 +10,7 @@ trained on them, as in the other proofs on captioned photos.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.language_text import LanguageText
-from diptych.core import Backbone, Run, Table, Texts
+from diptych.core import Backbone, Row, Run, Table, Texts
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import Training
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.methods.pretrain.llm2clip import LANGUAGE, LLM2CLIP, Captions
+from diptych.methods.pretrain.llm2clip import LANGUAGE, LLM2CLIP, Captions, CaptionTuning
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import PAD, WordIds
 from diptych.train.parameters import train_parameters
@@ -48,6 +51,24 @@ class PermutedTuning(LLM2CLIP):
         every = [text for texts in captions for text in texts]
         order = iter(np.random.default_rng(run.integer("permuted captions")).permutation(len(every)).tolist())
         return tuple(tuple(every[next(order)] for _ in texts) for texts in captions)
+
+
+class _Itself(CaptionTuning):
+    """Tells a caption from those of other photos, by another draw of dropout for its pair."""
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return a caption of the row twice, and one of another row."""
+        views = super().views(row, g)
+        return {**views, "same": views["query"]}
+
+
+@dataclass(frozen=True)
+class ItselfTuning(LLM2CLIP):
+    """LLM2CLIP whose stage 1 pairs each caption with itself: the contrast stays, and what two people say is not told."""
+
+    def tuning(self, language: LanguageText, captions: Captions, run: Run) -> CaptionTuning:
+        """Return the spoiled stage 1."""
+        return _Itself(self, language, captions, run)
 
 
 def next_words(captions: Sequence[str], run: Run, fit: Fit = WORDS) -> LanguageText:
@@ -90,11 +111,11 @@ class SmallLanguageModel:
 
 OWN = Training(TUNED, kit=SmallLanguageModel(), start=NewHeads())
 UNTUNED = replace(OWN, method=replace(TUNED, tune=False))
-PERMUTED = replace(OWN, method=PermutedTuning(**vars(TUNED)))
+PERMUTED, ITSELF = (replace(OWN, method=spoiled(**vars(TUNED))) for spoiled in (PermutedTuning, ItselfTuning))
 R5 = "recall_at_5"
 TO_UNTUNED = Claim("the untuned language model", base=Arm(UNTUNED), part=R5)
 LLM2CLIP_TRIAL = Trial(
-    (TO_UNTUNED,),
+    (TO_UNTUNED, Claim("tuned on each caption and itself", base=Arm(ITSELF), part=R5)),
     arm=Arm(OWN),
     controls=(replace(TO_UNTUNED, arm=Arm(PERMUTED)),),
     beside={

@@ -22,6 +22,8 @@ from diptych.features.frozen import Headed, HeadSpace
 from diptych.train.schedule import Fit, Schedule
 from proofs.benches.training.fresh import fresh_heads
 
+TRAINED_ON = "flickr8k_small"
+"""What heads are trained on for a set without a split for it."""
 WIDTH = 128
 """Joint width of fresh heads."""
 FRESH = Fit(lr=1e-3, batch=128, steps=200, schedule=Schedule(warmup=20), log_every=50)
@@ -43,16 +45,29 @@ class NewHeads:
 def open_pairs(
     name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, queries: slice | None = None
 ) -> TuneBench:
-    """Open captioned photos, whose split val is held out; ``queries`` are the captions of each that are asked for."""
-    whole = open_data(present(name, "captions.csv"), need="captions", text="caption_*")
-    held = whole.split("val")
+    """Open captioned photos, whose split val is held out; ``queries`` are the captions of each that are asked for.
+
+    A set of one split is held out as a whole, and what is trained on is the train split of ``TRAINED_ON``.
+    """
+    whole = _captioned(name)
+    alone = len(whole.splits) == 1
+    trained_on = _captioned(TRAINED_ON) if alone else whole
+    split = next(iter(whole.splits)) if alone else "val"
+    held = whole.split(split)
     if queries is not None:
         held = with_captions(held, [tuple(texts)[queries] for texts in held.columns["captions"].values])
-    data = replace(whole, splits={"train": whole.split("train"), "val": held})
+    data = replace(whole, splits={"train": trained_on.split("train"), "val": held})
     bench = TuneBench(data, backbone, FRESH, run, seeds, part="recall_at_1", metric="value")
     sizes = {"items": len(bench.held_out), "train": len(bench.train)}
-    bench.report = {"data_hash": _hash(whole), "split": "val", **sizes, "trains": "linear heads on frozen towers"}
+    facts = {"trained_on": TRAINED_ON, "trained_on_hash": _hash(trained_on)} if alone else {}
+    bench.report = {
+        "data_hash": _hash(whole), "split": split, **sizes, **facts, "trains": "linear heads on frozen towers",
+    }  # fmt: skip
     return bench
+
+
+def _captioned(name: str) -> LabelledData:
+    return open_data(present(name, "captions.csv"), need="captions", text="caption_*")
 
 
 def shuffled_captions(table: Table[Any], run: Run) -> Table[Any]:

@@ -11,17 +11,26 @@ from tests.support.pictures import table, task
 from tests.support.refused import refused
 
 
-def test_val_chooses_the_best_and_ties_keep_the_smallest(kit: Kit, run: Run) -> None:
+def test_val_chooses_the_best_and_ties_go_to_the_least_cross_entropy(kit: Kit, run: Run) -> None:
     names, evidence, test = task()
     chosen = LinearProbe().fit(kit, names, evidence, run)
     assert evidence.val is not None
+    labels = evidence.val.labels()
 
-    def accuracy(c: float) -> float:
-        predicted = LinearProbe(C=c).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
-        return float((predicted.numpy() == evidence.val.labels()).mean())
+    def judged(c: float) -> tuple[float, float]:
+        scores = LinearProbe(C=c).fit(kit, names, evidence, run).scores(evidence.val.items, run)
+        values = scores.values.double().numpy()
+        logs = values - np.log(np.exp(values - values.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))
+        logs -= values.max(axis=1, keepdims=True)
+        right = (scores.predicted().numpy() == labels).mean()
+        return float(right), float(-logs[np.arange(len(labels)), labels].mean())
 
-    scores = [accuracy(c) for c in GRID]
-    assert GRID[int(np.argmax(scores))] == chosen.C
+    each = [judged(c) for c in GRID]
+    most = max(right for right, _ in each)
+    tied = [i for i, (right, _) in enumerate(each) if right == most]
+    assert len(tied) > 1, "so that there is something to break"
+    assert chosen.C == GRID[min(tied, key=lambda i: each[i][1])]
+    assert chosen.C > GRID[tied[0]], "the smallest penalises most, and its probabilities are nearly even"
     assert chosen.scores(test.items, run).kind == "logit"
 
 

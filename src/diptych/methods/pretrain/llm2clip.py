@@ -189,7 +189,7 @@ class LLM2CLIP(Recipe):
         if self.tune:
             _check_pairs(train, captions)
             seen = self.seen(captions, run)
-            stage = CaptionTuning(self, language, seen, run)
+            stage = self.tuning(language, seen, run)
             table = Table(Texts(tuple(texts_of[0] for texts_of in seen)))
             fit = {"lr": self.rate, **({} if self.steps is None else {"steps": self.steps})}
             yield Stage(stage, data=table, fit=fit)
@@ -206,6 +206,10 @@ class LLM2CLIP(Recipe):
     def seen(self, captions: Captions, run: Run) -> Captions:
         """Return the captions of each image that stage 1 sees: all as they are."""
         return captions
+
+    def tuning(self, language: LanguageText, captions: Captions, run: Run) -> CaptionTuning:
+        """Return stage 1 on captions."""
+        return CaptionTuning(self, language, captions, run)
 
 
 def _check_pairs(rows: Table[Any], captions: Captions) -> None:

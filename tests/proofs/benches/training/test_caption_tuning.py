@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core import Run
+from diptych.core import Row, Run
 from diptych.evaluation.arms import Arm
+from diptych.methods.pretrain.llm2clip import LLM2CLIP
 from proofs.benches.training.caption_tuning import (
     LLM2CLIP_TRIAL,
     OWN,
     TUNED,
     WORDS,
+    ItselfTuning,
     PermutedTuning,
     SmallLanguageModel,
     next_words,
@@ -46,6 +48,19 @@ def test_permuted_captions_are_those_of_all_images() -> None:
     assert [len(own) for own in mixed] == [2, 3, 2]
     assert sorted(t for own in mixed for t in own) == list("abcdefg")
     assert mixed != captions == TUNED.seen(captions, RUN)
+
+
+def test_a_caption_is_paired_with_itself_and_the_others_stay() -> None:
+    pytest.importorskip("peft")
+    captions = (("a red dog runs", "a red cat sits"), ("the dog sits", "the cat runs"))
+    language = next_words(CAPTIONS, RUN, replace(FEW, steps=1))
+    row = Row("x", 1, "key")
+    own, spoiled = (
+        kind(**vars(TUNED)).tuning(language, captions, RUN).views(row, RUN.generator("views"))
+        for kind in (LLM2CLIP, ItselfTuning)
+    )
+    assert own["query"] == spoiled["query"] == spoiled["same"] != own["same"]
+    assert own["other"] == spoiled["other"] in captions[0]
 
 
 def test_the_bench_measures_every_arm_with_one_language_model(captioned: Path, tmp_path: Path) -> None:
