@@ -85,8 +85,8 @@ MEASURED = {
         "the authors' MaskFormer is not read: a Mask2Former stands in for its masks, CLIP's patches for its classes",
         WORDS, MEAN,
     ]),
-    "clip-dinoiser": ("voc20/ --fitted clip-dinoiser/", ("PASCAL VOC, 20 classes", "mIoU"), [
-        "80 templates: give them by `--templates FILE`", "photos are not padded to multiples of 16",
+    "clip-dinoiser": ("voc20/ --fitted clip-dinoiser/ --templates imagenet", ("PASCAL VOC, 20 classes", "mIoU"), [
+        "photos are resized to bytes that differ from OpenCV's by 1 at most",
     ]),
     "sam-clip": ("voc21/ --fitted sam-clip/ --masks hf:facebook/sam-vit-base", None, [
         "no weights were released, and the number was not read: the folder is one that you trained",

@@ -37,6 +37,16 @@ def test_settings_without_a_method_are_those_of_the_usual_one_of_the_backbone() 
         diptych.segment([photo], ["red", "green"], MODEL, settings={"windows.side": 64})
 
 
+def test_other_names_of_a_kept_segmenter_get_the_prompts_that_it_was_kept_with(tmp_path: Path) -> None:
+    """Else a released FC-CLIP would read the names of a data set in prompts that are not its authors'."""
+    photo, kept = halves("red", "blue", 60, 40), tmp_path / "kept"
+    diptych.segment([photo], ["red", "green"], MODEL, method="maskclip", templates=["a {} wall"], fitted=kept)
+    again = diptych.segment([photo], ["red", "green"], MODEL, method="maskclip", fitted=kept)
+    assert list(again.as_dict()["templates"]) == ["a {} wall"]
+    with pytest.raises(DiptychError, match="was fitted on the names red, green"):
+        diptych.segment([photo], ["red", "green"], MODEL, method="maskclip", templates=["the {}"], fitted=kept)
+
+
 def test_without_photos_nothing_is_segmented() -> None:
     with pytest.raises(DiptychError, match="No photos"):
         diptych.segment(Pictures(()), ["red"], MODEL)

@@ -165,7 +165,12 @@ class Segment(Verb):
         from diptych.data.load import open_data
         from diptych.data.samples import need_photos
         from diptych.data.words.classnames import with_words
-        from diptych.tasks.label_maps.fitted_segmenter import names_of_folder, of_classes, parts_of_folder
+        from diptych.tasks.label_maps.fitted_segmenter import (
+            names_of_folder,
+            of_classes,
+            parts_of_folder,
+            templates_of_folder,
+        )
         from diptych.tasks.label_maps.question import question
         from diptych.tasks.label_maps.segmented import COCO, endings, stems
         from diptych.tasks.segment import segmented, teach
@@ -188,7 +193,8 @@ class Segment(Verb):
                 named = replace(named, templates=names_of(list(named.names), (), self.templates).templates)
         else:
             background = tuple(self.background)
-            named = with_words(names_of(self.names, () if self.names is not None else classes, self.templates))
+            templates = templates_of_folder(about) if self.templates is None else self.templates
+            named = with_words(names_of(self.names, () if self.names is not None else classes, templates))
         things = named.names if tuple(self.things) == ("all",) else self.things
         query = question(
             named, system, background=background, threshold=self.threshold, unknown=self.unknown, things=things

@@ -4,10 +4,11 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+import open_clip
 import pytest
 
 from diptych.core import ClassNames, DataError, UsageError
-from diptych.data.words.templates import ENSEMBLE, SINGLE, VILD, read_templates
+from diptych.data.words.templates import ENSEMBLE, IMAGENET, SINGLE, VILD, read_templates
 from diptych.verbs.names import templates_of
 
 
@@ -58,6 +59,9 @@ def test_sets_have_names_unless_a_file_is_called_so(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert read_templates("vild") == templates_of("vild") == VILD
     assert len(set(VILD)) == 14
+    assert read_templates("imagenet") == IMAGENET
+    theirs = [t("{}") for t in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    assert (sorted(IMAGENET), len(IMAGENET)) == (sorted(theirs), 80)
     assert [t for t in VILD if not t.endswith(".")] == [
         "This is a photo of a {}", "There is a {} in the scene", "There is the {} in the scene",
         "a photo of a {} in the scene",

@@ -25,6 +25,7 @@ from diptych.core.settings import with_settings
 from diptych.data.labelled import NamedTable
 from diptych.data.pixels import normalise
 from diptych.methods.segment.maft_plus import FittedMAFTPlus, MAFTPlus
+from diptych.nn.dense.label_maps import label_map
 from diptych.nn.dense.mask_classes import shortest_edge
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps
 from diptych.nn.dense.mask_training import words_of
@@ -133,7 +134,7 @@ def test_the_published_configuration_sees_photos_as_the_released_one_does() -> N
 
 
 def test_photos_are_padded_to_whole_cells_of_zeros(conv: Backbone) -> None:
-    fitted = replace(fit(conv), method=replace(SMALL, pads=True))
+    fitted = replace(fit(conv), method=replace(SMALL, pads=True, panoptic=True))
     photo = halves("red", "blue", 40, 50)
     _, _, masks = fitted.classified(photo, Run())
     x = shortest_edge(photo, 64, fitted.method.longest)
@@ -149,6 +150,13 @@ def test_photos_are_padded_to_whole_cells_of_zeros(conv: Backbone) -> None:
         seen = whole[..., : x.shape[1], : x.shape[2]]
         expected = F.interpolate(seen, (photo.height, photo.width), mode="bilinear", align_corners=False)[0]
     torch.testing.assert_close(masks, expected)
+    semantic = replace(fitted, method=replace(fitted.method, panoptic=False))
+    (found,) = semantic.regions(Pictures((photo,)), Run())
+    assert found.masks is not None
+    torch.testing.assert_close(found.masks, seen[0].sigmoid())  # the authors' order: probabilities, then the photo's size
+    maps = torch.einsum("qk,qhw->khw", found.scores.values.exp(), seen[0].sigmoid())
+    whole = F.interpolate(maps[None], (photo.height, photo.width), mode="bilinear", align_corners=False)[0]
+    assert torch.equal(label_map(found), whole.argmax(0))
 
 
 def test_what_is_missing_or_wrong_is_named(conv: Backbone) -> None:

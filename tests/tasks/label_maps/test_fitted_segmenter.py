@@ -4,7 +4,7 @@ import pytest
 
 from diptych.core import ClassNames, UsageError
 from diptych.features.artefacts import About
-from diptych.tasks.label_maps.fitted_segmenter import names_of_folder, parts_of_folder
+from diptych.tasks.label_maps.fitted_segmenter import names_of_folder, parts_of_folder, templates_of_folder
 
 NAMED = ClassNames(("cat", "dog"), ("a {}.",))
 
@@ -16,6 +16,11 @@ def test_names_and_background_are_those_of_the_folder() -> None:
     assert names_of_folder(About("maskclip", classes=("cat", "dog")))[0].names == ("cat", "dog")
     with pytest.raises(UsageError, match="names no classes: give names"):
         names_of_folder(About("maskclip"))
+
+
+def test_prompts_are_those_of_the_folder() -> None:
+    assert templates_of_folder(About("maskclip", facts={"named": NAMED})) == ("a {}.",)
+    assert templates_of_folder(About("maskclip", classes=("cat",))) is templates_of_folder(None) is None
 
 
 def test_parts_are_those_of_the_folder_unless_the_user_names_others() -> None:

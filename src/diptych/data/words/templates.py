@@ -30,7 +30,25 @@ VILD = (
 )
 """The 14 templates of ViLD, as segmenters take them (``fcclip.py`` of FC-CLIP, 2b0bbe2); four have no full stop."""
 
-SETS = {"vild": VILD}
+_SEEN = ("bad", "low resolution", "cropped", "bright", "dark", "close-up", "black and white", "pixelated",
+         "jpeg corrupted", "blurry", "good")  # fmt: skip
+_LOOKS = ("hard to see ", "clean ", "dirty ", "cool ", "large ", "nice ", "weird ", "small ", "")
+_MADE = ("a sculpture", "a rendering", "graffiti", "a tattoo", "a drawing", "a painting", "a doodle", "a sketch",
+         "a rendition", "art", "itap")  # fmt: skip
+_OF = ("embroidered", "plastic", "origami", "toy", "cartoon", "plushie")
+
+IMAGENET = (
+    *(f"a {seen} photo of {article} {{}}." for seen in _SEEN for article in ("a", "the")),
+    *(f"a photo of {article} {look}{{}}." for look in _LOOKS for article in ("a", "the")),
+    *(f"{made} of {article} {{}}." for made in _MADE for article in ("a", "the")),
+    *(f"{article} {of} {{}}." for of in _OF for article in ("a", "the")),
+    *(f"{article} {{}} in a video game." for article in ("a", "the")),
+    *(f"a photo of {count} {{}}." for count in ("many", "one", "my")),
+    "itap of my {}.",
+)
+"""The 80 templates of CLIP on ImageNet, in another order, which CLIP-DINOiser takes (a954aae)."""
+
+SETS = {"vild": VILD, "imagenet": IMAGENET}
 """Name of a set -> its templates."""
 
 

@@ -60,6 +60,8 @@ class FCCLIP(Segmenter):
         longest: longer side at most, in pixels, rounded to whole cells (1333; the authors' 2560 for Cityscapes), >= 1.
         pads: pad the pixels with zeros up to whole cells, and resize the logits of masks to the photo, as the authors
             do; by default (False) the sides are rounded to whole cells, which takes less memory.
+        empty: what names a mask without a cell on the last map: "trained", the trained classifier alone, as the authors do
+            for ResNets, or "both", as they do for ConvNeXts.
         crop: side of the squares of the training, in pixels, rounded to whole cells (1024).
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks; the defaults are for a core and minutes.
@@ -86,6 +88,7 @@ class FCCLIP(Segmenter):
     side: int = 224
     longest: int = LONGEST
     pads: bool = False
+    empty: Literal["trained", "both"] = "trained"
     crop: int = 128
     zoom: float = 2.0
     layout: MaskLayout = LAYOUT
@@ -101,6 +104,7 @@ class FCCLIP(Segmenter):
         check(self, at_least(1), "side", "longest", "crop", "zoom", "steps", "batch")
         check(self, above(0), "rate")
         check(self, one_of("pooled", "crops"), "classify")
+        check(self, one_of("trained", "both"), "empty")
 
     def exponents(self, seen: tuple[bool, ...]) -> Tensor:
         """Return (K,) weights of the frozen classifier for marks of trained classes."""
@@ -162,8 +166,8 @@ class Masked:
     Args:
         inside: (Q, K) probabilities of the trained classifier, without void.
         outside: (Q, K) of the frozen one.
-        held: (Q,) bool: masks with a cell on the last map or, where masks are cut out, with a pixel of the image. They
-            alone have embeddings.
+        held: (Q,) bool: masks with a cell on the last map or, where masks are cut out, with a pixel of the image. The
+            embeddings of others are those of nothing.
         void: (Q,) probabilities of no class.
         masks: (Q, h, w) logits.
         size: (H, W) of the image, in pixels.
@@ -214,7 +218,9 @@ class FittedFCCLIP(FittedSegmenter):
 
     def mixed(self, seen: Masked) -> Regions:
         """Return the regions of an image: the two classifiers as one."""
-        weights = self.method.exponents(self.seen).to(seen.outside) * seen.held[:, None]
+        weights = self.method.exponents(self.seen).to(seen.outside)
+        if self.method.empty == "trained":
+            weights = weights * seen.held[:, None]
         p = fused(seen.inside, seen.outside, weights)
         return mask_regions(p, seen.void, seen.masks, seen.size, self.classes.things)
 

@@ -67,6 +67,8 @@ class MAFTPlus(Segmenter):
         side: shorter side of an image, in pixels, rounded to whole cells.
         longest: longer side at most, in pixels, rounded to whole cells, >= 1.
         pads: as in FC-CLIP: pad the pixels up to whole cells, as the authors do, and do not round the sides.
+        panoptic: with ``pads``, resize the logits of masks to the photo, as the authors do for panoptic maps; for semantic
+            ones (False) they resize what the classes have at the pixels that the network saw.
         crop: side of the squares of the training, in pixels, rounded to whole cells.
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks of masks; the defaults are for a core and minutes.
@@ -94,6 +96,7 @@ class MAFTPlus(Segmenter):
     side: int = 224
     longest: int = LONGEST
     pads: bool = False
+    panoptic: bool = False
     crop: int = 128
     zoom: float = 2.0
     layout: MaskLayout = LAYOUT
@@ -282,5 +285,6 @@ class FittedMAFTPlus(FittedSegmenter):
         masks = layer.masks[0]
         if self.method.pads:
             whole, seen = (pixels.shape[2], pixels.shape[3]), (x.shape[1], x.shape[2])
-            masks = unpadded(masks.float(), whole, seen, (image.height, image.width))
+            photo = (image.height, image.width) if self.method.panoptic else seen
+            masks = unpadded(masks.float(), whole, seen, photo)
         return p[0], of_layer[:, -1], masks

@@ -118,7 +118,7 @@ def unpadded(masks: Tensor, whole: tuple[int, int], seen: tuple[int, int], photo
     Source: FC-CLIP's inference, as that of Mask2Former.
     """
     out = F.interpolate(masks[None], whole, mode="bilinear", align_corners=False)[..., : seen[0], : seen[1]]
-    if photo[0] * photo[1] <= seen[0] * seen[1]:
+    if photo != seen and photo[0] * photo[1] <= seen[0] * seen[1]:
         out = F.interpolate(out, photo, mode="bilinear", align_corners=False)
     return out[0]
 

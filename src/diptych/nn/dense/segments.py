@@ -156,17 +156,17 @@ def instances(
 ) -> list[Instance]:
     """Return the objects of one image, surest first.
 
-    Of masks, the ``most`` best pairs of a region and a class of things; a region may be several objects. Of a dense
-    map, the things of its panoptic map.
+    Of masks, those of the ``most`` best pairs of a region and a class whose class is of things; a region may be several
+    objects. Of a dense map, the things of its panoptic map.
 
     Args:
         regions: of the image.
         things: marks of the K classes; (): those of the regions, or all.
         groups: class position of each query; None: the queries are the classes.
         rule: for dense maps, see ``panoptic``.
-        most: instances at most.
+        most: pairs that are looked at, and so instances at most.
 
-    Source: Cheng et al. 2022 (Mask2Former), the instance inference.
+    Source: Cheng et al. 2022 (Mask2Former), the instance inference; FC-CLIP has the same.
     """
     classes = _classes(regions, groups)
     counted = tuple(things or regions.things or (True,) * classes)
@@ -175,10 +175,11 @@ def instances(
         listed = [Instance(segmented.ids == s.id, s.label, s.score) for s in segmented.segments if s.thing]
         return sorted(listed, key=lambda i: -i.score)[:most]
     p, (height, width) = _grouped(_probabilities(regions), groups, classes), regions.size
-    p = p * torch.tensor(counted, dtype=p.dtype)
     best = p.flatten().argsort(descending=True, stable=True)[:most]
     listed = []
     for q, k in zip((best // classes).tolist(), (best % classes).tolist(), strict=True):
+        if not counted[k]:
+            continue
         m = _full(regions.masks[q : q + 1], height, width)[0]
         inside = m >= 0.5
         if p[q, k] > 0 and bool(inside.any()):

@@ -28,6 +28,19 @@ def names_of_folder(about: About, background: Sequence[str] = ()) -> tuple[Class
     return named, tuple(background) or tuple(about.facts.get("background", ()))
 
 
+def templates_of_folder(about: About | None) -> tuple[str, ...] | None:
+    """Return the prompts that a segmenter was kept with, which other names get too.
+
+    Args:
+        about: what its folder says; None: there is none.
+
+    Returns:
+        The prompts, or None where the folder says none.
+    """
+    named = None if about is None else about.facts.get("named")
+    return named.templates if isinstance(named, ClassNames) else None
+
+
 def parts_of_folder(about: About | None, given: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
     """Return the names of a segmenter's parts: those of the folder, where the user named no others.
 
