@@ -216,9 +216,9 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         "of many measured values is biased upwards, so measure on your own photos: `diptych recommend DATA` compares "
         "the quick ones, and `diptych board classify DATA "
         "--export best` runs all systems and chooses on photos apart from test. Boards with `lite` were run on "
-        "3 December 2026 beside other work, so their times are long; three draws say little about how far draws differ, "
-        "hence wide intervals at few shots. Boards of `lite:2026-11` and `tiny` are older: their intervals over draws "
-        "are too narrow ([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of "
+        "3 December 2026 beside other work, so their times are long; three draws say little about how far draws "
+        "differ, hence wide intervals at few shots. Boards of `lite:2026-11` and `tiny` are older: their intervals over "
+        "draws are too narrow ([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of "
         "those that val did not tell apart."
     )
 
