@@ -27,6 +27,8 @@ PAGE, FIGURES = DOCS / "which-classifier.md", DOCS / "figures"
 MARK = "†"
 """Stands behind the number of a row that has fewer seeds than its board planned."""
 BASE = ("zero-shot", "ensemble")
+TWO_WAY = "2026-12-02"
+"""Boards that are older hold intervals of crossed bootstraps, as ``tools.results`` has it."""
 DEFAULT = "lite"
 """The backbone of the first tables: the one that a user has who names none."""
 EVIDENCE = {"texts": "descriptions", "unlabelled": "photos without labels"}
@@ -178,7 +180,7 @@ _RAW = (
 
 def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
     """Return the page, and file name -> SVG of its figures."""
-    parts = ["# Which classifier should I use?", "", *_acting(rows)]
+    parts = ["# Which classifier should I use?", "", *_acting(rows), *_older(boards)]
     ranked: list[str] = []
     figures: dict[str, str] = {}
     for backbone in dict.fromkeys(row.backbone for row in rows):
@@ -215,12 +217,29 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         f"the {100 * LEVEL:.0f} % level; where that is fewer than half, class names alone are recommended. The highest "
         "of many measured values is biased upwards, so measure on your own photos: `diptych recommend DATA` compares "
         "the quick ones, and `diptych board classify DATA "
-        "--export best` runs all systems and chooses on photos apart from test. Boards with `lite` were run on "
-        "3 December 2026 beside other work, so their times are long; three draws say little about how far draws differ, "
-        "hence wide intervals at few shots. Boards of `lite:2026-11` and `tiny` are older: their intervals over draws "
-        "are too narrow ([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of "
-        "those that val did not tell apart."
+        "--export best` runs all systems and chooses on photos apart from test. Boards of "
+        "3 December 2026, all with `lite` among them, were run beside other work, so their times are long; three draws "
+        "say little about how far draws differ, hence wide intervals at few shots."
     )
+
+
+def _older(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how many boards are older than two-way intervals, and what is wrong with them; nothing where there is none.
+
+    Example:
+        >>> old, new = ({"date": f"2026-{day}", "spec": {"name": "tiny"}} for day in ("11-25", "12-03"))
+        >>> "".join(_older([old, new])).split(" of ")[0], list(_older([new]))
+        ('1', [])
+    """
+    counts = Counter(board["spec"]["name"] for board in boards if str(board.get("date", "")) < TWO_WAY)
+    if counts:
+        words = ", ".join(f"{count} of `{name}`" for name, count in sorted(counts.items()))
+        yield ""
+        yield (
+            f"{words} are boards of before {TWO_WAY}: their intervals over draws are too narrow "
+            "([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of those that "
+            "val did not tell apart."
+        )
 
 
 def _advice(needs: str, rows: Sequence[Row], base: Mapping[str, Row]) -> str:

@@ -48,7 +48,8 @@ def test_the_table_counts_verdicts_and_guesses(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(not_shown, "_plan", lambda slug: {"not_shown": "protocol: two photos"})
     known = {"gda": {"needed": 0.04, "source": "ours", "rests_on": "guess", "evidence": "none"}}
     text = table([proof((0.01, -0.01))], known)
-    assert text.startswith("1 proofs are not shown: 0 undecided, 0 decided: its control gains too, 1 decided: not here.")
+    counts = "0 undecided, 0 decided: its control gains too, 1 decided: not here."
+    assert text.startswith(f"1 proofs are not shown: {counts}")
     assert "The reasons of 1 are guesses." in text
     assert "over x, `d`: +0.0100 (-0.0100 to +0.0300) | +0.0400 (ours) | protocol: two photos | guess | none |" in text
 

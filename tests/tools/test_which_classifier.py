@@ -291,3 +291,10 @@ def test_fixed_settings_stand_beside_those_that_val_chose(tool: Any, tmp_path: P
     write(tmp_path / "boards", "a", [BASE, row("gda", 4, 0.8, 0.3, 0.01)])
     assert tool.main([]) == 0
     assert "### Without a validation set" not in (tmp_path / "page.md").read_text()
+
+
+def test_boards_of_before_two_way_intervals_are_counted_and_new_ones_say_nothing(tool: Any) -> None:
+    old, new = ({"date": date, "spec": {"name": "tiny"}} for date in ("2026-11-25T01:00", "2026-12-02T01:00"))
+    _, words = tool._older([old, new, old])
+    assert words.startswith("2 of `tiny` are boards of before 2026-12-02")
+    assert list(tool._older([new])) == []

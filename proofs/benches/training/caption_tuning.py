@@ -64,7 +64,7 @@ class _Itself(CaptionTuning):
 
 @dataclass(frozen=True)
 class ItselfTuning(LLM2CLIP):
-    """LLM2CLIP whose stage 1 pairs each caption with itself: the contrast stays, and what two people say is not told."""
+    """LLM2CLIP whose stage 1 pairs each caption with itself: the contrast stays, without what two people say."""
 
     def tuning(self, language: LanguageText, captions: Captions, run: Run) -> CaptionTuning:
         """Return the spoiled stage 1."""

@@ -29,8 +29,8 @@ def test_val_chooses_the_best_and_ties_go_to_the_least_cross_entropy(kit: Kit, r
     most = max(right for right, _ in each)
     tied = [i for i, (right, _) in enumerate(each) if right == most]
     assert len(tied) > 1, "so that there is something to break"
-    assert chosen.C == GRID[min(tied, key=lambda i: each[i][1])]
-    assert chosen.C > GRID[tied[0]], "the smallest penalises most, and its probabilities are nearly even"
+    assert GRID[min(tied, key=lambda i: each[i][1])] == chosen.C
+    assert GRID[tied[0]] < chosen.C, "the smallest penalises most, and its probabilities are nearly even"
     assert chosen.scores(test.items, run).kind == "logit"
 
 
