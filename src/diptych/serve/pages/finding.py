@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from diptych.data.words.english import not_english
 from diptych.metrics.cut import STRATA
 from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
-from diptych.search_index.opening import AnyIndex, index_at
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import Hit, Modality
 from diptych.serve.inputs import Input
 from diptych.serve.pages.browsing import browsed, highest
@@ -110,12 +111,20 @@ class Finding:
         """Write what a person says about answers into the index, and return the (right, wrong) marks of the query.
 
         Raises:
-            Refusal: no such entry.
+            Refusal: no such entry, or the index cannot be written.
         """
         index = self.search.index(state.index)
         question = await self.read_query(request, index, state)
         marks = await self.search.service.thread(_marks, index, question, state, numbers, right)
-        await self.search.service.thread(add_marks, index.folder, marks)
+        try:
+            await self.search.service.thread(add_marks, index.folder, marks)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            raise Refusal(
+                409, f"The index {index.name} cannot be written ({error.strerror}), so that it takes no marks: serve a "
+                "copy of it from another folder.", "read_only",
+            ) from None  # fmt: skip
         return await self.search.service.thread(_counts, index, question, state)
 
 
@@ -129,12 +138,12 @@ def _weights(index: AnyIndex, state: State) -> Mapping[Modality, float]:
 
 
 def _nothing(index: ServedIndex, state: State) -> Contents:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         return browsed(opened, state)
 
 
 def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         entries = opened.entries([number])
         slot = int(opened.slots([number])[0])
         if number not in entries or slot < 0:
@@ -143,7 +152,7 @@ def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
 
 
 def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
         rated = _marks_of_people(marks, question, key)
@@ -197,7 +206,7 @@ def _marks_of_people(marks: Sequence[Mark], question: Question, key: str) -> dic
 
 
 def _model(index: ServedIndex, question: Question, state: State) -> dict[str, bytes]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         rated = _marks_of_people(read_marks(index.folder), question, weights_key(_weights(opened, state)))
         head = marked_head(opened, rated)
         if head is None:
@@ -237,7 +246,7 @@ def _tile(
 
 
 def _counts(index: ServedIndex, question: Question, state: State) -> tuple[int, int]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         rated = _marks_of_people(read_marks(index.folder), question, weights_key(_weights(opened, state)))
     good = sum(bool(right) for right in rated.values())
     return good, len(rated) - good
@@ -246,7 +255,7 @@ def _counts(index: ServedIndex, question: Question, state: State) -> tuple[int, 
 def _marks(
     index: ServedIndex, question: Question, state: State, numbers: Sequence[int], right: bool | None
 ) -> list[Mark]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         entries, slots = opened.entries(numbers), opened.slots(numbers)
         lacking = next((n for n, slot in zip(numbers, slots, strict=True) if n not in entries or slot < 0), None)
         if lacking is not None:

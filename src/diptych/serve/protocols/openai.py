@@ -94,7 +94,9 @@ class EmbeddingsAnswer:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model; "merges" says for pictures and texts whether requests share batches."""
+    """A model; "merges" says for pictures and texts whether requests share batches, "stats" how many inputs wait for any
+    model, where infinity's client looks.
+    """
 
     id: str
     object: Literal["model"]
@@ -107,6 +109,7 @@ class ModelFacts:
     precision: str
     version: str
     merges: dict[str, str]
+    stats: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def router(service: Service) -> APIRouter:
             "id": name, "object": "model", "created": 0, "owned_by": "diptych", "dimensions": model.dim,
             "backbone": spec.name, "licence": spec.licence, "fingerprint": model.model.fingerprint,
             "precision": model.run.precision, "version": __version__,
-            "merges": model.sharing,
+            "merges": model.sharing, "stats": {"queue_absolute": service.batcher.waiting},
         }  # fmt: skip
 
     async def models() -> dict[str, Any]:
