@@ -137,7 +137,7 @@ class Guard:
         packing = headers.get("content-encoding", "identity").strip().lower()
         if packing not in ("", "identity"):  # a small one may unpack to any size
             raise Refusal(
-                415, f"The body is packed (Content-Encoding: {packing[:40]}), and only plain ones are read: send it plain.",
+                415, f"The body is packed (Content-Encoding: {packing[:40]}), and none is unpacked: send it plain.",
                 "content_encoding",
             )  # fmt: skip
         length = headers.get("content-length", "0")

@@ -391,3 +391,21 @@ def test_an_empty_file_is_refused_and_a_form_without_a_file_is_not(page: tuple[T
     assert (empty.status_code, "The picture cannot be read: empty file." in empty.text) == (422, True)
     none = client.post("/query", data={"q": "red"}, files={"file": ("", b"")})
     assert (none.status_code, none.url.query) == (200, b"q=red")
+
+
+def test_a_mark_of_a_page_before_the_index_was_made_anew_is_refused(
+    page: tuple[TestClient, Path], tmp_path: Path
+) -> None:
+    """Its number is another picture's by then."""
+    client, folder = page
+    forms = [a for a in Seen(client.get("/?q=red").text).all("input") if a.get("name") == "entry"]
+    given = {"state": "q=red", "entry": forms[0]["value"], "right": "1"}
+    assert client.post("/marks", data=given, headers={"Accept": "application/json"}).json() == {"right": 1, "wrong": 0}
+    shutil.rmtree(folder)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    index(open_records(str(tmp_path / "moved")), ColourBackbone(), Run(), folder)
+    refused = client.post("/marks", data=given, headers={"Accept": "application/json"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "index_changed")
+    assert not (folder / "marks.jsonl").exists()
+    given["entry"] = given["entry"].partition(".")[0]  # a program may name the number alone
+    assert client.post("/marks", data=given, headers={"Accept": "application/json"}).status_code == 200

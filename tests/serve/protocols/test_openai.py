@@ -67,7 +67,7 @@ def test_token_ids_get_an_error_that_names_the_flag(official: Any, openai: Any) 
 def test_models_are_listed_and_none_is_loaded_by_a_request(official: Any, openai: Any) -> None:
     assert [m.id for m in official.models.list()] == ["colours", "embed-v4.0"]
     assert official.models.retrieve("colours").dimensions == 4
-    with pytest.raises(openai.NotFoundError, match="is not served: use colours.*--alias .*=colours"):
+    with pytest.raises(openai.NotFoundError, match=r"is not served: use colours.*--alias .*=colours"):
         official.embeddings.create(model="hf:someone/else", input="red")
 
 
@@ -172,3 +172,12 @@ def test_a_body_that_is_no_object_names_no_class_of_ours(client: Any) -> None:
 def test_models_have_the_field_that_infinitys_client_reads(client: Any) -> None:
     """Its ``ModelInfo.from_dict`` asks for ``stats``, and raises KeyError without."""
     assert client.get("/models").json()["data"][0]["stats"] == {"queue_absolute": 0}
+
+
+def test_azures_client_asks_by_its_deployment(openai: Any, address: str) -> None:
+    client = openai.AzureOpenAI(azure_endpoint=address, api_key="k" * 16, api_version="2024-02-01", max_retries=0)
+    plain = openai.OpenAI(base_url=f"{address}/openai/v1", api_key="k" * 16, max_retries=0)
+    found, told = (one.embeddings.create(model="colours", input="red").data[0].embedding for one in (client, plain))
+    assert found == told
+    with pytest.raises(openai.NotFoundError, match="'nope' is not served"):
+        client.embeddings.create(model="nope", input="red")

@@ -55,7 +55,10 @@ async function mark(form, button) {
   const answer = await asked("/marks", {method: "POST", body: fields, headers: {Accept: "application/json"}});
   if (!answer) return;
   const marks = await answer.json();
-  for (const number of fields.getAll("entry")) if ($("e" + number)) show($("e" + number), fields.get("right"));
+  for (const entry of fields.getAll("entry")) {
+    const figure = $("e" + entry.split(".")[0]);
+    if (figure) show(figure, fields.get("right"));
+  }
   $("right").textContent = marks.right;
   $("wrong").textContent = marks.wrong;
   $("counts").hidden = !(marks.right || marks.wrong);

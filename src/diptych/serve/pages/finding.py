@@ -22,7 +22,7 @@ from diptych.serve.inputs import Input
 from diptych.serve.pages.browsing import browsed, highest
 from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import MOST, State
-from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
+from diptych.serve.pages.tiles import Contents, Slider, Tile, facets, version_of
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, ask
@@ -107,15 +107,21 @@ class Finding:
         whole = await self.answers(request, replace(state, at_least=0.0, skip=0, top=MOST))
         return whole.chosen(numbers)
 
-    async def mark(self, request: Any, state: State, numbers: Sequence[int], right: bool | None) -> tuple[int, int]:
+    async def mark(self, request: Any, state: State, chosen: Mapping[int, str], right: bool | None) -> tuple[int, int]:
         """Write what a person says about answers into the index, and return the (right, wrong) marks of the query.
 
+        Args:
+            request: of Starlette.
+            state: of the page.
+            chosen: number of an entry -> its version on the page, see ``version_of``; "" is any.
+            right: None takes a mark back.
+
         Raises:
-            Refusal: no such entry, or the index cannot be written.
+            Refusal: no such entry, another picture than on the page, or the index cannot be written.
         """
         index = self.search.index(state.index)
         question = await self.read_query(request, index, state)
-        marks = await self.search.service.thread(_marks, index, question, state, numbers, right)
+        marks = await self.search.service.thread(_marks, index, question, state, chosen, right)
         try:
             await self.search.service.thread(add_marks, index.folder, marks)
         except OSError as error:
@@ -253,13 +259,19 @@ def _counts(index: ServedIndex, question: Question, state: State) -> tuple[int, 
 
 
 def _marks(
-    index: ServedIndex, question: Question, state: State, numbers: Sequence[int], right: bool | None
+    index: ServedIndex, question: Question, state: State, chosen: Mapping[int, str], right: bool | None
 ) -> list[Mark]:
+    numbers = list(chosen)
     with index.opened() as opened:
         entries, slots = opened.entries(numbers), opened.slots(numbers)
         lacking = next((n for n, slot in zip(numbers, slots, strict=True) if n not in entries or slot < 0), None)
         if lacking is not None:
             raise Refusal(404, f"The index {index.name} has no picture {lacking}.", "entry_not_found")
+        if any(version and version != version_of(entries[n]) for n, version in chosen.items()):
+            raise Refusal(
+                409, f"The index {index.name} has changed since this page was opened: load the page again.",
+                "index_changed",
+            )  # fmt: skip
         weights = _weights(opened, state)
         key, first = weights_key(weights), nearest(opened, question.query, STRATA[-1], weights)
         ranks = {f.entry.name: rank for rank, f in enumerate(first, 1)}

@@ -22,7 +22,7 @@ from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, text_of
 from diptych.serve.pages.looking import SIDE, entry_picture, jpeg, looked_at, png
 from diptych.serve.pages.map import PhotoMap
-from diptych.serve.pages.state import MOST, State, entry_numbers, packed
+from diptych.serve.pages.state import MOST, State, entry_numbers, entry_versions, packed
 from diptych.serve.pages.tiles import Contents
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Service
@@ -112,11 +112,11 @@ class Page:
             texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
         fields, script = dict(texts), "application/json" in request.headers.get("accept", "")
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
-        verdict, numbers = fields.get("right", ""), entry_numbers([value for name, value in texts if name == "entry"])
-        if verdict not in ("1", "0", "") or not numbers:
+        verdict, chosen = fields.get("right", ""), entry_versions([value for name, value in texts if name == "entry"])
+        if verdict not in ("1", "0", "") or not chosen:
             raise Refusal(400, "A mark has one entry or several, and right, which is 1, 0 or empty.")
         try:
-            right, wrong = await self.finding.mark(request, state, numbers, None if verdict == "" else verdict == "1")
+            right, wrong = await self.finding.mark(request, state, chosen, None if verdict == "" else verdict == "1")
         except DataError as error:
             if script:
                 raise
@@ -124,7 +124,7 @@ class Page:
             return self.html(state, await self.finding.answers(request, state), shown.message, shown.status)
         if script:
             return JSONResponse({"right": right, "wrong": wrong})
-        return RedirectResponse(state.address() + f"#e{numbers[0]}", 303)
+        return RedirectResponse(state.address() + f"#e{next(iter(chosen))}", 303)
 
     async def _exported(self, request: Request) -> tuple[Contents, Answer]:
         """Return the answers of an address; those that are chosen, where it names entries.
