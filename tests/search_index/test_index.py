@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -390,6 +391,20 @@ def test_an_index_on_a_mount_that_is_read_only_is_searched(tmp_path: Path) -> No
     if done.returncode == 77 or done.stderr.startswith("unshare: "):
         pytest.skip(f"this machine lets nobody mount: {done.stderr[:80]}")
     assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
+
+
+def test_an_index_on_a_full_disk_is_searched(tmp_path: Path) -> None:
+    """SQLite's memory of readers is a file of 32 KiB, for which a limit leaves no room, as a full disk does."""
+    with Index.create(tmp_path / "index", {"dim": 2, "fingerprint": "x"}) as index:
+        index.add([Entry("a")], {"image": (np.array([0]), np.ones((1, 2), np.float32))})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with Index(tmp_path / "index") as index:
+            found = list(index.names())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert found == ["a"]
 
 
 def read_without_writing(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 import pytest
@@ -117,3 +118,24 @@ def test_a_body_that_is_no_json_is_refused_with_what_to_send(client: Any, body: 
     answer = client.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("The body is no JSON: send ")
+
+
+def test_an_empty_body_is_called_empty(client: Any) -> None:
+    answer = client.post("/v1/search", content=b"", headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("The body is empty: send a JSON object with query, ")
+
+
+@pytest.mark.parametrize(("code", "status"), [(sqlite3.SQLITE_FULL, 507), (sqlite3.SQLITE_IOERR, 507), (1, 500)])
+def test_rows_that_cannot_be_used_are_no_fault_to_report(
+    client: Any, monkeypatch: pytest.MonkeyPatch, code: int, status: int
+) -> None:
+    def fail(*given: Any, **named: Any) -> Any:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr("diptych.serve.verbs.search.ask", fail)
+    answer = client.post("/v1/search", json={"query": "red"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, "file")
+    assert answer.json()["message"].endswith("(database or disk is full): look at its disk.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import inspect
 import io
 import json
@@ -256,3 +257,12 @@ def test_a_body_that_drips_is_given_up() -> None:
     with pytest.raises(HTTPException, match="did not come within") as caught:
         asyncio.run(read())
     assert caught.value.status_code == 408
+
+
+def test_a_packed_body_is_refused_with_what_to_send(client: Any) -> None:
+    packed = gzip.compress(json.dumps({"input": "red"}).encode())
+    head = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = client.post("/v1/embeddings", content=packed, headers=head)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "content_encoding")
+    assert "Content-Encoding: gzip" in answer.json()["message"]
+    assert embeddings(client, "red", headers={"Content-Encoding": "identity"}).status_code == 200

@@ -29,8 +29,8 @@ from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.servers.browser import PHONE, WIDE, Open, chromium, pages_of  # noqa: F401
 from tests.support.servers.serving import colour_bytes
 
-REFUSED = "status of 422"
-"""What Chromium writes where a damaged picture is refused."""
+REFUSED = "status of 4"
+"""What Chromium writes where the server refuses something."""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,34 @@ def test_a_page_fits_its_window_and_its_targets_a_finger(open_page: Open, path: 
             assert sheet.evaluate("document.documentElement.scrollWidth") == width
             assert targets.count() >= 6
             assert targets.evaluate_all(SMALL) == []
+
+
+@pytest.mark.parametrize("index", ["plain", "marked"])
+def test_a_word_as_long_as_a_line_breaks(open_page: Open, index: str) -> None:
+    sheet = open_page(f"/?q={'x' * 1500}&index={index}&where={'y' * 400}", PHONE, status=400)
+    assert sheet.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+    assert "y" * 60 in sheet.get_by_role("alert").inner_text()
+
+
+def test_who_goes_back_stands_where_he_stood(open_page: Open) -> None:
+    sheet = open_page("/?q=grey+steps")
+    figures = sheet.locator("#tiles figure")
+    while figures.count() < 72:
+        sheet.mouse.wheel(0, 5000)
+        sheet.wait_for_timeout(50)
+    figures.nth(60).scroll_into_view_if_needed()
+    before, every = figures.nth(60).bounding_box(), names(sheet)[:72]
+    figures.nth(60).get_by_role("link", name="similar").click()
+    sheet.wait_for_url("**like=**")
+    sheet.go_back()
+    figures.nth(71).wait_for()
+    sheet.wait_for_function("scrollY > 1000")
+    assert figures.nth(60).bounding_box() == pytest.approx(before, abs=2)
+    assert names(sheet)[:72] == every
+    while figures.count() < 80:  # the pages after it go on as before
+        sheet.mouse.wheel(0, 5000)
+        sheet.wait_for_timeout(50)
+    assert len(set(names(sheet))) == figures.count() == 80
 
 
 def test_the_first_answer_is_above_the_fold_of_a_phone(open_page: Open) -> None:

@@ -80,6 +80,14 @@ class Hit:
         return self.entry.facts
 
 
+_UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL)  # the second: a read-only mount
+_FULL = (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE)  # no room for the memory that readers share
+
+
+def _unwritable(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in _UNWRITABLE or error.sqlite_errorcode in _FULL
+
+
 class Rows:
     """The rows of an index."""
 
@@ -90,11 +98,10 @@ class Rows:
             self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
         except sqlite3.OperationalError as error:
             log = path.with_name(f"{path.name}-wal")
-            unwritable = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)  # the second on a read-only mount
-            if error.sqlite_errorcode & 0xFF not in unwritable or (log.exists() and log.stat().st_size):
+            if not _unwritable(error) or (log.exists() and log.stat().st_size):
                 raise
-            # In a folder that cannot be written, such as a read-only mount, SQLite cannot keep its log. Without one,
-            # all commits are in the database, which is then read as a file that nobody changes.
+            # In a folder that cannot be written, such as a read-only mount, or on a full disk, SQLite cannot keep its
+            # log. Without one, all commits are in the database, which is then read as a file that nobody changes.
             self._read_only = True
             self._database.close()
             uri = f"file:{quote(str(path))}?immutable=1"

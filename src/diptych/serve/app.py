@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,6 +45,7 @@ def application(service: Service, routers: Sequence[APIRouter]) -> Any:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(UnicodeEncodeError, _surrogate)
     app.add_exception_handler(OSError, _unwritten)
+    app.add_exception_handler(sqlite3.OperationalError, _locked)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, service.settings, service.metrics)
 
@@ -72,6 +74,9 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
     if request.method != "GET" and not (kind == "application/json" or kind.endswith("+json")):
         sentence = f"The body's content type is {kind[:80]!r}" if kind else "The body has no content type"
         return _answer(Refusal(415, f"{sentence}: send the header 'Content-Type: application/json'.", "content_type"))
+    if first["type"] == "missing" and first["loc"] == ("body",):
+        taken = _fields(request, "").replace(", which takes", " with")
+        return _answer(Refusal(400, f"The body is empty: send a JSON object{taken}, as /openapi.json says."))
     if first["type"] == "json_invalid":
         return _answer(Refusal(400, NO_JSON))
     place = ".".join(str(p) for p in first["loc"] if isinstance(p, int) or _is_field(p))
@@ -132,6 +137,15 @@ async def _unwritten(request: Request, error: Any) -> JSONResponse:
     status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
     reason = error.strerror or type(error).__name__
     return _answer(Refusal(status, f"A file of the server cannot be used ({reason}): look at its disk.", "file"))
+
+
+async def _locked(request: Request, error: Any) -> JSONResponse:
+    """Say that the rows of an index cannot be read or written: a full disk, or a file that is damaged."""
+    LOG.error("%s", error)
+    full = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return _answer(
+        Refusal(507 if full else 500, f"An index of the server cannot be used ({error}): look at its disk.", "file")
+    )
 
 
 async def _broken(request: Request, error: Any) -> JSONResponse:

@@ -116,7 +116,7 @@ class Guard:
         if settings.loopback and "host" in headers and _name(host) not in names:  # HTTP/1.0 has none, browsers have
             # A page elsewhere may let its name point to 127.0.0.1, and would then read what is served here.
             raise Refusal(
-                421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or let whoever starts it add this name."
+                421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or start it with this name as --host-name."
             )
         origin = headers.get("origin", "")
         if scope["method"] not in SAFE and origin and origin.partition("://")[2] != host:
@@ -134,6 +134,12 @@ class Guard:
         full = self._active[client] > settings.capacity or self._active.total() > CLIENTS * settings.capacity
         if full or self._bytes > BODIES * settings.max_bytes:
             raise Refusal(429, "Too many requests at once: ask again in 1 s.", "busy", {"Retry-After": "1"})
+        packing = headers.get("content-encoding", "identity").strip().lower()
+        if packing not in ("", "identity"):  # a small one may unpack to any size
+            raise Refusal(
+                415, f"The body is packed (Content-Encoding: {packing[:40]}), and none is unpacked: send it plain.",
+                "content_encoding",
+            )  # fmt: skip
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > settings.max_bytes:
             raise _too_large(settings)

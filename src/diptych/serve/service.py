@@ -76,7 +76,8 @@ class Service:
         model = self.models.get(self.settings.aliases.get(name, name))
         if model is None:
             names = ", ".join((*self.models, *self.settings.aliases))
-            raise Refusal(404, f"The model {name[:80]!r} is not served: use {names}.", "model_not_found")
+            remedy = f"use {names}, or start the server with --alias {name[:80]}={self.first.name}"
+            raise Refusal(404, f"The model {name[:80]!r} is not served: {remedy}.", "model_not_found")
         return model
 
     async def embed(
@@ -150,7 +151,7 @@ class Service:
         """Raise Refusal where a request has no inputs, or too many; ``most``: fewer than the server is set to."""
         most = min(self.settings.max_inputs, most or self.settings.max_inputs)
         if not 1 <= count <= most:
-            remedy = "send several" if count else "send one at least"
+            remedy = "send several requests" if count else "send one at least"
             raise Refusal(400, f"A request has 1 to {most} inputs, not {count}: {remedy}.")
 
     async def pictures(self, inputs: Sequence[Input]) -> list[Image.Image]:

@@ -130,3 +130,8 @@ def test_a_negation_is_remarked(text: str, word: str) -> None:
 )  # fmt: skip
 def test_numbers_names_titles_and_signs_are_no_negation(text: str) -> None:
     assert negated([text], "lite") == ""
+
+
+def test_a_remark_repeats_no_more_of_a_text_than_one_reads() -> None:
+    remark = not_english(["x" * 1500], "lite", ["en"])
+    assert f"and {'x' * 60}… has no English noun" in remark

@@ -11,7 +11,9 @@ from PIL import Image
 from diptych import load
 from diptych.core import UnreadableItem
 from diptych.serve.model import ServedModel
+from diptych.serve.opening import open_index
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
+from diptych.serve.pages.tiles import version_of
 
 
 def test_words_look_somewhere_on_a_picture() -> None:
@@ -29,10 +31,16 @@ def test_words_look_somewhere_on_a_picture() -> None:
     assert Image.open(io.BytesIO(png(alone))).getpixel((0, 0)) == alone.getpixel((0, 0))
 
 
-def test_pictures_of_entries_are_small_and_of_the_index_alone(index_folder: Path) -> None:
-    assert max(entry_picture(index_folder, 1, 4).size) <= 4
+def test_pictures_of_entries_are_small_and_of_the_index_alone(index_folder: Path, model: ServedModel) -> None:
+    served = open_index(index_folder, [model])
+    assert max(entry_picture(served, 1, 4).size) <= 4
     with pytest.raises(UnreadableItem):
-        entry_picture(index_folder, 10**9)
+        entry_picture(served, 10**9)
+    with served.opened() as index:
+        version = version_of(index.entries([1])[1])
+    assert entry_picture(served, 1, 4, version).size == entry_picture(served, 1, 4).size
+    with pytest.raises(UnreadableItem):
+        entry_picture(served, 1, 4, version[::-1])
 
 
 def test_a_backbone_without_maps_says_so(client: Any) -> None:

@@ -114,6 +114,18 @@ def test_the_page_links_each_photo_and_alike_ones_are_found_together(client: Tes
         assert (wrong.status_code, says in wrong.text) == (code, True), wrong.text
 
 
+def test_the_map_of_an_index_that_is_made_anew_with_as_many_photos_is_drawn_anew(
+    client: TestClient, tmp_path: Path
+) -> None:
+    before = page(client)
+    shutil.rmtree(tmp_path / "mine")
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    index(open_records(str(tmp_path / "moved")), ColourBackbone(), Run(), tmp_path / "mine")
+    after = page(client)
+    assert before.count("/moved/") == 0
+    assert after.count("/moved/") == before.count("/photos/") == 90
+
+
 def test_a_drawing_that_fails_is_tried_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(index: object) -> None:
         raise MemoryError("no room")

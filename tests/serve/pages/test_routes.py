@@ -227,7 +227,9 @@ def test_a_picture_that_cannot_be_read_leaves_the_page(page: tuple[TestClient, P
     assert answer.text.count("<figure") == 24
 
 
-@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EACCES, 500)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.ENOSPC, 507), (errno.EIO, 500), (errno.EROFS, 409), (errno.EACCES, 409)]
+)
 def test_a_full_disk_is_said_and_searches_go_on(
     page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
@@ -351,3 +353,59 @@ def test_the_page_says_that_words_are_not_english_and_an_error_counts_no_picture
     broken = client.get("/?q=red&at_least=2").text
     assert "at_least must be a number in 0 to 0.999" in broken
     assert " pictures in mine" not in broken
+
+
+def pictures(text: str) -> list[str]:
+    return [a["src"] for a in Seen(text).all("img")]
+
+
+def test_an_index_that_is_made_anew_shows_its_own_pictures(
+    page: tuple[TestClient, Path], tmp_path: Path, model: ServedModel
+) -> None:
+    """The number of an entry is then another picture's, here and in what a browser keeps."""
+    client, folder = page
+    before = pictures(client.get("/?q=red").text)
+    assert client.get(before[0]).headers["cache-control"].startswith("max-age")
+    old = client.get(before[0]).content
+    shutil.rmtree(folder)
+    others = tmp_path / "others"
+    others.mkdir()
+    for colour in ("blue", "green"):
+        (others / f"{colour}.png").write_bytes(colour_bytes(colour))
+    index(open_records(str(others)), ColourBackbone(), Run(), folder)
+    after = pictures(client.get("/?q=blue").text)
+    assert {src.partition("?")[0] for src in after} <= {f"/photo/mine/{n}" for n in range(1, 91)}
+    assert not set(before) & set(after)
+    for number in (1, 2):
+        name = Image.open(io.BytesIO(client.get(f"/photo/mine/{number}").content)).convert("RGB").getpixel((0, 0))
+        wanted = sorted(("blue", "green"))[number - 1]
+        assert max(abs(a - b) for a, b in zip(name, COLOURS[wanted], strict=True)) < 12
+    assert client.get(f"/photo/mine/1?v={before[0].rpartition('v=')[2]}").status_code == 404
+    assert all(client.get(src).content != old for src in after)
+    assert "no-store" in client.get("/photo/mine/1").headers["cache-control"]
+
+
+def test_an_empty_file_is_refused_and_a_form_without_a_file_is_not(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    empty = client.post("/query", data={"q": ""}, files={"file": ("mine.jpg", b"")})
+    assert (empty.status_code, "The picture cannot be read: empty file." in empty.text) == (422, True)
+    none = client.post("/query", data={"q": "red"}, files={"file": ("", b"")})
+    assert (none.status_code, none.url.query) == (200, b"q=red")
+
+
+def test_a_mark_of_a_page_before_the_index_was_made_anew_is_refused(
+    page: tuple[TestClient, Path], tmp_path: Path
+) -> None:
+    """Its number is another picture's by then."""
+    client, folder = page
+    forms = [a for a in Seen(client.get("/?q=red").text).all("input") if a.get("name") == "entry"]
+    given = {"state": "q=red", "entry": forms[0]["value"], "right": "1"}
+    assert client.post("/marks", data=given, headers={"Accept": "application/json"}).json() == {"right": 1, "wrong": 0}
+    shutil.rmtree(folder)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    index(open_records(str(tmp_path / "moved")), ColourBackbone(), Run(), folder)
+    refused = client.post("/marks", data=given, headers={"Accept": "application/json"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "index_changed")
+    assert not (folder / "marks.jsonl").exists()
+    given["entry"] = given["entry"].partition(".")[0]  # a program may name the number alone
+    assert client.post("/marks", data=given, headers={"Accept": "application/json"}).status_code == 200

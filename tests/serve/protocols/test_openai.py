@@ -67,7 +67,7 @@ def test_token_ids_get_an_error_that_names_the_flag(official: Any, openai: Any) 
 def test_models_are_listed_and_none_is_loaded_by_a_request(official: Any, openai: Any) -> None:
     assert [m.id for m in official.models.list()] == ["colours", "embed-v4.0"]
     assert official.models.retrieve("colours").dimensions == 4
-    with pytest.raises(openai.NotFoundError, match="is not served: use colours"):
+    with pytest.raises(openai.NotFoundError, match=r"is not served: use colours.*--alias .*=colours"):
         official.embeddings.create(model="hf:someone/else", input="red")
 
 
@@ -77,7 +77,7 @@ def test_widths_and_counts_are_checked(client: Any) -> None:
 
     assert post(input="red", dimensions=4).status_code == 200
     assert "cannot give 2" in post(input="red", dimensions=2).json()["error"]["message"]
-    assert "not 9: send several" in post(input=["red"] * 9).json()["error"]["message"]
+    assert "not 9: send several requests." in post(input=["red"] * 9).json()["error"]["message"]
     assert post(input=[""]).status_code == post(input=[{"audio": "x"}]).status_code == 400
     jina = post(input=[{"text": "red"}, {"image": base64.b64encode(colour_bytes("red")).decode()}])
     assert len(jina.json()["data"]) == 2
@@ -167,3 +167,17 @@ def test_a_body_that_is_no_object_names_no_class_of_ours(client: Any) -> None:
         sentence = answer.json()["error"]["message"]
         assert (answer.status_code, "EmbeddingsRequest" in sentence) == (400, False)
         assert sentence.startswith("The body is no JSON object")
+
+
+def test_models_have_the_field_that_infinitys_client_reads(client: Any) -> None:
+    """Its ``ModelInfo.from_dict`` asks for ``stats``, and raises KeyError without."""
+    assert client.get("/models").json()["data"][0]["stats"] == {"queue_absolute": 0}
+
+
+def test_azures_client_asks_by_its_deployment(openai: Any, address: str) -> None:
+    client = openai.AzureOpenAI(azure_endpoint=address, api_key="k" * 16, api_version="2024-02-01", max_retries=0)
+    plain = openai.OpenAI(base_url=f"{address}/openai/v1", api_key="k" * 16, max_retries=0)
+    found, told = (one.embeddings.create(model="colours", input="red").data[0].embedding for one in (client, plain))
+    assert found == told
+    with pytest.raises(openai.NotFoundError, match="'nope' is not served"):
+        client.embeddings.create(model="nope", input="red")

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from diptych.core import Run
+from diptych.data.load import open_records
+from diptych.search_index.index import Index
+from diptych.search_index.rows import Entry
+from diptych.serve.assembly import Content, server
+from diptych.serve.model import ServedModel
+from diptych.serve.opening import open_index
+from diptych.serve.settings import Settings
 from diptych.tasks.search.ask import search
+from diptych.tasks.search.index import index
 from diptych.tasks.search.term import Term
 from tests.support.colours import ColourBackbone
 from tests.support.servers.serving import colour_uri
@@ -93,3 +104,23 @@ def test_only_the_ratio_of_weights_counts_whatever_their_size(client: Any) -> No
     page = client.get("/", params={"q": "1e300:red; 1e300:blue"})
     assert page.status_code == 200
     assert "nan" not in page.text
+
+
+def test_an_index_that_is_gone_or_another_models_gets_a_sentence(
+    colours: Path, tmp_path: Path, model: ServedModel
+) -> None:
+    folder, records = tmp_path / "mine", open_records(str(colours / "test"))
+    index(records, ColourBackbone(), Run(), folder)
+    content = Content((model,), {"mine": open_index(folder, [model])})
+    with TestClient(server(Settings(), content), base_url="http://127.0.0.1") as client:
+        assert post(client, "red").status_code == 200
+        shutil.rmtree(folder)
+        for answer in (post(client, "red"), client.get("/photo/mine/1"), client.get("/map")):
+            assert answer.status_code == 404
+            assert answer.json()["message"].startswith("The index mine is gone: There is no index at ")
+        with Index.create(folder, {"dim": 7, "fingerprint": "x", "backbone": "another"}) as other:
+            other.add([Entry("a")], {"image": (np.array([0]), np.ones((1, 7), np.float32))})
+        for answer in (post(client, "red"), client.get("/photo/mine/1"), client.get("/map")):
+            assert answer.status_code == 409
+            assert "was made again with another, and the server answers it with colours" in answer.json()["message"]
+        assert "start the server again" in client.get("/?q=red").text

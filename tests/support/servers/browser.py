@@ -39,7 +39,7 @@ def pages_of(browser: Any, address: str, tolerated: str = "") -> Iterator[Open]:
     """
     contexts, complaints = [], list[str]()
 
-    def start(path: str, size: tuple[int, int] = WIDE, **options: Any) -> Any:
+    def start(path: str, size: tuple[int, int] = WIDE, status: int = 200, **options: Any) -> Any:
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, base_url=address, reduced_motion="reduce", **options
         )
@@ -48,7 +48,7 @@ def pages_of(browser: Any, address: str, tolerated: str = "") -> Iterator[Open]:
         sheet = context.new_page()
         sheet.on("console", lambda m: (tolerated and tolerated in m.text) or complaints.append(m.text))
         sheet.on("pageerror", lambda error: complaints.append(str(error)))
-        assert sheet.goto(path).ok
+        assert sheet.goto(path).status == status
         return sheet
 
     yield start

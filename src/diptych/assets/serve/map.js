@@ -32,9 +32,9 @@ function choose(links) {
 function tile(link) {
   const figure = document.createElement("figure"), photo = document.createElement("a"), name = document.createElement("p");
   const picture = Object.assign(new Image(), {loading: "lazy", width: 320, height: 240});
-  const address = `/photo/${encodeURIComponent(map.dataset.index)}/${link.dataset.number}`;
+  const address = `/photo/${encodeURIComponent(map.dataset.index)}/${link.dataset.number}?v=${link.dataset.version}`;
   Object.assign(picture, {src: address, alt: link.querySelector("title").textContent});
-  Object.assign(photo, {className: "photo", href: address + "?side=1024"});
+  Object.assign(photo, {className: "photo", href: address + "&side=1024"});
   Object.assign(name, {className: "name", textContent: link.dataset.name, title: link.dataset.path});
   figure.className = "tile";
   photo.append(picture);

@@ -55,7 +55,10 @@ async function mark(form, button) {
   const answer = await asked("/marks", {method: "POST", body: fields, headers: {Accept: "application/json"}});
   if (!answer) return;
   const marks = await answer.json();
-  for (const number of fields.getAll("entry")) if ($("e" + number)) show($("e" + number), fields.get("right"));
+  for (const entry of fields.getAll("entry")) {
+    const figure = $("e" + entry.split(".")[0]);
+    if (figure) show(figure, fields.get("right"));
+  }
   $("right").textContent = marks.right;
   $("wrong").textContent = marks.wrong;
   $("counts").hidden = !(marks.right || marks.wrong);
@@ -66,18 +69,39 @@ async function mark(form, button) {
 
 // More answers: those of the next page, below.
 let loading = null;
-function more() {
-  return loading ??= loaded().finally(() => { loading = null; });
+function more(count) {
+  return loading ??= loaded(count).finally(() => { loading = null; });
 }
-async function loaded() {
-  const link = $("more"), answer = await asked(link.href);
+async function loaded(count) {
+  const link = $("more"), address = new URL(link.href), top = address.searchParams.get("top");
+  if (count) address.searchParams.set("top", count);
+  const answer = await asked(address);
   if (!answer) return near.unobserve(link);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html"), next = page.getElementById("more");
   for (const figure of page.querySelectorAll("#tiles > figure")) if (!$(figure.id)) tiles.append(figure);
   $("status").replaceWith(page.getElementById("status"));
+  if (next && count) {  // the pages after it are as long as before
+    const onward = new URL(next.href);
+    if (top) onward.searchParams.set("top", top); else onward.searchParams.delete("top");
+    next.href = onward;
+  }
   if (next) link.replaceWith(next); else link.parentElement.remove();
   if (next) near.observe(next);
   say(`${photos().length} answers.`);
+}
+
+// Where one was: a page that is gone back to, or loaded again, has its further answers, and stands where it stood.
+function remember() {
+  history.replaceState({shown: photos().length, y: scrollY}, "");
+}
+async function goBack() {
+  const {shown, y} = history.state ?? {};
+  if (shown > photos().length && $("more")) {
+    await more(shown - photos().length);
+    scrollTo(0, y);
+  }
+  addEventListener("pagehide", remember);
+  if ($("more")) near.observe($("more"));
 }
 const near = new IntersectionObserver(seen => { if (seen.some(s => s.isIntersecting)) more(); }, {rootMargin: "600px"});
 
@@ -187,5 +211,5 @@ if (ask) {
     if (other) { other.checked = !other.checked; pick(other, true); } else view(link);
   });
   $("selection")?.addEventListener("reset", () => { last = null; setTimeout(counted); });
-  if ($("more")) near.observe($("more"));
+  goBack();
 }

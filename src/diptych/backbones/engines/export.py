@@ -137,7 +137,8 @@ def _write(report: RuntimeReport, path: Path) -> None:
 
 def _unwritable(folder: Path, error: OSError) -> DiptychError:
     return DiptychError(
-        f"Cannot write the engine folder {folder.parent} ({error}): free space, or name another cache folder."
+        f"Cannot write the engine folder {folder.parent} ({error}): free space, or name another folder "
+        "({cache}, or DIPTYCH_CACHE)."
     )
 
 

@@ -15,6 +15,8 @@ LEAST, PIECE = 3, 4
 which others are composed.
 """
 _ENDINGS = (("ies", "y"), ("men", "man"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
+SHOWN = 60
+"""Characters of a text that a remark repeats."""
 _WORD = re.compile(r"[^\W\d_]+")
 _OTHER = frozenset((
     "ein", "eine", "einen", "einem", "einer", "der", "das", "und", "zwei", "drei", "une", "avec", "dans", "una", "unos",
@@ -95,7 +97,8 @@ def not_english(texts: Sequence[str], backbone: str, languages: Sequence[str]) -
         foreign = [text for text in foreign if text in spoken or not _has_common_word(text, common)]
     if not foreign:
         return ""
-    named = " and ".join(foreign) if len(foreign) == 2 else first_of(foreign)
+    shown = [text if len(text) <= SHOWN else f"{text[:SHOWN]}…" for text in foreign]
+    named = " and ".join(shown) if len(shown) == 2 else first_of(shown)
     one = len(foreign) == 1
     if nounless.isdisjoint(foreign):
         look, them = ("looks", "it") if one else ("look", "them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +16,13 @@ from diptych.data.words.english import not_english
 from diptych.metrics.cut import STRATA
 from diptych.search_index.described import Vectors
 from diptych.search_index.nearest import nearest
-from diptych.search_index.opening import AnyIndex, index_at
+from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import Hit, Modality
 from diptych.serve.inputs import Input
 from diptych.serve.pages.browsing import browsed, highest
 from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import MOST, State
-from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
+from diptych.serve.pages.tiles import Contents, Slider, Tile, facets, version_of
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, ask
@@ -106,16 +107,30 @@ class Finding:
         whole = await self.answers(request, replace(state, at_least=0.0, skip=0, top=MOST))
         return whole.chosen(numbers)
 
-    async def mark(self, request: Any, state: State, numbers: Sequence[int], right: bool | None) -> tuple[int, int]:
+    async def mark(self, request: Any, state: State, chosen: Mapping[int, str], right: bool | None) -> tuple[int, int]:
         """Write what a person says about answers into the index, and return the (right, wrong) marks of the query.
 
+        Args:
+            request: of Starlette.
+            state: of the page.
+            chosen: number of an entry -> its version on the page, see ``version_of``; "" is any.
+            right: None takes a mark back.
+
         Raises:
-            Refusal: no such entry.
+            Refusal: no such entry, another picture than on the page, or the index cannot be written.
         """
         index = self.search.index(state.index)
         question = await self.read_query(request, index, state)
-        marks = await self.search.service.thread(_marks, index, question, state, numbers, right)
-        await self.search.service.thread(add_marks, index.folder, marks)
+        marks = await self.search.service.thread(_marks, index, question, state, chosen, right)
+        try:
+            await self.search.service.thread(add_marks, index.folder, marks)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            raise Refusal(
+                409, f"The index {index.name} cannot be written ({error.strerror}), so that it takes no marks: serve a "
+                "copy of it from another folder.", "read_only",
+            ) from None  # fmt: skip
         return await self.search.service.thread(_counts, index, question, state)
 
 
@@ -129,12 +144,12 @@ def _weights(index: AnyIndex, state: State) -> Mapping[Modality, float]:
 
 
 def _nothing(index: ServedIndex, state: State) -> Contents:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         return browsed(opened, state)
 
 
 def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         entries = opened.entries([number])
         slot = int(opened.slots([number])[0])
         if number not in entries or slot < 0:
@@ -143,7 +158,7 @@ def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
 
 
 def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
         rated = _marks_of_people(marks, question, key)
@@ -197,7 +212,7 @@ def _marks_of_people(marks: Sequence[Mark], question: Question, key: str) -> dic
 
 
 def _model(index: ServedIndex, question: Question, state: State) -> dict[str, bytes]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         rated = _marks_of_people(read_marks(index.folder), question, weights_key(_weights(opened, state)))
         head = marked_head(opened, rated)
         if head is None:
@@ -237,20 +252,26 @@ def _tile(
 
 
 def _counts(index: ServedIndex, question: Question, state: State) -> tuple[int, int]:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         rated = _marks_of_people(read_marks(index.folder), question, weights_key(_weights(opened, state)))
     good = sum(bool(right) for right in rated.values())
     return good, len(rated) - good
 
 
 def _marks(
-    index: ServedIndex, question: Question, state: State, numbers: Sequence[int], right: bool | None
+    index: ServedIndex, question: Question, state: State, chosen: Mapping[int, str], right: bool | None
 ) -> list[Mark]:
-    with index_at(index.folder) as opened:
+    numbers = list(chosen)
+    with index.opened() as opened:
         entries, slots = opened.entries(numbers), opened.slots(numbers)
         lacking = next((n for n, slot in zip(numbers, slots, strict=True) if n not in entries or slot < 0), None)
         if lacking is not None:
             raise Refusal(404, f"The index {index.name} has no picture {lacking}.", "entry_not_found")
+        if any(version and version != version_of(entries[n]) for n, version in chosen.items()):
+            raise Refusal(
+                409, f"The index {index.name} has changed since this page was opened: load the page again.",
+                "index_changed",
+            )  # fmt: skip
         weights = _weights(opened, state)
         key, first = weights_key(weights), nearest(opened, question.query, STRATA[-1], weights)
         ranks = {f.entry.name: rank for rank, f in enumerate(first, 1)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 from PIL import Image
 
@@ -11,8 +10,9 @@ from diptych import catalog
 from diptych.core import ClassNames, Evidence, Kit, Run, Segmenter, UnreadableItem
 from diptych.data.memory import InMemory
 from diptych.nn.dense.label_maps import upsampled
-from diptych.search_index.opening import index_at
 from diptych.serve.model import ServedModel
+from diptych.serve.pages.tiles import version_of
+from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.pages.overlay import heat, layer
 from diptych.tasks.search.entry_picture import picture
@@ -23,15 +23,22 @@ LEAST = 0.5
 """Share of the colours' span below which the picture stays clear: half of a map is always above its middle."""
 
 
-def entry_picture(folder: Path, number: int, side: int = SIDE) -> Image.Image:
+def entry_picture(index: ServedIndex, number: int, side: int = SIDE, version: str = "") -> Image.Image:
     """Return the picture of an entry, at most ``side`` pixels per side, without EXIF and profiles.
 
+    Args:
+        index: of the entry.
+        number: of the entry.
+        side: in pixels.
+        version: of ``version_of``; "" takes any.
+
     Raises:
-        UnreadableItem: there is no such entry, or its picture is gone.
+        UnreadableItem: there is no such entry, or not of this version, or its picture is gone.
+        Refusal: the index is gone, or another model made it.
     """
-    with index_at(folder) as index:
-        entry = index.entries([number]).get(number) if 0 <= number < 2**63 else None
-    if entry is None:
+    with index.opened() as opened:
+        entry = opened.entries([number]).get(number) if 0 <= number < 2**63 else None
+    if entry is None or version not in ("", version_of(entry)):
         raise UnreadableItem(str(number), "no such entry")
     small = picture(entry.name).convert("RGB")
     small.info = {}

@@ -13,7 +13,7 @@ from jinja2 import Template
 from numpy.typing import NDArray
 
 from diptych.search_index.layout import laid_out
-from diptych.search_index.opening import AnyIndex, index_at
+from diptych.search_index.opening import AnyIndex
 from diptych.serve.names import Recent
 from diptych.serve.pages.browsing import spread
 from diptych.serve.pages.state import State, entry_numbers, packed
@@ -169,14 +169,18 @@ class PhotoMap:
         return routes
 
 
-def _state_of(index: ServedIndex) -> tuple[str, int, int]:
-    """Return what changes where entries are added or removed."""
-    with index_at(index.folder) as opened:
-        return index.name, len(opened), len(opened.vectors("image"))
+def _state_of(index: ServedIndex) -> tuple[str, int, int, int, int]:
+    """Return what changes where entries are added or removed, or the index is made anew with as many."""
+    with index.opened() as opened:
+        try:
+            file = (index.folder / "rows.sqlite").stat()
+        except OSError:  # of a database
+            return index.name, len(opened), len(opened.vectors("image")), 0, 0
+        return index.name, len(opened), len(opened.vectors("image")), file.st_ino, file.st_mtime_ns
 
 
 def _drawn(index: ServedIndex) -> Drawn:
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         return drawn(opened)
 
 
@@ -186,7 +190,7 @@ def _mean(index: ServedIndex, numbers: list[int]) -> NDArray[np.float32]:
     Raises:
         Refusal: one of them is not there.
     """
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         slots = opened.slots(numbers)
         if (slots < 0).any():
             lacking = numbers[int(np.argmax(slots < 0))]

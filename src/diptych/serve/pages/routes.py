@@ -20,13 +20,13 @@ from diptych.serve.inputs import Input
 from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, text_of
-from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
+from diptych.serve.pages.looking import SIDE, entry_picture, jpeg, looked_at, png
 from diptych.serve.pages.map import PhotoMap
-from diptych.serve.pages.state import MOST, State, entry_numbers, packed
+from diptych.serve.pages.state import MOST, State, entry_numbers, entry_versions, packed
 from diptych.serve.pages.tiles import Contents
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Service
-from diptych.serve.verbs.search import Search
+from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer
 
 SIDES = (320, 1024)
@@ -91,9 +91,10 @@ class Page:
         async with request.form(max_files=1, max_fields=20, max_part_size=self.service.settings.max_bytes) as form:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
             file = form.get("file")
-            data = b"" if file is None or isinstance(file, str) else await file.read()
+            sent = None if file is None or isinstance(file, str) or not file.filename else file
+            data = b"" if sent is None else await sent.read()
         state = State.read(fields)
-        if not data:
+        if sent is None:  # a form without a picture; an empty file is one, and refused
             return RedirectResponse(state.address(), 303)
         model = self.search.index(state.index).model
         try:
@@ -111,11 +112,11 @@ class Page:
             texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
         fields, script = dict(texts), "application/json" in request.headers.get("accept", "")
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
-        verdict, numbers = fields.get("right", ""), entry_numbers([value for name, value in texts if name == "entry"])
-        if verdict not in ("1", "0", "") or not numbers:
+        verdict, chosen = fields.get("right", ""), entry_versions([value for name, value in texts if name == "entry"])
+        if verdict not in ("1", "0", "") or not chosen:
             raise Refusal(400, "A mark has one entry or several, and right, which is 1, 0 or empty.")
         try:
-            right, wrong = await self.finding.mark(request, state, numbers, None if verdict == "" else verdict == "1")
+            right, wrong = await self.finding.mark(request, state, chosen, None if verdict == "" else verdict == "1")
         except DataError as error:
             if script:
                 raise
@@ -123,7 +124,7 @@ class Page:
             return self.html(state, await self.finding.answers(request, state), shown.message, shown.status)
         if script:
             return JSONResponse({"right": right, "wrong": wrong})
-        return RedirectResponse(state.address() + f"#e{numbers[0]}", 303)
+        return RedirectResponse(state.address() + f"#e{next(iter(chosen))}", 303)
 
     async def _exported(self, request: Request) -> tuple[Contents, Answer]:
         """Return the answers of an address; those that are chosen, where it names entries.
@@ -141,20 +142,26 @@ class Page:
             raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
         return answers, answers.answer
 
-    async def thumbnail(self, request: Request, index: str, number: int, side: int = SIDES[0]) -> Response:
-        """Return the picture of an entry, small; only entries of served indexes have one."""
+    async def thumbnail(self, request: Request, index: str, number: int, side: int = SIDES[0], v: str = "") -> Response:
+        """Return the picture of an entry, small; only entries of served indexes have one. It is kept, here and by the
+        browser, under the version of the entry alone: in an index that is made anew a number is another picture's.
+        """
         side = SIDES[0] if side <= SIDES[0] else SIDES[1]
         served = self.search.index(index)
-        key, pictures = (index, number), self._pictures[side]
-        data = pictures.get(key)
+        key, pictures = (index, number, v), self._pictures[side]
+        data = pictures.get(key) if v else None
         if data is None:
             try:
-                data = pictures.put(key, await self.service.thread(_small, served.folder, number, side))
+                data = await self.service.thread(_small, served, number, side, v)
             except UnreadableItem:
                 raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
-        return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT})
+            if v:
+                pictures.put(key, data)
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT if v else "no-store"})
 
-    async def look(self, request: Request, index: str, number: int, q: str = "", alone: bool = False) -> Response:
+    async def look(
+        self, request: Request, index: str, number: int, q: str = "", alone: bool = False, v: str = ""
+    ) -> Response:
         """Return the picture of an entry with a map of where the words look, or the map alone, to lay over it."""
         words, served = (
             "; ".join(text for text, weight in State(q=q).words() if weight > 0)[:200],
@@ -163,7 +170,7 @@ class Page:
         if not words:
             raise Refusal(400, "Where should one look? Give words as q.")
         try:
-            photo = await self.service.thread(entry_picture, served.folder, number)
+            photo = await self.service.thread(entry_picture, served, number, SIDE, v)
         except UnreadableItem:
             raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
         model = served.model
@@ -171,7 +178,7 @@ class Page:
             request, "look", lambda: looked_at(photo, words, model, model.calls, alone=alone)
         )
         data, kind = await self.service.thread(png if alone else jpeg, shown), "png" if alone else "jpeg"
-        return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": SHORT})
+        return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": SHORT if v else "no-store"})
 
     async def table(self, request: Request) -> Response:
         """Return the answers of a search as CSV."""
@@ -243,5 +250,5 @@ def _download(data: Any, name: str) -> JSONResponse:
     return JSONResponse(data, headers={"Content-Disposition": f"attachment; filename={name}.json"})
 
 
-def _small(folder: Path, number: int, side: int) -> bytes:
-    return jpeg(entry_picture(folder, number, side))
+def _small(index: ServedIndex, number: int, side: int, version: str) -> bytes:
+    return jpeg(entry_picture(index, number, side, version))

@@ -141,9 +141,23 @@ def entry_numbers(texts: Sequence[str], most: int = MOST) -> list[int]:
     Raises:
         Refusal: one is no number, or they are more than ``most``.
     """
-    if len(texts) > most or not all(text.isdecimal() and len(text) < 19 for text in texts):
+    return list(entry_versions(texts, most))
+
+
+def entry_versions(texts: Sequence[str], most: int = MOST) -> dict[int, str]:
+    """Return number of an entry -> its version, of texts such as "7.1f0c", or "" where "7" names none.
+
+    Raises:
+        Refusal: one is no number, or they are more than ``most``.
+
+    Example:
+        >>> entry_versions(["7.1f0c", "8"])
+        {7: '1f0c', 8: ''}
+    """
+    parts = [text.partition(".") for text in texts]
+    if len(texts) > most or not all(number.isdecimal() and len(number) < 19 for number, _, _ in parts):
         raise Refusal(400, f"entry must be the number of an entry, at most {most} times.")
-    return list(dict.fromkeys(map(int, texts)))
+    return {int(number): version for number, _, version in parts}
 
 
 def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:

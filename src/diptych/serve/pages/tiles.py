@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 from diptych.search_index.opening import AnyIndex
@@ -28,6 +29,7 @@ class Tile:
         reasons: (part of the query, what it adds to the score).
         right: probability that the answer is right; None: not known here.
         marked: True, False, or None where nobody marked it for this query.
+        version: of the entry, which is part of the address of its picture.
     """
 
     number: int
@@ -40,13 +42,24 @@ class Tile:
     reasons: tuple[tuple[str, float], ...] = ()
     right: float | None = None
     marked: bool | None = None
+    version: str = ""
 
     @classmethod
     def of(cls, number: int, entry: Entry) -> Tile:
         """Return what is known of an entry without a query."""
         name, caption = Path(entry.name.rpartition("!")[2]).name, entry.caption[:300]
         facts = " · ".join(f"{k} {v}" for k, v in entry.facts.items() if str(v) and k != "folder")[:200]
-        return cls(number, name, entry.name, caption or name, caption, facts)
+        return cls(number, name, entry.name, caption or name, caption, facts, version=version_of(entry))
+
+
+def version_of(entry: Entry) -> str:
+    """Return what changes where the number of an entry stands for another picture, since an index was made anew.
+
+    Example:
+        >>> version_of(Entry("a.jpg", key="1")) != version_of(Entry("b.jpg", key="1"))
+        True
+    """
+    return sha256("\0".join((entry.name, entry.stamp, entry.key)).encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
     {"model": "lite", "messages": [{"role": "user", "content": [...]}]}   one vector of a message's texts and pictures
 
 OpenAI's client asks for ``encoding_format`` "base64" where its caller names none: little-endian float32. infinity's
-client asks without the prefix ``/v1``, and sends ``dimensions`` 0.
+client asks without the prefix ``/v1``, and sends ``dimensions`` 0. Azure's clients ask ``AZURE``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ TOKENS = (
     "The input holds token ids, which only the tokenizer that made them reads: send texts (in LangChain, "
     "OpenAIEmbeddings(check_embedding_ctx_length=False))."
 )
+AZURE = ("/openai/v1", "/openai/deployments/{deployment}")
+"""What stands before ``/embeddings`` where Azure's clients ask, new ones and those that name a deployment."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ class EmbeddingsAnswer:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model; "merges" says for pictures and texts whether requests share batches."""
+    """A model; "merges" says for pictures and texts whether requests share batches, "stats", which infinity's client
+    reads, how many inputs wait for any model.
+    """
 
     id: str
     object: Literal["model"]
@@ -107,6 +111,7 @@ class ModelFacts:
     precision: str
     version: str
     merges: dict[str, str]
+    stats: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def router(service: Service) -> APIRouter:
 
     async def embeddings(request: Request, given: EmbeddingsRequest) -> JSONResponse:
         """Return an embedding a text or picture."""
-        model = service.model(given.model)
+        model = service.model(given.model or request.path_params.get("deployment"))
         width, spec = given.dimensions or model.dim, model.model.spec
         check_width(spec, width)
         groups = groups_of(given)
@@ -195,7 +200,7 @@ def router(service: Service) -> APIRouter:
             "id": name, "object": "model", "created": 0, "owned_by": "diptych", "dimensions": model.dim,
             "backbone": spec.name, "licence": spec.licence, "fingerprint": model.model.fingerprint,
             "precision": model.run.precision, "version": __version__,
-            "merges": model.sharing,
+            "merges": model.sharing, "stats": {"queue_absolute": service.batcher.waiting},
         }  # fmt: skip
 
     async def models() -> dict[str, Any]:
@@ -207,14 +212,14 @@ def router(service: Service) -> APIRouter:
         return described(name)
 
     routes = APIRouter(tags=["OpenAI"])
-    for prefix in ("/v1", ""):
-        shown = prefix != ""  # the same routes under two names are described once
+    for prefix in ("/v1", "", *AZURE):  # the same routes under several names are described once
         routes.add_api_route(
-            f"{prefix}/embeddings", embeddings, methods=["POST"], include_in_schema=shown,
+            f"{prefix}/embeddings", embeddings, methods=["POST"], include_in_schema=prefix == "/v1",
             responses={200: {"model": EmbeddingsAnswer}},
         )  # fmt: skip
+    for prefix in ("/v1", "", AZURE[0]):
         routes.add_api_route(
-            f"{prefix}/models", models, methods=["GET"], include_in_schema=shown,
+            f"{prefix}/models", models, methods=["GET"], include_in_schema=prefix == "/v1",
             responses={200: {"model": ModelsAnswer}},
         )  # fmt: skip
     routes.add_api_route("/v1/models/{name:path}", model, methods=["GET"], responses={200: {"model": ModelFacts}})

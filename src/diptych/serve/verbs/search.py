@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 
-from diptych.core import DiptychError, UsageError
+from diptych.core import DataError, DiptychError, UsageError
 from diptych.search_index.described import Vectors
-from diptych.search_index.opening import index_at
+from diptych.search_index.opening import AnyIndex, holds_index, index_at
 from diptych.serve.answers import SearchAnswer
 from diptych.serve.declared import body_of
 from diptych.serve.inputs import Input
@@ -62,7 +63,34 @@ class ServedIndex:
 
     def __post_init__(self) -> None:
         with index_at(self.folder) as index:
-            index.expect(fingerprint(self.model.model, self.model.run), self.model.model.spec.name)
+            index.expect(self._fingerprint, self.model.model.spec.name)
+
+    @contextmanager
+    def opened(self) -> Iterator[AnyIndex]:
+        """Open the index as it is now: it may be gone, or another one may lie there since the server was started.
+
+        Raises:
+            Refusal: there is none, or another model made it.
+        """
+        try:
+            index = index_at(self.folder)
+        except (UsageError, DataError) as error:
+            if holds_index(self.folder):
+                raise
+            raise Refusal(404, f"The index {self.name} is gone: {error}", "index_not_found") from None
+        with index:
+            if index.facts["fingerprint"] != self._fingerprint:
+                raise Refusal(
+                    409,
+                    f"The index {self.name} was made again with {index.facts.get('backbone')}, and the server answers "
+                    f"it with {self.backbone}: start the server again.",
+                    "index_changed",
+                )
+            yield index
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model.model, self.model.run)
 
     @cached_property
     def backbone(self) -> str:
@@ -158,7 +186,7 @@ class Search:
 
 def _answer(index: ServedIndex, query: Vectors, terms: tuple[Term, ...], declared: Declaration) -> Answer:
     """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
-    with index_at(index.folder) as opened:
+    with index.opened() as opened:
         return ask(
             opened, query, terms, index.backbone, k=declared.top, weights=weights_of(declared.captions),
             where=declared.where, exact=declared.exact or None, at_least=declared.at_least,
