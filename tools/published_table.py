@@ -112,8 +112,8 @@ COMPARED = """
 
 A file in the released layout, with random weights of the full size, was read by `diptych systems SLUG --weights FILE`,
 and the same photos or texts were given to the authors' own module (their repository at the commit of the system's card)
-and to ours, in float32 on a processor. No file that authors released was opened. *Largest gap* is the largest difference
-of a number, and *of* the largest number of that kind.
+and to ours, in float32 on a processor. No file that authors released was opened. *Largest gap* is the largest
+difference of a number, and *of* the largest number of that kind.
 
 | system | seen by both | what | largest gap | of |
 |---|---|---|---|---|
@@ -138,8 +138,8 @@ SEEN = (
 AFTER_SEEN = """
 - FC-CLIP's largest gaps are those of a few masks of which one pixel lies on the threshold of the mask: it is inside by
   one sum and outside by the other.
-- FC-CLIP's merging of masks into segments and instances was also compared on 20 drawn sets of masks: all pixels have the
-  same segment, and scores differ by 5e-7 at most.
+- FC-CLIP's merging of masks into segments and instances was also compared on 20 drawn sets of masks: all pixels have
+  the same segment, and scores differ by 5e-7 at most.
 - Of a photo with more pixels than the network saw, FC-CLIP and the panoptic MAFT+ differ from the authors, since
   probabilities are resized here and logits there: of a random network 0.3 % of the labels changed.
 - CLIP-DINOiser resizes photos to bytes that differ from OpenCV's by 1 at most; of a random network up to 0.6 % of the
