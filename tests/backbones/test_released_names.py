@@ -57,8 +57,11 @@ def test_rows_are_split_joined_stacked_and_left_out() -> None:
         ({r"[ab]": "x"}, {"a": (2,), "b": (2,)}, "two tensors for x, a and b"),
         ({r"a": "q|k|v"}, {"a": (4, 2)}, r"a of the shape \(4, 2\), whose rows are no 3 equal parts"),
         ({r"p(\d)": r"x#\1"}, {"p0": (2,), "p2": (2,)}, "lacks p1, beside p2: it is"),
-        ({r"p(\d)": r"x#\1"}, {"p0": (2, 3), "p1": (2, 2), "p2": (2, 2)},
-         r"^file has p0 of the shape \(2, 3\), and p1 of \(2, 2\), which are parts of one tensor here: it is damaged"),
+        (
+            {r"p(\d)": r"x#\1"},
+            {"p0": (2, 3), "p1": (2, 2), "p2": (2, 2)},
+            r"^file has p0 of the shape \(2, 3\), and p1 of \(2, 2\), which are parts of one tensor here: it is d",
+        ),
         ({r"p(\d)": r"s#\1"}, {"p0": (1, 2, 3), "p1": (1, 3, 2)}, r"^file has p1 of the shape \(1, 3, 2\), and p0 of "),
     ],
 )

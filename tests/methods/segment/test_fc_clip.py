@@ -65,7 +65,9 @@ def test_the_frozen_classifier_names_what_the_trained_one_does_not_know(fitted: 
     assert named(fitted, replace(seen, held=torch.tensor([False]))) == "red"
 
 
-def test_a_mask_without_a_cell_is_named_by_both_classifiers_as_by_the_authors_for_convnexts(fitted: FittedFCCLIP) -> None:
+def test_a_mask_without_a_cell_is_named_by_both_classifiers_as_by_the_authors_for_convnexts(
+    fitted: FittedFCCLIP,
+) -> None:
     inside, outside = torch.tensor([[0.7, 0.1, 0.1, 0.1]]), torch.tensor([[0.25, 0.25, 0.4, 0.1]])
     masks, weights = torch.ones(1, 10, 15), torch.tensor([0.4, 0.4, 0.8, 0.8])
     seen = Masked(inside, outside, torch.tensor([False]), torch.tensor([0.2]), masks, (40, 60))

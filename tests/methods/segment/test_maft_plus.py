@@ -153,7 +153,9 @@ def test_photos_are_padded_to_whole_cells_of_zeros(conv: Backbone) -> None:
     semantic = replace(fitted, method=replace(fitted.method, panoptic=False))
     (found,) = semantic.regions(Pictures((photo,)), Run())
     assert found.masks is not None
-    torch.testing.assert_close(found.masks, seen[0].sigmoid())  # the authors' order: probabilities, then the photo's size
+    torch.testing.assert_close(
+        found.masks, seen[0].sigmoid()
+    )  # the authors' order: probabilities, then the photo's size
     maps = torch.einsum("qk,qhw->khw", found.scores.values.exp(), seen[0].sigmoid())
     whole = F.interpolate(maps[None], (photo.height, photo.width), mode="bilinear", align_corners=False)[0]
     assert torch.equal(label_map(found), whole.argmax(0))

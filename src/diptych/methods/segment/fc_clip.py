@@ -60,8 +60,8 @@ class FCCLIP(Segmenter):
         longest: longer side at most, in pixels, rounded to whole cells (1333; the authors' 2560 for Cityscapes), >= 1.
         pads: pad the pixels with zeros up to whole cells, and resize the logits of masks to the photo, as the authors
             do; by default (False) the sides are rounded to whole cells, which takes less memory.
-        empty: what names a mask without a cell on the last map: "trained", the trained classifier alone, as the authors do
-            for ResNets, or "both", as they do for ConvNeXts.
+        empty: what names a mask without a cell on the last map: "trained", the trained classifier alone, as the authors
+            do for ResNets, or "both", as they do for ConvNeXts.
         crop: side of the squares of the training, in pixels, rounded to whole cells (1024).
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks; the defaults are for a core and minutes.

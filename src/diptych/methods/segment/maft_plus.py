@@ -67,8 +67,8 @@ class MAFTPlus(Segmenter):
         side: shorter side of an image, in pixels, rounded to whole cells.
         longest: longer side at most, in pixels, rounded to whole cells, >= 1.
         pads: as in FC-CLIP: pad the pixels up to whole cells, as the authors do, and do not round the sides.
-        panoptic: with ``pads``, resize the logits of masks to the photo, as the authors do for panoptic maps; for semantic
-            ones (False) they resize what the classes have at the pixels that the network saw.
+        panoptic: with ``pads``, resize the logits of masks to the photo, as the authors do for panoptic maps; for
+            semantic ones (False) they resize what the classes have at the pixels that the network saw.
         crop: side of the squares of the training, in pixels, rounded to whole cells.
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks of masks; the defaults are for a core and minutes.
