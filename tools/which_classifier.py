@@ -237,8 +237,8 @@ def _older(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield ""
         yield (
             f"{words} are boards of before {TWO_WAY}: their intervals over draws are too narrow "
-            "([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of those that val "
-            "did not tell apart."
+            "([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of those that "
+            "val did not tell apart."
         )
 
 
