@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diptych.cli import flag_values, options
+from diptych.cli import completion, flag_values, options
 from diptych.cli.console import command_line, finish, say, show, show_json, show_table
 from diptych.cli.flags import option
 from diptych.cli.offers import offers
@@ -23,7 +23,10 @@ METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 @offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
-    slug: Annotated[str, typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.")],
+    slug: Annotated[
+        str,
+        typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.", autocompletion=completion.systems()),
+    ],
     data: Annotated[
         str | None,
         option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's)."),

@@ -58,6 +58,7 @@ def test_flags_and_steps_are_offered(line: str, offered: list[str]) -> None:
     ("line", "offered"),
     [
         ("diptych segment photos --method macl", []),
+        ("diptych prove fud", ["fudd"]),
         ("diptych segment photos --method mask", ["maskclip"]),
         ("diptych segment photos -m mask", ["maskclip"]),
         ("diptych pretrain pairs.csv --objective clo", ["cloc", "cloob"]),

@@ -34,7 +34,8 @@ def check(
 
     Returns:
         The report: ``.ok`` says that nothing is an error, ``.findings`` has each finding with its remedy, errors first.
-        It prints as a list, and ``.to_pandas()`` has a row for each file concerned. Files that cannot be opened as data are a finding too.
+        It prints as a list, and ``.to_pandas()`` has a row for each file concerned. Files that cannot be opened as data
+        are a finding too.
 
     Raises:
         UsageError: there is nothing of this name, or ``workers`` is out of its range.

@@ -86,7 +86,7 @@ class _Audit:
             choice: rank by the words instead: threshold, or most-negative. Must be one of 'threshold', 'most-negative'.
             threshold: rank by the words: those below this attribution are wrong.
             settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
-            out: also write a .json or .html file. None: nothing is written.
+            out: also write a .csv, .json or .html file. None: nothing is written.
             overwrite: replace files of an earlier call.
 
         Raises:

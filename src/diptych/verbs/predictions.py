@@ -147,7 +147,10 @@ class Labels(Answer["Prediction"]):
         result, sorted_into = self.result, [self.sorted] if self.sorted else []
         if self.by is None:
             return sorted_into
-        return [*sorted_into, speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title)]
+        return [
+            *sorted_into,
+            speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title),
+        ]
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a table, a page with the photos, or the plain data."""

@@ -35,7 +35,9 @@ def check_sorting(photos: Any, folder: Path) -> None:
     target = os.path.realpath(folder)
     for path in map(os.path.realpath, paths):
         if os.path.isdir(path) and os.path.commonpath([path, target]) == path:
-            raise UsageError(f"{folder} lies in {path}, whose photos are sorted: give {{sort_into}} a folder elsewhere.")
+            raise UsageError(
+                f"{folder} lies in {path}, whose photos are sorted: give {{sort_into}} a folder elsewhere."
+            )
     if reason := try_to_write(folder):
         raise UsageError(f"{folder} cannot be written ({reason}): give {{sort_into}} another folder.")
 
@@ -69,7 +71,9 @@ def sort_photos(predictions: Sequence[Prediction], folder: Path, *, overwrite: b
             shutil.copy2(item.name, draft)
     by_class = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
     rest = len(predictions) - len(files)
-    return f"{number_of(len(files), 'photo')} copied into {folder}: {by_class}" + (f"; {rest} are no files" if rest else "")
+    return f"{number_of(len(files), 'photo')} copied into {folder}: {by_class}" + (
+        f"; {rest} are no files" if rest else ""
+    )
 
 
 def folder_name(label: str) -> str:

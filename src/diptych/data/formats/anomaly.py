@@ -51,13 +51,13 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
     if absent:
         moved = "" if absent != ["test"] or len(normal) < 2 else f" (of train, move {_others(normal)} there)"
         raise DataError(
-            f"{base} has no folder{'s' * (len(absent) - 1)} {' and '.join(absent)}: put normal pictures into train/good, "
-            f"others into test/good and test/KIND for each kind of defect{moved}."
+            f"{base} has no folder{'s' * (len(absent) - 1)} {' and '.join(absent)}: put normal pictures into "
+            f"train/good, others into test/good and test/KIND for each kind of defect{moved}."
         )
     if "good" in normal and len(normal) > 1:
         raise DataError(
-            f"All that is in train counts as normal, and {base / 'train'} has {_others(normal)} beside good: move what is "
-            f"not normal into test, and the rest into train/good."
+            f"All that is in train counts as normal, and {base / 'train'} has {_others(normal)} beside good: move what "
+            f"is not normal into test, and the rest into train/good."
         )
     truth = base / "ground_truth"
     pictures: dict[str, Pictures] = {}

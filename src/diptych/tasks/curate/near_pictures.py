@@ -46,9 +46,9 @@ def look_of(image: Image.Image) -> Look:
 def near_groups(looks: Sequence[Look]) -> list[list[int]]:
     """Return groups of pictures that look the same, each by its positions.
 
-    Two pictures look the same where their difference hashes differ in at most BITS bits and their thumbnails, as
-    vectors about their mean, correlate by at least CORRELATION. A group has all that are linked by such pairs. Mirror images,
-    crops and other photos of the same thing are no such pairs.
+    Two pictures look the same where their difference hashes differ in at most BITS bits, and their thumbnails, as
+    vectors about their mean, correlate by at least CORRELATION. A group has all that are linked by such pairs. Mirror
+    images, crops and other photos of the same thing are no such pairs.
 
     Args:
         looks: of N pictures.

@@ -61,8 +61,8 @@ class Curation:
         cut, slug = isinstance(stream, SlideStream), self.curator.card.slug
         if cut and not self.curator.creates:
             raise UsageError(
-                f"{slug} reads pairs, and tiles of slides have no texts: make some with pathgen, or look at photos with "
-                f"'diptych check', which finds those that look the same."
+                f"{slug} reads pairs, and tiles of slides have no texts: make some with pathgen, or look at photos "
+                f"with 'diptych check', which finds those that look the same."
             )
         if self.curator.creates and not cut:
             raise UsageError(f"{slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
