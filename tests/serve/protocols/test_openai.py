@@ -169,9 +169,11 @@ def test_a_body_that_is_no_object_names_no_class_of_ours(client: Any) -> None:
         assert sentence.startswith("The body is no JSON object")
 
 
-def test_models_have_the_field_that_infinitys_client_reads(client: Any) -> None:
-    """Its ``ModelInfo.from_dict`` asks for ``stats``, and raises KeyError without."""
-    assert client.get("/models").json()["data"][0]["stats"] == {"queue_absolute": 0}
+def test_models_are_what_infinitys_client_reads(client: Any) -> None:
+    """Its ``ModelInfo.from_dict`` raises KeyError without ``stats``, and ValueError for any owner but "infinity"."""
+    facts = client.get("/models").json()["data"][0]
+    assert (facts["stats"], facts["owned_by"]) == ({"queue_absolute": 0}, "infinity")
+    assert client.get("/v1/models").json()["data"][0]["owned_by"] == "diptych"
 
 
 def test_azures_client_asks_by_its_deployment(openai: Any, address: str) -> None:
