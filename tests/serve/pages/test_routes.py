@@ -281,6 +281,10 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     nothing = client.get("/?q=a+lighthouse&at_least=0.8")
     assert (nothing.status_code, nothing.text.count("<figure")) == (200, 0)
     assert "Nothing here looks like that" in nothing.text
+    (nearest,) = re.findall(r"The nearest picture is (\d+) % likely right\.", nothing.text)
+    (first, *_) = re.findall(r"(\d+) % likely right", client.get("/?q=a+lighthouse").text)
+    assert 0 <= int(nearest) == int(first) < 80
+    assert "The nearest picture" not in text
     assert client.post("/v1/search", json={"query": "a lighthouse", "at_least": 0.8}).json()["nothing_here"] is True
     assert '<a href="/?q=a+lighthouse">Show the nearest all the same</a>' in nothing.text
 

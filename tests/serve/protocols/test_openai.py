@@ -88,7 +88,8 @@ def test_infinity_asks_without_the_prefix_and_with_0_dimensions(client: Any) -> 
     short, long = client.post("/embeddings", json=given), client.post("/v1/embeddings", json=given)
     assert short.status_code == 200, short.text
     assert short.json()["data"] == long.json()["data"]
-    assert client.get("/models").json() == client.get("/v1/models").json()
+    owned = [{**facts, "owned_by": "infinity"} for facts in client.get("/v1/models").json()["data"]]
+    assert client.get("/models").json() == {"object": "list", "data": owned}
 
 
 def test_messages_of_vllm_have_one_vector_of_their_parts(client: Any) -> None:
@@ -169,9 +170,11 @@ def test_a_body_that_is_no_object_names_no_class_of_ours(client: Any) -> None:
         assert sentence.startswith("The body is no JSON object")
 
 
-def test_models_have_the_field_that_infinitys_client_reads(client: Any) -> None:
-    """Its ``ModelInfo.from_dict`` asks for ``stats``, and raises KeyError without."""
-    assert client.get("/models").json()["data"][0]["stats"] == {"queue_absolute": 0}
+def test_models_are_what_infinitys_client_reads(client: Any) -> None:
+    """Its ``ModelInfo.from_dict`` raises KeyError without ``stats``, and ValueError for any owner but "infinity"."""
+    facts = client.get("/models").json()["data"][0]
+    assert (facts["stats"], facts["owned_by"]) == ({"queue_absolute": 0}, "infinity")
+    assert client.get("/v1/models").json()["data"][0]["owned_by"] == "diptych"
 
 
 def test_azures_client_asks_by_its_deployment(openai: Any, address: str) -> None:

@@ -189,6 +189,9 @@ def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
         shares: Sequence[float | None] = [None] * len(names)
         try:
             known = calibration(opened, kind_of(question.terms), weights).marks
+            if state.at_least and not names and (nearest_one := ask_index(None).results):
+                (share,) = known.probabilities(np.array([nearest_one[0].score])).tolist()
+                remark = f"{remark} The nearest picture is {100 * share:.0f} % likely right.".strip()
             right = known.probabilities(np.array([f.score for f in answer.results]))
             shares = [share if rank < known.depth else None for rank, share in enumerate(right.tolist())]
             slider = Slider(highest(known))

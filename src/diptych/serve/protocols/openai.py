@@ -203,9 +203,12 @@ def router(service: Service) -> APIRouter:
             "merges": model.sharing, "stats": {"queue_absolute": service.batcher.waiting},
         }  # fmt: skip
 
-    async def models() -> dict[str, Any]:
+    async def models(request: Request) -> dict[str, Any]:
         """List the models and their aliases."""
-        return {"object": "list", "data": [described(n) for n in (*service.models, *service.settings.aliases)]}
+        data = [described(n) for n in (*service.models, *service.settings.aliases)]
+        if request.url.path == "/models":  # infinity's client asks there, and takes no other owner
+            data = [{**facts, "owned_by": "infinity"} for facts in data]
+        return {"object": "list", "data": data}
 
     async def model(name: str) -> dict[str, Any]:
         """Describe one model."""
