@@ -320,10 +320,8 @@ def test_photos_are_sorted_into_folders_of_their_classes(diptych: Cli, photos: P
     assert (got.code, "give --sort-into a folder elsewhere" in " ".join(got.err.split())) == (2, True)
 
 
-def test_a_table_with_letters_outside_ascii_opens_in_excel(diptych: Cli, photos: Path) -> None:
-    assert diptych("classify", photos, "--names", NAMES, "--out", "plain.csv").code == 0
-    assert Path("plain.csv").read_bytes().startswith(b"path,")
+def test_the_head_of_a_table_is_the_same_whatever_letters_follow(diptych: Cli, photos: Path) -> None:
     (photos / "red.png").rename(photos / "größe.png")
     assert diptych("classify", photos, "--names", NAMES, "--out", "t.csv").code == 0
-    assert Path("t.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,")
-    assert "größe.png" in Path("t.csv").read_text("utf-8-sig")
+    assert Path("t.csv").read_bytes().startswith(b"path,")
+    assert "größe.png" in Path("t.csv").read_text("utf-8")

@@ -117,7 +117,7 @@ def test_answers_are_written_as_a_table_for_a_spreadsheet(diptych: Cli, photos: 
     assert diptych("index", photos / "t.csv", "--out", "idx").code == 0
     got = diptych("search", "idx", "red", "--out", "answers.csv")
     assert got.code == 0
-    with Path("answers.csv").open(encoding="utf-8-sig", newline="") as file:
+    with Path("answers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == ["1", "2"]
     assert (Path(rows[0]["path"]).name, rows[0]["caption"], rows[0]["price"]) == ("red.png", "größe", "5")

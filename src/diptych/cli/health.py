@@ -59,7 +59,7 @@ def check(
     """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates, pictures that
     look the same. Exit code 1: it has errors.
     """
-    from diptych.data.files import write_json, write_table
+    from diptych.data.files import write_json, write_whole
     from diptych.tasks.check import check as examine_data
 
     if out is not None and out.suffix not in (".csv", ".json"):
@@ -71,7 +71,7 @@ def check(
     spelled = {f: replace(f, message=flag_values.with_flags(f.message)) for f in checked.findings if f.kind == "names"}
     checked = replace(checked, findings=tuple(spelled.get(f, f) for f in checked.findings))
     if out is not None and out.suffix == ".csv":
-        write_table(out, checked.as_csv(), overwrite=shared.overwrite)
+        write_whole(out, checked.as_csv(), overwrite=shared.overwrite)
     elif out is not None:
         write_json(out, checked.as_dict(), overwrite=shared.overwrite)
     if shared.json:

@@ -207,14 +207,6 @@ def write_whole(
         _fill(draft, content)
 
 
-def write_table(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write a .csv file in UTF-8 in one step; see ``drafted``.
-
-    Where a letter lies outside ASCII a byte order mark comes first, without which Excel reads other letters.
-    """
-    write_whole(path, text if text.isascii() else "\ufeff" + text, overwrite=overwrite)
-
-
 def write_json(path: Path, data: Any, *, overwrite: bool = False) -> None:
     """Write plain data as indented JSON in one step; see ``drafted``."""
     write_whole(path, json.dumps(_plain(data), indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)

@@ -99,7 +99,7 @@ class LinkTables(Verb):
     def run(self, context: Context) -> Links:
         """Link the records."""
         from diptych.core import Kit
-        from diptych.data.files import write_table
+        from diptych.data.files import write_whole
         from diptych.data.load import open_records
         from diptych.tasks.link import link
 
@@ -127,7 +127,7 @@ class LinkTables(Verb):
             remember=lambda fit: keeping.read_or_fit(self, context, lambda: kit, fit),
         )  # fmt: skip
         if groups is not None:
-            write_table(groups, result.groups_as_csv(), overwrite=context.overwrite)
+            write_whole(groups, result.groups_as_csv(), overwrite=context.overwrite)
         tables = (self.left, self.right)
         return Links(result, tables, chosen=self.threshold is None, one_to_one=self.one_to_one)
 

@@ -114,9 +114,9 @@ class Links(Answer["Link"]):
 
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write the links."""
-        from diptych.data.files import write_table
+        from diptych.data.files import write_whole
 
-        write_table(folder, self.result.as_csv(), overwrite=overwrite)
+        write_whole(folder, self.result.as_csv(), overwrite=overwrite)
         return []
 
 

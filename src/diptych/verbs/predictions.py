@@ -154,10 +154,10 @@ class Labels(Answer["Prediction"]):
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a table, a page with the photos, or the plain data."""
-        from diptych.data.files import write_table, write_whole
+        from diptych.data.files import write_whole
 
         if path.suffix == ".csv":
-            write_table(path, self.result.as_csv(), overwrite=overwrite)
+            write_whole(path, self.result.as_csv(), overwrite=overwrite)
         elif path.suffix == ".html":
             from diptych.tasks.pages import photo_page
 

@@ -217,10 +217,10 @@ class Answers(Answer["Hit"]):
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a table with the metadata, a page with the pictures, or the plain data."""
-        from diptych.data.files import write_table, write_whole
+        from diptych.data.files import write_whole
 
         if path.suffix == ".csv":
-            write_table(path, self.answer.as_csv(), overwrite=overwrite)
+            write_whole(path, self.answer.as_csv(), overwrite=overwrite)
         elif path.suffix == ".html":
             from diptych.tasks.pages.search_page import html
 

@@ -169,14 +169,13 @@ class Pairs(Audited):
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a table, a page, or the plain data."""
-        if path.suffix == ".csv":
-            from diptych.data.files import write_table
+        from diptych.data.files import write_whole
 
-            write_table(path, self.result.as_csv(), overwrite=overwrite)
+        if path.suffix == ".csv":
+            write_whole(path, self.result.as_csv(), overwrite=overwrite)
             return []
         if path.suffix != ".html":
             return super().report(path, data, overwrite=overwrite)
-        from diptych.data.files import write_whole
         from diptych.tasks.audit.page import html
 
         name = Path((paths_of(self.verb.photos) or ["pairs"])[0]).name
