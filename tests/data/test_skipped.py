@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import csv
+import logging
 from pathlib import Path
 
-from diptych.data.skipped import SkippedOnce, add_skipped, join_skipped, read_skipped
+import pytest
+
+from diptych.data.skipped import SkippedOnce, add_skipped, join_skipped, read_skipped, report_unnamed
 
 ROWS = [{"path": 'a "b", c.tar!x', "reason": "a\nb"}, {"path": "caf\udce9.jpg", "reason": "no such file"}]
 
@@ -46,3 +49,17 @@ def test_an_item_that_is_met_again_is_listed_once(tmp_path: Path) -> None:
     assert read_skipped(path, 1) == ROWS[:1]
     assert read_skipped(tmp_path / "absent.csv", 1) == []
     SkippedOnce(None).add(ROWS)
+
+
+def test_pictures_without_a_row_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    pictures = [str(tmp_path / "photos" / name) for name in ("a.png", "b.png", "c.png")]
+    with caplog.at_level(logging.WARNING):
+        report_unnamed(tmp_path, pictures, [str(tmp_path / "link" / Path(p).name) for p in pictures])
+        assert not caplog.messages
+        report_unnamed(tmp_path, pictures, [str(tmp_path / "photos" / "x" / ".." / "b.png")])
+    assert caplog.messages == [
+        f"Left out of {tmp_path}: 2 pictures that have no row in its metadata, such as a.png; give the table more "
+        f"rows, or take it away to read all."
+    ]

@@ -134,6 +134,26 @@ class LeftOut:
             _say(f"Left out of {one_line(os.fspath(folder))}: {counts}.")
 
 
+def report_unnamed(folder: str | os.PathLike[str], pictures: Iterable[str], named: Iterable[str]) -> None:
+    """Say how many pictures of a folder its metadata table does not name, which are left out.
+
+    Args:
+        folder: that has the table.
+        pictures: all that lie in it.
+        named: those of the table's rows.
+    """
+    taken, real = set[str](), lru_cache(os.path.realpath)
+    for path in named:
+        taken.add(os.path.join(real(os.path.dirname(path)), os.path.basename(path)))
+    left = [p for p in pictures if os.path.join(real(os.path.dirname(p)), os.path.basename(p)) not in taken]
+    if left:
+        counted = number_of(len(left), "picture that has", "pictures that have")
+        _say(
+            f"Left out of {one_line(os.fspath(folder))}: {counted} no row in its metadata, such as "
+            f"{one_line(os.path.basename(left[0]))}; give the table more rows, or take it away to read all."
+        )
+
+
 @lru_cache(maxsize=1024)
 def _say(sentence: str) -> None:
     _LOG.warning("%s", sentence)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import DataError, Samples, UnreadableItem, UsageError
+from diptych.data import skipped
 from diptych.data.folders import class_folder
 from diptych.data.formats.huggingface import read_metadata_folder, read_parquet_folder
 from diptych.data.load import open_data, open_records, open_stream
@@ -178,3 +179,15 @@ def test_a_metadata_file_of_something_else_is_passed_over(tmp_path: Path) -> Non
     photo(tmp_path / "cat/0.png")
     (tmp_path / "metadata.csv").write_text("path,author\ncat/0.png,me\n")
     assert open_data(tmp_path).classes == ("cat",)
+
+
+def test_pictures_that_the_metadata_do_not_name_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        photo(tmp_path / name)
+    (tmp_path / "metadata.csv").write_text("file_name,label\na.png,x\nb.png,y\n")
+    for read in (open_data, open_records):
+        caplog.clear()
+        skipped._say.cache_clear()
+        read(str(tmp_path))
+        (message,) = caplog.messages
+        assert message.startswith(f"Left out of {tmp_path}: 1 picture that has no row in its metadata, such as c.png; ")

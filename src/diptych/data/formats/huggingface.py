@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core import Column, DataError, Samples, Table, UsageError
-from diptych.data.folders import ImageFiles
+from diptych.data.folders import ImageFiles, image_files
 from diptych.data.format import Format, Request
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images, schema_of
 from diptych.data.formats.regions import Boxes, boxes
@@ -20,6 +20,7 @@ from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
 from diptych.data.rows import CAPTION_COLUMNS, columns_of, header, in_order, read_columns, text_of
+from diptych.data.skipped import report_unnamed
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 
@@ -61,6 +62,9 @@ def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = N
         cells = read_columns(file)
         paths = [inside(file.parent, str(p or ""), f"Row {i} of {file}") for i, p in enumerate(cells["file_name"], 1)]
         parts[split] = (ImageFiles(paths, keys), cells)
+    report_unnamed(
+        root, image_files(root), (images.name(i) for images, _ in parts.values() for i in range(len(images)))
+    )
     return _data(Path(root).resolve().name, parts, {})
 
 

@@ -27,6 +27,7 @@ from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.rows import PATH_COLUMNS, TEXT_COLUMNS, columns_of, read_columns
 from diptych.data.rows import SUFFIXES as TABLES
+from diptych.data.skipped import report_unnamed
 
 Fact = str | int | float
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
@@ -320,6 +321,8 @@ def _metadata_rows(root: Path, request: Request) -> Records:
     """Return the rows of the metadata tables of a folder, with their split as metadata where these are several."""
     files = _metadata(root)
     parts = {split: _table(file, request.keys, request.image, request.text) for split, file in files.items()}
+    images = [part.images for part in parts.values()]
+    report_unnamed(root, image_files(root), (some.name(i) for some in images for i in range(len(some))))
     if all(file.parent == root for file in files.values()):
         return joined(list(parts.values()))
     marked = [
