@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diptych.core import UsageError
 
-_FORM = re.compile(r"\s*([^<>=!~]+?)\s*(>=|<=|!=|=|>|<|~)\s*(.*?)\s*", re.DOTALL)
+_FORM = re.compile(r"\s*([^<>=!~]+?)\s*(>=|<=|!=|==|=|>|<|~)\s*(.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read "label=cat", "year>=1990", "name~*holiday*", "label!=dog".
+        """Read "label=cat", "year>=1990", "name~*holiday*", "label!=dog"; "==" is "=".
 
         Raises:
             UsageError: it is none of these.
         """
         match = _FORM.fullmatch(text)
-        if match is None or not match[3] or "\0" in text:
+        if match is None or not match[3] or match[3][0] in "<>=" or "\0" in text:
             raise UsageError(
                 f'{{where}} takes conditions such as label=cat, "year>=1990" or "name~*holiday*", not {text!r}.'
             )
-        return cls(match[1], match[2], match[3])
+        return cls(match[1], "=" if match[2] == "==" else match[2], match[3])
 
 
 def extracted(column: str) -> tuple[str, list[str | float]]:
