@@ -260,7 +260,6 @@ def test_written_verdicts_follow_from_their_own_intervals(path: Path) -> None:
 
 APART = {
     "feature-memory": "its control ranks halves of the normal photos, whose AUROC is a measure of its own",
-    "gaussian": "its control ranks halves of the normal photos, whose AUROC is a measure of its own",
     "long-clip": "its control reads captions with other ends, of which the truncated base reads none",
     "mmvp": "its control is of other pairs, for which the encoders' roles are swapped",
     "rs-m-clip": "permuted translations are 0.1 points above the names in English alone, and no interval is known",

@@ -86,5 +86,5 @@ def test_what_cannot_mean_anything_is_refused_in_one_sentence() -> None:
         diptych.audit("pairs.csv", clean="right.csv", threshold=0.0)
     with pytest.raises(UsageError, match="choice= must be one of 'threshold', 'most-negative', got 'lowest'"):
         diptych.audit("pairs.csv", choice="lowest")
-    with pytest.raises(UsageError, match=r"out= writes \.json or \.html, not 'p\.pdf'"):
+    with pytest.raises(UsageError, match=r"out= writes \.csv, \.json or \.html, not 'p\.pdf'"):
         diptych.audit("pairs.csv", out="p.pdf")

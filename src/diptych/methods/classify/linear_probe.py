@@ -10,7 +10,7 @@ C: inverse of the penalty's strength, > 0
 The problem is convex, so the result depends on the data alone, not on a seed or a learning rate.
 
 Few val photos give many values of C the same accuracy, and the smallest of them nearly even probabilities. So of
-values with the best val accuracy the one with the least val cross-entropy is taken.
+values with the best val accuracy the smallest is taken whose val cross-entropy is least, up to ``EQUAL``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ from diptych.nn.logistic import logistic_path
 
 GRID = tuple(10.0**e for e in range(-4, 7))
 """Values of C that are tried on val: 1e-4, 1e-3 .. 1e6."""
+EQUAL = 1e-3
+"""Nats by which two val cross-entropies are equal (ours): of separable photos the largest C has the least, by what only
+the rounding of a nearly singular fit tells apart.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class LinearProbe(Classifier):
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedLinearProbe:
         """Fit W and b on train.
 
-        A missing C is the one with the best val accuracy; of ties the one with the least mean val cross-entropy.
+        A missing C is the one with the best val accuracy; of ties the smallest with the least mean val cross-entropy.
 
         Raises:
             MissingEvidence: train is missing, or val is missing and C was not given.
@@ -97,10 +101,12 @@ class LinearProbe(Classifier):
 
 
 def _best(logits: Sequence[Tensor], labels: Tensor) -> int:
-    """Return the first of the (N, K) logits with most right answers and, of those, the least cross-entropy."""
+    """Return the first of the (N, K) logits with most right answers and, of those, up to EQUAL, least cross-entropy."""
     hits = [int((values.argmax(dim=1) == labels).sum()) for values in logits]
     errors = [float(cross_entropy(values, labels)) for values in logits]
-    return min(range(len(logits)), key=lambda i: (-hits[i], errors[i]))
+    tied = [i for i, right in enumerate(hits) if right == max(hits)]
+    least = min(errors[i] for i in tied)
+    return next(i for i in tied if errors[i] <= least + EQUAL)
 
 
 @dataclass(frozen=True)
