@@ -131,3 +131,12 @@ class _Numbers(Texts):
 
     def name(self, index: int) -> str:
         return self[index]
+
+
+@pytest.mark.parametrize(("late", "arrived"), [(0, True), (2, True), (9, False)])
+def test_what_a_network_shows_late_has_arrived(late: int, arrived: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PAUSES", (0.0, 0.0, 0.0))
+    looks = iter([False] * late + [True])
+    vectors: Any = SimpleNamespace(finished=lambda space, batch: next(looks))
+    batch: Any = "batch"
+    assert cluster._arrived(vectors, "space", [batch]) is arrived
