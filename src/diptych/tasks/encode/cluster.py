@@ -40,8 +40,7 @@ PIECE = 8
 """Batches a piece of work: what a worker that dies must look at again; what of them it finished is kept."""
 AHEAD = 8
 """Spans under way: those behind one that a slow worker is at."""
-PAUSES = (0.05, 0.2, 1.0, 4.0, 0.0)
-"""Seconds between the looks for what the first piece of work wrote."""
+PAUSES = (0.05, 0.2, 1.0, 4.0, 0.0)  # seconds after each look for what the first piece of work wrote
 
 
 @dataclass(frozen=True)
