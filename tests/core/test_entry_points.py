@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 import pytest
@@ -58,3 +58,8 @@ def test_a_reason_is_said_once_in_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(sentence(POINT, OSError("x" * 1000))) < 500
     assert "UsageError: no such key; mend or" in sentence(POINT, UsageError("no such key."))
     assert " of the checkout /x cannot" in sentence(POINT, "why", "the checkout /x")
+
+
+def test_the_version_of_what_is_not_installed_is_empty() -> None:
+    assert entry_points.installed_version("torch") == version("torch")
+    assert entry_points.installed_version("no-such-package-of-diptych") == ""

@@ -120,7 +120,7 @@ class CuratedPairs(Written):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from diptych.api.results import need_pandas
+        from diptych.core.errors import need_pandas
 
         pd = need_pandas()
         parts = [pq.read_table(path) for path in sorted(self.path.glob("part-*.parquet"))]

@@ -91,7 +91,7 @@ class Embeddings(np.ndarray[Any, np.dtype[np.float32]]):
         Raises:
             MissingExtra: pandas is not installed.
         """
-        from diptych.api.results import need_pandas
+        from diptych.core.errors import need_pandas
 
         columns = {"path": self.names, **self.columns, "embedding": list(self.vectors)}
         return need_pandas().DataFrame(columns)

@@ -7,7 +7,7 @@ import logging
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from diptych.api.elsewhere import OF_LOAD, answers_for
 from diptych.api.model import Model, ModelLike
@@ -16,9 +16,6 @@ from diptych.tasks.model import Predictor
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.progress import progress_of
 from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, random_remark, served
-
-if TYPE_CHECKING:
-    pass
 
 
 @answers_for(OF_LOAD)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from diptych.api.spelling import spelled
-from diptych.core import MissingExtra, UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
+from diptych.core.errors import need_pandas
 from diptych.core.guesses import guesses
 from diptych.core.wording import aligned, lacks, renamed, short_names
 from diptych.data.files import plain, write_json
@@ -246,12 +247,3 @@ class Results(Sequence[T], Generic[T]):
             return "" if picture is None else address(picture, 160)
         except UnreadableItem:
             return ""
-
-
-def need_pandas() -> Any:
-    """Return pandas; raises MissingExtra where it is not installed."""
-    try:
-        import pandas as pd
-    except ImportError:
-        raise MissingExtra("pandas", "", "to_pandas") from None
-    return pd

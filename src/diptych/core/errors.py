@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 ARGUMENT = re.compile(r"(?<!')\{([a-z][a-z_]*)\}(?!')")
 """An argument in the text of an error: its name in braces; in quotes it is a placeholder of a template."""
@@ -178,6 +178,15 @@ def need_extra(extra: str, purpose: str, package: str = "") -> None:
     package = package or next(iter(EXTRAS[extra]))
     if find_spec(EXTRAS[extra][package]) is None:
         raise MissingExtra(package, extra, purpose)
+
+
+def need_pandas() -> Any:
+    """Return pandas; raises MissingExtra where it is not installed."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtra("pandas", "", "to_pandas") from None
+    return pd
 
 
 def need_onnx() -> None:

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
-from typing import IO, Any
 from urllib.parse import urlsplit
 
+from diptych.backbones.writers.openai_compatible import NoRedirect
 from diptych.serve.refusals import Refusal
 from diptych.serve.settings import Settings
 
@@ -17,17 +17,7 @@ TOKEN = "DIPTYCH_FETCH_TOKEN"
 """Environment variable with the value of the header Authorization, such as "Token 0123..." of Label Studio."""
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Refuses to be sent elsewhere: the new address might be a private one."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """Follow nothing."""
-        return None
-
-
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
 
 
 def fetched(address: str, name: str, settings: Settings, environment: Mapping[str, str] = os.environ) -> bytes:

@@ -52,9 +52,7 @@ class Service:
             raise UsageError("There is no model to serve: name one in {backbone}.")
         self.settings = settings
         self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
-        self.batcher = Batcher(
-            settings.largest_batch, settings.longest_wait, settings.capacity, settings.timeout
-        )  # fmt: skip
+        self.batcher = Batcher(settings.largest_batch, settings.longest_wait, settings.capacity, settings.timeout)
         self.metrics = Metrics(self.batcher)
         self.ready = True
         self._pixels, self._lock = 0, threading.Lock()

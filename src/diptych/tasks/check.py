@@ -163,10 +163,7 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
             f"Split {absent} is missing: {use}, and choices are made on train items that are not drawn.",
             f"Add a folder (or split value) named '{absent}', if you have one.",
         )
-    counts = {
-        s: np.bincount(t.labels(), minlength=len(data.classes)) if len(t) else np.zeros(len(data.classes), int)
-        for s, t in data.splits.items()
-    }
+    counts = {s: np.bincount(t.labels(), minlength=len(data.classes)) for s, t in data.splits.items()}
     total = sum(counts.values())
     for k in np.flatnonzero(total == 0):
         name = data.classes[k]

@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from diptych.core import MissingExtra
+from diptych.core.errors import need_pandas
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -108,8 +108,4 @@ class CheckReport:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtra("pandas", "", "to_pandas") from None
-        return pd.DataFrame(self.rows(), columns=list(COLUMNS))
+        return need_pandas().DataFrame(self.rows(), columns=list(COLUMNS))

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from diptych.backbones.names import EMBEDDED
+from diptych.core.entry_points import installed_version
 from diptych.core.errors import EXTRAS, install
 from diptych.core.wording import number_of
 
@@ -89,7 +89,7 @@ def _packages() -> Iterator[Sign]:
         "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
     )
     for name in NEEDED:
-        version = _version(name)
+        version = installed_version(name)
         yield (
             Sign(name, "ok", version) if version else Sign(name, "broken", "not installed", f"Run pip install {name}.")
         )
@@ -97,21 +97,14 @@ def _packages() -> Iterator[Sign]:
 
 def _extras() -> Iterator[Sign]:
     for extra, packages in EXTRAS.items():
-        installed = {name: _version(name) for name in packages}
-        absent = [name for name, version in installed.items() if version is None]
+        installed = {name: installed_version(name) for name in packages}
+        absent = [name for name, version in installed.items() if not version]
         if absent:
             yield Sign(
                 f"extra {extra}", "missing", f"without {', '.join(absent)}", f"Run {install(extra)} if you need it."
             )
         else:
             yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in installed.items()))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _probe(name: str, look: Callable[[], str]) -> Sign:

@@ -8,15 +8,13 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import DataError
+from diptych.core.entry_points import installed_version
 from diptych.data.files import plain, write_whole
 
 if TYPE_CHECKING:
@@ -171,16 +169,8 @@ def model_names(spec: Spec) -> tuple[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers depend on, without importing them."""
-    return dict(_versions())
-
-
-@cache
-def _versions() -> Mapping[str, str]:
-    installed = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            installed[name] = metadata.version(name)
-    return installed
+    packages = {name: version for name in PACKAGES if (version := installed_version(name))}
+    return {"python": platform.python_version(), **packages}
 
 
 def deciding_versions() -> dict[str, str]:

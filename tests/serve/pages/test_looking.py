@@ -12,8 +12,9 @@ from diptych import load
 from diptych.core import UnreadableItem
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_index
-from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
+from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
 from diptych.serve.pages.tiles import version_of
+from diptych.tasks.pages.overlay import png
 
 
 def test_words_look_somewhere_on_a_picture() -> None:

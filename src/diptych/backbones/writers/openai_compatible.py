@@ -121,7 +121,7 @@ class OpenAICompatible:
         for attempt in range(self.attempts):
             pause = self.wait * 2**attempt
             try:
-                with build_opener(_NoRedirect).open(self._request(body), timeout=self.timeout) as answer:
+                with build_opener(NoRedirect).open(self._request(body), timeout=self.timeout) as answer:
                     raw: bytes = answer.read(MAX_REPLY + 1)
                 if len(raw) > MAX_REPLY:
                     raise DataError(
@@ -160,13 +160,13 @@ class OpenAICompatible:
         return urlsplit(self.base_url).netloc
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """Follows no redirect: urllib would hand the API key to wherever it leads."""
+class NoRedirect(HTTPRedirectHandler):
+    """Follows no redirect: urllib would hand the API key to wherever it leads, which might be a private address."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> None:
-        return None
+        """Follow nothing."""
 
 
 def _text(answer: tuple[str, str], prompt: str) -> Text:

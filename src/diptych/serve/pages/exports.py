@@ -47,9 +47,7 @@ def as_coco(results: Contents, query: str) -> dict[str, Any]:
                  "marked": tile.marked}
             )  # fmt: skip
     info = {"description": f"Answers of diptych to {query!r}: boxes are whole pictures", "unreadable": gone}
-    return {
-        "info": info, "images": images, "annotations": annotations, "categories": [{"id": 1, "name": query}],
-    }  # fmt: skip
+    return {"info": info, "images": images, "annotations": annotations, "categories": [{"id": 1, "name": query}]}
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:

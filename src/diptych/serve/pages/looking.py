@@ -53,13 +53,6 @@ def jpeg(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def png(image: Image.Image) -> bytes:
-    """Return a picture as PNG, which keeps what is transparent."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
 def looked_at(photo: Image.Image, words: str, model: ServedModel, run: Run, *, alone: bool = False) -> Image.Image:
     """Return a picture with a map of words over it, from the middle to the largest value on this picture.
 

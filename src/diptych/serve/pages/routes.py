@@ -20,13 +20,14 @@ from diptych.serve.inputs import Input
 from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, text_of
-from diptych.serve.pages.looking import SIDE, entry_picture, jpeg, looked_at, png
+from diptych.serve.pages.looking import SIDE, entry_picture, jpeg, looked_at
 from diptych.serve.pages.map import PhotoMap
 from diptych.serve.pages.state import MOST, State, entry_numbers, entry_versions, packed
 from diptych.serve.pages.tiles import Contents
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Service
 from diptych.serve.verbs.search import Search, ServedIndex
+from diptych.tasks.pages.overlay import png
 from diptych.tasks.search.ask import Answer
 
 SIDES = (320, 1024)

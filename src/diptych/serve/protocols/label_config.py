@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from diptych.serve.refusals import Refusal
 
 Kind = Literal["choices", "brushlabels", "rectanglelabels"]
-KINDS: dict[str, Kind] = {
-    "Choices": "choices", "BrushLabels": "brushlabels", "RectangleLabels": "rectanglelabels",
-}  # fmt: skip
+KINDS: dict[str, Kind] = {"Choices": "choices", "BrushLabels": "brushlabels", "RectangleLabels": "rectanglelabels"}
 LARGEST, MOST = 2**18, 100
 """Characters of an XML, and controls in it: enough for a thousand labels, and read in milliseconds."""
 SIZES = (3, 4, 8, 16)

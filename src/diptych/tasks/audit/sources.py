@@ -68,9 +68,7 @@ def drawn(labels: Ints, pools: Sequence[Ints], size: int, rng: np.random.Generat
         rng: draws.
     """
     each = size // len(pools)
-    rows = [
-        rng.permutation(pool[labels[pool] == k])[:each] for pool in pools for k in range(int(labels.max()) + 1)
-    ]  # fmt: skip
+    rows = [rng.permutation(pool[labels[pool] == k])[:each] for pool in pools for k in range(int(labels.max()) + 1)]
     return np.concatenate(rows)
 
 

@@ -165,9 +165,8 @@ def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
     """Yield (position, item, or why it cannot be read); raises DataError where a whole tar cannot be read now."""
     for position, item in stream.outcomes() if isinstance(stream, Outcomes) else iter(stream):
         if isinstance(item, UnreadableItem):
-            if (
-                isinstance(item.__cause__, OSError) and item.__cause__.errno
-            ):  # of the file system, not of what the file holds
+            # an error of the file system, not of what the file holds
+            if isinstance(item.__cause__, OSError) and item.__cause__.errno:
                 raise DataError(
                     f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with {{resume}}."
                 )

@@ -111,9 +111,8 @@ class Exported:
                 return f"The {modality} vectors have a {what} cosine of {cosine:.6f} to torch's, below {bound}"
             if p.mates < EXACT:
                 return f"The {modality} vectors depend on their batch mates, cosine {p.mates:.6f}"
-        if (
-            self.gate and self.gate.torch - self.gate.exported > self.gate.allowed + 1e-9
-        ):  # 0.5 - 0.497 is a little more than 0.003
+        # 0.5 - 0.497 is a little more than 0.003
+        if self.gate and self.gate.torch - self.gate.exported > self.gate.allowed + 1e-9:
             before, after = 100 * self.gate.torch, 100 * self.gate.exported
             return f"Top-1 falls from {before:.2f} to {after:.2f}, more than {100 * self.gate.allowed:g} points"
         return ""

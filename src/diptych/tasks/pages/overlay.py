@@ -118,7 +118,7 @@ def _text_size(image: Image.Image) -> int:
 
 
 def png(image: Image.Image) -> bytes:
-    """Return a picture as PNG."""
+    """Return a picture as PNG, which keeps what is transparent."""
     out = io.BytesIO()
     image.save(out, "png")
     return out.getvalue()

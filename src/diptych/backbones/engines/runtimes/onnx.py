@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.core import Inputs
+from diptych.core.entry_points import installed_version
+
+onnxruntime_version = partial(installed_version, "onnxruntime")
 
 
 class OnnxRunner:
@@ -73,11 +76,3 @@ def requested_threads() -> int:
     """Return OMP_NUM_THREADS; 0 where it is not set."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdecimal() else 0
-
-
-@cache
-def onnxruntime_version() -> str:
-    """Return the version of ONNX Runtime, without importing it."""
-    from importlib.metadata import version
-
-    return version("onnxruntime")

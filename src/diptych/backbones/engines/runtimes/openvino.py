@@ -7,7 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from diptych.backbones.engines.runtimes.onnx import arrays, requested_threads
 from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.backbones.engines.runtimes.signal_stack import separate_signal_stack
 from diptych.core import MissingExtra
+from diptych.core.entry_points import installed_version
+
+openvino_version = partial(installed_version, "openvino")
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 """Precision -> OpenVINO's type; for int8, the type of the operations that are not quantised."""
@@ -101,20 +104,3 @@ def without(name: str) -> Iterator[None]:
             del sys.modules[name]
         else:
             sys.modules[name] = before
-
-
-@cache
-def openvino_version() -> str:
-    """Return the version of OpenVINO without importing it; "" where it is not installed."""
-    return _version()
-
-
-@cache
-def _version() -> str:
-    """Look the version up once: a cold answer asks ten times, and each look goes through all that is installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("openvino")
-    except PackageNotFoundError:
-        return ""

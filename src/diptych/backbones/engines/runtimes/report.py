@@ -9,11 +9,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 
 from diptych.core import UnreadableItem
+from diptych.core.entry_points import installed_version
 from diptych.data.keys import hash_file
 
 FACTS, GRAPH, IR = "facts.json", "model.onnx", "model.xml"
@@ -93,13 +93,9 @@ def read_report(folder: Path) -> RuntimeReport | None:
     return None
 
 
-@cache
-def onnx_version() -> str:
-    """Return the version of the package that writes graphs; "" without it."""
-    try:
-        return metadata.version("onnx")
-    except metadata.PackageNotFoundError:
-        return ""
+onnx_version = partial(installed_version, "onnx")
+"""Version of the package that writes graphs; "" without it."""
+torch_version = partial(installed_version, "torch")
 
 
 def hash_graph(path: Path) -> str:
@@ -120,11 +116,3 @@ def _files(path: Path) -> list[Path]:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-@cache
-def torch_version() -> str:
-    """Return the version of torch, without importing it."""
-    from importlib.metadata import version
-
-    return version("torch")

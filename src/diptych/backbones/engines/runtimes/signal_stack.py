@@ -33,7 +33,6 @@ def separate_signal_stack() -> Iterator[None]:
         yield
     finally:
         before.flags &= _DISABLED
-        if (
-            not readable or libc.sigaltstack(ctypes.byref(before), None) != 0
-        ):  # it may be too small for tile registers by now
+        # it may be too small for tile registers by now
+        if not readable or libc.sigaltstack(ctypes.byref(before), None) != 0:
             libc.sigaltstack(ctypes.byref(_Stack(None, _DISABLED, 0)), None)
