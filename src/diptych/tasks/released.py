@@ -137,18 +137,20 @@ def convert(
         return _converted_space(one, fitted, method, classes, folder)
     named = {"named": fitted.classes} if isinstance(method, Segmenter) else {}
     artefacts.save(fitted, folder, method, **named)
-    if system.card.verb in ("segment", "detect"):
-        return Converted(
-            one.name, folder, f"with 'diptych {system.card.verb} PHOTOS --fitted {shlex.quote(str(folder))}'"
-        )
+    return Converted(one.name, folder, _use(system, folder, generator, inverter, drawn="generator" in parts))
+
+
+def _use(system: Any, folder: Path, generator: str | None, inverter: str | None, *, drawn: bool) -> str:
+    """Return how a converted system is used, as behind "use it"; ``drawn``: an editor of what a generator draws."""
+    card, kept = system.card, f"--fitted {shlex.quote(str(folder))}'"
+    if card.verb in ("segment", "detect"):
+        return f"with 'diptych {card.verb} PHOTOS {kept}"
     if issubclass(system, Editor) and system.takes.start == ("nothing",):
-        return Converted(
-            one.name, folder, f"with 'diptych generate TEXT --method {slug} --fitted {shlex.quote(str(folder))}'"
-        )
-    if "generator" in parts:
+        return f"with 'diptych generate TEXT --method {card.slug} {kept}"
+    if drawn:
         names = " ".join(f"--{n} {v}" for n, v in (("generator", generator), ("inverter", inverter or "FILE")) if v)
-        return Converted(one.name, folder, f"with 'diptych edit PHOTOS {names} --fitted {shlex.quote(str(folder))}'")
-    return Converted(one.name, folder, f"in Python, diptych.systems.{system.__name__}.load({str(folder)!r})")
+        return f"with 'diptych edit PHOTOS {names} {kept}"
+    return f"in Python, diptych.systems.{system.__name__}.load({str(folder)!r})"
 
 
 def _drawing(one: Released, system: Any, generator: str | None, inverter: str | None) -> dict[str, Any]:
