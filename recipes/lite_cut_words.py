@@ -1,7 +1,7 @@
-"""What the default cut of ``lite`` is worth for words that nobody tuned on: common and rare nouns, activities, looks and
-compounds out of captions, beside the queries of ``recipes.search_truth``.
+"""What the default cut of ``lite`` is worth for words that nobody tuned on: common and rare nouns, activities, looks
+and compounds out of captions, beside the queries of ``recipes.search_truth``.
 
-python -m recipes.lite_cut_words --data DATA --backbones lite lite:512 --out results/lite-cut-words.json
+python -m recipes.lite_cut_words --data DATA --backbones lite --out results/lite-cut-words.json
                                  --ships src/diptych/assets/lite/cut.json
 
 A *cell* is a group of words of one set and one kind (``tasks.search.word_kind``). Its share is that of right answers
@@ -48,10 +48,9 @@ RARE = 3
 KINDS: tuple[Kind, ...] = ("thing", "other")
 COMMAND = "python -m recipes.lite_cut_words --data DATA --backbones {} --out results/lite-cut-words.json"
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
-_FUNCTION = frozenset(
-    "the and are with his her their its for from into out over down off near while being that this there has have two "
-    "three one four some other each them she they who which another".split()
-)
+_FUNCTION_WORDS = """the and are with his her their its for from into out over down off near while being that this there has have two
+three one four some other each them she they who which another"""
+_FUNCTION = frozenset(_FUNCTION_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def word_groups(captions: Mapping[str, Sequence[str]], common: int, wordnet: Wor
                 thing = _thing(word, wordnet)
                 if word.endswith("ing") and len(word) > 5 and thing is None:
                     doing.setdefault(word, set()).add(file)
-                elif len(word) > 2 and word not in _FUNCTION and (noun := _thing(after, wordnet)) is not None:
-                    pairs.setdefault(f"{word} {noun}", set()).add(file)
+                elif len(word) > 2 and word not in _FUNCTION and (head := _thing(after, wordnet)) is not None:
+                    pairs.setdefault(f"{word} {head}", set()).add(file)
                     if thing is None:
                         looks.setdefault(word, set()).add(file)
     above = {noun: set(wordnet.ancestors(wordnet.senses(noun)[0].offset)) for noun in named}
@@ -185,7 +184,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbones", nargs="*", default=["lite", "lite:512"])
+    parser.add_argument("--backbones", nargs="*", default=["lite"])
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--ships", type=Path, help="the file that gets the kinds")

@@ -6,8 +6,8 @@ t1(a): the lowest cut above which a share a of the answers is right, on the mean
 t2(a): the cut above which at most 1 - a of the nouns that nothing in this index names have an answer, see
        ``metrics.cut``; where none were drawn for it, the highest of the other sets
 
-assets/lite/cut.json    backbone -> {"weights", "depth", "most_entries", "levels": {"0.7": {...}}, "curve": {...}}; some have
-                        "curves", one for each kind of query
+assets/lite/cut.json    backbone -> {"weights", "depth", "most_entries", "levels": {"0.7": {...}}, "curve": {...}}
+                        and, for some, "curves", one for each kind of query
                         a level: "threshold", t(a) with t2 of the other sets, and what was measured with it; in
                         "own_words" t1(a), and what was measured where each set had its own t2; in "kinds", which
                         not all backbones have, the same by kind of query, over groups of words of sets
