@@ -11,8 +11,9 @@ share(t): share of right answers of a set at or above t, among the first ``DEPTH
 wrong;  t2(a): the cut above which at most 1 - a of the nouns that are absent from the set have an answer, see
 ``metrics.cut``. Each set counts alike, and the mean share is made to rise with t (isotonic regression).
 
-What ships is figures alone. *Judge* leaves each set out once: thresholds from the others, shares on it, how many
-queries have an answer and a right one, and how many words of ``recipes.search_truth`` for absent things have an answer.
+What ships is figures alone; ``recipes.lite_cut_words`` adds those of kinds of words to it, after a fit. *Judge* leaves
+each set out once: thresholds from the others, shares on it, how many queries have an answer and a right one, and how
+many words of ``recipes.search_truth`` for absent things have an answer.
 """
 
 from __future__ import annotations

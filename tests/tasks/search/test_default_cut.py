@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -106,6 +107,38 @@ def test_with_words_of_the_index_their_limit_counts_in_place_of_that_of_other_se
     assert high.absent <= 1 - level
     few = DefaultCut("lite", shipped.facts, AbsentScores((1,), np.full((4, 1), -0.5))).cut(level)
     assert few == shipped.cut(level), "four words allow no limit"
+
+
+@pytest.mark.parametrize("name", ["lite"])
+def test_words_that_name_no_thing_are_promised_less_and_the_answer_says_so(tmp_path: Path, name: str) -> None:
+    with Index.create(tmp_path / "index", facts(name)) as index:
+        index.add([Entry("a")], {"image": (np.arange(1), np.array([[1.0, 0, 0]], np.float32))})
+
+        def asked(*terms: Term) -> Any:
+            found = ask(index, np.array([1.0, 0, 0], np.float32), terms, name, at_least=0.7).cut
+            assert found is not None
+            return found
+
+        thing, other = asked(Term("a dog")), asked(Term("jumping"))
+        row = SHIPPED[name]["levels"]["0.7"]["kinds"]
+        for answer, kind in ((thing, row["thing"]), (other, row["other"])):
+            assert [answer.cut.low, answer.cut.high, answer.cut.share] == [*kind["interval"], kind["share"]]
+        assert other.cut.share < thing.cut.share
+        assert other.cut.low < thing.cut.low
+        assert other.shares[0] < thing.shares[0]
+        assert thing.basis.endswith("marked on other data sets")
+        assert other.basis.endswith("marked on other data sets, for words that name no thing")
+        assert asked(Term("a dog"), Term("a cat")).cut == other.cut, "several parts are no word for a thing"
+
+
+def test_before_words_are_known_the_range_is_that_of_all_and_0_where_they_were_not_measured() -> None:
+    shipped = default_cut(facts())
+    assert shipped is not None
+    kinds = shipped.facts["levels"]["0.7"]["kinds"]
+    assert shipped.cut(0.7).low == min(kind["interval"][0] for kind in kinds.values())
+    earlier = default_cut(facts("lite:views", SHIPPED["lite:views"]["weights"]))
+    assert earlier is not None
+    assert earlier.cut(0.7).low == replace(earlier, query="jumping").cut(0.7).low == 0.0
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -152,7 +152,9 @@ def picture_nouns() -> list[str]:
     return path.read_text(encoding="utf-8").split()
 
 
-def absent_nouns(texts: Iterable[str], wordnet: WordNet, count: int, seed: int) -> list[str]:
+def absent_nouns(
+    texts: Iterable[str], wordnet: WordNet, count: int, seed: int, pool: Sequence[str] | None = None
+) -> list[str]:
     """Return nouns that no text names, in an order that the seed fixes.
 
     A noun is left out where a text holds it, a narrower word, a word at most ``LEVELS`` broader, or what it is part of.
@@ -162,6 +164,7 @@ def absent_nouns(texts: Iterable[str], wordnet: WordNet, count: int, seed: int) 
         wordnet: tells what is broader and narrower.
         count: most nouns.
         seed: draws them.
+        pool: nouns of WordNet to draw from; None: ``picture_nouns``.
 
     Example:
         >>> drawn = absent_nouns(["two dogs on a sofa"], WordNet.load(), 1000, seed=0)
@@ -176,7 +179,7 @@ def absent_nouns(texts: Iterable[str], wordnet: WordNet, count: int, seed: int) 
         taken.update(wordnet.synset(offset).parts)
     taken |= hypernyms.above(named)
     left = []
-    for noun in picture_nouns():
+    for noun in picture_nouns() if pool is None else pool:
         first_sense = wordnet.senses(noun)[0].offset
         if noun in phrases or noun in known or first_sense in taken or hypernyms.above({first_sense}, LEVELS) & named:
             continue

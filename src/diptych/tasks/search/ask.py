@@ -6,7 +6,7 @@ import csv
 import io
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -21,9 +21,9 @@ from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import Hit, Modality
 from diptych.search_index.where import Condition
-from diptych.tasks.search.default_cut import default_cut
+from diptych.tasks.search.default_cut import DefaultCut, default_cut
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import CutAnswerRow, CutAnswers, calibration
+from diptych.tasks.search.marks import Calibrated, CutAnswerRow, CutAnswers, calibration
 from diptych.tasks.search.present import nearest_present
 from diptych.tasks.search.query import query_vector
 from diptych.tasks.search.term import Term, kind_of
@@ -263,7 +263,11 @@ def ask(
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
     if chosen.get("text") and not len(index.vectors("text")):
         raise UsageError(f"No entry of {index.folder} has a caption: leave out {{captions}}.")
+    words = len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0
     fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
+    if fitted is not None and isinstance(default := fitted.marks, DefaultCut):
+        default = replace(default, query=terms[0].value if words else "")
+        fitted = Calibrated(default, default.source)
     cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
     present = nearest_present(index, query, k, chosen, where=conditions, exact=exact)
     entries = present.hits
@@ -280,7 +284,7 @@ def ask(
         known = [a for m in chosen if (a := ann.about(index, m))]
     whole = len(known) == len(chosen)
     stated = {q: min(a.stated[q] for a in known) for q in known[0].stated} if whole else None
-    likely, words = None, len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0
+    likely = None
     if at_least is None and entries and words and dict(chosen) == {"image": 1.0}:
         shipped = default_cut(index.facts)
         likely = None if shipped is None else float(shipped.probabilities(np.array([entries[0].score]))[0])

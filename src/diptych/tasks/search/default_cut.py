@@ -7,8 +7,13 @@ t2(a): the cut above which at most 1 - a of the nouns that nothing in this index
        ``metrics.cut``; where none were drawn for it, the highest of the other sets
 
 assets/lite/cut.json    backbone -> {"weights", "depth", "most_entries", "levels": {"0.7": {...}}, "curve": {...}}
+                        and, for some, "curves", one for each kind of query
                         a level: "threshold", t(a) with t2 of the other sets, and what was measured with it; in
-                        "own_words" t1(a), and what was measured where each set had its own t2
+                        "own_words" t1(a), and what was measured where each set had its own t2; in "kinds", which
+                        not all backbones have, the same by kind of query, over groups of words of sets
+
+A query that names a thing gets the share and the range of such words, every other one those of others. Where they were
+not measured, the range begins at 0.
 
 The file holds figures alone: thresholds, shares and a curve, written by ``recipes.lite_cut``.
 """
@@ -26,6 +31,9 @@ import numpy as np
 
 from diptych.core import DataError, UsageError
 from diptych.metrics.cut import AbsentScores, Cut, Floats, allowed_of
+from diptych.tasks.search.word_kind import Kind, word_kind
+
+SHIPPED, OTHER_WORDS = "default of ", ", other words"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +45,23 @@ class DefaultCut:
         facts: of the file.
         words: scores of nouns that nothing in the index names; None: none were drawn.
         lacking: what marks of the index lack for a cut of their own, in a clause; "": there are none.
+        query: words that are asked for; "": several parts; None: not known yet, so that the range is for all words.
     """
 
     name: str
     facts: Mapping[str, Any]
     words: AbsentScores | None = None
     lacking: str = ""
+    query: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What the calibration was measured on."""
+        return f"{SHIPPED}{self.name}{OTHER_WORDS if self.query is not None and self._kind == 'other' else ''}"
+
+    @property
+    def _kind(self) -> Kind:
+        return word_kind(self.query or "")
 
     @property
     def depth(self) -> int:
@@ -89,15 +108,26 @@ class DefaultCut:
             row, best = row["own_words"], self.words.scores[:, 0]
             threshold = max(row["threshold"], self.words.lowest(reached[0]))
             absent, count = float((best >= threshold).mean()), len(best)
-        low, high = row["interval"]
+        measured = self._measured(row)
+        low, high = measured["interval"]
         return Cut(
-            reached[0], threshold, row["share"], low, high, row["above"], self.facts["marks"], self.facts["queries"],
-            self.depth if depth is None else min(depth, self.depth), absent, count,
+            reached[0], threshold, measured["share"], low, high, measured["above"], measured["marks"],
+            measured["queries"], self.depth if depth is None else min(depth, self.depth), absent, count,
         )  # fmt: skip
+
+    def _measured(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was measured of a level for queries of this kind."""
+        every = {name: self.facts[name] for name in ("marks", "queries")} | dict(row)
+        kinds: Mapping[str, Any] | None = row.get("kinds")
+        if kinds is not None and self.query is not None:
+            return dict(kinds[self._kind])
+        least = 0.0 if kinds is None else min(kind["interval"][0] for kind in kinds.values())
+        return every | {"interval": [min(least, row["interval"][0]), row["interval"][1]]}
 
     def probabilities(self, score: Floats) -> Floats:
         """Return (k,) probabilities that answers with these scores are right."""
-        curve = self.facts["curve"]
+        curves: Mapping[str, Any] | None = self.facts.get("curves")
+        curve = self.facts["curve"] if curves is None or self.query is None else curves[self._kind]
         return np.asarray(np.interp(score, curve["score"], curve["right"]), dtype=np.float64)
 
 

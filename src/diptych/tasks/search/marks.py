@@ -20,12 +20,11 @@ from diptych.search_index.notes import add_note, changing, read_note, write_note
 from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import MODALITIES, Modality
 from diptych.tasks.search.absent import GROWN, AbsentWords, read_absent
-from diptych.tasks.search.default_cut import default_cut
+from diptych.tasks.search.default_cut import OTHER_WORDS, SHIPPED, default_cut
 
 Kind = Literal["text", "image", "both"]
 FILE = "marks.jsonl"
 PEOPLE = "people"
-SHIPPED = "default of "
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def marked_by(source: str) -> str:
         ('marked by people', 'marked by the column label', 'marked on other data sets')
     """
     if source.startswith(SHIPPED):
-        return "marked on other data sets"
+        return f"marked on other data sets{', for words that name no thing' if source.endswith(OTHER_WORDS) else ''}"
     return f"marked by {source}" if source in (PEOPLE, "captions") else f"marked by the column {source}"
 
 
@@ -222,7 +221,7 @@ def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) 
         fresh = words is not None and len(index) <= GROWN * words.entries
         lacking = str(error).partition(":")[0] if any(m.kind == kind for m in marks) else ""
         key = replace(key, words=words.scores if words and fresh else None, lacking=lacking)
-        return Calibrated(key, f"{SHIPPED}{key.name}")
+        return Calibrated(key, key.source)
     if kind == "text":
         _check(index, words)
     return fitted
