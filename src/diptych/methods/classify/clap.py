@@ -101,12 +101,12 @@ class CLAP(Classifier):
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
         strengths = multipliers(logits(backbone, x, normalize(t, dim=1)).softmax(dim=1), y)
-        steps = max(1, len(labels) // self.batch)
+        steps = -(-len(labels) // self.batch)
         w, generator, pull = t.clone(), run.generator("clap/order"), 2 * self.weight / len(t) * strengths[:, None]
         descent = Momentum(w, MOMENTUM)
         with run.track("train class vectors", self.epochs) as bar:
             for epoch in range(self.epochs):
-                rows = torch.randperm(len(y), generator=generator)[: steps * self.batch]
+                rows = torch.randperm(len(y), generator=generator)[: len(labels)]
                 for part in torch.tensor_split(rows, steps):
                     z, (rows_of_w, lengths) = x[part], unit(w)
                     slope = unit_slope(cosine_slope(backbone, z, rows_of_w, y[part]).T @ z, rows_of_w, lengths)
