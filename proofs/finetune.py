@@ -118,10 +118,7 @@ def _scenes() -> tuple[LabelledData, ClassNames]:
 FULL, LORA, WISE, VR = (
     Training(method) for method in (Full(smoothing=0.2), LoRA(smoothing=0.2), WiSEFT(smoothing=0.2), VRLwF())
 )
-NO_MIX, SINGLE = (
-    replace(WISE, method=WiSEFT(alpha=1.0, smoothing=0.2)),
-    replace(VR, method=VRLwF(size=1, over_texts=False)),
-)
+SINGLE = replace(VR, method=VRLwF(size=1, over_texts=False))
 OVER_BEFORE, OVER_FULL = Claim("zero-shot", base=BEFORE), Claim("full", base=Arm(FULL))
 PLAIN = Training(GeodesicMixup(m2=0.0), replace(FIT, batch=128, lr=1e-4))
 M2, M3, AT_TEXT = (
@@ -149,9 +146,9 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "full": Trial((OVER_BEFORE,), arm=Arm(FULL), controls=(_permuted(FULL),)),
         "lora": Trial((OVER_BEFORE,), arm=Arm(LORA), controls=(_permuted(LORA),), beside={"full": Arm(FULL)}),
         "wise-ft": Trial(
-            (OVER_FULL, replace(OVER_BEFORE, part="task")),
+            (OVER_FULL, replace(OVER_BEFORE, part=TASK)),
             arm=Arm(WISE),
-            controls=(replace(OVER_FULL, arm=Arm(NO_MIX), name="alpha = 1"),),
+            controls=(replace(_permuted(WISE), part=TASK),),
             beside={"zero-shot": BEFORE},
             bench=_ON_OTHERS,
         ),

@@ -89,9 +89,11 @@ def table(results: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str,
     """Return how many proofs have which verdict, and the table."""
     words = [decided(result, known[result["slug"]]["needed"])[0] for result in results]
     counts = ", ".join(f"{words.count(word)} {word}" for word in (OPEN, CONTROLLED, ABSENT))
-    guesses = sum(known[result["slug"]]["rests_on"] == "guess" for result in results)
+    bases = [known[result["slug"]]["rests_on"] for result in results]
+    isolated = sum(word == OPEN and basis == "experiment" for word, basis in zip(words, bases, strict=True))
     head = (
-        f"{len(results)} proofs are not shown: {counts}. The reasons of {guesses} are guesses.\n\n"
+        f"{len(results)} proofs are not shown: {counts}. Of the undecided ones, experiments isolated the reasons of "
+        f"{isolated}. The reasons of {bases.count('guess')} are guesses.\n\n"
         "| proof | verdict | what decides, gain (interval) | gain needed | reason | rests on | evidence |\n"
         "|---|---|---|---|---|---|---|\n"
     )

@@ -29,6 +29,7 @@ from diptych.data.sorted_runs import RunWriter
 from diptych.data.words.near_texts import words_of
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
+from diptych.evaluation.datasets import few
 from diptych.features.embed import embed
 from diptych.features.pair_vectors import PairVectors
 from diptych.methods.curate.caption_checks import CaptionChecks
@@ -39,16 +40,18 @@ from proofs.trial import hash_of_words
 
 IDENTICAL, AT_RANDOM, SHORTEST = "identical", "as many at random", "as many of the shortest"
 WORDS, LAPLACIAN = "the backbone's words", "the variance of the Laplacian"
-HASHES, VECTORS, ONE_CELL = "hashes alone", "vectors alone", "in one cell"
-HASHES_IN_CELLS, MIRRORED = "hashes alone, in the same cells", "vectors alone, with mirror images, in one cell"
+HASHES, MIRRORED = "hashes alone", "vectors alone, with mirror images"
+IN_CELLS, HASHES_IN_CELLS = "in four cells", "hashes alone, in the same four cells"
 OTHER_VECTORS, OTHER_HASHES = "vectors of other pictures", "hashes of other pictures"
 PERMUTED = "permuted"
 LIKE_LENGTH, LUCK = "its verdicts among captions of like length", "its rules, and as many duplicates at random"
 SHUFFLED = "words in random order"
+PER_CELL = 8800
+"""Pairs of a cell on average in the paper: 440 million in 50,000 cells. A pool of the proof is smaller than that."""
 CELLS, LIKE = 4, 20
-"""Cells of k-means in the proof, some 340 pairs each; captions of like length among which verdicts are permuted."""
-PHOTOS, LABELLED = 680, 200
-"""Photos of a pool, the first ones; of degraded ones, those that a head is fitted on."""
+"""Cells of k-means of a twin, of a few hundred pairs; captions of like length among which verdicts are permuted."""
+COPIED, DEGRADED, LABELLED = 1000, 2000, 200
+"""Photos of a pool with copies, and of one where half are degraded; of these, those that a head is fitted on."""
 SIDE = 256
 Bools = NDArray[np.bool_]
 Value = Callable[[Run], Floats]
@@ -153,13 +156,14 @@ def exchanged(plan: PairVectors, part: str, run: Run) -> PairVectors:
 def open_copies(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
     """Open photos, half of which have two changed copies. Value of a photo: exactly one of its group is kept.
 
-    The system looks for copies inside ``CELLS`` cells; what it is compared with looks in the whole pool, so that cells
-    are no reason of a gain. In the controls the vectors, or the hashes, are of other pictures: they would gain if it
-    were enough to drop some pairs more than the other half of the rule does.
+    The system looks for copies inside cells of the paper's size, which hold the whole pool; what it is compared with
+    looks in the whole pool too, so that cells are no reason of a gain. In the controls the vectors, or the hashes, are
+    of other pictures: they would gain if it were enough to drop some pairs more than the other half of the rule does.
     """
-    photos, facts = _photos(name, PHOTOS)
-    either = SemDeDup(**SemDeDup.card.variants["either"], cells=CELLS)
-    whole = replace(either, cells=1)
+    photos, facts = _photos(name, COPIED)
+    cells = -(-2 * len(photos) // PER_CELL)
+    either = SemDeDup(**SemDeDup.card.variants["either"], cells=cells)
+    whole, parted = replace(either, cells=1), replace(either, cells=CELLS)
     planted: dict[int, tuple[list[Pair], NDArray[np.int64], PairVectors]] = {}
 
     def pool(run: Run) -> tuple[list[Pair], NDArray[np.int64], PairVectors]:
@@ -171,8 +175,6 @@ def open_copies(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
     def by(curator: SemDeDup, run: Run, part: str = "") -> Bools:
         pairs, _, plan = pool(run)
-        if not curator.mirror:
-            return judged(curator, backbone, pairs, run)
         return by_plan(curator, exchanged(plan, part, run) if part else plan, backbone, pairs, run)
 
     def value(keep: Callable[[Run], Bools], run: Run) -> Floats:
@@ -181,17 +183,16 @@ def open_copies(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
     arms: dict[str, Callable[[Run], Bools]] = {
         "semdedup": partial(by, either),
-        ONE_CELL: partial(by, whole),
+        IN_CELLS: partial(by, parted),
         HASHES: partial(by, replace(whole, rule="hash")),
-        HASHES_IN_CELLS: partial(by, replace(either, rule="hash")),
-        VECTORS: partial(by, SemDeDup(cells=CELLS)),
+        HASHES_IN_CELLS: partial(by, replace(parted, rule="hash")),
         MIRRORED: partial(by, replace(whole, rule="vector")),
         OTHER_VECTORS: partial(by, whole, part=OTHER_VECTORS),
         OTHER_HASHES: partial(by, whole, part=OTHER_HASHES),
         IDENTICAL: lambda run: _distinct(pool(run)[0], run),
         AT_RANDOM: lambda run: np.random.default_rng(run.integer("at random")).permutation(by(either, run)),
     }
-    facts |= {"cells": CELLS}
+    facts |= {"cells": cells}
     return PlantedBench(backbone, run, seeds, facts, {key: partial(value, arm) for key, arm in arms.items()})
 
 
@@ -211,7 +212,7 @@ def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def open_degraded(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
     """Open photos, half of which are degraded; ``LABELLED`` of them are labelled, and the values are of the others."""
-    photos, facts = _photos(name, PHOTOS)
+    photos, facts = _photos(name, DEGRADED)
 
     def pool(run: Run) -> tuple[list[Image.Image], Bools]:
         rng = np.random.default_rng(run.integer("degraded"))
@@ -348,8 +349,8 @@ def in_random_order(pairs: Sequence[Pair], run: Run) -> list[Pair]:
 
 
 def _photos(name: str, most: int) -> tuple[list[Image.Image], dict[str, Any]]:
-    table = open_data(present(name), need="captions", text="caption_*").whole()
-    photos = [ImageOps.contain(table.items[i].convert("RGB"), (SIDE, SIDE)) for i in range(min(most, len(table.items)))]
+    table = few(open_data(present(name)).whole(), most)
+    photos = [ImageOps.contain(table.items[i].convert("RGB"), (SIDE, SIDE)) for i in range(len(table.items))]
     keys = [table.items.key(i) for i in range(len(photos))]
     return photos, {"data_hash": hash_of_words(InMemory(photos, keys=keys), ()), "items": len(photos)}
 

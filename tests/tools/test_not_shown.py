@@ -50,8 +50,16 @@ def test_the_table_counts_verdicts_and_guesses(monkeypatch: pytest.MonkeyPatch) 
     text = table([proof((0.01, -0.01))], known)
     counts = "0 undecided, 0 decided: its control gains too, 1 decided: not here."
     assert text.startswith(f"1 proofs are not shown: {counts}")
-    assert "The reasons of 1 are guesses." in text
+    assert "experiments isolated the reasons of 0. The reasons of 1 are guesses." in text
     assert "over x, `d`: +0.0100 (-0.0100 to +0.0300) | +0.0400 (ours) | protocol: two photos | guess | none |" in text
+
+
+def test_the_table_counts_undecided_proofs_whose_reason_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(not_shown, "_plan", lambda slug: {"not_shown": "protocol: two photos"})
+    known = {"gda": {"needed": 0.02, "source": "ours", "rests_on": "experiment", "evidence": "none"}}
+    assert "isolated the reasons of 1. The reasons of 0" in table([proof((0.01, -0.01))], known)
+    known["gda"]["needed"] = 0.04  # decided by its interval
+    assert "isolated the reasons of 0. The reasons of 0" in table([proof((0.01, -0.01))], known)
 
 
 def test_every_proof_that_is_not_shown_is_known_and_no_other() -> None:
