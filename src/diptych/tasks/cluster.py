@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -36,6 +37,7 @@ RETRIES = 5
 _PATIENCE = 5.0  # seconds for an address to answer
 _OBJECTS = 256 * 2**20  # bytes of shared memory of a local cluster: it holds what is shared, vectors go to the store
 _FETCHED: dict[str, Any] = {}
+_ONE_AT_A_TIME = threading.Lock()  # a pool may be threads of one process, and another pool's would clear what is read
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Shared(Generic[T]):
     """A value that a worker process fetches once, however many pieces of work name it; the last one stays in memory.
 
     Args:
-        name: unique.
+        name: unique in the life of a process: a second value of that name would never be fetched.
         fetch: returns it.
     """
 
@@ -52,10 +54,11 @@ class Shared(Generic[T]):
 
     def value(self) -> T:
         """Return the value."""
-        if self.name not in _FETCHED:
-            _FETCHED.clear()
-            _FETCHED[self.name] = self.fetch()
-        value: T = _FETCHED[self.name]
+        with _ONE_AT_A_TIME:
+            if self.name not in _FETCHED:
+                _FETCHED.clear()
+                _FETCHED[self.name] = self.fetch()
+            value: T = _FETCHED[self.name]
         return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -37,7 +39,7 @@ class OneThread:
         return self._thread.submit(fn, *given)
 
     def share(self, value: Any) -> Shared[Any]:
-        return Shared(str(id(self)), lambda: value)
+        return Shared(uuid.uuid4().hex, lambda: value)  # an id comes again once its pool is gone
 
 
 @pytest.fixture(autouse=True)
@@ -133,10 +135,16 @@ class _Numbers(Texts):
         return self[index]
 
 
-@pytest.mark.parametrize(("late", "arrived"), [(0, True), (2, True), (9, False)])
-def test_what_a_network_shows_late_has_arrived(late: int, arrived: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PAUSES", (0.0, 0.0, 0.0))
-    looks = iter([False] * late + [True])
-    vectors: Any = SimpleNamespace(finished=lambda space, batch: next(looks))
-    batch: Any = "batch"
-    assert cluster._arrived(vectors, "space", [batch]) is arrived
+class _Unhurried(dict[str, Any]):
+    """A dictionary that lets other threads go on after each change."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        time.sleep(1e-3)
+
+
+def test_two_threads_fetch_each_its_own_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.tasks.cluster._FETCHED", _Unhurried())
+    values = [Shared(uuid.uuid4().hex, partial(int, number)) for number in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda i: values[i % 2].value(), range(20))) == [0, 1] * 10

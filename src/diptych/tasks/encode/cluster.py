@@ -10,7 +10,6 @@ cache, local weights.
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -40,7 +39,6 @@ PIECE = 8
 """Batches a piece of work: what a worker that dies must look at again; what of them it finished is kept."""
 AHEAD = 8
 """Spans under way: those behind one that a slow worker is at."""
-PAUSES = (0.05, 0.2, 1.0, 4.0, 0.0)  # seconds after each look for what the first piece of work wrote
 
 
 @dataclass(frozen=True)
@@ -212,22 +210,13 @@ def fill(
             for future in wait(working, return_when=FIRST_COMPLETED).done:
                 span, batches = working.pop(future)
                 run.tally.update(future.result())
-                if seen and not _arrived(vectors, space, batches):
+                if seen and not all(vectors.finished(space, batch) for batch in batches):
                     raise UsageError(
                         f"What workers write is not in {run.cache}: name a {{cache}} folder that all machines share."
                     )
                 seen = False
                 span.pending -= 1
                 bar.advance(sum(len(batch.keys) for batch in batches))
-
-
-def _arrived(vectors: Vectors, space: str, batches: Sequence[Batch]) -> bool:
-    """Return whether batches are on disk, which a folder on a network may show late."""
-    for pause in PAUSES:
-        if all(vectors.finished(space, batch) for batch in batches):
-            return True
-        time.sleep(pause)
-    return False
 
 
 def _planned(
