@@ -142,6 +142,7 @@ def test_what_a_folder_holds_is_seen_from_its_first_file(root: Path) -> None:
 def test_a_video_among_photos_makes_no_clips_of_them(tmp_path: Path, photo: str) -> None:
     folder = tmp_path / "camera"
     (folder / "trip").mkdir(parents=True)
+    (folder / "a videos").mkdir()
     video(folder / ("a videos/0.mp4" if "/" in photo else "a.mp4"))
     Image.new("RGB", (8, 8)).save(folder / photo)
     assert not holds_clips(folder)
