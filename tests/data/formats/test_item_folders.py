@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diptych.core import DataError, Texts, UnreadableItem, UsageError
 from diptych.data.formats.item_folders import ClipFiles, ItemKind, by_folders, holds_clips, holds_clouds, is_clip
@@ -135,6 +136,16 @@ def test_what_a_folder_holds_is_seen_from_its_first_file(root: Path) -> None:
     assert not holds_clips(root / "jump")  # pictures: photos, unless the user says they are frames
     assert is_clip(root / "jump/c")
     assert not is_clip(root / "jump")
+
+
+@pytest.mark.parametrize("photo", ["b.jpg", "trip/c.jpg", "a.png"])
+def test_a_video_among_photos_makes_no_clips_of_them(tmp_path: Path, photo: str) -> None:
+    folder = tmp_path / "camera"
+    (folder / "trip").mkdir(parents=True)
+    (folder / "a videos").mkdir()
+    video(folder / ("a videos/0.mp4" if "/" in photo else "a.mp4"))
+    Image.new("RGB", (8, 8)).save(folder / photo)
+    assert not holds_clips(folder)
 
 
 def test_unreadable_clips_are_named(root: Path) -> None:

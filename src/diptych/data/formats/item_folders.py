@@ -173,18 +173,24 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 def holds_clips(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a video, or a folder whose first picture or video is a video.
+    """Return whether a path is a video, or a folder of videos.
 
-    A folder of pictures may have photos or frames.
+    Frames lie one folder deeper than the videos beside their folder. A picture as high as a video, or higher, is thus a
+    photo, and its folder one of photos with videos among them, as a camera writes it. A folder of pictures may have
+    photos or frames.
     """
     if is_video(path):
         return True
-    for here, folders, files in os.walk(located(path)):
+    root, level = located(path), None
+    for here, folders, files in os.walk(root):
         folders.sort()
-        for name in sorted(files):
-            if not name.startswith((".", "__")) and Path(here, name).suffix.lower() in VIDEOS | set(PICTURES):
-                return is_video(name)
-    return False
+        deep = len(Path(here).relative_to(root).parts)
+        suffixes = {Path(name).suffix.lower() for name in files if not name.startswith((".", "__"))}
+        if suffixes & set(PICTURES) and (level is None or deep <= level):
+            return False
+        if suffixes & VIDEOS and level is None:
+            level = deep
+    return level is not None
 
 
 def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -> LabelledData:
