@@ -483,30 +483,24 @@ def test_reports_and_logs_of_others_are_not_written_over(place: Path, tmp_path: 
 
 
 def test_torchrun_trains_in_one_folder_what_one_process_trains(place: Path, tmp_path: Path) -> None:
-    def trained(out: Path, *launcher: str) -> dict[str, Any]:
-        command = [sys.executable, *launcher, "-m", "diptych.cli", "finetune", str(place / "data"), "--backbone"]
-        command += [
-            f"local:{place / 'clip'}",
-            "--parts",
-            "all",
-            "--lr",
-            "0.002",
-            "--train-batch",
-            "10",
-            "--epochs",
-            "2",
-        ]
-        command += ["--out", str(out), "--json", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        report: dict[str, Any] = json.loads(done.stdout)  # one report, from one process
+    def words(out: Path) -> list[str]:
+        command = ["finetune", str(place / "data"), "--backbone", f"local:{place / 'clip'}", "--parts", "all"]
+        command += ["--lr", "0.002", "--train-batch", "10", "--epochs", "2", "--out", str(out), "--json"]
+        return [*command, "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+
+    def reported(out: Path, said: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(said)  # one report, from one process
         assert json.loads((out / "report.json").read_text())["fingerprint"] == report["fingerprint"]
         return report
 
+    alone = CliRunner().invoke(app, words(tmp_path / "one"))
+    assert alone.exit_code == 0, alone.output
     run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", sys.executable)
-    one, two = trained(tmp_path / "one"), trained(tmp_path / "two", *run)
+    command = [sys.executable, *run, "-m", "diptych.cli", *words(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = reported(tmp_path / "one", alone.stdout), reported(tmp_path / "two", done.stdout)
     assert one["steps"] == two["steps"] == 8
     states = [load_file(tmp_path / n / "model" / "open_clip_model.safetensors") for n in ("one", "two")]
     for name, tensor in states[0].items():
