@@ -1,7 +1,7 @@
 """What the default cut of ``lite`` is worth for words that nobody tuned on: common and rare nouns, activities, looks
 and compounds out of captions, beside the queries of ``recipes.search_truth``.
 
-python -m recipes.lite_cut_words --data DATA --backbones lite --out results/lite-cut-words.json
+python -m recipes.lite_cut_words --data DATA --backbones lite lite:512 --out results/lite-cut-words.json
                                  --ships src/diptych/assets/lite/cut.json
 
 A *cell* is a group of words of one set and one kind (``tasks.search.word_kind``). Its share is that of right answers
@@ -48,8 +48,8 @@ RARE = 3
 KINDS: tuple[Kind, ...] = ("thing", "other")
 COMMAND = "python -m recipes.lite_cut_words --data DATA --backbones {} --out results/lite-cut-words.json"
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
-_FUNCTION_WORDS = """the and are with his her their its for from into out over down off near while being that this there has have two
-three one four some other each them she they who which another"""
+_FUNCTION_WORDS = """the and are with his her their its for from into out over down off near while being that
+this there has have two three one four some other each them she they who which another"""
 _FUNCTION = frozenset(_FUNCTION_WORDS.split())
 
 
@@ -184,13 +184,15 @@ def main(given: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbones", nargs="*", default=["lite"])
+    parser.add_argument("--backbones", nargs="*", default=["lite"], help="the others stay in OUT as they are")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--ships", type=Path, help="the file that gets the kinds")
     options = parser.parse_args(given)
     path = options.ships or Path("src/diptych/assets/lite/cut.json")
     shipped, result = json.loads(path.read_text(encoding="utf-8")), dict[str, Any]()
+    if options.out.is_file():
+        result = dict(json.loads(options.out.read_text(encoding="utf-8"))["backbones"])
     for backbone in options.backbones:
         model, facts = diptych.load(backbone, cache=True), shipped["backbones"][backbone]
         found = {name: cells(name, options.data, model) for name in options.sets}
@@ -215,7 +217,7 @@ def main(given: Sequence[str] | None = None) -> None:
         result[backbone] = rows
         sys.stdout.write(f"{backbone}: {json.dumps(rows, indent=1)}\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"command": COMMAND.format(" ".join(options.backbones)), "seed": SEED, "nouns": NOUNS}
+    facts = {"command": COMMAND.format(" ".join(result)), "seed": SEED, "nouns": NOUNS}
     options.out.write_text(json.dumps({**facts, "backbones": result}, indent=1) + "\n", encoding="utf-8")
     if options.ships:
         options.ships.write_text(json.dumps(shipped, indent=1) + "\n", encoding="utf-8")

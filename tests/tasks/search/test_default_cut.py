@@ -115,7 +115,7 @@ def test_words_that_name_no_thing_are_promised_less_and_the_answer_says_so(tmp_p
         index.add([Entry("a")], {"image": (np.arange(1), np.array([[1.0, 0, 0]], np.float32))})
 
         def asked(*terms: Term) -> Any:
-            found = ask(index, np.array([1.0, 0, 0], np.float32), terms, name, at_least=0.7).cut
+            found = ask(index, np.array([0.6, 0.8, 0], np.float32), terms, name, at_least=0.7).cut
             assert found is not None
             return found
 
