@@ -14,6 +14,7 @@ from diptych.core import Change, DataError, Space, Spec, UsageError
 
 CHANGES = {
     "activations": "diptych.backbones.changes.activations:stated",
+    "caption-panel": "diptych.backbones.changes.caption_panel:added",
     "cls-and-patches": "diptych.backbones.changes.cls_and_patches:pooled",
     "experts": "diptych.backbones.changes.experts:mixed",
     "logit-bias": "diptych.backbones.changes.logit_bias:added",
