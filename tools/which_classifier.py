@@ -219,8 +219,8 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         "the quick ones, and `diptych board classify DATA "
         "--export best` runs all systems and chooses on photos apart from test. Boards of "
         "3 December 2026, all with `lite` among them, were run beside other work, so their times are long. With `lite` "
-        "labelled photos are [drawn ten times](decisions/2026-12-03-ten-draws.md), with other models three times, which "
-        "says little about how far draws differ."
+        "labelled photos are [drawn ten times](decisions/2026-12-03-ten-draws.md), with other models three times, "
+        "which says little about how far draws differ."
     )
 
 

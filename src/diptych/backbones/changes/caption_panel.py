@@ -69,10 +69,10 @@ def added(module: nn.Module, spec: Spec, *, width: int, weight: float) -> Spec:
     """
     if not isinstance(module, LiteModule) or isinstance(module.image_head, CaptionPanel):
         raise MissingHook(f"{spec.name} takes no caption panel: use lite, or one of its versions without such a panel.")
-    image, text = module.image_head, module.text_head
-    middle: Any = text.middle
-    module.image_head = CaptionPanel(image, image.classifier.in_features, width, weight)
-    module.text_head = CaptionPanel(text, len(middle), width, weight)
+    parts: Any = module
+    image, text = parts.image_head, parts.text_head
+    parts.image_head = CaptionPanel(image, image.classifier.in_features, width, weight)
+    parts.text_head = CaptionPanel(text, len(text.middle), width, weight)
     with torch.no_grad():
-        module.scale.mul_(1 + weight)
+        parts.scale.mul_(1 + weight)
     return replace(spec, dim=spec.dim + width)
