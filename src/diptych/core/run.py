@@ -190,9 +190,9 @@ class Run:
     def once(self, purpose: str, make: Callable[[], R]) -> R:
         """Return what ``make`` returns; where ``learnt`` is a dictionary, of the first call for this purpose.
 
-        A board fits a system that chooses on val twice: on all of val, and without the items on which rows are compared.
-        It gives both fits, and those of the system's other rows, one dictionary. The microseconds of the first call are
-        added to the tally's "saved_us" by every later one.
+        A board fits a system that chooses on val twice: on all of val, and without the items on which rows are
+        compared. It gives both fits, and those of the system's other rows, one dictionary. Each later call adds the
+        microseconds of the first to the tally's "saved_us".
 
         Args:
             purpose: the system, what is made, and all settings that it depends on.

@@ -21,7 +21,9 @@ QUICK = {"dn-cbm": {"expansion": 0.5, "epochs": 3, "probe_epochs": 3}}
 CHOOSING = [
     card["slug"]
     for card in catalog.cards()
-    if card["verb"] == "classify" and "val" in card["needs"]["evidence"] and set(card["needs"]["hooks"]) <= {"image", "text"}
+    if card["verb"] == "classify"
+    and "val" in card["needs"]["evidence"]
+    and set(card["needs"]["hooks"]) <= {"image", "text"}
 ]  # fmt: skip
 
 
