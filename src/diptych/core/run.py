@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -129,7 +130,8 @@ class Run:
         decode: "exact", or "draft", which decodes large JPEG photos at a fraction of their size; see
             ``data.images.drafts``.
         cluster: workers that share what is done item by item; None: this process does it.
-        tally: counts of items "encoded", "decoded" and "cached", for reports only. The one mutable field.
+        learnt: what ``once`` keeps; None: nothing. Like the tally it is changed in place.
+        tally: counts of items "encoded", "decoded" and "cached", for reports only.
     """
 
     seed: int = 0
@@ -145,13 +147,15 @@ class Run:
     engine: Engine | None = None
     decode: Literal["exact", "draft"] = "exact"
     cluster: Workers | None = None
+    learnt: dict[str, tuple[Any, float]] | None = field(default=None, compare=False)
     tally: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy in another process has: it shows no progress, has no engine and no workers, and counts for
-        itself.
+        """Return what a copy in another process has: it shows no progress, has no engine and no workers, and counts and
+        learns for itself.
         """
-        return {**self.__dict__, "progress": silent, "engine": None, "cluster": None, "tally": Counter()}
+        fresh = {"progress": silent, "engine": None, "cluster": None, "learnt": None, "tally": Counter()}
+        return {**self.__dict__, **fresh}
 
     def integer(self, purpose: str) -> int:
         """Return a 32-bit seed for NumPy or scikit-learn, fixed by (seed, purpose)."""
@@ -182,6 +186,33 @@ class Run:
     def track(self, name: str, total: int | None = None) -> Progress:
         """Return a progress bar for long work: ``with run.track("encode", n) as bar: bar.advance()``."""
         return self.progress(name, total)
+
+    def once(self, purpose: str, make: Callable[[], R]) -> R:
+        """Return what ``make`` returns; where ``learnt`` is a dictionary, of the first call for this purpose.
+
+        A board fits a system that chooses on val twice: on all of val, and without the items on which rows are
+        compared. It gives both fits, and those of the system's other rows, one dictionary. Each later call adds the
+        microseconds of the first to the tally's "saved_us".
+
+        Args:
+            purpose: the system, what is made, and all settings that it depends on.
+            make: must not read val. Nobody may change what it returns.
+
+        Example:
+            >>> run = Run(learnt={})
+            >>> run.once("a system, 3 steps", lambda: 1), run.once("a system, 3 steps", lambda: 2)
+            (1, 1)
+        """
+        if self.learnt is None:
+            return make()
+        if purpose in self.learnt:
+            result, seconds = self.learnt[purpose]
+            self.tally["saved_us"] += round(seconds * 1e6)
+        else:
+            start = time.perf_counter()
+            result = make()
+            self.learnt[purpose] = result, time.perf_counter() - start
+        return result  # type: ignore[no-any-return]
 
     def spread(self, job: Job[S, R], items: Samples[S]) -> Iterator[R]:
         """Yield the results of a job in the order of the items, by the workers of a cluster where there are some.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diptych.core import DataError, Samples, Stream, Table, UsageError
 from diptych.data.addresses import files_at
@@ -19,31 +19,24 @@ from diptych.data.formats.coop import COOP
 from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
 from diptych.data.formats.item_folders import CLIPS, CLOUDS, ClipFiles
-from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.label_folders import LABEL_FOLDERS
-from diptych.data.formats.pairs import PAIRS
-from diptych.data.formats.parquet_pairs import PARQUET_PAIRS, read_parquet_pairs
 from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
-from diptych.data.formats.slides import SLIDES
 from diptych.data.formats.star_table import STAR_TABLE
-from diptych.data.formats.tars import ENDINGS, TAR_STREAM, read_tar_stream
 from diptych.data.formats.webdataset import TAR_FOLDER, TARS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
-from diptych.data.records.records import RECORDS, Records
-from diptych.data.records.vectors import VECTOR_RECORDS
 from diptych.data.tables import LISTED, TABLE
-from diptych.data.words.textlines import LINES
+
+if TYPE_CHECKING:
+    from diptych.data.records.records import Records
 
 FORMATS: tuple[Format[LabelledData], ...] = (
     STAR_TABLE, CLIPS, CLOUDS, GROUPED, CAPTIONED, TAR_FOLDER, METADATA, PARQUET, ANOMALIES, MASKS, LABEL_FOLDERS, TARS,
     LISTED, FOLDER, COOP, TABLE, PICTURE,
 )  # fmt: skip
 """Formats of data sets, in the order in which they are tried."""
-STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_PAIRS, ARTICLES, SLIDES)
-"""Formats of streams, in the order in which they are tried."""
 
 
 def open_data(
@@ -161,6 +154,10 @@ def open_records(
         UsageError: the path does not exist, or has none of these formats.
         DataError: a table has neither column, no rows, or a path that leads outside its folder.
     """
+    # Here and in open_stream, since one photo is classified sooner without the readers of records and streams.
+    from diptych.data.records.records import RECORDS
+    from diptych.data.records.vectors import VECTOR_RECORDS
+
     request = Request("photos", keys, image, text)
     return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS), located(spec), request)
 
@@ -184,10 +181,18 @@ def open_stream(
     Raises:
         UsageError: there is no such file, or it is of another kind.
     """
+    from diptych.data.formats.jats import ARTICLES
+    from diptych.data.formats.pairs import PAIRS
+    from diptych.data.formats.parquet_pairs import PARQUET_PAIRS, read_parquet_pairs
+    from diptych.data.formats.slides import SLIDES
+    from diptych.data.formats.tars import ENDINGS, TAR_STREAM, read_tar_stream
+    from diptych.data.words.textlines import LINES
+
     request = Request("photos" if pictures else "texts", image=image, text=text, shares=tuple(shares))
     address = address_of(source)
     if address and (address.rstrip("/}").lower().endswith(ENDINGS) or files_at(address, ENDINGS)):
         return read_tar_stream(source, request)
     if address and (address.lower().endswith(".parquet") or files_at(address, (".parquet",))):
         return read_parquet_pairs(source, request)
-    return first(STREAMS, located(source), request)
+    streams: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_PAIRS, ARTICLES, SLIDES)
+    return first(streams, located(source), request)

@@ -121,8 +121,8 @@ class FittedCache(FittedClassifier):
         return Scores(logits(self.backbone, z, self.head) + self.alpha * vote, "logit")
 
 
-Trained = Callable[[Backbone, Tensor, Tensor, Tensor, Run], Tensor]
-"""(backbone, (K, D) head, (M, A, D) views and (M,) labels of the shots, run) -> (M, D) keys."""
+Trained = Callable[[Backbone, Tensor, Tensor, Tensor], Tensor]
+"""(backbone, (K, D) head, (M, A, D) views and (M,) labels of the shots) -> (M, D) keys."""
 
 
 def fit_cache(
@@ -163,7 +163,7 @@ def fit_cache(
     head = text_head(backbone, classes.prompts(), run)
     view_embeddings = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=views))
     y = torch.tensor(labels)
-    keys = cache_keys(view_embeddings) if trained is None else trained(backbone, head, view_embeddings, y, run)
+    keys = cache_keys(view_embeddings) if trained is None else trained(backbone, head, view_embeddings, y)
     betas, alphas = search_grids(alpha, beta, search)
     b = a = 0
     if val is not None:

@@ -6,7 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from diptych.core import Evidence, Kit, MissingHook, Run, Table
-from diptych.methods.detect.feature_memory import FeatureMemory, FittedFeatureMemory, cell_features, nearest_distance
+from diptych.methods.detect.feature_memory import (
+    ROWS,
+    FeatureMemory,
+    FittedFeatureMemory,
+    cell_features,
+    nearest_distance,
+)
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
 from tests.support.refused import refused
@@ -39,6 +45,14 @@ def test_the_distance_equals_scikit_learn() -> None:
     z, memory = (F.normalize(torch.randn(n, 7, generator=g), dim=1) for n in (30, 50))
     theirs = NearestNeighbors(n_neighbors=1, metric="cosine").fit(memory.numpy()).kneighbors(z.numpy())[0][:, 0] / 2
     np.testing.assert_allclose(nearest_distance(z, memory).numpy(), theirs, atol=1e-6)
+
+
+def test_a_large_memory_is_compared_in_parts_with_the_same_result() -> None:
+    g = torch.Generator().manual_seed(0)
+    z, memory = (F.normalize(torch.randn(n, 5, generator=g), dim=1) for n in (9, 2 * ROWS + 3))
+    expected = (1 - (z.double() @ memory.double().T).amax(1)) / 2
+    torch.testing.assert_close(nearest_distance(z, memory).double(), expected, atol=1e-6, rtol=0)
+    assert nearest_distance(memory[-1:], memory).item() == pytest.approx(0, abs=1e-6)  # the last part counts
 
 
 def test_features_are_unit_and_chosen_by_stride() -> None:

@@ -63,6 +63,7 @@ class Desk:
     shots: tuple[int, ...] = ()
     pooled: bool = False
     episodes: dict[tuple[int, int], Episode] = field(default_factory=dict)
+    learnt: dict[tuple[str, int, int], dict[str, tuple[Any, float]]] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -145,12 +146,15 @@ class Desk:
             return evaluate(job.loaded.fitted, self.test, run, backbone=self.backbone, about=about, seconds=seconds)
         drawn = self.drawn(job, run) if job.shots else None
         evidence = self.evidence(job, drawn)
-        texts, start = run.tally["text_us"], time.perf_counter()
+        learner = job.method.card.slug, job.shots, job.seed
+        self.learnt = {learner: self.learnt.get(learner, {})}  # one at a time: the rows of a system come in turn
+        run = replace(run, learnt=self.learnt[learner])
+        texts, saved, start = run.tally["text_us"], run.tally["saved_us"], time.perf_counter()
         fitted = self.fit(job, evidence, run)
-        on_texts = (run.tally["text_us"] - texts) / 1e6
+        elapsed, on_texts = time.perf_counter() - start, (run.tally["text_us"] - texts) / 1e6
         seconds = {
             "encode": drawn.seconds if drawn else self.encode["image_seconds"],
-            "fit": time.perf_counter() - start - on_texts,
+            "fit": elapsed - on_texts + (run.tally["saved_us"] - saved) / 1e6,  # as if no other row had been fitted
         }
         held = [self.held.of(seed) for seed in ((job.seed,) if job.draws else self.plan.seeds)]
         less, seen = apart(job.method, evidence, held[0])

@@ -144,9 +144,10 @@ class CapSAdapter(Classifier):
         val, val_labels = held_out(
             evidence, classes, choosing="alpha, beta, gamma, delta and the range of the divergences"
         )
-        texts = captions(train)
         if "captions" not in train.columns and "captioner" in kit.parts:
             texts = write_captions(kit.need(Writer, "captioner"), train)
+        else:
+            texts = run.once("caps-adapter, captions", lambda: captions(train))
 
         sentences = prompts(classes.names, labels.tolist(), texts, self.prefix, self.words)
         head = text_head(backbone, classes.prompts(), run)

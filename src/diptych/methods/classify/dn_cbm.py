@@ -120,12 +120,17 @@ class DNCBM(Classifier):
         train, labels = shots(evidence, classes)
         val = held_out(evidence, classes, choosing="probe") if self.probe is None else None
 
-        sae = self._dictionary(embed(backbone.image, evidence.unlabelled, run), run)
+        images = embed(backbone.image, evidence.unlabelled, run)
+        settings = self.expansion, self.sparsity, self.epochs, self.rate
+        sae = run.once(f"dn-cbm, dictionary {settings}", lambda: self._dictionary(images, run))
         words = self.vocabulary or WordNet.load().general_words()
         nearest, cosines = nearest_words(sae.decoder, normalize(embed(backbone.text, Texts(words), run), dim=-1))
         f, y = sae.codes(embed(backbone.image, train.items, run)), torch.tensor(labels)
         pairs = PROBES if self.probe is None else (self.probe,)
-        layers = [probe(f, y, len(classes), rate, weight, self.probe_epochs, run) for rate, weight in pairs]
+        layers = run.once(
+            f"dn-cbm, layers {settings}, {self.probe_epochs} epochs, {pairs}",
+            lambda: [probe(f, y, len(classes), rate, weight, self.probe_epochs, run) for rate, weight in pairs],
+        )
         best = 0
         if val is not None:
             val_codes, y_val = sae.codes(embed(backbone.image, val[0].items, run)), torch.tensor(val[1])

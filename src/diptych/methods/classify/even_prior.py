@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -34,12 +33,15 @@ from diptych.features.heads import logits, text_head
 
 STEPS, CLOSE = 1000, 1e-8
 """Steps at most, and the largest difference of a mean probability from 1 / K at which they end."""
+LARGEST = 600.0
+"""Difference of a class's highest logit from the mean of those, up to which exp of it is a float64."""
 
 
 def even_offsets(values: Tensor) -> Tensor:
     """Return the offsets (K,), of mean 0 and float64, under which the mean probabilities are even.
 
-    Each step adds log(1 / K) - log(mean probability), which minimises a convex function (Sinkhorn's iteration).
+    Each step adds log(1 / K) - log(mean probability), which minimises a convex function (Sinkhorn's iteration). It is
+    written for the factors exp(b_k + highest logit of k), so that a step has no exponentials.
 
     Args:
         values: (M, K) logits, M >= 1.
@@ -50,12 +52,17 @@ def even_offsets(values: Tensor) -> Tensor:
         >>> [round(float(p), 3) for p in even]
         [0.5, 0.5]
     """
-    x, offsets = values.double(), torch.zeros(values.shape[1], dtype=torch.float64)
+    x = values.double()
+    highest = x.amax(dim=0)
+    near = x - highest
+    kernel = (near - near.amax(dim=1, keepdim=True)).exp_()  # each class is 1 for some image, so no sum below is 0
+    factors = (highest - highest.mean()).clamp(-LARGEST, LARGEST).exp()
     for _ in range(STEPS):
-        mean = (x + offsets).log_softmax(dim=1).logsumexp(dim=0) - torch.tensor(float(len(x))).log()
-        if float((mean.exp() - 1 / x.shape[1]).abs().max()) < CLOSE:
+        mean = factors * (kernel.T @ (kernel @ factors).reciprocal()) / len(x)
+        if float((mean - 1 / len(mean)).abs().max()) < CLOSE:
             break
-        offsets = offsets - mean
+        factors = factors / (mean * len(mean))
+    offsets = factors.log() - highest
     return offsets - offsets.mean()
 
 

@@ -126,13 +126,9 @@ class GDA(Classifier):
         head = text_head(backbone, classes.prompts(), run)
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
-        means = class_means(x, y, len(classes))
-        exact = (
-            discriminant(means, plain_precision(mean_covariance(x, y, means)))
-            if self.base_to_new
-            else shrunk_discriminant(x, y, means)
+        weight, bias = run.once(
+            f"gda, {self.views} views, base_to_new {self.base_to_new}", lambda: self._discriminant(x, y, len(classes))
         )
-        weight, bias = (t.float() for t in exact)
 
         alphas = ALPHAS if self.alpha is None else (self.alpha,)
         best = 0
@@ -143,6 +139,16 @@ class GDA(Classifier):
             )
         fitted = FittedGDA(classes, backbone, head, weight, bias, alphas[best])
         return BaseGDA(**vars(fitted), views=x) if self.base_to_new else fitted
+
+    def _discriminant(self, x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Return W (K, D) and b (K,), float32, of (n, D) unit samples."""
+        means = class_means(x, y, classes)
+        weight, bias = (
+            discriminant(means, plain_precision(mean_covariance(x, y, means)))
+            if self.base_to_new
+            else shrunk_discriminant(x, y, means)
+        )
+        return weight.float(), bias.float()
 
 
 @dataclass(frozen=True)

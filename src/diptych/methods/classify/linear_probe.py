@@ -81,11 +81,7 @@ class LinearProbe(Classifier):
         val = held_out(evidence, classes, choosing="C") if self.C is None else None
 
         z, y = normalize(embed(backbone.image, train.items, run), dim=-1), torch.tensor(labels)
-        minimisers = []
-        with run.track("linear probe, values of C", len(grid)) as bar:
-            for w, b in logistic_path(z, y, len(classes), grid):
-                minimisers.append((w.float(), b.float()))
-                bar.advance()
+        minimisers = run.once(f"linear-probe, C {grid}", lambda: _minimisers(z, y, len(classes), grid, run))
         best = 0
         if val is not None:
             z_val, y_val = normalize(embed(backbone.image, val[0].items, run), dim=-1), torch.tensor(val[1])
@@ -98,6 +94,16 @@ class LinearProbe(Classifier):
     ) -> FittedLinearProbe:
         """Return the probe of weights that were fitted elsewhere: (K, D), (K,), and their C."""
         return FittedLinearProbe(classes, backbone, weight, bias, C)
+
+
+def _minimisers(z: Tensor, y: Tensor, classes: int, grid: Sequence[float], run: Run) -> list[tuple[Tensor, Tensor]]:
+    """Return W (K, D) and b (K,), float32, for each C."""
+    minimisers = []
+    with run.track("linear probe, values of C", len(grid)) as bar:
+        for w, b in logistic_path(z, y, classes, grid):
+            minimisers.append((w.float(), b.float()))
+            bar.advance()
+    return minimisers
 
 
 def _best(logits: Sequence[Tensor], labels: Tensor) -> int:

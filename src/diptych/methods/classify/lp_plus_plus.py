@@ -19,7 +19,8 @@ x^T x / n, in alpha at most half the largest mean over i of (x_i t_k^T)^2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +39,9 @@ MOMENTUM, EVERY, BLEND = 0.9, 10, 2.5
 """Momentum of w, steps from one step of alpha to the next, and the authors' first factor of alpha, 250, on a scale of
 100.
 """
+
+KEPT = 1 << 25
+"""Numbers of all prototypes along the path (256 MiB), up to which it is kept for a second fit."""
 
 
 def first_blend(x: Tensor, y: Tensor, head: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -77,15 +81,15 @@ def descent(x: Tensor, y: Tensor, head: Tensor, w: Tensor, alpha: Tensor) -> Ite
         alpha: (K,) first multipliers.
     """
     rate, rate_alpha = step_sizes(x, head)
-    labels, text = one_hot(y, len(head)).to(x), x @ head.T
+    labels, text = one_hot(y, len(head)).T.to(x), head @ x.T
     velocity, step = torch.zeros_like(w), 0
     while True:
         step += 1
-        slope = ((x @ w.T + alpha * text).softmax(dim=1) - labels) / len(x)
-        velocity = MOMENTUM * velocity + slope.T @ x
+        slope = torch.addmm(alpha[:, None] * text, w, x.T).softmax(dim=0).sub_(labels).div_(len(x))  # (K, n)
+        velocity = torch.addmm(velocity, slope, x, beta=MOMENTUM)
         w = w - rate * velocity
         if step % EVERY == 0:
-            alpha = alpha - rate_alpha * (slope * text).sum(dim=0)
+            alpha = alpha - rate_alpha * (slope * text).sum(dim=1)
         yield w, alpha
 
 
@@ -144,16 +148,19 @@ class LPPlusPlus(Classifier):
         x, y = normalize(views, dim=-1).flatten(0, 1).double(), torch.tensor(labels).repeat_interleave(self.views)
         text = head.double()
         first, alpha = first_blend(x, y, text, float(backbone.scale("image", "text")[0]))
-        path = descent(x, y, text, first / self.views, alpha)
         at, w = 0, first / self.views  # the sum is over shots, however many views each has
+        path: Iterable[tuple[Tensor, Tensor]] = itertools.islice(descent(x, y, text, w, alpha), self.steps)
+        if run.learnt is not None and self.steps * w.numel() <= KEPT:
+            walked = path
+            path = run.once(f"lp-plus-plus, {self.steps} steps, {self.views} views", lambda: list(walked))
         z, y_val = (
             (normalize(embed(backbone.image, val[0].items, run), dim=-1).double(), torch.tensor(val[1]))
             if val
             else (x[:0], y[:0])
         )
         best = -1
-        for step, (w_now, alpha_now) in zip(range(1, self.steps + 1), path, strict=False):
-            right = int(((z @ (w_now + alpha_now[:, None] * text).T).argmax(dim=1) == y_val).sum())
+        for step, (w_now, alpha_now) in enumerate(path, start=1):
+            right = int(((w_now + alpha_now[:, None] * text) @ z.T).argmax(dim=0).eq(y_val).sum())
             if right >= best:
                 best, at, w, alpha = right, step, w_now, alpha_now
         return FittedLPPlusPlus(classes, backbone, head, w.float(), alpha.float(), at)

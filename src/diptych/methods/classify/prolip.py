@@ -124,8 +124,16 @@ class ProLIP(Classifier):
         shift = torch.zeros(encoder.dim) if projection is None else projection[2]
         head = text_head(backbone, classes.prompts(), run)
         h = embed(encoder, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
-        y, weight = torch.tensor(labels), self.penalty * len(classes) / len(labels)
-        w = start.clone()
+        y = torch.tensor(labels)
+        settings = projection is not None, self.penalty, self.rate, self.epochs, self.views
+        w = run.once(f"prolip {settings}", lambda: self._trained(backbone, h, y, head, start, shift, run))
+        return FittedProLIP(classes, backbone, head, w, shift, projection is not None)
+
+    def _trained(
+        self, backbone: Backbone, h: Tensor, y: Tensor, head: Tensor, start: Tensor, shift: Tensor, run: Run
+    ) -> Tensor:
+        """Return W after training on the (N, views, C) vectors of the shots."""
+        w, weight = start.clone(), self.penalty * len(head) / len(y)
         descent = Adam(w, EPSILON)
         with run.track("train the projection", self.epochs) as bar:
             for epoch in range(self.epochs):
@@ -136,7 +144,7 @@ class ProLIP(Classifier):
                     torch.addmm(w - start, x.T, slope, beta=2 * weight), along_cosine(self.rate, epoch, self.epochs)
                 )
                 bar.advance()
-        return FittedProLIP(classes, backbone, head, w, shift, projection is not None)
+        return w
 
 
 @dataclass(frozen=True)

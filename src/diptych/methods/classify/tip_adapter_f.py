@@ -75,9 +75,14 @@ class TipAdapterF(Classifier):
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
         """Train the keys on train, then choose alpha and beta; see ``fit_cache`` for what is chosen and raised."""
+        settings = self.start, self.views, self.epochs, self.rate, self.batch
+
+        def trained(backbone: Backbone, head: Tensor, views: Tensor, y: Tensor) -> Tensor:
+            return run.once(f"tip-adapter-f {settings}", lambda: self._trained(backbone, head, views, y, run))
+
         return fit_cache(
             kit, classes, evidence, run, alpha=self.alpha, beta=self.beta, search=self.search, views=self.views,
-            trained=self._trained,
+            trained=trained,
         )  # fmt: skip
 
     def _trained(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:

@@ -27,6 +27,9 @@ from diptych.data.evidence import normal_photos
 from diptych.features.networks import inference
 from diptych.nn.dense.label_maps import squashed
 
+ROWS = 1024
+"""Remembered rows that are compared at once, so that the products stay in the processor's cache."""
+
 
 def cell_features(dense: Dense, x: Tensor, strides: tuple[int, ...]) -> Tensor:
     """Return (h, w, C) unit features of the cells of an image, from its maps of some strides.
@@ -51,7 +54,8 @@ def nearest_distance(z: Tensor, memory: Tensor) -> Tensor:
         z: (n, C) unit rows.
         memory: (M, C) unit rows.
     """
-    return (1 - (z @ memory.T).amax(1)) / 2
+    largest = [(z @ part.T).amax(1) for part in torch.split(memory, ROWS)]
+    return (1 - torch.stack(largest).amax(0)) / 2
 
 
 @dataclass(frozen=True)
