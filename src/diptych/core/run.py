@@ -154,7 +154,13 @@ class Run:
         """Return what a copy in another process has: it shows no progress, has no engine and no workers, and counts and
         learns for itself.
         """
-        fresh = {"progress": silent, "engine": None, "cluster": None, "learnt": None, "tally": Counter()}
+        fresh: dict[str, Any] = {
+            "progress": silent,
+            "engine": None,
+            "cluster": None,
+            "learnt": None,
+            "tally": Counter(),
+        }
         return {**self.__dict__, **fresh}
 
     def integer(self, purpose: str) -> int:
