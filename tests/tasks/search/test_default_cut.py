@@ -127,7 +127,7 @@ def test_words_that_name_no_thing_are_promised_less_and_the_answer_says_so(tmp_p
         assert other.cut.low < thing.cut.low
         assert other.shares[0] < thing.shares[0]
         assert thing.basis.endswith("marked on other data sets")
-        assert other.basis.endswith("marked on other data sets, for words that name no thing")
+        assert other.basis.endswith("marked on other data sets, for rare words, activities, looks and phrases")
         assert asked(Term("a dog"), Term("a cat")).cut == other.cut, "several parts are no word for a thing"
 
 

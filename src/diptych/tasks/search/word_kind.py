@@ -9,7 +9,7 @@ from typing import Literal
 
 from diptych.data.words.nouns import singular
 from diptych.data.words.wordnet import WordNet
-from diptych.tasks.search.absent import picture_nouns
+from diptych.tasks.search.absent import SENSES, picture_nouns
 
 Kind = Literal["thing", "other"]
 ABOVE = 2
@@ -25,8 +25,8 @@ def _things() -> tuple[WordNet, frozenset[int]]:
 
 def word_kind(text: str) -> Kind:
     """Return "thing" for one of the nouns of ``picture_nouns``, with or without an article, a synonym, or a noun at
-    most ``ABOVE`` levels narrower, each by its most frequent sense; "other" for all else: activities, looks, places,
-    rare nouns, and phrases.
+    most ``ABOVE`` levels narrower, by one of its first ``SENSES`` senses (the first of a leopard is its fur); "other"
+    for all else: activities, looks, places, rare nouns, and phrases.
 
     Example:
         >>> [word_kind(text) for text in ("a dog", "Spaniels", "jumping", "wooden", "a red shirt", "")]
@@ -39,7 +39,7 @@ def word_kind(text: str) -> Kind:
     noun = singular(words, wordnet) if words else None
     if noun is None:
         return "other"
-    senses = {wordnet.senses(noun)[0].offset}
+    senses = {sense.offset for sense in wordnet.senses(noun)[:SENSES]}
     for _ in range(ABOVE + 1):
         if senses & things:
             return "thing"
