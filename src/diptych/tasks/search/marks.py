@@ -156,7 +156,8 @@ def marked_by(source: str) -> str:
         ('marked by people', 'marked by the column label', 'marked on other data sets')
     """
     if source.startswith(SHIPPED):
-        return f"marked on other data sets{', for rare words, activities, looks and phrases' if source.endswith(OTHER_WORDS) else ''}"
+        words = ", for rare words, activities, looks and phrases" if source.endswith(OTHER_WORDS) else ""
+        return f"marked on other data sets{words}"
     return f"marked by {source}" if source in (PEOPLE, "captions") else f"marked by the column {source}"
 
 
