@@ -75,7 +75,7 @@ BROKEN = {
     "inputs_are_not_written": (spoiled(write), "writes into main"),
     "missing_evidence_is_named": (spoiled(nothing, replace(CARD, needs=Needs(evidence=("train",)))), "it goes on"),
     "a_missing_hook_is_named": (spoiled(nothing, replace(CARD, needs=Needs(hooks=("image", "tower:text")))), "goes on"),
-    "the_card_is_complete": (spoiled(nothing, replace(CARD, claim="no sentence")), "the claim is no sentence"),
+    "the_card_is_complete": (spoiled(nothing, replace(CARD, claim="no sentence")), "the claim must be a sentence"),
     "parameters_are_frozen_and_documented": (type("Bare", (ZeroShot,), {"card": CARD, "__doc__": ""}), "Source: ..."),
 }
 

@@ -16,6 +16,6 @@ from __future__ import annotations
 
 from diptych.testing.contract import check_system as check_system
 from diptych.testing.contract import checks as checks
-from diptych.testing.exam import ContractBroken as ContractBroken
+from diptych.testing.promise import ContractBroken as ContractBroken
 
 __all__ = ["ContractBroken", "check_system", "checks"]

@@ -22,7 +22,8 @@ from diptych.core import (
     UsageError,
     plugins,
 )
-from diptych.testing.exam import ContractBroken, Exam
+from diptych.testing.exam import Exam
+from diptych.testing.promise import ContractBroken
 from diptych.testing.roles import audit, training
 from diptych.testing.roles.caption import CaptionerExam
 from diptych.testing.roles.classify import ClassifierExam

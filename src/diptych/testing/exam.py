@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -12,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,8 +18,6 @@ from diptych.core import (
     Card,
     DiptychError,
     Evidence,
-    EvidenceField,
-    Hook,
     Kit,
     Method,
     MissingEvidence,
@@ -29,31 +25,17 @@ from diptych.core import (
     MissingPart,
     Run,
     Space,
-    Verb,
 )
-from diptych.core.errors import EXTRAS
 from diptych.features import artefacts
 from diptych.features.saved_classes import is_frozen
 from diptych.testing.backbones import SmallBackbone, backbone_for, small_clip
+from diptych.testing.card_promises import check_card, check_parameters
 from diptych.testing.compare import close, contents, digest, global_dice, global_state, same
 from diptych.testing.harm import harms
+from diptych.testing.promise import ContractBroken, require
 
 SEED = 5
 """Seed of the shared fits."""
-
-
-class ContractBroken(AssertionError):
-    """A system breaks a promise that every system keeps."""
-
-
-def require(holds: bool, promise: str) -> None:
-    """Raise where a promise does not hold.
-
-    Raises:
-        ContractBroken: it does not; the message is the promise.
-    """
-    if not holds:
-        raise ContractBroken(promise)
 
 
 @dataclass(frozen=True)
@@ -275,7 +257,7 @@ class Exam(ABC):
         """
         fitted, system = self.kept(self.first.fitted), self.make()
         require(
-            is_frozen(type(fitted)), f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)"
+            is_frozen(type(fitted)), f"{type(fitted).__name__} is not a frozen dataclass: write @dataclass(frozen=True)"
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fitted"
@@ -373,51 +355,11 @@ class Exam(ABC):
 
     def the_card_is_complete(self) -> None:
         """The card says what is needed for lists, pages and boards."""
-        card = self.card
-        for text in ("slug", "name", "title", "trains"):
-            require(bool(getattr(card, text)), f"the card has no {text}")
-        require(
-            re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", card.slug) is not None,
-            f"the slug {card.slug!r} is no lower-case words joined by dashes",
-        )
-        require(card.verb in get_args(Verb), f"the verb {card.verb!r} is none of {', '.join(get_args(Verb))}")
-        require(
-            self.system.verb in ("", card.verb), f"the card says {card.verb}, and the role is for {self.system.verb}"
-        )
-        for name, values, known in (
-            ("needs.hooks", card.needs.hooks, get_args(Hook)),
-            ("needs.evidence", (*card.needs.evidence, *card.needs.optional), get_args(EvidenceField)),
-            ("needs.extras", card.needs.extras, tuple(EXTRAS)),
-        ):
-            if unknown := [value for value in values if value not in known]:
-                raise ContractBroken(f"{name} has {unknown[0]!r}, which is none of {', '.join(known)}")
-        require(re.fullmatch(r"https://\S+", card.url) is not None, f"the url {card.url!r} is no https address")
-        require(2015 <= card.year <= 2030, f"the year {card.year} is not from 2015 to 2030")
-        require(
-            len(card.claim) > 40 and card.claim.endswith("."), "the claim is no sentence of more than 40 characters"
-        )
-        require(bool(card.variants), 'the card has no row: {"": {}} is the default one')
-        require(all(card.differs), "an entry of differs is empty")
-        require(
-            all(h.where and h.dataset and h.backbone and h.metric for h in card.headlines),
-            "a headline lacks its place, data set, backbone or metric",
-        )
-        require(
-            card.reference is None or bool(card.reference.url and card.reference.licence),
-            'the reference lacks its address or licence; "none found" where there is no licence file',
-        )
+        check_card(self.system)
 
     def parameters_are_frozen_and_documented(self) -> None:
         """The class is a frozen dataclass; its docstring has the source and every parameter, each with a default."""
-        system, text = self.system, inspect.getdoc(self.system) or ""
-        require(is_frozen(system), f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)")
-        require("Source:" in text, 'the docstring has no line "Source: ..." with section and equation of the paper')
-        for field in dataclasses.fields(system):  # type: ignore[arg-type]
-            require(f"{field.name}: " in text, f'the docstring lacks "{field.name}: ..." under Args')
-            require(
-                field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING,
-                f"{field.name} has no default",
-            )
+        check_parameters(self.system)
 
     def promises(self) -> dict[str, Callable[[], None]]:
         """Return the promises that this row is asked for, by name; of a further row, those that a row may break."""
@@ -457,23 +399,3 @@ class Exam(ABC):
 
 def _named(*promises: Callable[[], None]) -> dict[str, Callable[[], None]]:
     return {promise.__name__: promise for promise in promises}
-
-
-def plain(values: torch.Tensor) -> tuple[tuple[bool, str], ...]:
-    """Return what scores must be, as rules for ``faults``: finite float32 on the CPU, without gradients."""
-    return (
-        (values.dtype == torch.float32, f"scores are {values.dtype}, not torch.float32"),
-        (not values.requires_grad, "scores take gradients: compute them within torch.no_grad()"),
-        (values.device.type == "cpu", f"scores are on {values.device}, not on the CPU"),
-        (bool(torch.isfinite(values).all()), "scores are not finite"),
-    )
-
-
-def faults(*rules: tuple[bool, str]) -> None:
-    """Raise the first of several rules that does not hold.
-
-    Raises:
-        ContractBroken: one does not.
-    """
-    for holds, promise in rules:
-        require(holds, promise)

@@ -29,8 +29,9 @@ from diptych.core import (
 )
 from diptych.core.findings import EXAMPLES
 from diptych.data.edits import edit_table
-from diptych.testing.exam import Exam, Fitting, faults, plain, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.pictures import NAMES, Pictures, picture
+from diptych.testing.promise import faults, plain, require
 from diptych.testing.samples import PHOTOS, SENTENCES, captioned
 
 COUNT = len(PHOTOS)

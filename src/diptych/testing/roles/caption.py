@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from diptych.core import Captioner, Evidence, FittedCaptioner, Run, Subset, Text, TextPool
-from diptych.testing.exam import Exam, Fitting, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import Echo
 from diptych.testing.pictures import Pictures
+from diptych.testing.promise import require
 from diptych.testing.samples import PHOTOS, SENTENCES, captioned
 
 COUNT = 3

@@ -14,8 +14,9 @@ from diptych.core import Classifier, ClassNames, Column, Evidence, FittedClassif
 from diptych.features.saved_classes import is_frozen
 from diptych.testing.backbones import backbone_for
 from diptych.testing.compare import close
-from diptych.testing.exam import Exam, Fitting, faults, plain, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.pictures import Pictures, table, task
+from diptych.testing.promise import faults, plain, require
 
 OTHERS = ("paper boat", "stone bridge")
 """Classes outside the task."""

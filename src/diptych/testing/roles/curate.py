@@ -12,8 +12,9 @@ from PIL import Image
 
 from diptych.core import Curator, Evidence, Kit, Plan, Run, Verdict
 from diptych.testing.compare import same
-from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import Echo
+from diptych.testing.promise import faults, require
 from diptych.testing.samples import PHOTOS, Pairs
 
 

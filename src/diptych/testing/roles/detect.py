@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from diptych.core import Anomaly, DataError, Detector, Evidence, FittedDetector, Run
-from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.pictures import Pictures, scratched
+from diptych.testing.promise import faults, require
 
 
 class DetectorExam(Exam):

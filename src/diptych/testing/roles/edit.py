@@ -14,9 +14,10 @@ from PIL import Image
 from diptych.core import Column, EditAsk, Edited, Editor, Evidence, FittedEditor, Run, Subset, Table, UsageError
 from diptych.nn.dense.label_maps import Windows
 from diptych.testing.compare import same
-from diptych.testing.exam import Exam, Fitting, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import GENERATOR, random_diffusion, styles
 from diptych.testing.pictures import Pictures, picture
+from diptych.testing.promise import require
 
 WORDS = ("a red circle", "a blue circle")
 CAPTIONS = ("a red circle", "a blue star", "a dog", "a cat", "a cup", "a red cup", "a blue cat", "a star")

@@ -12,8 +12,9 @@ from diptych.core import Backbone, ClassNames, Encoder, Evidence, Extender, Kit,
 from diptych.features.embed import embed
 from diptych.features.spaces import StoredSpace
 from diptych.testing.backbones import VisualBackbone
-from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.pictures import NAMES
+from diptych.testing.promise import faults, require
 from diptych.testing.samples import clip_task, cloud_task, star_task
 
 

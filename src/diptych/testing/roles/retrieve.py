@@ -10,7 +10,8 @@ import numpy as np
 
 from diptych.core import Column, Evidence, FittedRetriever, Retriever, Run, Table
 from diptych.testing.compare import close
-from diptych.testing.exam import Exam, Fitting, faults, plain, require
+from diptych.testing.exam import Exam, Fitting
+from diptych.testing.promise import faults, plain, require
 from diptych.testing.samples import records
 
 

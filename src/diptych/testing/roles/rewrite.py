@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from diptych.core import Ask, Column, Evidence, Rewriter, Run, Table, Text, Writer
-from diptych.testing.exam import Exam, Fitting, faults
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import Echo, random_diffusion
 from diptych.testing.pictures import Pictures, picture
+from diptych.testing.promise import faults
 
 COLOURS = ("red", "blue", "green", "pink")
 ASKS = (Ask(about="a red cup", n=2), Ask(about="a blue cup", n=1))

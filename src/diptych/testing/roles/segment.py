@@ -15,9 +15,10 @@ from diptych.data.labelled import NamedTable
 from diptych.nn.dense.label_maps import dense_map, label_map
 from diptych.nn.dense.segments import panoptic
 from diptych.testing.compare import close
-from diptych.testing.exam import Exam, Fitting, faults, plain, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import PROPOSER, sam_masks
 from diptych.testing.pictures import Pictures, picture
+from diptych.testing.promise import faults, plain, require
 
 NAMES = ClassNames(("cat", "dog", "red barn"))
 SIZES = ((30, 60), (47, 21), (16, 16))

@@ -19,8 +19,9 @@ from diptych.core import ClassNames, Column, Evidence, Kit, MissingEvidence, Obj
 from diptych.data.formats.regions import boxes
 from diptych.nn.text.small_lm import SmallLM
 from diptych.testing.backbones import small_clip
-from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import Echo, random_diffusion
+from diptych.testing.promise import faults, require
 from diptych.train import recipe
 from diptych.train.captioning import WordIds
 from diptych.train.log import History, Position
