@@ -239,7 +239,7 @@ class _Work:
         self._runner = run.engine.runner(encoder, run) if run.engine and self.keys else None
         if run.precision == "int8" and self._runner is None and self.keys:
             raise UsageError(
-                "int8 runs on the CPU through an engine: use --device cpu and --engine auto, or --precision fast."
+                "int8 runs on the CPU through an engine: give {device} cpu and {engine} auto, or {precision} fast."
             )
         self._vectors = vectors or open_vectors(run)
         draws = range(views.draws if views else 1)

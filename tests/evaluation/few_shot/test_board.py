@@ -112,7 +112,8 @@ def test_systems_that_read_texts_are_missing_without_them(data: LabelledData, po
         "DisCLIP",
     }  # fmt: skip
     assert all(
-        "evidence.texts is missing" in reason and "--texts" in reason for reason in finished_board.missing.values()
+        "evidence.texts is missing" in reason and "give a pool of them as texts" in reason
+        for reason in finished_board.missing.values()
     )
     part = Pool("part", TextPool({key: texts for key, texts in pool.texts.texts.items() if "red" not in key}))
     again = board(data, ColourBackbone(), Run(), plan, texts=part)

@@ -103,6 +103,6 @@ def test_every_other_caption_is_synthetic() -> None:
 def test_what_is_missing_or_wrong() -> None:
     with pytest.raises(MissingEvidence, match="no train split"):
         next(METHOD.stages(Kit({"main": small()}), None, Evidence(), RUN))
-    with pytest.raises(DataError, match="regions BOXES"):
+    with pytest.raises(DataError, match="with phrases as regions"):
         next(METHOD.stages(Kit({"main": small()}), None, Evidence(train=squares()), RUN))
     refused(GRAIN, {"regions": 0}, {"depth": 0}, {"boxes": -1.0}, {"descriptions": -1.0}, {"dropout": 1.0})

@@ -152,7 +152,8 @@ def _folder() -> Path:
 def _given(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
     if evidence.texts is None:
         raise MissingEvidence(
-            "This system reads descriptions of the classes, and evidence.texts is missing: give a pool with --texts."
+            "This system reads descriptions of the classes, and evidence.texts is missing: give a pool of them as "
+            "{texts}."
         )
     return evidence.texts.texts
 

@@ -164,8 +164,8 @@ def with_regions(table: Table[Any], kit: Kit, run: Run) -> Table[Any]:
         return table
     if "proposer" not in kit.parts:
         raise MissingPart(
-            "cloc reads regions, and the rows have none: give boxes with phrases (--regions BOXES.csv), or the kit a "
-            "'proposer' that finds some (--proposer merged-cells)."
+            "cloc reads regions, and the rows have none: give boxes with phrases as {regions}, or the kit a 'proposer' "
+            "that finds some, such as merged-cells."
         )
     writer = kit.need(Writer, "writer") if "writer" in kit.parts else None
     proposer = kit.need(MaskProposer, "proposer")

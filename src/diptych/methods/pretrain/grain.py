@@ -168,7 +168,5 @@ class GRAIN(Recipe):
         space = kit.need(Backbone)
         for table in filter(None, (training_rows(evidence, "grain"), evidence.val)):
             if not has_regions(table):
-                raise DataError(
-                    "grain reads regions, and the rows have none: give boxes with phrases (--regions BOXES.csv)."
-                )
+                raise DataError("grain reads regions, and the rows have none: give boxes with phrases as {regions}.")
         yield _Grained(self, self.slotted(space, run), run, learns)

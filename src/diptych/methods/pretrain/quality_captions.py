@@ -283,7 +283,7 @@ def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[st
     if "writer" not in kit.parts:
         raise MissingPart(
             "quality-captions reads synthetic captions, and the rows have no column 'synthetic': add it, or give the "
-            "kit a 'writer' of other wordings (--rewrites), or take --variant scored."
+            "kit a 'writer' of other wordings ({rewrites}), or take the variant scored."
         )
     unique = list(dict.fromkeys(t for captions in original for t in captions))
     replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in unique])
