@@ -70,3 +70,14 @@ def test_words_longer_than_a_file_name_may_be_are_words() -> None:
     assert not Term.parse("a globe on a table " * 40).is_picture
     with pytest.raises(UsageError, match="There is no picture"):
         Term.parse("x" * 400 + ".jpg")
+
+
+@pytest.mark.parametrize("weight", [float("inf"), float("nan"), -float("inf")])
+def test_a_weight_that_gives_no_direction_is_refused(weight: float) -> None:
+    with pytest.raises(UsageError, match=r"weight of 'dog' must be a finite number, got -?(inf|nan)"):
+        Term("dog", weight)
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"must be a finite number, got -?inf"):
+        Term.parse("9" * 400 + ":dog")

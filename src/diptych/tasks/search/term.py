@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -27,12 +28,19 @@ class Term:
         weight: how much it counts; below 0 away from it.
         photo: the picture, where it is no file, see ``data.samples.as_samples``; ``value`` then only names it.
         sample: a sample of the index's modality, as samples of one; ``value`` then only names it.
+
+    Raises:
+        UsageError: the weight is infinite or no number, so that the query has no direction.
     """
 
     value: str
     weight: float = 1.0
     photo: object = field(default=None, repr=False)
     sample: Samples[Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise UsageError(f"The weight of {self.value[:80]!r} must be a finite number, got {self.weight:g}.")
 
     @classmethod
     def parse(cls, text: str, sign: float = 1.0) -> Term:
