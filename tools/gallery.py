@@ -55,11 +55,11 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
 def page(panels: Sequence[Panel]) -> str:
     """Return the Markdown."""
     head = (
-        "# Gallery\n\nReal pictures that each verb made, by `DIPTYCH_DATA=... python tools/gallery.py`, with the "
-        "embedded backbones and nothing touched up. Photos: those that ship "
+        "# Gallery\n\nSee what each command makes of real pictures, with the embedded backbones and nothing touched up "
+        "(`DIPTYCH_DATA=... python tools/gallery.py`). Photos: those that ship "
         "([credits](../src/diptych/assets/photos/credits.csv): CC0, public domain or no known restrictions), the CC0 "
-        "clothes that ship, textile_sim (MIT), and scenes of our own generator. Some take minutes of training, so the "
-        "pictures are committed, and the build of the site puts them on the pages of their systems.\n"
+        "clothes that ship, textile_sim (MIT), and scenes of our own generator. Some need minutes of training, so the "
+        "pictures are committed, and the site shows them on the pages of their systems.\n"
     )
     parts = [
         f"\n## {p.title}\n\n![{p.title}](figures/gallery/{p.file})\n\n{p.words}\n\n```console\n$ {p.command}\n```\n"

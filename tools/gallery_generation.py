@@ -41,7 +41,7 @@ def clipinverter_panel(s: Studio) -> Panel:
         lines.append([(f"{wanted}{'' if right[i] else ': missed'}", INK)])
     words = (
         "Eight rendered pictures of seed 1, what the encoder of the generator `small` makes of them, and what a text "
-        "makes of that, in one pass each. *Missed* is where another colour or shape is read from the picture."
+        "makes of that, in one pass each. *Missed* means that another colour or shape is read from the picture."
     )
     command = 'diptych edit photos --target "a blue star" -m clipinverter --variant small --like captions.csv'
     return Panel("clipinverter.png", "edit: a picture of your own", command, words, sheet(pictures, lines, 6, 150))
@@ -71,8 +71,8 @@ def cut_and_paste_panel(s: Studio) -> Panel:
         lines += [[(area, DIM)], *[[("", DIM)]] * 2]
     words = (
         "Four composed clips of another seed than the proof's, none chosen: the picture of the subject, every second "
-        "frame before, and the same after. Where attention finds the object it mostly takes the subject's colour, "
-        "seldom its shape; where attention looks beside it, the object stays and its surroundings change."
+        "frame before, and the same after. If attention finds the object, it mostly takes the subject's colour, seldom "
+        "its shape. If attention misses it, the object stays and its surroundings change."
     )
     command = (
         'diptych edit clips --frames 6 --source "a pink circle on a dark background" --target "a new thing on a dark '
@@ -108,7 +108,7 @@ def rewrite_panel(s: Studio) -> Panel:
             lines.append([("", DIM)])
     words = (
         "Pictures of seed 1 that the denoiser makes of a short prompt (left) and of its rewrites, of which the first "
-        "words are shown. Rewrites add texture and background. The rewriter knows coloured shapes alone: *a green dog* "
+        "words are shown. Rewrites add texture and background. The rewriter knows only coloured shapes: *a green dog* "
         "becomes another thing."
     )
     command = "diptych rewrite prompts.txt --like scenes --variant text"
@@ -129,7 +129,7 @@ def galip_panel(s: Studio) -> Panel:
     lines: Lines = [[(text, INK)] for text in texts]
     words = (
         f"The first picture of each text by the row `small`, which saw {len(bench.train)} scenes in {SMALL.steps} "
-        "steps, none chosen; the paper's sizes take days of GPUs. Each is one pass, where the denoiser takes many."
+        "steps, none chosen; the paper's sizes take days of GPUs. Each takes one pass; the denoiser takes many."
     )
     command = 'diptych generate "a red circle" -m galip --variant small --like scenes.csv --seed 1'
     return Panel("galip.png", "generate: in one pass", command, words, sheet(pictures, lines, 6, 150))

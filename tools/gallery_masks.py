@@ -43,8 +43,8 @@ def panoptic_panel(s: Studio) -> Panel:
     words = (
         f"Four composed scenes, none chosen: the truth, the classes, and the objects. FC-CLIP on the frozen maps of "
         f"`lite:2026-11` learnt masks from {TRAINED} other scenes in {STEPS} steps. White lines are borders of "
-        "segments, which `--things` counts and writes as COCO panoptic and instance files. Objects that one mask "
-        "covers, or that several masks share, are not counted apart."
+        "segments, which `--things` counts and writes as COCO panoptic and instance files. Objects that share a mask, "
+        "or that several masks share, are not counted separately."
     )
     command = (
         'diptych segment scenes/ --names "coloured shape, background" --method fc-clip --train labelled/ --things '

@@ -42,7 +42,7 @@ def classify_panel(s: Studio) -> Panel:
         [(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(prediction.top)]
         for prediction in classified.predictions
     ]
-    words = "Names alone, no training: the two likeliest of the names that ship with the photos."
+    words = "Names alone, no training: the two most likely of the names that ship with the photos."
     return Panel(
         "classify.jpg",
         "classify",
@@ -101,8 +101,8 @@ def segment_panel(s: Studio) -> Panel:
         page.paste(p, (0, top))
         top += p.height + 8
     words = (
-        "The default segmenter, whose map is coarse. Every pixel takes one of the names: cup and rocket are found "
-        "with much of what surrounds them, and the sky by its look; most of the wooden table is taken for spoons, and "
+        "The default segmenter, whose map is coarse. Every pixel gets one of the names. Cup and rocket are found with "
+        "much of their surroundings, and the sky by its look. Most of the wooden table is mistaken for spoons, and "
         "the sky behind the girders at the edge for floor."
     )
     refuse_one_name(shares, words)
@@ -133,9 +133,8 @@ def detect_panel(s: Studio) -> Panel:
     lines = [[(Path(d.name).parent.name, INK)] for d in detected.results]
     words = (
         "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt "
-        "from normal ones, and"
-        " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over "
-        "chance."
+        "from normal photos, and its threshold allows one false alarm in ten. None is flagged: on this set its proof "
+        "shows no gain over chance."
     )
     command = "diptych detect textile/test --normal textile/train/nominal --false-alarm-rate 0.1"
     return Panel("detect.jpg", "detect", command, words, sheet(pictures, lines, 3))
@@ -168,8 +167,7 @@ def search_panel(s: Studio) -> Panel:
                 )
     words = (
         "The five nearest of 638 photos of clothes (CC0), one row per query; the last one moves away from white. "
-        "`lite` finds the kind of a"
-        " thing, and hardly its colour."
+        "`lite` finds the kind of a thing, but hardly its colour."
     )
     command = 'diptych index clothes --out shop; diptych search shop "t-shirt" --minus "0.4:white" --html answers.html'
     return Panel("search.jpg", "index and search", command, words, sheet(pictures, lines, 5, 170))
@@ -254,7 +252,7 @@ def audit_panel(s: Studio) -> Panel:
         draw.text((170, y + 34), line, fill=DIM, font=font(14))
     words = (
         "Red words fit the photo badly, green ones well; the worst caption first, as on the page in HTML. A caption "
-        "stands out where at most 5 % of right captions fit as badly, and then its worst word is framed. The horse "
+        "stands out if at most 5 % of right captions fit as badly; its worst word is then framed. The horse "
         "just misses that; the kitchen and the boat are not found."
     )
     return Panel("audit.png", "audit", "diptych audit pairs pairs.csv --out pairs.html", words, page)
@@ -332,7 +330,7 @@ def extend_panel(s: Studio) -> Panel:
     words = (
         "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on "
         "`tiny` names colour and"
-        " shape among all 120. The motion is not seen: no system here tells an order of frames."
+        " shape among all 120. The motion is not seen: a mean does not depend on the order of frames."
     )
     return Panel(
         "extend.jpg",
@@ -363,7 +361,7 @@ def edit_panel(s: Studio) -> Panel:
     words = (
         "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and "
         "is told a difference"
-        " of words: what was never red turns blue as well, for only the difference counts."
+        " of words: what was never red turns blue as well, because only the difference counts."
     )
     command = 'diptych edit --source "a red circle" --target "a blue circle" --seed 1'
     return Panel("edit.jpg", "edit", command, words, sheet(pictures, lines, 4))
@@ -409,7 +407,7 @@ def generate_panel(s: Studio) -> Panel:
     drawn = generate(texts, load_diffusion("small", s.tiny), replace(s.run, seed=1))
     words = (
         "The first picture of each text with seed 1, none chosen. The denoiser knows coloured shapes and nothing else: "
-        "what it makes of a dog says nothing."
+        "what it makes of a dog means nothing."
     )
     command = "diptych generate " + " ".join(f'"{text}"' for text in texts) + " -n 1 --seed 1"
     return Panel(

@@ -48,8 +48,8 @@ def segmenters_panel(s: Studio) -> Panel:
         "takes the dark meadow under the bridge for water. `fc-clip` and `maft-plus` learnt from 140 label maps of "
         "other scenes and draw the cleanest borders; of these two only `fc-clip` calls the sky over the old town sky, "
         "and neither finds the train. "
-        "`ovseg` learnt from 110 captioned photos. SAM-CLIP is not here: it distils into a SAM, and no weights of one "
-        "were at hand. Photos of the old town and of the bridge: Copyright Microsoft Corporation, MIT."
+        "`ovseg` learnt from 110 captioned photos. SAM-CLIP is missing: it distils into a SAM, and no SAM weights were "
+        "available. Photos of the old town and of the bridge: Copyright Microsoft Corporation, MIT."
     )
     refuse_one_name(shares, words)
     photos = " ".join(f"{name}.jpg" for name in PHOTOS)

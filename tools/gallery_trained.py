@@ -40,8 +40,8 @@ def rewarded_panel(s: Studio) -> Panel:
     words = (
         f"The first eight scenes of a split that no training saw, captioned after {method.epochs} epochs of likelihood "
         f"and after {method.rewarded} more steps of reward, seed 1. Green captions state both things with their "
-        "colours and nothing else, red ones do not. Most captions of the training leave something out; the reward "
-        "says more, and not always what is there."
+        "colours and nothing else; red ones do not. Most training captions leave something out. With the reward, "
+        "captions say more, and not always what is there."
     )
     command = "diptych caption photos/ --like captions.csv --method clip-reward --variant small -b tiny"
     return Panel("rewarded.png", "caption: with a reward", command, words, sheet(pictures, lines, 4, 190))
