@@ -172,9 +172,8 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
 
 
 _RAW = (
-    "Some boards hold p-values only as corrected over their own rows: for these the largest raw p-value that such a "
-    "one allows is taken, "
-    "so that a difference may be missed, and none is invented. "
+    "Some boards only have p-values corrected over their own rows. For these the largest raw p-value that such a one "
+    "allows is used, so a difference may be missed, but none is invented. "
 )
 
 
@@ -212,11 +211,11 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         yield _advice(needs, [row for row in chosen if row.needs == needs], base)
     yield ""
     yield (
-        "The gain is the mean over the data sets of the tables below, with its range, for the system whose mean is "
-        "highest among those measured on most sets. *Better on* counts the sets where it beats class names alone at "
-        f"the {100 * LEVEL:.0f} % level; where that is fewer than half, class names alone are recommended. The highest "
-        "of many measured values is biased upwards, so measure on your own photos: `diptych recommend DATA` compares "
-        "the quick ones, and `diptych board classify DATA "
+        "The gain is the mean over the data sets of the tables below, with its range. It is that of the system with "
+        "the highest mean among those measured on most sets. *Better on* counts the sets where it beats class names "
+        f"alone at the {100 * LEVEL:.0f} % level. If these are fewer than half, class names alone are recommended. The "
+        "best of many measured values is biased upwards, so measure on your own photos: `diptych recommend DATA` "
+        "compares the quick systems, and `diptych board classify DATA "
         "--export best` runs all systems and chooses on photos apart from test. Boards of "
         "3 December 2026, all with `lite` among them, were run beside other work, so their times are long. With `lite` "
         "labelled photos are [drawn ten times](decisions/2026-12-03-ten-draws.md), with other models three times, "
@@ -237,9 +236,9 @@ def _older(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         words = ", ".join(f"{count} of `{name}`" for name, count in sorted(counts.items()))
         yield ""
         yield (
-            f"{words} are boards of before {TWO_WAY}: their intervals over draws are too narrow "
-            "([why](decisions/2026-12-01-intervals.md)), and their `linear-probe` took the smallest C of those that "
-            "val did not tell apart."
+            f"{words} are boards of before {TWO_WAY}. Their intervals over draws are too narrow "
+            "([why](decisions/2026-12-01-intervals.md)), and if several C were equally good on val, their "
+            "`linear-probe` took the smallest."
         )
 
 
@@ -272,19 +271,18 @@ def _reading(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what the numbers of the tables mean."""
     cut = any(row.short for row in rows)
     yield (
-        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, "
-        'behind its link. Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a '
-        "paired test against the zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, "
-        f"whatever boards they stand on, at the {100 * LEVEL:.0f} % level. "
+        "`tools/which_classifier.py` writes this page from the boards in `results/boards`; every number links to its "
+        'row there. Numbers are top-1 in percent, means over seeds. "Better than zero-shot" (bold; italics if worse) '
+        "is a paired test against the zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, "
+        f"whatever boards they are on, at the {100 * LEVEL:.0f} % level. "
         + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
         + (
-            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor "
-            "ranked. "
+            f"A number with {MARK} has fewer seeds than planned, so it is neither called better or worse nor ranked. "
             if cut
             else ""
         )
-        + "Fit seconds are the largest of a system's boards, on the machines that the boards name; rows without "
-        "`texts` among their seconds count the first encoding of texts in."
+        + "Fit seconds are the largest of a system's boards, on the machines that the boards name. Rows without "
+        "`texts` among their seconds include the first encoding of texts."
     )
 
 
@@ -345,11 +343,11 @@ def _without_val(rows: Sequence[Row], backbone: str) -> Iterator[str]:
     yield f"### Without a validation set, with `{backbone}`"
     yield ""
     yield (
-        "Settings that are the same for all data sets, as `diptych board classify DATA --val none` has them; in "
-        "brackets what choosing them on val photos (up to 4 per class) adds, in points. Those of `linear-probe`, "
-        "`tip-adapter`, `tip-adapter-f` and `gda` were chosen on caltech40, ucmerced21 and two domains of pacs_large, "
-        "[all that were tried](../results/fixed-settings.json), so that cifar10_large and clothing_large are the sets "
-        "that they had no part in; of `lp-plus-plus` val decides only when it stops."
+        "These rows use the same settings for all data sets, as `diptych board classify DATA --val none` does. In "
+        "brackets: what choosing them on val photos (up to 4 per class) adds, in points. The settings of "
+        "`linear-probe`, `tip-adapter`, `tip-adapter-f` and `gda` were chosen on caltech40, ucmerced21 and two domains "
+        "of pacs_large ([all that were tried](../results/fixed-settings.json)), so only cifar10_large and "
+        "clothing_large had no part in the choice. For `lp-plus-plus`, val only decides when it stops."
     )
     yield ""
     yield f"| system | shots | {' | '.join(sets)} |"
@@ -392,15 +390,15 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         "",
         f"{len(names)} systems on {len(sets)} sets "
         f"({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
-        f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance "
-        f"(Nemenyi's test at 5 %); {verdict}. This test has little power on few sets: the paired tests in the tables "
-        "above say more about each set."
+        f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks within {difference:.2f} of each other may differ by "
+        f"chance (Nemenyi's test at 5 %); {verdict}. This test has little power on few sets: the paired tests in the "
+        "tables above say more about each set."
         + (
-            f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}."
+            f" Not ranked, as not on all of these sets with all seeds: {', '.join(f'`{n}`' for n in left)}."
             if left
             else ""
         )
-        + (f" Not among the sets, for every row there has fewer seeds: {', '.join(cut)}." if cut else ""),
+        + (f" Sets left out, as every row there has fewer seeds: {', '.join(cut)}." if cut else ""),
     ]
     return words, file, svg
 
@@ -439,7 +437,7 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if not any(label.startswith(name) for labels_of in reasons.values() for label in labels_of)
     ]
     if reasons or untried:
-        yield "### What is not there, and why"
+        yield "### Not measured, and why"
         yield ""
     if untried:
         yield f"- Not measured yet: {', '.join(f'`{slug}`' for slug in untried)}."

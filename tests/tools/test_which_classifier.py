@@ -176,12 +176,12 @@ def test_a_cut_row_is_marked_told_of_and_not_ranked(tool: Any, tmp_path: Path) -
         "3 systems on 2 sets ([a](../results/boards/a.json), [b](../results/boards/b.json)): `gda` ranks first (1.00)"
         in text
     )
-    assert "Not among the sets, for every row there has fewer seeds: cut." in text
+    assert "Sets left out, as every row there has fewer seeds: cut." in text
     write(tmp_path / "boards", "cut", [*rows, row("coop", 4, 0.6, 0.1, 0.01)])
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     assert "2 systems on 3 sets" in text
-    assert "Not on all of these sets with all seeds, so not ranked: `gda`." in text
+    assert "Not ranked, as not on all of these sets with all seeds: `gda`." in text
 
 
 def test_what_another_board_holds_is_not_missing(tool: Any, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_claim_does_not_hang_on_how_boards_were_cut(tool: Any, tmp_path: Path)
     text = (tmp_path / "page.md").read_text()
     assert "| `coop` | 60.0 | 0 of 1 |" in text, "0.03 of three"
     assert "| `gda` | **60.0** | 1 of 1 |" in text
-    assert "for these the largest raw p-value that such a one allows is taken" in text
+    assert "For these the largest raw p-value that such a one allows is used" in text
     assert corrected([row(name, 4, 0.6, 0.1, p) for name, p in whole.items()]) == pytest.approx(whole), (
         "one board: what it says"
     )
