@@ -35,7 +35,7 @@ def prove(
         Path | None,
         option(
             "--fitted",
-            help="Folder of what the system fitted before: measured in place of a fit, where the proof has one.",
+            help="Folder of what the system fitted before: measured instead of a new fit, if the proof has one.",
         ),
     ] = None,
     seeds: Annotated[str, option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
@@ -45,7 +45,7 @@ def prove(
 ) -> None:
     """Run the proof of a system beside its control. Writes results/SLUG.json; exit code 5: not shown.
 
-    Without --backbone it runs on that of the system's plan: lite, or tiny for what takes a tower apart or trains it.
+    Without --backbone it uses that of the system's plan: lite, or tiny for systems that take a tower apart or train it.
     """
     from diptych.data.files import write_json
     from proofs.prove import planned

@@ -85,7 +85,7 @@ class EditedScenes:
 
     def __post_init__(self) -> None:
         if self.edit not in EDITS:
-            raise UsageError(f"There is no edit {self.edit!r}: choose of {', '.join(EDITS)}.")
+            raise UsageError(f"There is no edit {self.edit!r}: choose from {', '.join(EDITS)}.")
         if self.edit in ("presence", "position") and min(self.scenes.recipe.objects) < 2:
             raise UsageError(f"The edit {self.edit!r} needs scenes of two objects at least: give such a recipe.")
 

@@ -61,7 +61,7 @@ def test_samples_are_named_by_other_words_too(space: FittedSpace) -> None:
 
 
 def test_an_index_is_made_of_a_kept_space_alone(space: FittedSpace) -> None:
-    with pytest.raises(UsageError, match="lies in no folder, where a search could find it again: save it"):
+    with pytest.raises(UsageError, match="has no folder where a search could find it again: save it"):
         diptych.index("set/test", "idx", space)
     space.save("model")
     assert diptych.index("set/test", "idx", space).entries == 8
@@ -70,7 +70,9 @@ def test_an_index_is_made_of_a_kept_space_alone(space: FittedSpace) -> None:
 
 
 def test_other_verbs_say_who_takes_a_space(space: FittedSpace) -> None:
-    with pytest.raises(UsageError, match=r"\+frames2 is a fitted space of clips and no model of photos: it is taken"):
+    with pytest.raises(
+        UsageError, match=r"\+frames2 is a fitted space of clips and not a model of photos: it is taken"
+    ):
         diptych.segment("demo:photos", ["cat"], space)
     with pytest.raises(AttributeError, match=r"use diptych\.classify\(samples, model=space\)"):
         _ = space.predict

@@ -19,12 +19,12 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
     assert run("--host", "0.0.0.0") == (
         2,
-        "Other machines reach 0.0.0.0: give a file of keys in --keys, or say --insecure.\n",
+        "Other machines reach 0.0.0.0: give a file of keys in --keys, or use --insecure.\n",
     )
     (tmp_path / "keys").write_text("short\n")
     code, said = run("--host", "0.0.0.0", "--keys", str(tmp_path / "keys"))
     assert code == 2
-    assert "16 are the least" in said
+    assert "needs at least 16" in said
     assert run("--keys", str(tmp_path / "none"))[0] == 2
     assert run("--alias", "x=unknown")[0] == 2
 

@@ -190,7 +190,7 @@ def test_what_a_mapper_needs_is_asked_for(quick: Backbone, files: Path) -> None:
     whole = (files / "fs3.npy").read_bytes()
     for content in (whole[:200], b"not at all", np.array(None, dtype=object).dumps()):
         (files / "fs3.npy").write_bytes(content)
-        with pytest.raises(DataError, match=r"fs3\.npy is no readable array"):
+        with pytest.raises(DataError, match=r"fs3\.npy is not a readable array"):
             converted(files, quick)
     (files / "fs3.npy").unlink()
     with pytest.raises(UsageError, match=r"needs fs3\.npy of the authors' repository beside net_face\.pth"):

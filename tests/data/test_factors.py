@@ -36,5 +36,5 @@ def test_darker_brighter_color_and_halves_against_arithmetic() -> None:
 def test_one_pixel_and_an_unknown_factor() -> None:
     dot = Pictures((picture(0, 0).resize((1, 1)),))
     assert all(Altered(dot, factor)[0].size == (1, 1) for factor in FACTORS)
-    with pytest.raises(UsageError, match="no factor 'fog': choose of pose"):
+    with pytest.raises(UsageError, match="no factor 'fog': choose from pose"):
         Altered(PHOTOS, "fog")

@@ -79,7 +79,7 @@ def test_levels_that_the_marks_do_not_reach_are_refused() -> None:
     with pytest.raises(DataError, match=r"surest marked answers are right in a share of|needs 2000 of 5"):
         marks.cut(0.999)
     for level in (0.0, 1.0, 80.0):
-        with pytest.raises(UsageError, match="lies in"):
+        with pytest.raises(UsageError, match="must be in"):
             marks.cut(level)
 
 

@@ -254,7 +254,7 @@ def test_a_body_that_drips_is_given_up() -> None:
         for _ in range(100):
             await body()
 
-    with pytest.raises(HTTPException, match="did not come within") as caught:
+    with pytest.raises(HTTPException, match="did not arrive within") as caught:
         asyncio.run(read())
     assert caught.value.status_code == 408
 

@@ -121,7 +121,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_loaded() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(UsageError, match=f"Port {port} of 127.0.0.1 cannot be listened on .*another --port"):
+        with pytest.raises(UsageError, match=f"Port {port} of 127.0.0.1 cannot be opened .*another --port"):
             refuse_taken(Settings(port=port))
     refuse_taken(Settings(port=port))
 

@@ -66,8 +66,8 @@ def test_nothing_is_said_where_too_little_is_clean_or_no_rate_is_asked_for(lite:
     photos = open_data("demo:photos").whole().items
     assert caption(photos, pool(NONE), lite, run).fits == (None,) * 7
     clothes = caption(photos, pool(("a red dress",)), lite, run, rate=0.05)
-    assert clothes.fit is None  # seven photos of other things cannot hold a rate of 1 in 20
-    with pytest.raises(UsageError, match="nearest caption alone"):
+    assert clothes.fit is None  # seven photos of other things are too few for a rate of 1 in 20
+    with pytest.raises(UsageError, match="Only the nearest caption"):
         caption(photos, pool(NONE), lite, run, rate=0.05, method=MacCap())
 
 
@@ -86,7 +86,7 @@ def test_the_users_own_photos_hold_the_rate_alone() -> None:
     assert all(told.fits)
     again = caption(undescribed, said, backbone, Run(), rate=0.05, clean=undescribed)
     assert sum(map(bool, again.fits)) <= 0.05 * 39
-    with pytest.raises(DataError, match=r"5 photos that no sentence describes cannot hold a rate of 0.05: give 19"):
+    with pytest.raises(DataError, match=r"5 photos that no sentence describes are too few for a rate of 0.05: give 19"):
         caption(undescribed, said, backbone, Run(), rate=0.05, clean=shades(5, 0, 200, 0))
 
 
@@ -124,7 +124,7 @@ def test_a_share_of_right_captions_stands_out_of_others_like_them() -> None:
 def test_right_captions_of_the_user_must_be_enough_for_the_rate(lite: Backbone, run: Run) -> None:
     few = shipped().take(list(range(7)))
     assert len(right_captions(lite, run, 0.2, few, source="mine.csv").cosines) == 7
-    with pytest.raises(DataError, match=r"7 right captions cannot hold a rate of 0.05: give 19 or more"):
+    with pytest.raises(DataError, match=r"7 right captions are too few for a rate of 0.05: give 19 or more"):
         right_captions(lite, run, 0.05, few)
     with pytest.raises(UsageError, match="got 1"):
         right_captions(lite, run, 1, few)

@@ -216,9 +216,9 @@ def _kept(out: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("somewhere", "is no cluster"),
-        ("local:0", "is no cluster"),
-        ("ray://head:10001", "is no cluster"),
+        ("somewhere", "is not a cluster"),
+        ("local:0", "is not a cluster"),
+        ("ray://head:10001", "is not a cluster"),
         ("127.0.0.1:1", "No Ray cluster answers"),
     ],
 )
@@ -415,7 +415,7 @@ def test_the_command_line_refuses_a_wrong_address(diptych: Cli, tmp_path: Path) 
     (tmp_path / "pool.txt").write_text("a cat")
     answer = diptych("curate", "plan", "pool.txt", "--cluster", "somewhere")
     assert answer.code == 2
-    assert "is no cluster" in answer.err
+    assert "is not a cluster" in answer.err
 
 
 def test_workers_read_object_storage_and_a_killed_one_loses_nothing(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_wrong_calls_are_refused() -> None:
         detect(photos, BACKBONE, method=MEMORY)
     with pytest.raises(DataError, match="at least 11"):
         detect(photos, BACKBONE, method=MEMORY, normal=normal, rate=0.1)
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="must be in"):
         calibration_split(normal, 1.5, Run())
 
 

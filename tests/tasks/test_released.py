@@ -528,7 +528,7 @@ def test_a_generator_that_does_not_fit_is_named(
 def test_what_a_file_does_not_say_is_asked_for(vit: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "model.pth.tar-50"
     torch.save({"state_dict": {"ctx": drawn(4, 16)}, "scheduler": argparse.Namespace(epoch=1)}, path)
-    with pytest.raises(UsageError, match=r"coop is no whole CLIP: give backbone"):
+    with pytest.raises(UsageError, match=r"coop is not a complete CLIP: give backbone"):
         convert("coop", path, tmp_path / "out", Run())
     with pytest.raises(UsageError, match=r"take them out once.*s\[\"state_dict\"\].*model\.pth\.tensors\.pt\"\)'\.$"):
         convert("coop", path, tmp_path / "out", Run(), backbone=lambda: vit)
@@ -546,7 +546,7 @@ def test_which_released_file_it_is() -> None:
     assert chosen("nola", Path("anything.pt")).name == "nola"
     for slug, name, said in (
         ("long-clip", "", r"several released files: give released, one of long-clip-b, long-clip-l"),
-        ("long-clip", "coop", r"'coop' is no released file of long-clip"),
+        ("long-clip", "coop", r"'coop' is not a released file of long-clip"),
         ("glsim", "", "glsim is not read here: its tower"),
         ("sam-clip", "", "There is no released file of sam-clip: none by the authors were found"),
         ("zero-shot", "", "no released file of zero-shot: no released file is read here"),

@@ -35,7 +35,7 @@ def test_python_gives_pictures_rows_and_remarks(tmp_path: Path) -> None:
         ({**WORDS, "photos": Pictures((picture(0, 0),)), "count": 2}, "so count= has no effect"),
         ({**WORDS, "subject": "x.png"}, "deltaedit does not read subject=, but"),
         ({**WORDS, "strength": -1}, "strength= must be at least 0"),
-        ({"target": "a cup", "method": "mosaic"}, "changes pictures of yours: give photos="),
+        ({"target": "a cup", "method": "mosaic"}, "changes your own pictures: give photos="),
         (
             {"photos": Pictures((picture(0, 0),)), "target": "a cup", "method": "mosaic", "model": "local:nowhere"},
             "names no object",
@@ -48,7 +48,7 @@ def test_python_gives_pictures_rows_and_remarks(tmp_path: Path) -> None:
         ),
         (
             {"photos": Pictures((picture(0, 0),)), "source": "a cat", "target": "a dog", "model": "local:nowhere"},
-            "The small generator never learnt cat, dog, and no photographs: .*, or go on all the same with anyway=",
+            "The small generator never learnt cat, dog, and no photographs: .*, or continue anyway with anyway=",
         ),
         (
             {"source": "a cat", "target": "a dog", "model": "local:nowhere"},

@@ -54,7 +54,7 @@ def test_words_without_quotes_are_texts_of_their_own_and_say_so() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({}, "give a pipeline of yours as denoiser=, or go on all the same with anyway="),
+        ({}, "give a pipeline of yours as denoiser=, or continue anyway with anyway="),
         ({"steps": 0}, "steps= must be at least 1"),
         ({"fitted": "kept"}, "give method=, or leave like=, fitted=, variant= and settings= out"),
         ({"method": "galip"}, "learns from photos with captions: give like="),

@@ -81,8 +81,8 @@ class CallContext(Once):
         space = self._model.loaded
         if isinstance(space, NamingSpace) and not spaces:
             raise UsageError(
-                f"{space.spec.name} is a fitted space of {space.modality.title} and no model of photos: it is taken by "
-                f"classify, index and search, and its encode_image embeds samples."
+                f"{space.spec.name} is a fitted space of {space.modality.title} and not a model of photos: it is "
+                f"taken by classify, index and search, and its encode_image embeds samples."
             )
         return self._model
 

@@ -157,7 +157,7 @@ class _Audit:
         """Run every audit that the data allow, and list the worst findings first. Exit code 5: a bound is broken.
 
         Args:
-            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            data: a folder of classes, or a table with classes or captions; test, and optionally train.
             model: a name, a loaded model, or None for ``lite``.
             against: another model to compare with; repeat.
             names: class names: a file, or "cat, dog, ..." (default: folder names).
@@ -317,7 +317,7 @@ class _Audit:
         """Measure a model along independent axes: visual factors, shifts, shape bias, calibration, unknown objects.
 
         Args:
-            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            data: a folder of classes, or a table with classes or captions; test, and optionally train.
             model: a name, a loaded model, or None for ``lite``.
             against: another model to compare with; repeat.
             names: class names: a file, or "cat, dog, ..." (default: folder names).
@@ -355,7 +355,7 @@ class _Audit:
         """Plant a mark that correlates with the label, and measure how much heads on a model's features rely on it.
 
         Args:
-            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            data: a folder of classes, or a table with classes or captions; test, and optionally train.
             model: a name, a loaded model, or None for ``lite``.
             against: another model to compare with; repeat.
             names: class names: a file, or "cat, dog, ..." (default: folder names).
@@ -474,8 +474,7 @@ class _Board:
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> Results[BoardRow]:
-        """Run every retriever that trains no tower: a third of the entities are queries, the records of the others train
-        it, in turn.
+        """Run every retriever that trains no tower: each third of the entities is searched in turn, the others train it.
 
         Args:
             data: a table of records with a column that says what each is of, or grocery_packages.
@@ -536,7 +535,7 @@ class _Board:
             masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
             background: words for the class "background": "sky, wall".
             threshold: pixels below this probability are background. Must be in [0, 1].
-            void: values of masks that do not count, beside those marked: "0, 255".
+            void: mask values to ignore, besides those marked: "0, 255".
             items: measure this many photos, the same ones for every system (default: all). Must be at least 1.
             fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
             out: folder for rows and board. None: no row is kept.
@@ -567,7 +566,7 @@ class _Board:
         """Run the same audits on several backbones, and compare each with the first, paired where possible.
 
         Args:
-            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            data: a folder of classes, or a table with classes or captions; test, and optionally train.
             model: a name, a loaded model, or None for ``lite``.
             against: a backbone to compare with the first; repeat for several.
             names: class names: a file, or "cat, dog, ..." (default: folder names).
@@ -792,7 +791,7 @@ class _Board:
             teacher: backbone that teaches, for systems that distil one into another.
             language_model: language model that reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.
             proposer: finds regions where the data have none: merged-cells, or a detector or mask model of transformers.
-            steps: train every objective for this many steps, in place of epochs. Must be at least 1.
+            steps: train every objective for this many steps, instead of epochs. Must be at least 1.
             seconds: train every objective for this many seconds (CPU time on a CPU); with steps too, each is trained both ways.
             base: baseline of the gains: "before", or an objective trained for the same length.
             out: folder for rows and board. None: no row is kept.
@@ -854,7 +853,7 @@ class _Board:
 
         Args:
             data: a folder with train and test, a table, or demo:clothes.
-            out: results folder; the same command goes on from it.
+            out: results folder; the same command resumes from it.
             model: a name, a loaded model, or None for ``lite``.
             methods: names of systems, with commas, as diptych systems lists them (default: all).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
@@ -899,7 +898,7 @@ def caption(
         photos: photos, a folder, a table, or demo:photos.
         texts: sentences to learn from: a list, a .txt with one per line, or a table with caption columns.
         model: a name, a loaded model, or None for that of ``fitted``, else ``lite``.
-        like: photos with captions to learn from: a table, perhaps with a column user, or a folder.
+        like: photos with captions to learn from: a table, optionally with a column user, or a folder.
         user: imitate this user of the captions to learn from, for methods that distinguish users.
         clean: for nearest captions: photos like yours that no sentence describes; they set the threshold (default: photos that ship).
         references: columns of the photos' table to measure against, such as "caption_*".
@@ -907,10 +906,10 @@ def caption(
         method: a captioner; 'diptych systems --verb caption' lists them.
         variant: variant of the method, such as small; 'diptych systems METHOD' lists them.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
-        fitted: folder of what the method fitted: read if it is there, else written.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         n: captions of each photo. Must be at least 1.
-        rate: for nearest captions: of the photos that no sentence describes, the share that gets one nevertheless. Must be in (0, 1).
+        rate: for nearest captions: share of photos that no sentence describes and that may get one anyway. Must be in (0, 1).
         seed: seed of trainings and draws.
         cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
         cluster_threads: CPUs of each worker.
@@ -959,10 +958,10 @@ def classify(
         top: classes shown for each photo. Must be at least 1.
         threshold: leave out classes below this probability. Must be in [0, 1].
         reasons: reasons shown for each photo, from systems that have some. Must be at least 0.
-        classifier: a folder that 'board classify --export' or 'extend' wrote, in place of names.
+        classifier: a folder that 'board classify --export' or 'extend' wrote, instead of names.
         sets: with an exported classifier: sets of classes that contain the true one for this share of photos, such as 0.9.
-        per_class: let these sets have their coverage within each class too, where it has enough photos.
-        unknown_rate: with an exported classifier: answer unknown, wrongly for at most this share of photos, such as 0.05.
+        per_class: make these sets reach their coverage within each class too, if it has enough photos.
+        unknown_rate: with an exported classifier: call photos unknown, of known classes at most this share, such as 0.05.
         cluster: let workers of a Ray cluster do it: local:2, auto, or HOST:PORT; None: this process does.
         cluster_threads: CPUs of each worker.
 
@@ -1088,15 +1087,15 @@ class _Curate:
             phrases: file of forbidden phrases, one per line; for caption-checks.
             least_words: least number of words of a text; for caption-checks. Must be at least 0.
             t: texts an entry may keep by itself; inf keeps all that match. For metaclip.
-            tail: take t so that entries below it have this share of the matches; for metaclip. Must be in [0, 1].
+            tail: choose t so that entries below it have this share of the matches; for metaclip. Must be in [0, 1].
             share: best share of the pool that stays; for clip-score and vector-head. Must be in [0, 1].
             threshold: keep pairs with at least this score instead; for clip-score and vector-head.
             seed: seed of the draws.
             votes: table of labels that people gave to looks; for biomedica.
-            taxonomy: JSON of wide labels and narrower ones; for biomedica.
+            taxonomy: JSON of broad labels and narrower ones; for biomedica.
             only: keep pairs of this label; repeat for several.
-            drop: keep no pair of this label; repeat for several.
-            most: pairs that a label may keep, by estimate (default: all); for biomedica.
+            drop: drop pairs of this label; repeat for several.
+            most: pairs to keep of each label, roughly (default: all); for biomedica.
             eps: duplicates have a cosine of at least 1 minus this; for semdedup.
             prefer: which of a group of duplicates stays: hard, easy or random; for semdedup. Must be one of 'hard', 'easy', 'random'.
             cells: cells that are searched separately; for semdedup. Must be at least 1.
@@ -1123,7 +1122,7 @@ class _Curate:
         count: int = 5,
         overwrite: bool = False,
     ) -> Results[Look]:
-        """Write a table with a few items of each cluster, for people to fill its column labels.
+        """Write a table with a few items of each cluster, for people to label.
 
         Args:
             plan: what diptych curate plan wrote.
@@ -1146,7 +1145,7 @@ class _Curate:
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> FittedHead:
-        """Fit a head on labelled pictures, for vector-head, and say how well it does on those it has not seen.
+        """Fit a head on labelled pictures, for vector-head, and measure it on held-out pictures.
 
         Args:
             labelled: pictures with classes: folders of classes, or a table.
@@ -1180,7 +1179,7 @@ class _Curate:
             model: a name, a loaded model, or None for ``lite``.
             captions: column of the captions, or a pattern such as 'caption_*'.
             proposer: finds regions: merged-cells, or, as hf:NAME or a folder, an open-vocabulary detector (OWL-ViT, OWLv2), which reads the phrases, or a mask model of transformers.
-            agent: MODEL@http://host/v1 that names what it sees in each region, in place of the captions.
+            agent: MODEL@http://host/v1 that names what it sees in each region, instead of the captions.
             agent_key: environment variable with its API key.
             truth: a table of true boxes with a column category: measures how right the regions are.
             out: table to write, one box per row, which other commands take as regions. None: nothing is written.
@@ -1210,7 +1209,7 @@ def detect(
     cluster: str | None = None,
     cluster_threads: int = 1,
 ) -> Results[Detected]:
-    """Find anomalous photos and mark where, from normal photos or from words.
+    """Find anomalous photos and locate the anomalies, from normal photos or from words.
 
     Args:
         photos: photos, a folder or a table.
@@ -1221,7 +1220,7 @@ def detect(
         method: a detector (default: winclip-style for words, else feature-memory).
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         rate: flag photos at this rate of false alarms, such as 0.05; needs normal photos. Must be in (0, 1).
-        fitted: folder of what the method fitted: read if it is there, else written.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         seed: seed of draws and trainings.
         out: folder for heat maps and detect.json. None: nothing is written.
@@ -1269,11 +1268,11 @@ def edit(
         target: what they should show: "a blue circle"; some methods take several.
         subject: a picture of the object to insert, for methods that take one.
         mask: a PNG of a photo's size, white where it may change, for a method that takes it.
-        strength: factor on the change; 0 gives the input back. Must be at least 0.
+        strength: factor on the change; 0 returns the input. Must be at least 0.
         threshold: least relevance of what may change, for a method that has one. Must be at least 0.
         generator: factors, small, or a FILE with StyleGAN2 weights, .pt or .safetensors (default: factors; for photos small).
         inverter: a FILE of e4e or pSp that finds photos in the generator; it may hold the generator too.
-        denoiser: small, or local:FOLDER with a pipeline of diffusers (default: small).
+        denoiser: small, or local:FOLDER with a diffusers pipeline (default: small).
         anyway: accept words that the generator or denoiser never learnt, although the pictures then show something else.
         segmenter: a segmenter, for a method that takes one.
         like: photos to learn from, for a method that learns from some.
@@ -1283,7 +1282,7 @@ def edit(
         method: an editor; 'diptych systems --verb edit' lists them (default: by the input).
         variant: variant of the method, such as small; "" is the paper's.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
-        fitted: folder of what the method fitted: read if it is there, else written.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         out: folder for pictures before and after, and edit.json. None: nothing is written.
         overwrite: replace files of an earlier call.
@@ -1304,7 +1303,7 @@ def encode(
     cluster: str | None = None,
     cluster_threads: int = 1,
 ) -> Embeddings:
-    """Write embeddings of length 1, in the files of clip-retrieval: img_emb/img_emb_0.npy and
+    """Write unit embeddings in the files of clip-retrieval: img_emb/img_emb_0.npy and
     metadata/metadata_0.parquet.
 
     Args:
@@ -1335,7 +1334,7 @@ def export(
     limit: int = 256,
     overwrite: bool = False,
 ) -> Results[Graph]:
-    """Write a backbone's encoders as graphs, measure them, and fail (exit code 5) where a bound is broken.
+    """Write a backbone's encoders as graphs, measure them, and fail (exit code 5) if a bound is broken.
 
     Args:
         model: a name, a loaded model, or None for ``lite``.
@@ -1371,7 +1370,7 @@ def extend(
     fit_workers: int = 0,
     fitted: str | Path | None = None,
 ) -> FittedSpace:
-    """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others.
+    """Learn classes of clips, point clouds or light curves from labelled ones, and save a space that names others.
 
     Args:
         data: a folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one with light_curves.csv and stars.csv.
@@ -1387,7 +1386,7 @@ def extend(
         epochs: passes over the clips, clouds or curves (default: 50). Must be at least 1.
         seed: seed of the order and the views.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
-        fitted: folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.
+        fitted: folder of a space that was fitted before, to measure on test or val; nothing is learnt or written.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1469,20 +1468,20 @@ def finetune(
         settings: settings of the system by name, such as temperature=0.07; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         workers: processes that load and augment, 0 for none. Scripts with workers keep their calls below ``if __name__ == "__main__":`` where the system starts processes anew. Must be at least 0.
         fit: all settings of the loop as a ``diptych.train.schedule.Fit``, in place of the arguments of the loop.
-        steps: steps of the training, in place of epochs. Must be at least 1.
+        steps: steps of the training, instead of epochs. Must be at least 1.
         accumulate: batches in one step. Pair losses take negatives from all of them, in the memory of one (GradCache). Must be at least 1.
         optimizer: optimiser. Must be one of 'adamw', 'adam', 'radam', 'sgd'.
         betas: betas of Adam, such as "0.9,0.98".
         eps: epsilon of Adam.
-        warmup: warm-up: steps in which the rate rises (default: 20, or a tenth of all steps where that is less). Must be at least 0.
+        warmup: warm-up: steps in which the rate rises (default: 20, or a tenth of all steps if that is less). Must be at least 0.
         schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
         cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
-        floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
-        min_lr: rate at the end itself, such as 1e-6, in place of its share (default: 0). Must be at least 0.
+        floor: final learning rate, as a share of the learning rate. Must be in [0, 1].
+        min_lr: final learning rate itself, such as 1e-6, instead of a share (default: 0). Must be at least 0.
         clip: largest gradient norm; 0: no clipping. Must be at least 0.
         ema: decay of a moving average of the weights, which is then measured and written.
         patience: early stopping: epochs without a lower loss on the split val. Must be at least 1.
-        unlock: where one tower learns: last layers of the other one that learn too. Must be at least 0.
+        unlock: when one tower learns: last layers of the other one to train too. Must be at least 0.
         layer_decay: layer-wise decay: factor on the rate for each layer nearer to a tower's input.
         patch_dropout: share of the patches that a ViT leaves out in each step.
         crop: random crops with at least this share of the area, such as 0.9, for losses of pairs.
@@ -1490,16 +1489,16 @@ def finetune(
         recompute: gradient checkpointing: less memory, slower.
         text_tokens: token budget: most tokens, padding included, that the text tower reads at once, in groups of similar length. For losses of embeddings alone. Must be at least 1.
         compile: torch.compile for the blocks of towers: faster after a slow start.
-        shard: divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).
-        shard_blocks: with divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.
-        shard_offload: with divided weights, keep them, their gradients and the optimiser in the memory of the host.
-        chunk: rows of the loss's logits in memory at a time, for losses that can. Must be at least 1.
-        measure_every: steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
+        shard: shard weights, optimiser and checkpoints across the processes of torchrun (FSDP2).
+        shard_blocks: with sharded weights, gather one block of a tower at a time, not all. For losses of embeddings alone.
+        shard_offload: with sharded weights, keep them, their gradients and the optimiser in host memory.
+        chunk: rows of the loss's logits in memory at a time, for losses that support it. Must be at least 1.
+        measure_every: steps between measurements during training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
         save_every: steps between checkpoints. Must be at least 1.
         keep: how many of the latest checkpoints to keep. Must be at least 1.
-        skip_bad_steps: after this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first one. Must be at least 0.
+        skip_bad_steps: skip up to this many non-finite steps, resuming from the latest checkpoint; 0: stop at the first one. Must be at least 0.
         log_every: steps between lines of the log. Must be at least 1.
-        log: where the log goes beside log.jsonl and TensorBoard: wandb.
+        log: where to log, besides log.jsonl and TensorBoard: wandb.
         templates: a file of prompts, or one prompt with {}; repeat for several (default: one prompt).
 
     Raises:
@@ -1534,7 +1533,7 @@ def generate(
     Args:
         texts: what the pictures should show: "a red circle".
         model: a name, a loaded model, or None for that of ``fitted``, else ``tiny``.
-        denoiser: small, or local:FOLDER with a pipeline of diffusers.
+        denoiser: small, or local:FOLDER with a diffusers pipeline.
         anyway: accept words that the small denoiser never learnt, although the pictures then show something else.
         negative: what the pictures should not show: "blurred, grey".
         count: pictures made of each text. Must be at least 1.
@@ -1547,7 +1546,7 @@ def generate(
         variant: variant of the method; 'diptych systems METHOD' lists them.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         like: photos with captions to learn from, for a method that learns.
-        fitted: folder of what the method fitted: read if it is there, else written.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         out: folder for the pictures and generate.json. None: nothing is written.
         overwrite: replace files of an earlier call.
@@ -1581,9 +1580,9 @@ def index(
         out: folder of the index, or lance:FOLDER, s3://BUCKET/NAME, qdrant://HOST:PORT/NAME; made if absent, else added to, with its backbone. None: nothing is written.
         model: a name, a loaded model, or None for that of the index, or ``lite`` where it is made.
         remove: delete entries: a path, or a pattern such as "*/holiday/*".
-        prune: delete entries below PHOTOS that are no longer there.
+        prune: delete entries below PHOTOS whose files are gone.
         ann: build the approximate index now, whatever the size (extra: index).
-        cut: mark right answers, so that a search can stop behind them: captions, a column, or a .csv file.
+        cut: mark right answers, so that a search can leave out weak ones: captions, a column, or a .csv file.
         export: copy the index to NAME.lance (extra: lance) or NAME.parquet, for other tools.
         image: column of a table with the picture's path.
         caption: column of a table with the caption.
@@ -1628,10 +1627,10 @@ def link(
         method: a retriever; see diptych systems --verb retrieve.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         variant: its variant (clippings: maps with pairs, else mean).
-        fitted: folder of what the method fitted: read if it is there, else written.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         threshold: link pairs with at least this score (default: chosen on labelled matches).
-        one_to_one: link no record twice.
+        one_to_one: link each record at most once.
         groups: CSV of all records and their groups: records that are linked, directly or through others.
         text_columns: columns with the texts: LEFT,RIGHT or one for both.
         image_columns: columns with the pictures: LEFT,RIGHT or one for both.
@@ -1731,20 +1730,20 @@ def pretrain(
         settings: settings of the system by name, such as temperature=0.07; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         workers: processes that load and augment, 0 for none. Scripts with workers keep their calls below ``if __name__ == "__main__":`` where the system starts processes anew. Must be at least 0.
         fit: all settings of the loop as a ``diptych.train.schedule.Fit``, in place of the arguments of the loop.
-        steps: steps of the training, in place of epochs. Must be at least 1.
+        steps: steps of the training, instead of epochs. Must be at least 1.
         accumulate: batches in one step. Pair losses take negatives from all of them, in the memory of one (GradCache). Must be at least 1.
         optimizer: optimiser. Must be one of 'adamw', 'adam', 'radam', 'sgd'.
         betas: betas of Adam, such as "0.9,0.98".
         eps: epsilon of Adam.
-        warmup: warm-up: steps in which the rate rises (default: 20, or a tenth of all steps where that is less). Must be at least 0.
+        warmup: warm-up: steps in which the rate rises (default: 20, or a tenth of all steps if that is less). Must be at least 0.
         schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
         cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
-        floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
-        min_lr: rate at the end itself, such as 1e-6, in place of its share (default: 0). Must be at least 0.
+        floor: final learning rate, as a share of the learning rate. Must be in [0, 1].
+        min_lr: final learning rate itself, such as 1e-6, instead of a share (default: 0). Must be at least 0.
         clip: largest gradient norm; 0: no clipping. Must be at least 0.
         ema: decay of a moving average of the weights, which is then measured and written.
         patience: early stopping: epochs without a lower loss on the split val. Must be at least 1.
-        unlock: where one tower learns: last layers of the other one that learn too. Must be at least 0.
+        unlock: when one tower learns: last layers of the other one to train too. Must be at least 0.
         layer_decay: layer-wise decay: factor on the rate for each layer nearer to a tower's input.
         patch_dropout: share of the patches that a ViT leaves out in each step.
         crop: random crops with at least this share of the area, such as 0.9, for losses of pairs.
@@ -1752,16 +1751,16 @@ def pretrain(
         recompute: gradient checkpointing: less memory, slower.
         text_tokens: token budget: most tokens, padding included, that the text tower reads at once, in groups of similar length. For losses of embeddings alone. Must be at least 1.
         compile: torch.compile for the blocks of towers: faster after a slow start.
-        shard: divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).
-        shard_blocks: with divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.
-        shard_offload: with divided weights, keep them, their gradients and the optimiser in the memory of the host.
-        chunk: rows of the loss's logits in memory at a time, for losses that can. Must be at least 1.
-        measure_every: steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
+        shard: shard weights, optimiser and checkpoints across the processes of torchrun (FSDP2).
+        shard_blocks: with sharded weights, gather one block of a tower at a time, not all. For losses of embeddings alone.
+        shard_offload: with sharded weights, keep them, their gradients and the optimiser in host memory.
+        chunk: rows of the loss's logits in memory at a time, for losses that support it. Must be at least 1.
+        measure_every: steps between measurements during training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
         save_every: steps between checkpoints. Must be at least 1.
         keep: how many of the latest checkpoints to keep. Must be at least 1.
-        skip_bad_steps: after this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first one. Must be at least 0.
+        skip_bad_steps: skip up to this many non-finite steps, resuming from the latest checkpoint; 0: stop at the first one. Must be at least 0.
         log_every: steps between lines of the log. Must be at least 1.
-        log: where the log goes beside log.jsonl and TensorBoard: wandb.
+        log: where to log, besides log.jsonl and TensorBoard: wandb.
         regions: a table with a box and a phrase in each row, for systems that read regions.
         rewrites: rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.
         scorer: backbone that scores captions, for systems that choose them (default: its own).
@@ -1772,8 +1771,8 @@ def pretrain(
         denoiser: denoiser that teaches details, for systems that learn from one: small, or local:FOLDER with a diffusers pipeline.
         stream: read a .csv, .tsv or Parquet file as a stream; tars, and a folder of them, always are one.
         shuffle: size of the shuffle buffer, in pairs. Must be at least 1.
-        held_out: pairs at the beginning of a stream that are measured, and not trained on. Must be at least 2.
-        resampled: draw shards with replacement, in place of each once per epoch.
+        held_out: pairs at the start of a stream to hold out for measuring. Must be at least 2.
+        resampled: draw shards with replacement, instead of each once per epoch.
         weights: with sources joined by "::", how often a shard of each is drawn, such as "2,1"; they are then drawn with replacement.
         lanes: shards that a process reads at once: as many of its workers read as divide this number. Must be in [1, 256].
 
@@ -1793,7 +1792,7 @@ def recommend(
     most: int = 32,
     seed: int = 0,
 ) -> Results[Candidate]:
-    """Say which classifier to try on your labelled photos, with the gain to expect; test photos are not looked at.
+    """Recommend a classifier for your labelled photos, with the gain to expect; test photos are not used.
 
     Args:
         data: a folder of class folders, or a table with labels. With splits, train and val are used.
@@ -1801,9 +1800,9 @@ def recommend(
         names: class names: a file, or "cat, dog, ..." (default: folder names).
         templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
         methods: classifiers to compare, with commas (default: all that learn from labelled photos in seconds).
-        folds: parts of the photos: each is named by what was fitted on the others. Must be at least 2.
-        most: photos per class, at most. Must be at least 2.
-        seed: seed of the parts, and of the draw where there are more photos.
+        folds: cross-validation folds: each is predicted by what was fitted on the others. Must be at least 2.
+        most: largest number of photos per class. Must be at least 2.
+        seed: seed of the folds, and of the draw if there are more photos.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1833,8 +1832,8 @@ def rewrite(
         variant: variant of the method; uf-fgtg has small (default), text (no denoiser), and "", the paper's.
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         choices: rewrites of each prompt. Must be at least 1.
-        denoiser: small, or local:FOLDER with a pipeline of diffusers.
-        fitted: folder of what the method fitted: read if it is there, else written.
+        denoiser: small, or local:FOLDER with a diffusers pipeline.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         seed: seed of the training.
 
@@ -1865,7 +1864,7 @@ def search(
         top: number of answers. Must be at least 1.
         captions: share of the captions in the score (default 0). Must be in [0, 1].
         exact: compare with every entry, instead of an approximate search.
-        at_least: stop where fewer answers than this share are expected to be right, such as 0.8; an index of another backbone than lite needs marked answers. Must be in (0, 1).
+        at_least: keep answers above a cut where this share is expected to be right, such as 0.8; an index of another backbone than lite needs marked answers. Must be in (0, 1).
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -1910,14 +1909,14 @@ def segment(
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image tower, stuff-context on others, such as lite).
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
-        background: words for all else, such as "sky, wall, floor".
+        background: words for everything else, such as "sky, wall, floor".
         threshold: pixels below this probability are background. Must be in [0, 1].
-        unknown: pixels below this probability are of no class. Must be in [0, 1].
+        unknown: leave pixels below this probability without a class. Must be in [0, 1].
         risk: share of a photo's pixels that may be labelled wrongly; calibration photos set the probability below which pixels are unknown (default with these: 0.1). Must be in (0, 1).
         calibration: photos with label maps that the method does not learn from (split val, else train); a risk of 0.1 needs ten.
         things: names whose objects are counted, "cat, dog" or all: instance and panoptic maps.
-        void: values of label maps that are no class, beside those marked: "0".
-        confidence: give the probability of each pixel too.
+        void: values of label maps to ignore, besides those marked: "0".
+        confidence: also give the probability of each pixel.
         regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         unlabelled: photos without labels to learn from, about a hundred.
         captioned: a table of photos with captions to learn from, at least a hundred.
@@ -1925,7 +1924,7 @@ def segment(
         teacher: backbone whose image encoder teaches, for a method that asks for one.
         proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
-        fitted: folder of what the method fitted: read if it is there, else written.
+        fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         out: folder for overlays, label maps and areas. None: nothing is written.
         overwrite: replace files of an earlier call.
@@ -1975,15 +1974,15 @@ class CurationPlan(Planned):
             settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
             resume: resume a pass that was killed.
             t: texts an entry may keep by itself; inf keeps all that match. For metaclip.
-            tail: take t so that entries below it have this share of the matches; for metaclip. Must be in [0, 1].
+            tail: choose t so that entries below it have this share of the matches; for metaclip. Must be in [0, 1].
             share: best share of the pool that stays; for clip-score and vector-head. Must be in [0, 1].
             threshold: keep pairs with at least this score instead; for clip-score and vector-head.
             seed: seed of the draws.
             votes: table of labels that people gave to looks; for biomedica.
-            taxonomy: JSON of wide labels and narrower ones; for biomedica.
+            taxonomy: JSON of broad labels and narrower ones; for biomedica.
             only: keep pairs of this label; repeat for several.
-            drop: keep no pair of this label; repeat for several.
-            most: pairs that a label may keep, by estimate (default: all); for biomedica.
+            drop: drop pairs of this label; repeat for several.
+            most: pairs to keep of each label, roughly (default: all); for biomedica.
             eps: duplicates have a cosine of at least 1 minus this; for semdedup.
             prefer: which of a group of duplicates stays: hard, easy or random; for semdedup. Must be one of 'hard', 'easy', 'random'.
             cells: cells that are searched separately; for semdedup. Must be at least 1.
@@ -2008,7 +2007,7 @@ class CurationPlan(Planned):
         count: int = 5,
         overwrite: bool = False,
     ) -> Results[Look]:
-        """Write a table with a few items of each cluster, for people to fill its column labels.
+        """Write a table with a few items of each cluster, for people to label.
 
         Args:
             out: table to fill. None: nothing is written.

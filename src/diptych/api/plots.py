@@ -89,7 +89,7 @@ def _is_board(results: Any) -> bool:
 def _board(results: Any) -> Figure:
     """Points with their 95 % intervals, a row each, in the order of the board."""
     if not _is_board(results):
-        raise UsageError("These results are no board, whose rows have a metric with its interval.")
+        raise UsageError("These results are not a board, whose rows have a metric with its interval.")
     names = list(results.columns)
     metric = names[names.index("low") - 1]
     value, low, high = (np.array(results.columns[c], dtype=float) for c in (metric, "low", "high"))

@@ -30,8 +30,8 @@ class Released:
         files: names of the files, as the authors give them.
         note: what a user should know.
         unread: why it cannot be read here; "" where it can.
-        architecture: open_clip's name of the model; "" where it is no whole CLIP.
-        activation: "gelu" or "quick_gelu"; of what is no whole CLIP, that of the backbone that it needs. "": any.
+        architecture: open_clip's name of the model; "" where it is not a complete CLIP.
+        activation: "gelu" or "quick_gelu"; of what is not a complete CLIP, that of the backbone that it needs. "": any.
         pixels: pixel recipe, see ``PixelRecipe``; None: the table's.
         model: what differs from the architecture's ``model_cfg``.
         changes: of the architecture after that, see ``backbones.changes``: each its kind and its settings.
@@ -146,7 +146,7 @@ def row(name: str) -> tuple[str, Released]:
         import difflib
 
         near = ", ".join(difflib.get_close_matches(name, rows, n=3, cutoff=0.0))
-        raise UsageError(f"{name!r} is no released file that is known here: the nearest are {near}.")
+        raise UsageError(f"{name!r} is not a released file that is known here: the nearest are {near}.")
     slug, known = rows[name]
     if known.unread:
         raise UsageError(f"The released file {name} is not read here: {known.unread}.")

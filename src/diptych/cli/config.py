@@ -55,7 +55,7 @@ def read(folder: Path) -> Config:
             raise UsageError(f"{path} has more than {LARGEST:,} bytes: keep the keys {', '.join(KEYS)} alone.")
         table = tomllib.loads(text.decode("utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): mend its permissions, or remove it.") from None
+        raise UsageError(f"{path} cannot be read ({error.strerror}): fix its permissions, or remove it.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f'{path} is not TOML ({error}): write lines such as device = "cpu".') from None
     return Config(path, {key: _value(path, key, value) for key, value in table.items()})
@@ -114,7 +114,7 @@ def applied(context: Any) -> str:
 
 @offers("json")
 def config(*, shared: options.RunOptions) -> None:
-    """Show which model, device, precision, engine, batch, workers and cache hold here, and what sets each."""
+    """Show which model, device, precision, engine, batch, workers and cache are in effect here, and what sets each."""
     config = here()
     rows = []
     for key in KEYS:

@@ -39,9 +39,7 @@ Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.
 Loaders = Annotated[
     int, option("--workers", help="Processes that load and augment; 0: the training process does it itself.", min=0)
 ]
-AutoBatch = Annotated[
-    int, _model("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0)
-]
+AutoBatch = Annotated[int, _model("--batch", help="Items encoded at once; 0: chosen by timing the first ones.", min=0)]
 AutoWorkers = Annotated[int, _model("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0)]
 Draft = Annotated[
     bool,

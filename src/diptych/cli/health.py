@@ -51,7 +51,7 @@ def check(
     data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.")],
     names: Names = None,
     out: Annotated[
-        Path | None, option("--out", "-o", help="Also write all files concerned to a .csv or .json file.")
+        Path | None, option("--out", "-o", help="Also write all affected files to a .csv or .json file.")
     ] = None,
     *,
     shared: options.RunOptions,

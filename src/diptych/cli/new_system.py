@@ -24,7 +24,7 @@ def new_system(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write file, card, test and proof of a new system: a small one that works, to be rewritten."""
+    """Write file, card, test and proof of a new system: a small one that works, for you to rewrite."""
     from diptych.tasks.new_system import new_system as write
 
     written = write(slug, verb, root, name=name)

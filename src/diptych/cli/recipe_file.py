@@ -33,7 +33,7 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no recipe ({str(error)[:80]}): give the recipe.toml of a training.") from None
+        raise UsageError(f"{path} is not a recipe ({str(error)[:80]}): give the recipe.toml of a training.") from None
     verb = values.pop("command", context.info_name)
     known = {p.name for p in context.command.params} - NOT_REPEATED
     given = {name.replace("-", "_"): value for name, value in values.items()}

@@ -29,14 +29,16 @@ class Address:
 
     host: Annotated[str, option("--host", help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, option("--port", help="Port to listen on.", min=1, max=65535)] = 7070
-    keys: Annotated[Path | None, option("--keys", help="File of keys, one per line; requests must show one.")] = None
-    insecure: Annotated[bool, option("--insecure", help="Let other machines ask without a key (with --host).")] = False
+    keys: Annotated[Path | None, option("--keys", help="File of keys, one per line; requests must send one.")] = None
+    insecure: Annotated[bool, option("--insecure", help="Let other machines connect without a key (with --host).")] = (
+        False
+    )
     host_name: Annotated[list[str] | None, option("--host-name", help="A further host name that requests may use.")] = (
         None
     )
     fetch_from: Annotated[
         list[str] | None,
-        option("--fetch-from", help="Origin from which pictures are fetched, such as http://label-studio:8080."),
+        option("--fetch-from", help="Origin from which pictures may be fetched, such as http://label-studio:8080."),
     ] = None
 
 
@@ -109,7 +111,7 @@ def serve(
     offered: Offered,
     shared: options.RunOptions,
 ) -> None:
-    """Answer words and pictures over HTTP, in the forms of OpenAI, Cohere, Label Studio, Immich and Weaviate.
+    """Serve embeddings, labels and search over HTTP, to clients of OpenAI, Cohere, Label Studio, Immich and Weaviate.
 
     Clients take turns, and so do the requests of one client: a client is an address, with the key that it shows.
     Fixed limits: a text has 50,000 characters, a request 1,000 labels and 128 pictures to segment, a search 1,000

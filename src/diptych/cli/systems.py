@@ -32,7 +32,7 @@ def systems(
         option("--weights", help="A weight file that the authors released: it is converted to a folder, once."),
     ] = None,
     released: Annotated[
-        str, option("--released", help="Which of the released files it is, where its name does not say.")
+        str, option("--released", help="Which of the released files it is, if its name does not say.")
     ] = "",
     out: Annotated[Path | None, option("--out", "-o", help="The folder that --weights becomes.")] = None,
     backbone: Annotated[

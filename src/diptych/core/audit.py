@@ -162,7 +162,7 @@ class Auditor(Method):
     def check(self, subjects: Mapping[str, Subject], data: AuditData) -> None:
         """Raise UsageError where there is no subject, and DataError where the data lack something."""
         if not subjects:
-            raise UsageError("There is no model to audit: give one at least.")
+            raise UsageError("There is no model to audit: give at least one.")
         if lack := self.lacks(subjects, data):
             raise DataError(lack)
 

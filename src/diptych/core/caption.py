@@ -31,9 +31,7 @@ class FittedCaptioner(ABC):
         Raises:
             UsageError: it writes for nobody in particular, or the evidence held nothing of this user.
         """
-        raise UsageError(
-            f"{type(self).__name__.removeprefix('Fitted')} writes for nobody in particular: leave the user out."
-        )
+        raise UsageError(f"{type(self).__name__.removeprefix('Fitted')} has no users to imitate: leave the user out.")
 
 
 class Captioner(Method):

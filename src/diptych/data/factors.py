@@ -126,7 +126,7 @@ class Altered:
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
-            raise UsageError(f"There is no factor {self.factor!r}: choose of {', '.join(FACTORS)}.")
+            raise UsageError(f"There is no factor {self.factor!r}: choose from {', '.join(FACTORS)}.")
 
     def __len__(self) -> int:
         return len(self.samples)

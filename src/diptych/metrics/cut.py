@@ -233,7 +233,7 @@ class Marks:
             DataError: the marks do not reach the level, too few of them do, or not where queries are left out.
         """
         if not 0 < level < 1:
-            raise UsageError(f"A share of right answers lies in (0, 1), such as 0.8, not at {level:g}.")
+            raise UsageError(f"A share of right answers must be in (0, 1), such as 0.8, got {level:g}.")
         first, reach = self._first(depth)
         threshold, best = _lowest(self.score[first], self.right[first], self.weight[first], level)
         if threshold is None:

@@ -116,7 +116,7 @@ class Guard:
         if settings.loopback and "host" in headers and _name(host) not in names:  # HTTP/1.0 has none, browsers have
             # A page elsewhere may let its name point to 127.0.0.1, and would then read what is served here.
             raise Refusal(
-                421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or start it with this name as --host-name."
+                421, f"This server is not {host[:80]!r}: use 127.0.0.1, or start it with this name as --host-name."
             )
         origin = headers.get("origin", "")
         if scope["method"] not in SAFE and origin and origin.partition("://")[2] != host:
@@ -133,11 +133,12 @@ class Guard:
             )
         full = self._active[client] > settings.capacity or self._active.total() > CLIENTS * settings.capacity
         if full or self._bytes > BODIES * settings.max_bytes:
-            raise Refusal(429, "Too many requests at once: ask again in 1 s.", "busy", {"Retry-After": "1"})
+            raise Refusal(429, "Too many requests at once: try again in 1 s.", "busy", {"Retry-After": "1"})
         packing = headers.get("content-encoding", "identity").strip().lower()
         if packing not in ("", "identity"):  # a small one may unpack to any size
             raise Refusal(
-                415, f"The body is packed (Content-Encoding: {packing[:40]}), and none is unpacked: send it plain.",
+                415,
+                f"The body is compressed (Content-Encoding: {packing[:40]}): send it uncompressed.",
                 "content_encoding",
             )  # fmt: skip
         length = headers.get("content-length", "0")
@@ -165,7 +166,7 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, left))
         except TimeoutError:
-            raise HTTPException(408, f"The body did not come within {settings.timeout:g} s.") from None
+            raise HTTPException(408, f"The body did not arrive within {settings.timeout:g} s.") from None
         if message["type"] != "http.request":
             self._whole = True
             return message

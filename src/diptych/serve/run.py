@@ -105,7 +105,7 @@ def run(app: Any, settings: Settings, report: Callable[[str], None] = LOG.info) 
         report: takes a sentence when it stops.
 
     Raises:
-        SystemExit: the address cannot be listened on.
+        SystemExit: the address cannot be opened.
         KeyboardInterrupt: it was stopped by Ctrl-C.
     """
     server = ReportingServer(configured(app, settings))
@@ -118,7 +118,7 @@ def run(app: Any, settings: Settings, report: Callable[[str], None] = LOG.info) 
 
 
 def refuse_taken(settings: Settings) -> None:
-    """Refuse an address that cannot be listened on, before models are loaded.
+    """Refuse an address that cannot be opened, before models are loaded.
 
     Raises:
         UsageError: another process listens there, or the address is not of this machine.
@@ -130,8 +130,8 @@ def refuse_taken(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             raise UsageError(
-                f"Port {settings.port} of {settings.host} cannot be listened on ({error.strerror}): give another "
-                f"--port, or stop what listens there."
+                f"Port {settings.port} of {settings.host} cannot be opened ({error.strerror}): give another "
+                f"--port, or stop the process that uses it."
             ) from error
 
 

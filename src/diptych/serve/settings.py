@@ -79,9 +79,9 @@ class Settings:
         if not 0 <= self.port <= 65535:
             raise UsageError(f"port must be in 0 to 65535, got {self.port}.")
         if short := next((key for key in self.keys if len(key) < 16), None):
-            raise UsageError(f"A key has {len(short)} characters, and 16 are the least: write a longer one.")
+            raise UsageError(f"A key has {len(short)} characters, and needs at least 16: write a longer one.")
         if not self.loopback and not self.keys and not self.insecure:
-            raise UsageError(f"Other machines reach {self.host}: give a file of keys in {{keys}}, or say {{insecure}}.")
+            raise UsageError(f"Other machines reach {self.host}: give a file of keys in {{keys}}, or use {{insecure}}.")
 
     @property
     def loopback(self) -> bool:

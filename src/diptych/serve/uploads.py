@@ -45,7 +45,7 @@ def picture_bytes(text: str, name: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(400, f"{name} is no base64: send data:image/jpeg;base64,... or plain base64.") from None
+        raise Refusal(400, f"{name} is not base64: send data:image/jpeg;base64,... or plain base64.") from None
 
 
 def decoded(data: bytes, name: str, max_pixels: int) -> Image.Image:

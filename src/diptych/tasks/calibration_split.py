@@ -97,7 +97,7 @@ def calibration_split(
         DataError: they are too few.
     """
     if not 0 < rate < 1:
-        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
+        raise UsageError(f"A false-alarm rate must be in (0, 1), such as 0.05, got {rate}.")
     count, least = len(normal), math.ceil(round(1 / rate - 1, 9))
     aside = max(least, count // 3)
     if count - aside < 2:

@@ -194,7 +194,7 @@ def caption(
         if rate is None:
             return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
         if chosen.card.slug != DEFAULTS["caption"]:
-            raise UsageError("Whether captions fit is said of the nearest caption alone: leave the rate out.")
+            raise UsageError("Only the nearest caption tells whether captions fit: leave the rate out.")
         nearest = cast(Chooses, fitted)
         result = captioned(fitted, photos, backbone, stored, n)
         cosines: tuple[float, ...] = ()
@@ -221,7 +221,7 @@ def check_personal(method: Captioner) -> None:
         UsageError: the captioner has no users.
     """
     if not method.personal:
-        raise UsageError(f"{method.card.name} writes for nobody in particular: leave {{user}} out.")
+        raise UsageError(f"{method.card.name} has no users to imitate: leave {{user}} out.")
 
 
 def check_user(user: str, evidence: Evidence[Any]) -> None:
@@ -273,8 +273,8 @@ def fit_of(fitted: Chooses, rate: float, run: Run, clean: Samples[Any] | None = 
         best = (z @ fitted.vectors.T).amax(dim=1).double().numpy()
         if len(best) < (need := math.ceil(round(1 / rate - 1, 9))):
             raise DataError(
-                f"{len(best)} photos that no sentence describes cannot hold a rate of {rate:g}: give {need} or more, "
-                f"or a rate from {1 / (len(best) + 1):.2g} on."
+                f"{len(best)} photos that no sentence describes are too few for a rate of {rate:g}: give {need} or "
+                f"more, or a rate from {1 / (len(best) + 1):.2g} on."
             )
         return Fit(false_alarm_threshold(best, rate), rate, len(best), 0, source)
     table = shipped()

@@ -235,7 +235,7 @@ def _connected(address: str, threads: int) -> Any:
     local = re.fullmatch(r"local(?::([1-9]\d{0,3}))?", address)
     if not local and address != "auto" and not re.fullmatch(r"(?!local:)[A-Za-z0-9.-]+:\d{1,5}", address):
         raise UsageError(
-            f"{address!r} is no cluster: use local:2 (workers on this machine), auto, or HOST:PORT of a Ray head."
+            f"{address!r} is not a cluster: use local:2 (workers on this machine), auto, or HOST:PORT of a Ray head."
         )
     need_extra("scale", "Work on a cluster")
     import ray

@@ -235,7 +235,7 @@ def fit(
         MissingEvidence: the detector needs normal or auxiliary photos that were not given.
     """
     if rate is not None and normal is None:
-        raise UsageError("A false-alarm rate is held on normal photos: give {normal}, or leave out {rate}.")
+        raise UsageError("A false-alarm rate is set on normal photos: give {normal}, or leave out {rate}.")
     train: Samples[Any] | None = None
     aside: Subset[Any] | None = None
     frames: Stretches | None = None

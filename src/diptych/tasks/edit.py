@@ -236,11 +236,11 @@ def check_words(source: str, targets: Sequence[str], *, with_source: bool = Fals
             ("what is there and for ", '{source}, such as "a red circle", and ') if with_source else ("", "")
         )
         raise UsageError(
-            f'An edit needs words for {there}what shall be: give {source_too}{{target}}, such as "a blue circle".'
+            f'An edit needs words for {there}what should be: give {source_too}{{target}}, such as "a blue circle".'
         )
     for target in targets:
         if source.strip() and source.split() == target.split():
-            raise UsageError(f"Source and target are the same words, {source!r}: name what shall change.")
+            raise UsageError(f"Source and target are the same words, {source!r}: name what should change.")
 
 
 def need_inverter(inverter: Inverter | None, name: str) -> None:

@@ -34,7 +34,7 @@ def chosen_editor(slug: str | None, start: Start) -> type[Editor]:
     for kind in (catalog.find(s) for s in slugs):
         if issubclass(kind, Editor) and start in kind.takes.start:
             return kind
-    raise UsageError(f"No editor here begins with {start}: 'diptych systems' lists them.")
+    raise UsageError(f"No editor here starts from {start}: 'diptych systems' lists them.")
 
 
 def unlearnt_remark(generator: str | None, denoiser: str | None, source: str, targets: Sequence[str]) -> str:

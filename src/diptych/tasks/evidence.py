@@ -24,7 +24,7 @@ def check_evidence(card: Card, *, like: object = None, texts: object = None) -> 
     """
     reads, given = _reads(card), [v is not None for v in (like, texts)]
     if any(given) and not reads:
-        raise UsageError(f"{card.name} learns from nothing that was given: leave {{like}} and {{texts}} out.")
+        raise UsageError(f"{card.name} learns from no data: leave {{like}} and {{texts}} out.")
     if texts is not None and "texts" not in reads:
         raise UsageError(f"{card.name} learns from no sentences alone: give {{like}}, photos with captions.")
     there = {"texts"} if texts is not None else set()

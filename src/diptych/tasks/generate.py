@@ -95,7 +95,7 @@ def check_learnt(texts: Sequence[str]) -> None:
             f"The small denoiser never learnt {words}: it draws one of {len(bank.shapes)} shapes "
             f"({_listed(bank.shapes, 'or')}) in one of {len(bank.colours)} colours ({_listed(bank.colours, 'or')}), "
             f"{_listed(textures, 'or')}, on a {_listed(SMALL_SCENES.backgrounds, 'or')} background. Name such a thing, "
-            f"give a pipeline of yours as {{denoiser}}, or go on all the same with {{anyway}}."
+            f"give a pipeline of yours as {{denoiser}}, or continue anyway with {{anyway}}."
         )
 
 

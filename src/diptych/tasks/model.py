@@ -158,7 +158,9 @@ class Predictor(Guided):
         places = [known.get(c, known.get(tidy(c), -1)) for c in table.classes]
         if -1 in places and len(places) != len(known):
             lost = table.classes[places.index(-1)]
-            raise DataError(f"{lost!r} is no class of this classifier: it knows {', '.join(self.classes.names[:5])}.")
+            raise DataError(
+                f"{lost!r} is not a class of this classifier: it knows {', '.join(self.classes.names[:5])}."
+            )
         labels = table.labels() if -1 in places or not places else np.array(places)[table.labels()]
         return float(np.mean(self._scores(table.items).predicted().numpy() == labels))
 

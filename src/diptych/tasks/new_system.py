@@ -51,7 +51,7 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
 
     Raises:
         UsageError: slug, name or verb cannot be used, the slug is taken, a file of its name exists, or beside a
-            package a module, or ``root`` is no checkout.
+            package a module, or ``root`` is not a checkout.
         DataError: the table of proofs does not end as expected.
     """
     verbs = sorted(p.name for p in TEMPLATES.iterdir() if p.is_dir())
@@ -63,12 +63,12 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     stem, spelled = slug.replace("-", "_"), name or slug.replace("-", " ")
     if not _SLUG.fullmatch(slug) or keyword.iskeyword(stem) or len(slug) > 60:
         raise UsageError(
-            f"{slug!r} is no slug: take lower-case words joined by dashes, such as {_nearest_slug(slug)}, and no word "
-            f"of Python."
+            f"{slug!r} is not a slug: take lower-case words joined by dashes, such as {_nearest_slug(slug)}, and no "
+            f"word of Python."
         )
     if not spelled.isprintable() or set(spelled) & {'"', "\\"} or not 0 < len(spelled) <= 60:
         raise UsageError(
-            f"{spelled!r} is no name: take at most 60 printable characters without quotes and backslashes."
+            f"{spelled!r} is not a name: use at most 60 printable characters without quotes and backslashes."
         )
     if slug in catalog.slugs():
         raise UsageError(f"There is a system {slug!r} already: choose another slug, or see 'diptych systems {slug}'.")
@@ -86,8 +86,8 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     for path in (system, card, test):
         if not path.parent.is_dir():
             raise UsageError(
-                f"{root} is no checkout of diptych, it lacks {path.parent.relative_to(root)}: give another {{root}}, "
-                f"or none for a package of its own."
+                f"{root} is not a checkout of diptych, it lacks {path.parent.relative_to(root)}: give another "
+                f"{{root}}, or none for a package of its own."
             )
         if path.exists():
             raise UsageError(f"{path} exists: choose another slug, or delete it.")

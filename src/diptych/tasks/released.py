@@ -63,7 +63,7 @@ def chosen(slug: str, file: Path, name: str = "") -> Released:
     names = ", ".join(one.name for one in rows if not one.unread)
     if name:
         if name not in {one.name for one in rows}:
-            raise UsageError(f"{name!r} is no released file of {slug}: give one of {names}.")
+            raise UsageError(f"{name!r} is not a released file of {slug}: give one of {names}.")
         return row(name)[1]
     listed = [one for one in rows if file.name in {Path(f).name for f in one.files}]
     left = listed or ([one for one in rows if not one.unread] or list(rows))
@@ -191,17 +191,17 @@ def _beside(one: Released, file: Path, other: str) -> torch.Tensor:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return torch.from_numpy(np.array(array, dtype=np.float32))
     except (ValueError, OSError, EOFError, TypeError) as error:
-        raise DataError(f"{path} is no readable array of numbers: download it again.") from error
+        raise DataError(f"{path} is not a readable array of numbers: download it again.") from error
 
 
 def _opened(one: Released, backbone: Callable[[], Backbone] | None) -> Backbone:
-    """Open the backbone of a file that is no whole CLIP.
+    """Open the backbone of a file that is not a complete CLIP.
 
     Raises:
         UsageError: none is given, or it has another activation than the file was trained with.
     """
     if backbone is None:
-        raise UsageError(f"{one.name} is no whole CLIP: give {{backbone}}, the one that it was trained on.")
+        raise UsageError(f"{one.name} is not a complete CLIP: give {{backbone}}, the one that it was trained on.")
     main = backbone()
     if one.activation and main.spec.activation != one.activation:
         raise UsageError(

@@ -146,7 +146,7 @@ def open_backbone(name: str, run: Run, *, spaces: bool = False) -> Backbone:
             return open_space(folder, lambda base: load(base, device=run.device))
         if folder is not None:
             raise UsageError(
-                f"{name} is a fitted space of {facts_of(folder).samples} and no backbone of photos: it is taken by "
+                f"{name} is a fitted space of {facts_of(folder).samples} and not a backbone of photos: it is taken by "
                 f"'diptych index', 'search' and 'serve', and as the model of 'classify'."
             )
     return served(load(name, device=run.device), run)

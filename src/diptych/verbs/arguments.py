@@ -94,7 +94,7 @@ def like(help: str) -> Any:
 
 def fitted() -> Any:
     """Return the field of the folder with what the system fitted, see ``verbs.keeping``."""
-    return argument("Folder of what the method fitted: read if it is there, else written.", kinds.FOLDER, None)
+    return argument("Folder of the fitted system: read if it exists, else written.", kinds.FOLDER, None)
 
 
 def fit_workers() -> Any:

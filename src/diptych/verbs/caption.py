@@ -57,7 +57,7 @@ class Caption(Verb):
         None, positional=True, reads=needs("texts"), fits=True, most=10_000,
     )  # fmt: skip
     like: object = argument(
-        "Photos with captions to learn from: a table, perhaps with a column user, or a folder.", kinds.TABLE, None,
+        "Photos with captions to learn from: a table, optionally with a column user, or a folder.", kinds.TABLE, None,
         reads=uses("train", "texts", "unlabelled"), fits=True, faces=LOCAL,
     )  # fmt: skip
     user: str | None = argument(
@@ -82,7 +82,7 @@ class Caption(Verb):
     captioner: str = served("captioner")
     n: int = argument("Captions of each photo.", default=1, flag="--captions", short="-n", range=at_least(1))
     rate: float | None = argument(
-        "For nearest captions: of the photos that no sentence describes, the share that gets one nevertheless.",
+        "For nearest captions: share of photos that no sentence describes and that may get one anyway.",
         default=0.05,
         flag="--false-alarm-rate", range=between(0, 1, "()"), reads=_is_nearest, faces=LOCAL,
     )  # fmt: skip

@@ -81,11 +81,11 @@ class Classify(Verb):
         "Reasons shown for each photo, from systems that have some.", default=0, flag="--explain", range=at_least(0)
     )
     classifier: str | Path | Predictor | SpaceClassifier | None = argument(
-        "A folder that 'board classify --export' or 'extend' wrote, in place of names.", kinds.FITTED, None,
+        "A folder that 'board classify --export' or 'extend' wrote, instead of names.", kinds.FITTED, None,
         flag="--model",
     )  # fmt: skip
     served: str = argument(
-        "Name of a classifier that the server was started with, in place of names.", default="", json="classifier",
+        "Name of a classifier that the server was started with, instead of names.", default="", json="classifier",
         faces=("http",),
     )  # fmt: skip
     sets: float | None = argument(
@@ -93,10 +93,10 @@ class Classify(Verb):
         default=None, flag="--coverage",
     )  # fmt: skip
     per_class: bool = argument(
-        "Let these sets have their coverage within each class too, where it has enough photos.", default=False
+        "Make these sets reach their coverage within each class too, if it has enough photos.", default=False
     )
     unknown_rate: float | None = argument(
-        "With an exported classifier: answer unknown, wrongly for at most this share of photos, such as 0.05.",
+        "With an exported classifier: call photos unknown, of known classes at most this share, such as 0.05.",
         default=None,
     )
 

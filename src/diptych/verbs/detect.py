@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Detect(Verb):
-    """Find anomalous photos and mark where, from normal photos or from words."""
+    """Find anomalous photos and locate the anomalies, from normal photos or from words."""
 
     item: ClassVar[str] = "Detected"
     role: ClassVar[str] = "diptych.core.method:Detector"
@@ -96,7 +96,7 @@ class Detect(Verb):
         if self.detector and (self.normal is not None or self.thing or self.rate is not None):
             raise UsageError("{detector} is fitted already: leave out {normal}, {thing} and {rate}, or {detector}.")
         if self.rate is not None and self.normal is None and not self.is_kept():
-            raise UsageError("A false-alarm rate is held on normal photos: give {normal}, or leave out {rate}.")
+            raise UsageError("A false-alarm rate is set on normal photos: give {normal}, or leave out {rate}.")
 
     def is_fitted(self) -> bool:
         """Return whether the server was started with the detector."""

@@ -62,7 +62,7 @@ class Edit(Verb):
         reads=lambda system: system.takes.masks != "no",
     )  # fmt: skip
     strength: float = argument(
-        "Factor on the change; 0 gives the input back.", default=1.0, range=at_least(0),
+        "Factor on the change; 0 returns the input.", default=1.0, range=at_least(0),
         reads=lambda system: system.takes.strength,
     )  # fmt: skip
     threshold: float | None = argument(
@@ -78,7 +78,7 @@ class Edit(Verb):
         reads=needs("StyleGenerator"),
     )  # fmt: skip
     denoiser: str | None = argument(
-        "small, or local:FOLDER with a pipeline of diffusers (default: small).", default=None,
+        "small, or local:FOLDER with a diffusers pipeline (default: small).", default=None,
         reads=needs("TextDiffusion"),
     )  # fmt: skip
     anyway: bool = argument(
@@ -135,7 +135,7 @@ class Edit(Verb):
         if self.start not in able:
             if self.start == "drawn":
                 raise UsageError(
-                    f"{name} changes pictures of yours: give {{photos}}, of which it takes {_either(able)}."
+                    f"{name} changes your own pictures: give {{photos}}, of which it takes {_either(able)}."
                 )
             raise UsageError(
                 f"{name} does not begin with {self.start}, only with {_either(able)}: choose another {{method}}."
@@ -165,7 +165,7 @@ class Edit(Verb):
             self.denoiser or "small" if "TextDiffusion" in card.needs.parts else None, self.source, tuple(self.target),
         )  # fmt: skip
         if remark:
-            raise UsageError(f"{remark[:-1]}, or go on all the same with {{anyway}}.")
+            raise UsageError(f"{remark[:-1]}, or continue anyway with {{anyway}}.")
 
     def run(self, context: Context) -> Changed:
         """Learn to edit, or read what was trained, and edit the pictures."""

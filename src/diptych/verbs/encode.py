@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Encode(Verb):
-    """Write embeddings of length 1, in the files of clip-retrieval: img_emb/img_emb_0.npy and
+    """Write unit embeddings in the files of clip-retrieval: img_emb/img_emb_0.npy and
     metadata/metadata_0.parquet.
     """
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Verb):
-    """Write a backbone's encoders as graphs, measure them, and fail (exit code 5) where a bound is broken."""
+    """Write a backbone's encoders as graphs, measure them, and fail (exit code 5) if a bound is broken."""
 
     item: ClassVar[str] = "Graph"
     out: ClassVar[str] = "exported"

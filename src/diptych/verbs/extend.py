@@ -35,7 +35,7 @@ TEMPLATE = "a photo of a {}."
 
 @dataclass(frozen=True, kw_only=True)
 class Extend(Verb):
-    """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others."""
+    """Learn classes of clips, point clouds or light curves from labelled ones, and save a space that names others."""
 
     role: ClassVar[str] = "diptych.core.method:Extender"
     result: ClassVar[str] = "FittedSpace"
@@ -77,7 +77,7 @@ class Extend(Verb):
     seed: int = argument("Seed of the order and the views.", default=0, faces=LOCAL)
     fit_workers: int = fit_workers()
     fitted: str | Path | None = argument(
-        "Folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.",
+        "Folder of a space that was fitted before, to measure on test or val; nothing is learnt or written.",
         kinds.FOLDER, None,
     )  # fmt: skip
 

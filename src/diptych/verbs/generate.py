@@ -43,7 +43,7 @@ class Generate(Verb):
     texts: str | Sequence[str] = argument(
         'What the pictures should show: "a red circle".', kinds.MANY_TEXTS, positional=True
     )
-    denoiser: str = argument("small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=never)
+    denoiser: str = argument("small, or local:FOLDER with a diffusers pipeline.", default="small", reads=never)
     anyway: bool = argument(
         "Accept words that the small denoiser never learnt, although the pictures then show something else.",
         default=False,

@@ -55,13 +55,13 @@ class IndexPhotos(Verb):
     remove: str | Sequence[str] = argument(
         'Delete entries: a path, or a pattern such as "*/holiday/*".', kinds.TEXTS, (), faces=LOCAL
     )
-    prune: bool = argument("Delete entries below PHOTOS that are no longer there.", default=False, faces=LOCAL)
+    prune: bool = argument("Delete entries below PHOTOS whose files are gone.", default=False, faces=LOCAL)
     ann: bool = argument(
         "Build the approximate index now, whatever the size (extra: index).", default=False, faces=LOCAL
     )
     cut: str | None = argument(
-        "Mark right answers, so that a search can stop behind them: captions, a column, or a .csv file.", default=None,
-        faces=LOCAL,
+        "Mark right answers, so that a search can leave out weak ones: captions, a column, or a .csv file.",
+        default=None, faces=LOCAL,
     )  # fmt: skip
     export: Any = argument(
         "Copy the index to NAME.lance (extra: lance) or NAME.parquet, for other tools.", kinds.FILE, None
@@ -95,9 +95,7 @@ class IndexPhotos(Verb):
         if not photos and not self.remove and not self.ann and not self.cut and not self.export:
             raise UsageError("Nothing to do: give photos to index, {remove} PATTERN, {ann}, {cut}, or {export}.")
         if photos and self.remove:
-            raise UsageError(
-                "Photos that {remove} deletes would be added again: give the two one by one, in two commands."
-            )
+            raise UsageError("Photos that {remove} deletes would be added again: give them in two separate commands.")
 
     def check_given(self, given: frozenset[str]) -> None:
         """Refuse what says how photos are read where there are none."""
@@ -113,9 +111,9 @@ class IndexPhotos(Verb):
 
         photos, out = self.paths(), context.out
         if photos and getattr(getattr(getattr(context, "given", None), "loaded", None), "folder", "") is None:
-            raise UsageError("This space lies in no folder, where a search could find it again: save it, then index.")
+            raise UsageError("This space has no folder where a search could find it again: save it, then index.")
         if out is None and not photos:
-            raise UsageError("An index that is there has a folder: give {out}.")
+            raise UsageError("An existing index has a folder: give it as {out}.")
         address = None if out is None else database_address(out)
         if address is not None and self.export is not None:
             raise UsageError(

@@ -63,7 +63,7 @@ class LinkTables(Verb):
     threshold: float | None = argument(
         "Link pairs with at least this score (default: chosen on labelled matches).", default=None
     )
-    one_to_one: bool = argument("Link no record twice.", default=False)
+    one_to_one: bool = argument("Link each record at most once.", default=False)
     groups: Any = argument(
         "CSV of all records and their groups: records that are linked, directly or through others.", kinds.FILE, None
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommend(Verb):
-    """Say which classifier to try on your labelled photos, with the gain to expect; test photos are not looked at."""
+    """Recommend a classifier for your labelled photos, with the gain to expect; test photos are not used."""
 
     item: ClassVar[str] = "Candidate"
     report: ClassVar[str] = "Also write a .json file."
@@ -44,11 +44,11 @@ class Recommend(Verb):
         (), faces=LOCAL,
     )  # fmt: skip
     folds: int = argument(
-        "Parts of the photos: each is named by what was fitted on the others.", default=5, range=at_least(2),
+        "Cross-validation folds: each is predicted by what was fitted on the others.", default=5, range=at_least(2),
         faces=LOCAL,
     )  # fmt: skip
-    most: int = argument("Photos per class, at most.", default=32, range=at_least(2), faces=LOCAL)
-    seed: int = argument("Seed of the parts, and of the draw where there are more photos.", default=0, faces=LOCAL)
+    most: int = argument("Largest number of photos per class.", default=32, range=at_least(2), faces=LOCAL)
+    seed: int = argument("Seed of the folds, and of the draw if there are more photos.", default=0, faces=LOCAL)
 
     def check(self) -> None:
         """Refuse systems that are no classifiers."""

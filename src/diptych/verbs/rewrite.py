@@ -53,7 +53,7 @@ class Rewrite(Verb):
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     choices: int = argument("Rewrites of each prompt.", default=5, short="-n", range=at_least(1))
     denoiser: str = argument(
-        "small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=_learns_from_pictures
+        "small, or local:FOLDER with a diffusers pipeline.", default="small", reads=_learns_from_pictures
     )
     fitted: str | Path | None = fitted()
     fit_workers: int = fit_workers()

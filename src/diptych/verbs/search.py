@@ -62,7 +62,7 @@ class Search(Verb):
     )
     exact: bool = argument("Compare with every entry, instead of an approximate search.", default=False)
     at_least: float | None = argument(
-        "Stop where fewer answers than this share are expected to be right, such as 0.8; an index of another "
+        "Keep answers above a cut where this share is expected to be right, such as 0.8; an index of another "
         "backbone than lite needs marked answers.",
         default=None, range=between(0, 1, "()"),
     )  # fmt: skip

@@ -59,12 +59,14 @@ class Segment(Verb):
         "tower, stuff-context on others, such as lite)."
     )  # fmt: skip
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
-    background: str | Sequence[str] = argument('Words for all else, such as "sky, wall, floor".', kinds.WORDS, ())
+    background: str | Sequence[str] = argument(
+        'Words for everything else, such as "sky, wall, floor".', kinds.WORDS, ()
+    )
     threshold: float | None = argument(
         "Pixels below this probability are background.", default=None, range=between(0, 1)
     )
     unknown: float | None = argument(
-        "Pixels below this probability are of no class.", default=None, range=between(0, 1)
+        "Leave pixels below this probability without a class.", default=None, range=between(0, 1)
     )
     risk: float | None = argument(
         "Share of a photo's pixels that may be labelled wrongly; calibration photos set the probability below which "
@@ -79,12 +81,12 @@ class Segment(Verb):
         'Names whose objects are counted, "cat, dog" or all: instance and panoptic maps.', kinds.WORDS, ()
     )
     void: str | Sequence[int] = argument(
-        'Values of label maps that are no class, beside those marked: "0".',
+        'Values of label maps to ignore, besides those marked: "0".',
         kinds.NUMBERS,
         (),
         faces=("command", "python"),
     )
-    confidence: bool = argument("Give the probability of each pixel too.", default=False)
+    confidence: bool = argument("Also give the probability of each pixel.", default=False)
     regions: object = argument(BOXES, kinds.TABLE, None)
     unlabelled: object = argument(
         "Photos without labels to learn from, about a hundred.", kinds.PHOTOS, None,
@@ -121,7 +123,7 @@ class Segment(Verb):
     def check(self) -> None:
         """Refuse boxes with counted things, and a risk without label maps or beside a threshold."""
         if self.risk is not None and self.calibration is None:
-            raise UsageError("A {risk} is promised by photos with label maps: give {calibration}.")
+            raise UsageError("A {risk} needs photos with label maps: give {calibration}.")
         if self.calibration is not None and (self.unknown is not None or self.threshold is not None):
             raise UsageError("{calibration} chooses the threshold: leave out {unknown} and {threshold}.")
         if self.regions is not None and self.things:
@@ -254,7 +256,9 @@ class Segment(Verb):
         if "val" in data.splits:
             return data.split("val"), data.classes
         if isinstance(self.train, (str, os.PathLike)) and os.fspath(self.train) == os.fspath(self.calibration):
-            raise UsageError("{calibration} are photos that the method does not learn from: give others than {train}.")
+            raise UsageError(
+                "{calibration} must be photos that the method does not learn from: give others than {train}."
+            )
         return data.split("train" if "train" in data.splits else next(iter(data.splits))), data.classes
 
 

@@ -421,7 +421,7 @@ def test_names_of_released_files_are_for_files_that_are_read(tmp_path: Path, sma
     path = written(two_tables()[0], tmp_path / "a.pt")
     with pytest.raises(UsageError, match=r"is for a weight file, which lite is not"):
         load("lite?released=long-clip-l")
-    with pytest.raises(UsageError, match=r"'long-clip-x' is no released file .* long-clip-"):
+    with pytest.raises(UsageError, match=r"'long-clip-x' is not a released file .* long-clip-"):
         loaded(path, "long-clip-x")
     with pytest.raises(UsageError, match=r"cloob-laion-400m is not read here: weights of other authors"):
         loaded(path, "cloob-laion-400m")

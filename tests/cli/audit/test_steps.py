@@ -87,7 +87,7 @@ def test_pairs_stand_out_among_right_ones(diptych: Cli, pairs: Path, monkeypatch
     got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--false-alarm-rate", "0.1")
     assert "measured on 20 right captions of right.csv" in got.err
     got = diptych("audit", "pairs", pairs, "--clean", "pairs.csv")
-    assert "2 right captions cannot hold a rate of 0.05: give 19 or more" in got.err
+    assert "2 right captions are too few for a rate of 0.05: give 19 or more" in got.err
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_the_rate_is_held_on_photos_of_the_user(diptych: Cli, photos: Path, tmp_
     assert (got.code, got.data["fit"]["source"], got.data["fit"]["items"]) == (0, "others", 4)
     assert "in at most 20 % of cases, measured on 4 photos of others." in got.err
     few = diptych("caption", photos, "--texts", "said.txt", "--clean", "others")
-    assert (few.code, "cannot hold a rate of 0.05: give 19 or more" in few.err) == (1, True)
+    assert (few.code, "are too few for a rate of 0.05: give 19 or more" in few.err) == (1, True)
 
 
 def test_broken_photos_are_named(diptych: Cli, photos: Path) -> None:

@@ -115,7 +115,7 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
     words = ("edit", "red.png", "--target", "a blue cup", "-m", "clipinverter", "--variant", "small", "-b", "vit")
     refused = diptych(*words, "--like", "captions.csv", "--fitted", "kept")
-    assert (refused.code, "or go on all the same with --anyway" in refused.err) == (2, True), refused.err
+    assert (refused.code, "or continue anyway with --anyway" in refused.err) == (2, True), refused.err
     assert not (tmp_path / "kept").exists()
     got = diptych(*words, "--like", "captions.csv", "--fitted", "kept", "--anyway", "--json")
     assert got.code == 0, got.err
@@ -200,7 +200,7 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
     coloured(tmp_path / "dog.png", "blue", 1)
     words = ("edit", "clips", "--frames", "2", "--source", "a red cup", "-m", "cut-and-paste", "--variant", "small")
     refused = diptych(*words, "--target", "a new thing", "-b", "vit")
-    assert (refused.code, "give a pipeline as --denoiser, or go on all the same with --anyway" in refused.err) == (
+    assert (refused.code, "give a pipeline as --denoiser, or continue anyway with --anyway" in refused.err) == (
         2,
         True,
     )

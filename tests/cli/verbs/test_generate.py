@@ -48,7 +48,7 @@ def test_pictures_and_their_listing(diptych: Cli, tmp_path: Path) -> None:
     [
         ((" ",), 2, "nothing to make a picture of"),
         (("a dog on the beach",), 2, "never learnt dog and beach: it draws one of 6 shapes"),
-        (("a dog",), 2, "or go on all the same with --anyway"),
+        (("a dog",), 2, "or continue anyway with --anyway"),
         (("a red circle", "--out", "/proc/nothing"), 2, "/proc/nothing cannot be written (No such file or directory)"),
         (("a dog", "-m", "galip", "--steps", "3"), 2, "galip does not read --steps: leave it out"),
         (("a dog", "--like", "photos.csv"), 2, "give --method"),

@@ -127,7 +127,7 @@ def test_a_broken_photo_is_named_and_the_rest_is_indexed(diptych: Cli, photos: P
         (["index", "--out", "idx2"], 2, "Nothing to do"),
         (["index", "none", "--out", "idx2"], 2, "no file or folder"),
         (["index", "--remove", "x", "--out", "idx"], 1, "matches"),
-        (["index", "photos", "--remove", "x", "--out", "idx"], 2, "in two commands"),
+        (["index", "photos", "--remove", "x", "--out", "idx"], 2, "in two separate commands"),
         (["index", "photos", "--out", "photos"], 2, "other files"),
         (["search", "none", "red"], 2, "no index at"),
         (["search", "idx", "0:red"], 2, "weight"),

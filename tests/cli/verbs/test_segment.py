@@ -295,7 +295,7 @@ def test_calibration_photos_promise_a_share_of_wrong_pixels(diptych: Cli, photo:
     few = diptych(*words, "--calibration", tmp_path / "set", "--out", "b")
     assert (few.code, "6 calibration photos cannot promise a risk of 0.1: give 9 or more" in few.err) == (2, True)
     alone = diptych(*words, "--risk", "0.2", "--out", "c")
-    assert (alone.code, alone.err) == (2, "A --risk is promised by photos with label maps: give --calibration.\n")
+    assert (alone.code, alone.err) == (2, "A --risk needs photos with label maps: give --calibration.\n")
     both = diptych(*words, "--calibration", tmp_path / "set", "--unknown", "0.2", "--out", "d")
     assert (both.code, "leave out --unknown and --threshold" in both.err) == (2, True)
 

@@ -51,7 +51,7 @@ def test_attributes_name_each_object_once() -> None:
 
 
 def test_unknown_edits_and_lone_objects_are_refused() -> None:
-    with pytest.raises(UsageError, match="no edit 'size': choose of color"):
+    with pytest.raises(UsageError, match="no edit 'size': choose from color"):
         EditedScenes(SCENES, "size")
     with pytest.raises(UsageError, match="needs scenes of two objects"):
         EditedScenes(Scenes(SceneRecipe(), 2), "position")

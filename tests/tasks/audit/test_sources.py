@@ -66,7 +66,7 @@ def test_heads_of_both_sources_and_of_the_mixture() -> None:
 
 
 def test_bad_sources_are_named() -> None:
-    with pytest.raises(UsageError, match="no group 'web': choose of photo, sketch"):
+    with pytest.raises(UsageError, match="no group 'web': choose from photo, sketch"):
         Sources.of(grouped(), CLASSES, ("photo", "web"), Run())
     with pytest.raises(UsageError, match="got 1"):
         Sources.of(grouped(), CLASSES, ("photo",), Run())

@@ -22,7 +22,7 @@ def test_words_name_models_and_addresses() -> None:
     ("words", "said"),
     [
         (["model"], "'model' names no agent"),
-        (["judge=m@http://h/v1"], "Captions are written by agents"),
+        (["judge=m@http://h/v1"], "Agents write the captions"),
         (["m@http://h/v1", "n@http://h/v1"], "The agent of all is given twice"),
         (["m@h"], "'h' is no address"),
         ([], "give agent"),

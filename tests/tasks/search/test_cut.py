@@ -78,7 +78,7 @@ def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) ->
     assert shown["cut"]["source"] == PEOPLE
     with pytest.raises(DataError, match="only those of text"):
         asked(folder, 0.9, Term("picture", photo=Image.new("RGB", (8, 8), "red")))
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="must be in"):
         asked(folder, 80.0)
 
 
@@ -98,7 +98,7 @@ def test_captions_mark_their_own_pictures(folder: Path) -> None:
     ("text", "words"),
     [
         ("query,path\na,b", "columns query, path and right"),
-        ("query,path,right\nred,/no/such.png,1", "is no entry"),
+        ("query,path,right\nred,/no/such.png,1", "is not an entry"),
         ("query,path,right\nred,0.png,maybe", "the last 1 or 0"),
         ("", "columns query, path and right"),
     ],

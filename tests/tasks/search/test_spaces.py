@@ -97,7 +97,7 @@ def test_clips_of_a_fitted_space_are_found_by_words_and_clips(
     assert {r["path"]: r["score"] for r in answer.data["results"]}[str(one)] == pytest.approx(1, abs=1e-5)
     assert diptych("search", tmp_path / "idx", "a red thing", one / "0.png", "--json").code == 0
     refused = diptych("classify", one / "0.png", "--backbone", f"space:{out}", "--names", "a, b")
-    assert (refused.code, "is a fitted space of clips and no backbone of photos" in refused.err) == (2, True)
+    assert (refused.code, "is a fitted space of clips and not a backbone of photos" in refused.err) == (2, True)
     got = diptych("index", tmp_path / "none.xyz", "--backbone", f"space:{out}", "--out", tmp_path / "other")
     assert (got.code, "takes clips" in got.err) == (2, True)
 

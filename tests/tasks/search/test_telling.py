@@ -99,5 +99,5 @@ def test_there_is_nothing_to_improve_without_a_cut(tmp_path: Path, folder: Path)
 def test_numbers_of_a_table_are_checked(folder: Path, tmp_path: Path, row: str) -> None:
     name = row.replace("0.png", str(folder / "0.png"))
     (tmp_path / "bad.csv").write_text(f"{','.join(COLUMNS)}\n{name}\n")
-    with pytest.raises(UsageError, match="which is no number of at least"):
+    with pytest.raises(UsageError, match="which is not a number of at least"):
         mark(folder / "index", str(tmp_path / "bad.csv"), ColourBackbone(), Run())

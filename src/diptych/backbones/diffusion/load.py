@@ -88,7 +88,7 @@ def load_diffusion(
 
             add_lora(pipeline, lora)
         return pipeline.to(next(backbone.module().parameters(), torch.empty(0)).device)
-    raise UsageError(f"{name!r} names no denoiser: use small, or local:FOLDER with a pipeline of diffusers.")
+    raise UsageError(f"{name!r} names no denoiser: use small, or local:FOLDER with a diffusers pipeline.")
 
 
 def folder_of(name: str) -> Path | None:

@@ -105,7 +105,7 @@ class HolisticRobustness(Auditor):
         check(self, at_least(1), "neighbours")
         check(self, between(0, 1, "()"), "recall")
         if unknown := [f for f in self.factors if f not in FACTORS]:
-            raise UsageError(f"There is no factor {unknown[0]!r}: choose of {', '.join(FACTORS)}.")
+            raise UsageError(f"There is no factor {unknown[0]!r}: choose from {', '.join(FACTORS)}.")
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
         """Return what the data lack: one table in distribution, with labels and classes, or with captions."""

@@ -169,7 +169,7 @@ class Page:
             self.search.index(index),
         )
         if not words:
-            raise Refusal(400, "Where should one look? Give words as q.")
+            raise Refusal(400, "Nothing to look for: give words as q.")
         try:
             photo = await self.service.thread(entry_picture, served, number, SIDE, v)
         except UnreadableItem:

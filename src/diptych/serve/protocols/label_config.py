@@ -64,7 +64,7 @@ def controls_of(config: str) -> list[Control]:
         root = ET.fromstring(config)
     except ET.ParseError as error:
         raise Refusal(
-            400, f"The label config is no XML ({error}): send the labelling interface of the project."
+            400, f"The label config is not XML ({error}): send the labelling interface of the project."
         ) from None
     columns = {node.get("name", ""): node.get("value", "").lstrip("$") for node in root.iter("Image")}
     controls: list[Control] = []

@@ -148,7 +148,9 @@ def input_of(x: Any, modality: str, name: str) -> Input:
             raise Refusal(400, f"{name} has {', '.join(map(str, x))[:80]}: give an object with text or image.")
         x, modality = x[key], "text" if key == "text" else "image"
     if not isinstance(x, str) or not x:
-        raise Refusal(400, f"{name} is no text and no picture, but {str(x)[:40]!r}: send a string that is not empty.")
+        raise Refusal(
+            400, f"{name} is neither a text nor a picture, but {str(x)[:40]!r}: send a string that is not empty."
+        )
     if modality == "image" or (modality == "auto" and is_picture(x)):
         return picture(x, name)
     return Input("text", x)

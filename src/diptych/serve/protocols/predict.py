@@ -32,9 +32,9 @@ def router(service: Service, label_studio: LabelStudio) -> APIRouter:
         try:
             body = json.loads(await request.body())
         except (ValueError, RecursionError):
-            raise Refusal(400, "The body is no JSON, and no form.") from None
+            raise Refusal(400, "The body is neither JSON nor a form.") from None
         if not isinstance(body, dict):
-            raise Refusal(400, 'The body is no object: send {"tasks": [...]}.')
+            raise Refusal(400, 'The body is not an object: send {"tasks": [...]}.')
         return await label_studio.predict(request, body)
 
     routes = APIRouter()

@@ -69,8 +69,8 @@ def _mapped(name: str, data: LabelledData, base: LabelledData, classes: ClassNam
     spoken = {tidy(c): n for c, n in zip(base.classes, classes.names, strict=True)} | {n: n for n in classes.names}
     if unknown := [c for c in data.classes if tidy(c) not in spoken]:
         raise DataError(
-            f"{name} has the class {unknown[0]!r}, which {base.name} has not: a shift has the same classes, or some of "
-            f"them. Give other things by {{ood}}."
+            f"{name} has the class {unknown[0]!r}, which {base.name} does not have: a shift has the same classes, or "
+            f"some of them. Give other things by {{ood}}."
         )
     if not data.classes:
         return data.whole(), classes

@@ -144,7 +144,7 @@ def right_captions(
         cosines = cosine_similarity(embedded.values, embed(backbone.text, texts, stored)).double().numpy()
     if len(cosines) < (need := math.ceil(round(1 / rate - 1, 9))):
         raise DataError(
-            f"{len(cosines)} right captions cannot hold a rate of {rate:g}: give {need} or more, or a higher "
+            f"{len(cosines)} right captions are too few for a rate of {rate:g}: give {need} or more, or a higher "
             f"{{rate}}, from "
             f"{1 / (len(cosines) + 1):.2g} on."
         )

@@ -35,7 +35,7 @@ def with_measured(subjects: Mapping[str, Subject], path: str | os.PathLike[str])
     for i, model in enumerate(cells["model"]):
         if model not in subjects:
             raise UsageError(
-                f"Row {i + 1} of {path} is about {model!r}, and audited are {', '.join(subjects)}: add it with "
+                f"Row {i + 1} of {path} is about {model!r}, but the audit is of {', '.join(subjects)}: add it with "
                 f"{{against}}, or remove the row."
             )
         row = {name: str(cells[name][i] or "") if name in cells else "" for name in (*NEEDED, *OPTIONAL)}
@@ -53,4 +53,6 @@ def _finding(row: Mapping[str, str], where: str) -> Finding:
             {"measured": "elsewhere"}, range=(0.0, 1.0), count=count,
         )  # fmt: skip
     except (ValueError, UsageError) as error:
-        raise DataError(f"{where} is no result, a fraction from 0 to 1 with low and high round it: {error}") from error
+        raise DataError(
+            f"{where} is not a result, a fraction from 0 to 1 with low and high round it: {error}"
+        ) from error

@@ -135,7 +135,7 @@ def auditors(only: Sequence[str] = (), settings: Mapping[str, Any] = MappingProx
     known = {slug: system() for slug, system in systems.items() if issubclass(system, Auditor)}
     of_slug = [full.partition(".") for full in settings]
     if unknown := [slug for slug in (*only, *(slug for slug, _, _ in of_slug)) if slug not in known]:
-        raise UsageError(f"{unknown[0]!r} audits no models: choose of {', '.join(known)}.")
+        raise UsageError(f"{unknown[0]!r} audits no models: choose from {', '.join(known)}.")
     for slug, dot, name in of_slug:
         known[slug] = with_settings(known[slug], {name: settings[f"{slug}{dot}{name}"]})
     return {slug: known[slug] for slug in only} if only else known
@@ -171,7 +171,7 @@ def report(
         UsageError: there is no subject, or a slug is unknown.
     """
     if not subjects:
-        raise UsageError("There is no model to audit: give one at least.")
+        raise UsageError("There is no model to audit: give at least one.")
     findings: dict[str, tuple[Finding, ...]] = {}
     lacking: dict[str, str] = {}
     chosen = auditors(only, settings)

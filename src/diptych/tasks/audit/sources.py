@@ -117,7 +117,7 @@ class Sources:
         labels, groups = table.labels(), np.array([str(g) for g in table.columns["group"].values])
         known = list(dict.fromkeys(groups.tolist()))
         if unknown := [n for n in names if n not in known]:
-            raise UsageError(f"There is no group {unknown[0]!r}: choose of {', '.join(known)}.")
+            raise UsageError(f"There is no group {unknown[0]!r}: choose from {', '.join(known)}.")
         chosen = list(dict.fromkeys(names)) or known
         if len(chosen) < 2:
             raise UsageError(f"A comparison of sources needs two, got {len(chosen)}: name two groups.")

@@ -38,5 +38,5 @@ def agents_of(words: Iterable[str], key: str = "") -> dict[str, OpenAICompatible
     agents = {name: named.get(name, named.get("")) for name in AGENTS}
     present = {name: agent for name, agent in agents.items() if agent is not None}
     if AGENTS[0] not in present:
-        raise UsageError(f"Captions are written by agents: give {{agent}} {FORM}.")
+        raise UsageError(f"Agents write the captions: give {{agent}} {FORM}.")
     return present

@@ -215,9 +215,9 @@ def read_state(state: Path, wanted: Mapping[str, Any], resume: bool) -> dict[str
         return done
     held, out = read_json(state), state.parent
     if not resume:
-        raise UsageError(f"{out} holds a curation: give another {{out}}, or {{resume}} to go on with it.")
+        raise UsageError(f"{out} holds a curation: give another {{out}}, or {{resume}} to continue it.")
     if held.get("asked") != wanted:
-        raise UsageError(f"{out} holds a curation of something else: give another {{out}}, or ask the same as then.")
+        raise UsageError(f"{out} holds a curation of something else: give another {{out}}, or repeat the same request.")
     progress: dict[str, Any] = (
         {"skipped": [], "listed": 0, **held["done"]} if isinstance(held.get("done"), dict) else {}
     )

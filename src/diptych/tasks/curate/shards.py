@@ -127,9 +127,9 @@ def plan_in(
     held = folder / "asked.json"  # written first: without it there is no plan under way
     begun = any(folder.glob("plan-*"))
     if begun and held.exists() and not resume:
-        raise UsageError(f"{folder} holds a plan under way: give {{resume}} to go on with it, or remove it.")
+        raise UsageError(f"{folder} holds a plan under way: give {{resume}} to continue it, or remove it.")
     if begun and (not held.exists() or read_json(held) != settings):
-        raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
+        raise UsageError(f"{folder} holds a plan of something else: remove it, or repeat the same request.")
     write_json(held, settings, overwrite=True)
     try:
         places = _planned(curator, load, shards, folder, run, pool, skipped)
@@ -270,4 +270,4 @@ def _arrived(places: Sequence[Path]) -> None:
     """Raise where workers wrote into another folder of the same name."""
     absent = next((place for place in places if not place.exists()), None)
     if absent is not None:
-        raise UsageError(f"What workers write is not in {absent.parent}: name a folder that all machines share.")
+        raise UsageError(f"Files written by workers are not in {absent.parent}: name a folder that all machines share.")

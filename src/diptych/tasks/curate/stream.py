@@ -168,7 +168,7 @@ def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
             # an error of the file system, not of what the file holds
             if isinstance(item.__cause__, OSError) and item.__cause__.errno:
                 raise DataError(
-                    f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with {{resume}}."
+                    f"{item.name} cannot be read ({item.__cause__.strerror}): restore it and continue with {{resume}}."
                 )
         elif hasattr(item, "text"):
             try:

@@ -212,7 +212,8 @@ def fill(
                 run.tally.update(future.result())
                 if seen and not all(vectors.finished(space, batch) for batch in batches):
                     raise UsageError(
-                        f"What workers write is not in {run.cache}: name a {{cache}} folder that all machines share."
+                        f"Files written by workers are not in {run.cache}: name a {{cache}} folder that all machines "
+                        "share."
                     )
                 seen = False
                 span.pending -= 1

@@ -127,7 +127,9 @@ def question(
             "words."
         )
     if strange := [t for t in things if t not in named.names]:
-        raise UsageError(f"{strange[0]!r} is no class, so it cannot be a thing: name some of {', '.join(named.names)}.")
+        raise UsageError(
+            f"{strange[0]!r} is not a class, so it cannot be a thing: name some of {', '.join(named.names)}."
+        )
     marks = tuple(n in things for n in named.names) if things else named.things
     words = named.words or tuple((n,) for n in named.names)
     classes = ClassNames(

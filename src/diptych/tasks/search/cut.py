@@ -136,8 +136,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     bad = next((r for r in rows if not wrong and r["right"].lower() not in (*TRUE, *FALSE, "")), None)
     if wrong is not None or bad is not None or not rows:
         raise UsageError(
-            f"{path} is no table of marks: it needs columns query, path and right, the last 1 or 0, or empty where an "
-            f"answer is to be asked for."
+            f"{path} is not a table of marks: it needs columns query, path and right, the last 1 or 0, or empty to "
+            f"ask for an answer."
         )
     return rows
 
@@ -148,7 +148,9 @@ def _of_table(index: AnyIndex, path: Path, rows: list[dict[str, str]], backbone:
     by_name = {e.name: (i, e) for i, e in _by_id(index).items()}
     lost = next((r["path"] for r in rows if _known(r["path"], by_name) is None), None)
     if lost is not None:
-        raise UsageError(f"{lost} of {path} is no entry of {index.folder}: give paths as 'diptych search' prints them.")
+        raise UsageError(
+            f"{lost} of {path} is not an entry of {index.folder}: give paths as 'diptych search' prints them."
+        )
     queries = list(dict.fromkeys(r["query"] for r in rows))
     vectors, marks = encoded(queries, backbone, run), list[Mark]()
     for query, vector in zip(queries, vectors, strict=True):
@@ -176,7 +178,9 @@ def _number(path: Path, row: Mapping[str, str], column: str, least: float) -> fl
     except ValueError:
         value = math.nan
     if value is not None and not least <= value < math.inf:
-        raise UsageError(f"{path} has {column} {row[column]!r}, which is no number of at least {least:g}: take it out.")
+        raise UsageError(
+            f"{path} has {column} {row[column]!r}, which is not a number of at least {least:g}: take it out."
+        )
     return value
 
 

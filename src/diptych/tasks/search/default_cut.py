@@ -93,7 +93,7 @@ class DefaultCut:
             DataError: no measured level is as high.
         """
         if not 0 < level < 1:
-            raise UsageError(f"A share of right answers lies in (0, 1), such as 0.8, not at {level:g}.")
+            raise UsageError(f"A share of right answers must be in (0, 1), such as 0.8, got {level:g}.")
         levels = {float(name): row for name, row in self.facts["levels"].items()}
         reached = [name for name in sorted(levels) if name >= level - 1e-9]
         if not reached:

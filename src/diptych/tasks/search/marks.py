@@ -181,7 +181,7 @@ def read_marks(folder: Path | str) -> list[Mark]:
         except (ValueError, TypeError):
             if number == len(lines):
                 break  # a writer was killed
-            raise DamagedStore(f"{folder}/{FILE}, line {number} is no mark: remove the line.") from None
+            raise DamagedStore(f"{folder}/{FILE}, line {number} is not a mark: remove the line.") from None
         key = (mark.source, mark.query, mark.weights, mark.path)
         marks.pop(key, None)
         if mark.right is not None:

@@ -53,10 +53,12 @@ class Term:
         weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
         if not value or weight == 0:
             raise UsageError(
-                f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.'
+                f'A query is words or a picture, optionally with a weight such as "2:golden retriever", not {text!r}.'
             )
         if _ADDRESS.match(value):
-            raise UsageError(f"{value} is an address, and none is read here: save the picture, and give its file.")
+            raise UsageError(
+                f"{value} is an address, and addresses are not read here: save the picture, and give its file."
+            )
         value = os.path.expanduser(value) if value.startswith("~") else value
         term = cls(value, sign * weight)
         if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:

@@ -70,7 +70,7 @@ class Compared(Audit):
     name: ClassVar[str] = "audit"
 
     data: Any = argument(
-        "A folder of classes, or a table with classes or captions; test, and perhaps train.",
+        "A folder of classes, or a table with classes or captions; test, and optionally train.",
         kinds.TABLE,
         positional=True,
     )

@@ -53,7 +53,7 @@ class BoardAudit(Tabled):
         if not self.against:
             raise UsageError("A board of audits compares at least two backbones: give another one with {against}.")
         if loaded := [b for b in kinds.TEXTS.read(self.against) if not isinstance(b, str)]:
-            raise UsageError(f"{{against}} names backbones, not a {type(loaded[0]).__name__}: give such as 'tiny'.")
+            raise UsageError(f"{{against}} names backbones, not a {type(loaded[0]).__name__}: give for example 'tiny'.")
 
     def run(self, context: Context) -> ComparedBackbones:
         """Open the tables, then the backbone, and audit it and the others."""

@@ -32,7 +32,7 @@ OFFERS = ("overwrite", "json", "backbone", "device", "precision", "engine", "bat
 def _slugs(value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
     if wrong := [m for m in given if m is not None and not isinstance(m, str)]:
-        raise UsageError(f"A board takes systems by their slugs, not {wrong[0]!r}: give such as ['gda'].")
+        raise UsageError(f"A board takes systems by their slugs, not {wrong[0]!r}: give for example ['gda'].")
     return kinds.words(value)
 
 

@@ -37,7 +37,7 @@ class BoardFewShot(BoardVerb):
     systems_of: ClassVar[str] = "classify"
     item: ClassVar[str] = "Reach"
     out: ClassVar[str] = "out/few-shot"
-    out_help: ClassVar[str] = "Results folder; the same command goes on from it."
+    out_help: ClassVar[str] = "Results folder; the same command resumes from it."
     python_out: ClassVar[Any] = "must"
     examples: ClassVar[tuple[str, ...]] = (
         "board few-shot clothes/ --methods zero-shot,gda", "board few-shot birds/ --cross flowers/ --shifted sketches/",

@@ -57,9 +57,7 @@ class BoardSegment(SystemsBoard):
     threshold: float | None = argument(
         "Pixels below this probability are background.", default=None, range=between(0, 1)
     )
-    void: str | Sequence[int] = argument(
-        'Values of masks that do not count, beside those marked: "0, 255".', kinds.NUMBERS, ()
-    )
+    void: str | Sequence[int] = argument('Mask values to ignore, besides those marked: "0, 255".', kinds.NUMBERS, ())
     items: int | None = argument(
         "Measure this many photos, the same ones for every system (default: all).", default=None, range=at_least(1)
     )

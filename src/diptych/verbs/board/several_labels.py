@@ -64,7 +64,7 @@ class BoardSeveralLabels(Verb):
         """Refuse a separator that divides nothing."""
         if not self.separator:
             raise UsageError(
-                "An empty {separator} divides no labels: give what stands between two of them, such as ';'."
+                "An empty {separator} separates no labels: give the text between two of them, such as ';'."
             )
 
     def check_with(self, system: Any) -> None:

@@ -72,9 +72,7 @@ class BoardDetect(SystemsBoard):
 
 @dataclass(frozen=True, kw_only=True)
 class BoardRetrieve(SystemsBoard):
-    """Run every retriever that trains no tower: a third of the entities are queries, the records of the others train
-    it, in turn.
-    """
+    """Run every retriever that trains no tower: each third of the entities is searched in turn, the others train it."""
 
     name: ClassVar[str] = "board retrieve"
     examples: ClassVar[tuple[str, ...]] = (

@@ -132,7 +132,7 @@ class BoardPretrain(PartNames, Tunes):
     train_batch: int = argument("Batch size: rows in one step.", default=128, range=at_least(2))
     decay: float = argument("Weight decay.", default=0.2, flag="--weight-decay", range=at_least(0))
     steps: int | None = argument(
-        "Train every objective for this many steps, in place of epochs.", default=None, range=at_least(1)
+        "Train every objective for this many steps, instead of epochs.", default=None, range=at_least(1)
     )
     seconds: float | None = argument(
         "Train every objective for this many seconds (CPU time on a CPU); with steps too, each is trained both ways.",

@@ -67,17 +67,17 @@ class CurateApply(Pooled):
         kind=Kind(str, None, _limit),
     )  # fmt: skip
     tail: float = setting(
-        "tail", "Take t so that entries below it have this share of the matches", 0.0, CURATOR, range=between(0, 1)
+        "tail", "Choose t so that entries below it have this share of the matches", 0.0, CURATOR, range=between(0, 1)
     )
     share: float = setting("share", "Best share of the pool that stays", 0.3, SCORED, range=between(0, 1))
     threshold: float | None = setting("threshold", "Keep pairs with at least this score instead", None, SCORED)
     seed: int = argument("Seed of the draws.", default=0)
     votes: str | Path = setting("votes", "Table of labels that people gave to looks", "", LABEL_CURATOR, FILE_NAME)
-    taxonomy: str | Path = setting("taxonomy", "JSON of wide labels and narrower ones", "", LABEL_CURATOR, FILE_NAME)
+    taxonomy: str | Path = setting("taxonomy", "JSON of broad labels and narrower ones", "", LABEL_CURATOR, FILE_NAME)
     only: str | Sequence[str] = setting("only", "Keep pairs of this label; repeat for several.", (), kind=TEXTS)
-    drop: str | Sequence[str] = setting("drop", "Keep no pair of this label; repeat for several.", (), kind=TEXTS)
+    drop: str | Sequence[str] = setting("drop", "Drop pairs of this label; repeat for several.", (), kind=TEXTS)
     most: float | None = setting(
-        "most", f"Pairs that a label may keep, by estimate (default: all); for {LABEL_CURATOR}.", None
+        "most", f"Pairs to keep of each label, roughly (default: all); for {LABEL_CURATOR}.", None
     )
     eps: float = setting("eps", "Duplicates have a cosine of at least 1 minus this", 0.05, DUPLICATE_CURATOR)
     prefer: str = setting(
@@ -145,9 +145,7 @@ class CurateApply(Pooled):
         with published(out, resume=self.resume) as local:
             load, run, workers = self.begin(curation, context, agents)
             if address_of(out) and exists_at(out) and not self.resume:
-                raise UsageError(
-                    f"{named(out)} holds a curation: give another {{out}}, or {{resume}} to go on with it."
-                )
+                raise UsageError(f"{named(out)} holds a curation: give another {{out}}, or {{resume}} to continue it.")
             if workers:
                 shards = cut(stream)
                 result = apply_shards(

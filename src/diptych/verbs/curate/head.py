@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CurateHead(Verb):
-    """Fit a head on labelled pictures, for vector-head, and say how well it does on those it has not seen."""
+    """Fit a head on labelled pictures, for vector-head, and measure it on held-out pictures."""
 
     name: ClassVar[str] = "curate head"
     out: ClassVar[str] = "head.safetensors"

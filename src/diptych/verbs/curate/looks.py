@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CurateLooks(Verb):
-    """Write a table with a few items of each cluster, for people to fill its column labels."""
+    """Write a table with a few items of each cluster, for people to label."""
 
     name: ClassVar[str] = "curate looks"
     item: ClassVar[str] = "Look"

@@ -50,7 +50,7 @@ class CurateRegions(Verb):
         default="merged-cells", panel="Model",
     )  # fmt: skip
     agent: str = argument(
-        "MODEL@http://host/v1 that names what it sees in each region, in place of the captions.", default=""
+        "MODEL@http://host/v1 that names what it sees in each region, instead of the captions.", default=""
     )
     agent_key: str = argument("Environment variable with its API key.", default="")
     truth: Any = argument(

@@ -54,10 +54,8 @@ class Pretrain(PartNames, Training):
         "Read a .csv, .tsv or Parquet file as a stream; tars, and a folder of them, always are one.", False
     )
     shuffle: int = _stream("Size of the shuffle buffer, in pairs.", 4096, range=at_least(1))
-    held_out: int = _stream(
-        "Pairs at the beginning of a stream that are measured, and not trained on.", 256, range=at_least(2)
-    )
-    resampled: bool = _stream("Draw shards with replacement, in place of each once per epoch.", False)
+    held_out: int = _stream("Pairs at the start of a stream to hold out for measuring.", 256, range=at_least(2))
+    resampled: bool = _stream("Draw shards with replacement, instead of each once per epoch.", False)
     weights: str | Sequence[float] = _stream(
         'With sources joined by "::", how often a shard of each is drawn, such as "2,1"; they are then drawn with '
         "replacement.", (), kind=kinds.SHARES,

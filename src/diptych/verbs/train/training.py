@@ -76,7 +76,7 @@ class Training(Fitting):
         "All settings of the loop as a ``diptych.train.schedule.Fit``, in place of the arguments of the loop.",
         default=None, faces=("python",),
     )  # fmt: skip
-    steps: int | None = _loop("Steps of the training, in place of epochs.", None, range=at_least(1))
+    steps: int | None = _loop("Steps of the training, instead of epochs.", None, range=at_least(1))
     accumulate: int = _loop(
         "Batches in one step. Pair losses take negatives from all of them, in the memory of one (GradCache).", 1,
         "--accum-freq", range=at_least(1),
@@ -85,21 +85,21 @@ class Training(Fitting):
     betas: str | Sequence[float] = _loop('Betas of Adam, such as "0.9,0.98".', (0.9, 0.98), kind=kinds.SHARES)
     eps: float = _loop("Epsilon of Adam.", 1e-6)
     warmup: int | None = _loop(
-        "Warm-up: steps in which the rate rises (default: 20, or a tenth of all steps where that is less).", None,
+        "Warm-up: steps in which the rate rises (default: 20, or a tenth of all steps if that is less).", None,
         range=at_least(0),
     )  # fmt: skip
     schedule: str = _loop("Schedule of the rate after the warm-up.", "cosine", range=one_of("cosine", "constant"))
     cooldown: int = _loop("Last steps in which a constant rate falls to its floor.", 0, range=at_least(0))
-    floor: float = _loop("Rate at the end, as a share of the learning rate.", 0.0, range=between(0, 1))
+    floor: float = _loop("Final learning rate, as a share of the learning rate.", 0.0, range=between(0, 1))
     min_lr: float | None = _loop(
-        "Rate at the end itself, such as 1e-6, in place of its share (default: 0).", None, range=at_least(0)
+        "Final learning rate itself, such as 1e-6, instead of a share (default: 0).", None, range=at_least(0)
     )  # fmt: skip
     clip: float = _loop("Largest gradient norm; 0: no clipping.", 1.0, "--grad-clip-norm", range=at_least(0))
     ema: float | None = _loop("Decay of a moving average of the weights, which is then measured and written.", None)
     patience: int | None = _loop(
         "Early stopping: epochs without a lower loss on the split val.", None, range=at_least(1)
     )
-    unlock: int = _loop("Where one tower learns: last layers of the other one that learn too.", 0, range=at_least(0))
+    unlock: int = _loop("When one tower learns: last layers of the other one to train too.", 0, range=at_least(0))
     layer_decay: float = _loop("Layer-wise decay: factor on the rate for each layer nearer to a tower's input.", 1.0)
     patch_dropout: float = _loop("Share of the patches that a ViT leaves out in each step.", 0.0)
     crop: float | None = _loop(
@@ -113,47 +113,47 @@ class Training(Fitting):
         None, range=at_least(1),
     )  # fmt: skip
     compile: bool = _loop("torch.compile for the blocks of towers: faster after a slow start.", False)
-    shard: bool = _loop("Divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).", False)
+    shard: bool = _loop("Shard weights, optimiser and checkpoints across the processes of torchrun (FSDP2).", False)
     shard_blocks: bool = _loop(
-        "With divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.",
+        "With sharded weights, gather one block of a tower at a time, not all. For losses of embeddings alone.",
         False,
     )
     shard_offload: bool = _loop(
-        "With divided weights, keep them, their gradients and the optimiser in the memory of the host.", False
+        "With sharded weights, keep them, their gradients and the optimiser in host memory.", False
     )
     chunk: int | None = _loop(
-        "Rows of the loss's logits in memory at a time, for losses that can.", None, range=at_least(1),
+        "Rows of the loss's logits in memory at a time, for losses that support it.", None, range=at_least(1),
         reads=has("chunk"),
     )  # fmt: skip
     measure_every: int | None = _loop(
-        "Steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps).", None,
+        "Steps between measurements during training; 0: none (default: each epoch, or a tenth of all steps).", None,
         range=at_least(0),
     )  # fmt: skip
     save_every: int = _loop("Steps between checkpoints.", 50, range=at_least(1))
     keep: int = _loop("How many of the latest checkpoints to keep.", 2, range=at_least(1))
     skip_bad_steps: int = _loop(
-        "After this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first one.", 0,
+        "Skip up to this many non-finite steps, resuming from the latest checkpoint; 0: stop at the first one.", 0,
         range=at_least(0),
     )  # fmt: skip
     log_every: int = _loop("Steps between lines of the log.", 10, range=at_least(1))
-    log: str = _loop("Where the log goes beside log.jsonl and TensorBoard: wandb.", "")
+    log: str = _loop("Where to log, besides log.jsonl and TensorBoard: wandb.", "")
 
     def check(self) -> None:
         """Refuse settings of the loop that do not go together."""
         if len(tuple(self.betas)) != 2:
             raise UsageError(f"{{betas}} takes two numbers such as 0.9,0.98, not {len(tuple(self.betas))}.")
         if self.compile and self.shard:
-            raise UsageError("{compile} and {shard} are not tried together: leave out one of them.")
+            raise UsageError("{compile} and {shard} are not tested together: leave out one of them.")
         if self.recolour and self.crop is None:
             raise UsageError("No {crop} is given, so {recolour} has no effect: leave it out.")
         for name in ("shard_blocks", "shard_offload"):
             if getattr(self, name) and not self.shard:
                 raise UsageError(f"Weights are whole without {{shard}}, so {{{name}}} has no effect: leave it out.")
         if self.min_lr is not None and self.floor:
-            raise UsageError("{min_lr} and {floor} both say where the rate ends: leave out one of them.")
+            raise UsageError("{min_lr} and {floor} both set the final rate: leave out one of them.")
         if self.min_lr and self.schedule == "constant" and not self.cooldown:
             raise UsageError(
-                "A constant rate falls in its {cooldown} alone, and there is none, so {min_lr} has no effect: give "
+                "A constant rate falls only during {cooldown}, and there is none, so {min_lr} has no effect: give "
                 "{cooldown} steps, or leave it out."
             )
         if self.log not in ("", "wandb"):
