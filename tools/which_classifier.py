@@ -22,6 +22,7 @@ from diptych.metrics.significance import cliques, critical_difference, holm, mea
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.board_pages import BOARDS, DOCS, LEVEL, boards, link, marked, write_or_check
+from tools.which_elsewhere import elsewhere
 
 PAGE, FIGURES = DOCS / "which-classifier.md", DOCS / "figures"
 MARK = "†"
@@ -197,6 +198,7 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
                 figures[name] = svg
                 ranked += ["", *words]
         parts += ["", *_absent([b for b in boards if b["spec"]["name"] == backbone])]
+    parts += ["", *elsewhere(list(dict.fromkeys(row.backbone for row in rows)))]
     parts += ["", "## How the numbers were made", "", *_reading(rows), "", *_short(rows), *ranked]
     return re.sub("\n{3,}", "\n\n", "\n".join(parts).rstrip()) + "\n", figures
 
