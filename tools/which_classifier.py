@@ -22,7 +22,7 @@ from diptych.metrics.significance import cliques, critical_difference, holm, mea
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.board_pages import BOARDS, DOCS, LEVEL, boards, link, marked, write_or_check
-from tools.which_elsewhere import elsewhere
+from tools.which_elsewhere import elsewhere, memory
 
 PAGE, FIGURES = DOCS / "which-classifier.md", DOCS / "figures"
 MARK = "†"
@@ -222,8 +222,8 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         "--export best` runs all systems and chooses on photos apart from test. Boards of "
         "3 December 2026, all with `lite` among them, were run beside other work, so their times are long. With `lite` "
         "labelled photos are [drawn ten times](decisions/2026-12-03-ten-draws.md), with other models three times, "
-        "which says little about how far draws differ."
-    )
+        "which says little about how far draws differ. " + memory([row.data for row in chosen])
+    ).rstrip()
 
 
 def _older(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What cards quote of classifiers on models that no board here measures, for docs/which-classifier.md."""
+"""For docs/which-classifier.md: what cards quote of classifiers on models that no board measures, and memory."""
 
 from __future__ import annotations
 
@@ -28,6 +28,24 @@ def quoted(cards: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[int, 
                 by_system = result.setdefault(figure["backbone"], {})
                 by_system.setdefault(card["slug"], {})[int(shots[1])] = figure["value"]
     return result
+
+
+def memory(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how much memory the boards with these rows took; "" where none says.
+
+    A row holds the peak of its process so far, so one system's own need is not among them.
+
+    Example:
+        >>> print(memory([{"peak_memory_mib": 700.0}, {"peak_memory_mib": 2228.6}]).split(",")[0])
+        Memory: whole boards took up to 2.2 GiB
+    """
+    peaks = [row["peak_memory_mib"] for row in rows if row.get("peak_memory_mib")]
+    if not peaks:
+        return ""
+    return (
+        f"Memory: whole boards took up to {max(peaks) / 1024:.1f} GiB, the model and all photos' vectors among them. "
+        "What one system takes of it was not measured apart, since a board runs them in one process."
+    )
 
 
 def elsewhere(measured: Sequence[str], cards: Sequence[Mapping[str, Any]] | None = None) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.which_elsewhere import elsewhere, quoted
+from tools.which_elsewhere import elsewhere, memory, quoted
 
 
 def figure(shots: int, value: float, backbone: str = "RN50", **other: Any) -> dict[str, Any]:
@@ -42,3 +42,8 @@ def test_there_is_no_section_without_figures() -> None:
 def test_the_catalogue_quotes_several_systems_on_one_model() -> None:
     text = "\n".join(elsewhere(["lite"]))
     assert "Highest on CLIP RN50, of those quoted:" in text
+
+
+def test_memory_is_the_largest_peak_of_the_boards() -> None:
+    assert "up to 2.0 GiB" in memory([{"peak_memory_mib": 1024.0}, {"peak_memory_mib": 2048.0}, {}])
+    assert memory([{}, {"peak_memory_mib": 0.0}]) == ""
