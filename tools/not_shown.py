@@ -39,22 +39,30 @@ def missed(result: Mapping[str, Any], kind: str) -> Iterator[tuple[str, Mapping[
         yield from ((data["dataset"], c) for c in data[kind] if not c[good])
 
 
-def decided(result: Mapping[str, Any], needed: float) -> tuple[str, tuple[str, Mapping[str, Any]]]:
+def decided(result: Mapping[str, Any], needed: float, twin: str = "") -> tuple[str, tuple[str, Mapping[str, Any]]]:
     """Return the verdict on a proof that is not shown, and the comparison that it rests on.
 
     Args:
         result: the written proof.
         needed: smallest gain that the claim would need; 0: any.
+        twin: name of what was measured beside the system and lacks the supposed cause, such as its own control. Where
+            the system cannot be better than it by the gain, either the claim misses the gain or the control has it.
 
     Returns:
-        ``ABSENT``: the interval of a claim excludes the gain (lies below it, or up to 0 where any would do).
-        ``CONTROLLED``: none does, and a control gains beyond doubt. ``OPEN``: neither. With it the claim whose interval
-        lies lowest against its width, or the control that gains most.
+        ``ABSENT``: the interval of a claim, or else of the gain over the twin where a claim misses, excludes the gain
+        (lies below it, or up to 0 where any would do). ``CONTROLLED``: none does, and a control gains beyond doubt.
+        ``OPEN``: neither. With it the claim whose interval lies lowest against its width, or the control that gains
+        most.
     """
     claims, controls = (list(missed(result, kind)) for kind in ("claims", "controls"))
     lowest = min(claims, key=lambda pair: upper(pair[1]), default=None)
-    if lowest and (upper(lowest[1]) < needed or upper(lowest[1]) <= 0):
+    if lowest and _excludes(lowest[1], needed):
         return ABSENT, lowest
+    places = {data for data, _ in claims}
+    for data in result["datasets"] if twin else ():
+        for beside in data["beside"]:
+            if data["dataset"] in places and beside["name"] == twin and _excludes(beside, needed):
+                return ABSENT, (data["dataset"], beside)
     if controls:
         return CONTROLLED, max(controls, key=lambda pair: float(pair[1]["gain_lower95"]))
     if lowest is None:
@@ -62,10 +70,16 @@ def decided(result: Mapping[str, Any], needed: float) -> tuple[str, tuple[str, M
     return OPEN, max(claims, key=lambda pair: upper(pair[1]) - float(pair[1]["gain"]))
 
 
+def _excludes(comparison: Mapping[str, Any], needed: float) -> bool:
+    return upper(comparison) < needed or upper(comparison) <= 0
+
+
 def compared(data: str, comparison: Mapping[str, Any]) -> str:
     """Say what was compared, its gain and its interval."""
     shots = f", {comparison['shots']} shots" if comparison.get("shots") else ""
     name = f"{comparison['name']}: " if comparison.get("name") else ""
+    if "twin" in comparison:
+        name, comparison = "", {**comparison, "over": f"its twin, {comparison['name']}"}
     low, high = comparison["gain_lower95"], upper(comparison)
     return f"{name}over {comparison['over']}{shots}, `{data}`: {comparison['gain']:+.4f} ({low:+.4f} to {high:+.4f})"
 
@@ -76,7 +90,7 @@ def rows(results: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, 
     lines = []
     for result in results:
         slug, about = result["slug"], known[result["slug"]]
-        word, pair = decided(result, about["needed"])
+        word, pair = decided(result, about["needed"], about.get("twin", ""))
         needs = "any" if about["needed"] == 0 else f"{about['needed']:+.4f}"
         reason = _plan(slug).get("not_shown") or "-"
         cells = (f"[`{slug}`](../results/{slug.replace(':', '-')}.json)", word, compared(*pair))
@@ -87,7 +101,8 @@ def rows(results: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, 
 
 def table(results: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> str:
     """Return how many proofs have which verdict, and the table."""
-    words = [decided(result, known[result["slug"]]["needed"])[0] for result in results]
+    about = [known[result["slug"]] for result in results]
+    words = [decided(r, a["needed"], a.get("twin", ""))[0] for r, a in zip(results, about, strict=True)]
     counts = ", ".join(f"{words.count(word)} {word}" for word in (OPEN, CONTROLLED, ABSENT))
     bases = [known[result["slug"]]["rests_on"] for result in results]
     isolated = sum(word == OPEN and basis == "experiment" for word, basis in zip(words, bases, strict=True))

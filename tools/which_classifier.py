@@ -22,6 +22,7 @@ from diptych.metrics.significance import cliques, critical_difference, holm, mea
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.board_pages import BOARDS, DOCS, LEVEL, boards, link, marked, write_or_check
+from tools.which_elsewhere import elsewhere, memory
 
 PAGE, FIGURES = DOCS / "which-classifier.md", DOCS / "figures"
 MARK = "†"
@@ -196,6 +197,7 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
                 figures[name] = svg
                 ranked += ["", *words]
         parts += ["", *_absent([b for b in boards if b["spec"]["name"] == backbone])]
+    parts += ["", *elsewhere(list(dict.fromkeys(row.backbone for row in rows)))]
     parts += ["", "## How the numbers were made", "", *_reading(rows), "", *_short(rows), *ranked]
     return re.sub("\n{3,}", "\n\n", "\n".join(parts).rstrip()) + "\n", figures
 
@@ -219,8 +221,8 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         "--export best` runs all systems and chooses on photos apart from test. Boards of "
         "3 December 2026, all with `lite` among them, were run beside other work, so their times are long. With `lite` "
         "labelled photos are [drawn ten times](decisions/2026-12-03-ten-draws.md), with other models three times, "
-        "which says little about how far draws differ."
-    )
+        "which says little about how far draws differ. " + memory([row.data for row in chosen])
+    ).rstrip()
 
 
 def _older(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -91,7 +91,13 @@ class BIOMEDICA(OtherSystem):
 class CLAP(ClassifierSystem):
     """Train one vector per class from the text embeddings, held back where zero-shot is right already."""
     def __init__(
-        self, weight: float = 1.0, epochs: int = 300, rate: float = 0.1, batch: int = 256, views: int = 20
+        self,
+        weight: float = 1.0,
+        epochs: int = 300,
+        rate: float = 0.1,
+        batch: int = 256,
+        views: int = 20,
+        whole: bool = False,
     ) -> None: ...
 
 class CLIP2Point(OtherSystem):

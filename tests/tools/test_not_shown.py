@@ -39,6 +39,31 @@ def test_a_verdict_is_that_of_intervals(result: dict[str, Any], needed: float, w
     assert decided(result, needed)[0] == word
 
 
+def besides(result: dict[str, Any], gain: float, low: float, data: str = "d") -> dict[str, Any]:
+    """Return a result with a twin "spoiled" beside its claims."""
+    twin = {"name": "spoiled", "over": "gda", "gain": gain, "gain_lower95": low, "twin": {}}
+    parts = [{**d, "dataset": data if data == d["dataset"] else "other", "beside": [twin]} for d in result["datasets"]]
+    return {**result, "datasets": parts}
+
+
+@pytest.mark.parametrize(
+    ("result", "word"),
+    [
+        (besides(proof((0.03, -0.03)), -0.004, -0.022), ABSENT),  # no better than spoiled by more than 0.014
+        (besides(proof((0.03, -0.03)), 0.03, -0.022), OPEN),  # by 0.082
+        (besides(proof((0.03, 0.01), controls=((0.02, 0.01),)), -0.004, -0.022), CONTROLLED),  # its claim is shown
+    ],
+)
+def test_what_lacks_the_cause_decides_where_the_system_is_no_better(result: dict[str, Any], word: str) -> None:
+    verdict, (_, comparison) = decided(result, 0.069, "spoiled")
+    assert verdict == word
+    assert decided(result, 0.069)[0] != ABSENT
+    assert decided(result, 0.069, "another twin")[0] != ABSENT
+    if word == ABSENT:
+        text = not_shown.compared("d", comparison)
+        assert text == "over its twin, spoiled, `d`: -0.0040 (-0.0220 to +0.0140)"
+
+
 def test_a_proof_without_a_miss_has_no_verdict() -> None:
     with pytest.raises(ValueError, match="no claim that misses"):
         decided(proof((0.03, 0.01)), 0.01)

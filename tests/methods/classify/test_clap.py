@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core import DataError, Kit, MissingEvidence, Run
+from diptych.core import Backbone, DataError, Kit, MissingEvidence, Run
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
+from diptych.methods.classify import clap
 from diptych.methods.classify.clap import CLAP, multipliers, rate_of, text_means
+from diptych.nn.descent import cosine_slope
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
 from tests.support.refused import refused
@@ -101,6 +103,32 @@ def test_views_and_batches_learn_what_the_pictures_show(kit: Kit, run: Run) -> N
     names, evidence, test = task(classes=4, shots=8)
     fitted = CLAP(views=3, batch=10, epochs=60).fit(kit, names, replace(evidence, val=None), run)
     assert (fitted.scores(test.items, run).predicted().numpy() == test.labels()).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("whole", "batch", "sizes"),
+    [
+        (True, 10, [10, 10, 10]),
+        (True, 50, [50]),
+        (True, 200, [96]),
+        (False, 10, [8, 8, 8, 8]),
+        (False, 50, [32]),
+    ],
+)
+def test_a_step_takes_a_whole_batch_of_all_views_or_an_even_part_of_as_many_as_shots(
+    whole: bool, batch: int, sizes: list[int], kit: Kit, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 32 shots with three views each the authors' loader takes three batches of 10, or one of 50."""
+    taken: list[int] = []
+
+    def counted(backbone: Backbone, z: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        taken.append(len(z))
+        return cosine_slope(backbone, z, *rest)
+
+    monkeypatch.setattr(clap, "cosine_slope", counted)
+    names, evidence, _ = task(classes=4, shots=8)
+    CLAP(views=3, batch=batch, epochs=1, whole=whole).fit(kit, names, evidence, run)
+    assert taken == sizes
 
 
 def test_bad_input(kit: Kit, run: Run) -> None:

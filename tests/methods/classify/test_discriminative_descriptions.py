@@ -240,3 +240,9 @@ def test_bad_input(kit: Kit, run: Run) -> None:
         DiscriminativeDescriptions().fit(kit, names, replace(evidence, texts=TextPool(dict.fromkeys(NAMES, ()))), run)
     with pytest.raises(DataError, match="No train image of class 'tea cup'"):
         DiscriminativeDescriptions().fit(kit, names, replace(evidence, train=table([0, 1, 1], 1)), run)
+
+
+def test_the_row_without_val_weighs_captions_as_much_as_descriptions(kit: Kit, run: Run) -> None:
+    names, evidence, _ = task()
+    row = DiscriminativeDescriptions.card.variants["no val"]
+    assert DiscriminativeDescriptions(**row).fit(kit, names, replace(evidence, val=None), run).weight == 1.0

@@ -66,10 +66,13 @@ class CLAP(Classifier):
 
     Args:
         weight: of the constraint, >= 0 (default 1, the paper's); 0 is the unconstrained probe.
-        epochs: passes over as many views as there are shots, >= 0 (default 300, the authors').
+        epochs: passes over as many views as there are shots, or see whole, >= 0 (default 300, the authors').
         rate: of the steps, > 0 (default 0.1, the authors'); constant 1e-5 in the first epoch, then along a cosine to 0.
         batch: views per step, >= 1 (default 256, the authors').
         views: augmented views of each shot, >= 1 (default 20, the authors').
+        whole: every step takes a whole batch of all views, and an epoch has as many steps as the batch goes into the
+            shots, at least one (the authors'). Default false: an epoch takes as many views as there are shots, in even
+            parts of at most a batch.
 
     Raises:
         UsageError: a parameter is below its least value.
@@ -82,6 +85,7 @@ class CLAP(Classifier):
     rate: float = 0.1
     batch: int = 256
     views: int = 20
+    whole: bool = False
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "weight", "epochs")
@@ -101,12 +105,13 @@ class CLAP(Classifier):
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
         strengths = multipliers(logits(backbone, x, normalize(t, dim=1)).softmax(dim=1), y)
-        steps = -(-len(labels) // self.batch)
+        steps = max(1, len(labels) // self.batch) if self.whole else -(-len(labels) // self.batch)
+        drawn = steps * self.batch if self.whole else len(labels)
         w, generator, pull = t.clone(), run.generator("clap/order"), 2 * self.weight / len(t) * strengths[:, None]
         descent = Momentum(w, MOMENTUM)
         with run.track("train class vectors", self.epochs) as bar:
             for epoch in range(self.epochs):
-                rows = torch.randperm(len(y), generator=generator)[: len(labels)]
+                rows = torch.randperm(len(y), generator=generator)[:drawn]
                 for part in torch.tensor_split(rows, steps):
                     z, (rows_of_w, lengths) = x[part], unit(w)
                     slope = unit_slope(cosine_slope(backbone, z, rows_of_w, y[part]).T @ z, rows_of_w, lengths)
