@@ -544,6 +544,10 @@ def test_which_released_file_it_is() -> None:
     assert chosen("long-clip", Path("a/longclip-B.pt")).name == "long-clip-b"
     assert chosen("long-clip", Path("x.pt"), "long-clip-l").name == "long-clip-l"
     assert chosen("nola", Path("anything.pt")).name == "nola"
+    for end in ("", ".tensors.pt"):  # the trainer's file, and the tensors that were taken out of it
+        assert chosen("coop", Path(f"a/model.pth.tar-10{end}")).name == "cocoop"
+        assert chosen("coop", Path(f"a/model.pth.tar-50{end}")).name == "coop"
+    assert chosen("laclip", Path("cc3m_laclip.pt")).name == chosen("laclip", Path("cc3m_clip.tensors.pt")).name
     for slug, name, said in (
         ("long-clip", "", r"several released files: give released, one of long-clip-b, long-clip-l"),
         ("long-clip", "coop", r"'coop' is no released file of long-clip"),

@@ -135,6 +135,20 @@ def table(slug: str) -> ReleasedTable:
     return replace(read, file=tuple(replace(one, pixels=one.pixels or read.pixels) for one in read.file))
 
 
+@cache
+def part_table(name: str) -> ReleasedTable:
+    """Return the table of a model that is a part of systems and none itself, such as "sam".
+
+    Example:
+        >>> part_table("sam").source
+        'facebookresearch/segment-anything'
+    """
+    import tomllib
+
+    path = TABLES / "parts" / f"{name}.toml"
+    return build(ReleasedTable, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+
+
 def row(name: str) -> tuple[str, Released]:
     """Return the slug and the row of a released file by its name.
 

@@ -23,7 +23,7 @@ from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.backbones.spec import Stated
-from diptych.backbones.weights import read_state
+from diptych.backbones.weights import read_state, taken_out
 from diptych.core import Backbone, ClassNames, DataError, Editor, Extender, Kit, Run, Segmenter, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.modalities import Modality, modality
@@ -65,11 +65,17 @@ def chosen(slug: str, file: Path, name: str = "") -> Released:
         if name not in {one.name for one in rows}:
             raise UsageError(f"{name!r} is no released file of {slug}: give one of {names}.")
         return row(name)[1]
-    listed = [one for one in rows if file.name in {Path(f).name for f in one.files}]
+    listed = [one for one in rows if file.name in {n for f in one.files for n in _spellings(Path(f).name)}]
     left = listed or ([one for one in rows if not one.unread] or list(rows))
     if len(left) > 1:
         raise UsageError(f"{file} may be one of several released files: give {{released}}, one of {names}.")
     return row(left[0].name)[1]
+
+
+def _spellings(name: str) -> set[str]:
+    """Return what a file of this name in a table may be called: so, with the end that the table leaves out, and as the
+    tensors that a person took out of it."""
+    return {name, taken_out(name), *({f"{name}.pt", f"{name}.tensors.pt"} if "." not in name else ())}
 
 
 def convert(
