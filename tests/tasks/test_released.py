@@ -530,7 +530,9 @@ def test_what_a_file_does_not_say_is_asked_for(vit: Backbone, tmp_path: Path) ->
     torch.save({"state_dict": {"ctx": drawn(4, 16)}, "scheduler": argparse.Namespace(epoch=1)}, path)
     with pytest.raises(UsageError, match=r"coop is no whole CLIP: give backbone"):
         convert("coop", path, tmp_path / "out", Run())
-    with pytest.raises(UsageError, match=r"take them out once.*s\[\"state_dict\"\].*model\.pth\.tensors\.pt\"\)'\.$"):
+    with pytest.raises(
+        UsageError, match=r"take them out once.*s\[\"state_dict\"\].*model\.pth\.tar-50\.tensors\.pt\"\)'\.$"
+    ):
         convert("coop", path, tmp_path / "out", Run(), backbone=lambda: vit)
     torch.save({"ctx": drawn(4, 16)}, path)
     with pytest.raises(UsageError, match=r"CoOp does not hold the names of the classes.*give names"):

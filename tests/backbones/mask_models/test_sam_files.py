@@ -116,7 +116,9 @@ SPOILS: list[tuple[Callable[[State], Any], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "said"), SPOILS)
-def test_a_spoiled_file_is_refused_by_the_authors_names(spoil: Callable[[State], Any], said: str, tmp_path: Path) -> None:
+def test_a_spoiled_file_is_refused_by_the_authors_names(
+    spoil: Callable[[State], Any], said: str, tmp_path: Path
+) -> None:
     state = {name: tensor.clone() for name, tensor in released().items()}
     spoil(state)
     torch.save(state, tmp_path / "sam.pth")

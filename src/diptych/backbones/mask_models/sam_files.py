@@ -82,7 +82,9 @@ def _architecture(state: Mapping[str, Tensor]) -> dict[str, Any]:
     patch = size["vision_encoder.patch_embed.projection.weight"][-1]
     tables = {n: tuple(t.shape) for n, t in state.items() if ".attn.rel_pos_" in n and t.ndim == 2}
     count = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("vision_encoder.layers."))
-    whole = [i for i in range(count) if tables.get(f"vision_encoder.layers.{i}.attn.rel_pos_h", (0,))[0] == 2 * grid - 1]
+    whole = [
+        i for i in range(count) if tables.get(f"vision_encoder.layers.{i}.attn.rel_pos_h", (0,))[0] == 2 * grid - 1
+    ]
     windows = [length for length, _ in tables.values() if length != 2 * grid - 1]
     head = mode(wide for _, wide in tables.values())
     sizes = {"image_size": grid * patch, "patch_size": patch}
