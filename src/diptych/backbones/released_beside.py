@@ -30,9 +30,8 @@ def tensor_beside(one: Released, file: Path, other: str) -> Tensor:
     found = sorted(file.parent.glob(other)) if "*" in other else [file.parent / other]
     found = [path for path in found if path.is_file() and path.with_name(taken_out(path.name)) not in found]
     if not found:
-        raise UsageError(
-            f"{one.name} needs {other} of the authors beside {file.name}: there is no {file.parent / other}."
-        )
+        source = "of the authors" if "*" in other else "of the authors' repository"
+        raise UsageError(f"{one.name} needs {other} {source} beside {file.name}: there is no {file.parent / other}.")
     if len(found) > 1:
         raise UsageError(
             f"{file.parent} has several files {other}, {first_of(p.name for p in found)}: leave one beside {file.name}."
