@@ -530,7 +530,9 @@ def test_what_a_file_does_not_say_is_asked_for(vit: Backbone, tmp_path: Path) ->
     torch.save({"state_dict": {"ctx": drawn(4, 16)}, "scheduler": argparse.Namespace(epoch=1)}, path)
     with pytest.raises(UsageError, match=r"coop is not a complete CLIP: give backbone"):
         convert("coop", path, tmp_path / "out", Run())
-    with pytest.raises(UsageError, match=r"take them out once.*s\[\"state_dict\"\].*model\.pth\.tensors\.pt\"\)'\.$"):
+    with pytest.raises(
+        UsageError, match=r"take them out once.*s\[\"state_dict\"\].*model\.pth\.tar-50\.tensors\.pt\"\)'\.$"
+    ):
         convert("coop", path, tmp_path / "out", Run(), backbone=lambda: vit)
     torch.save({"ctx": drawn(4, 16)}, path)
     with pytest.raises(UsageError, match=r"CoOp does not hold the names of the classes.*give names"):
@@ -544,6 +546,10 @@ def test_which_released_file_it_is() -> None:
     assert chosen("long-clip", Path("a/longclip-B.pt")).name == "long-clip-b"
     assert chosen("long-clip", Path("x.pt"), "long-clip-l").name == "long-clip-l"
     assert chosen("nola", Path("anything.pt")).name == "nola"
+    for end in ("", ".tensors.pt"):  # the trainer's file, and the tensors that were taken out of it
+        assert chosen("coop", Path(f"a/model.pth.tar-10{end}")).name == "cocoop"
+        assert chosen("coop", Path(f"a/model.pth.tar-50{end}")).name == "coop"
+    assert chosen("laclip", Path("cc3m_laclip.pt")).name == chosen("laclip", Path("cc3m_clip.tensors.pt")).name
     for slug, name, said in (
         ("long-clip", "", r"several released files: give released, one of long-clip-b, long-clip-l"),
         ("long-clip", "coop", r"'coop' is not a released file of long-clip"),

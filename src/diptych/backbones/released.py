@@ -38,7 +38,9 @@ class Released:
         halved: whether the authors' own loader rounds the weights of its linear and convolution layers to float16.
         settings: of the system that reads the file.
         adds: our name -> a number that the file lacks and the system holds as a tensor.
-        beside: our name -> name of the .npy file, in the folder of the weights, that holds this tensor.
+        beside: our name -> name of the .npy file, in the folder of the weights, that holds this tensor; or, with a "*",
+            of the torch file that holds it alone.
+        words: setting -> name of a file of "number,word" lines; where it lies in that folder, the setting is its words.
         template: prompt of a class with one "{}", where the file is a space of other samples than photos; of a
             segmenter the name of a set of them.
         classes: names of a classifier's classes, in the authors' order; (): the file's user gives them.
@@ -57,6 +59,7 @@ class Released:
     settings: Mapping[str, Any] = field(default_factory=dict)
     adds: Mapping[str, float] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     template: str = ""
     classes: tuple[str, ...] = ()
 
@@ -133,6 +136,20 @@ def table(slug: str) -> ReleasedTable:
         raise UsageError(f"No released file of {slug!r} is read here: the systems with one are {', '.join(slugs())}.")
     read = build(ReleasedTable, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
     return replace(read, file=tuple(replace(one, pixels=one.pixels or read.pixels) for one in read.file))
+
+
+@cache
+def part_table(name: str) -> ReleasedTable:
+    """Return the table of a model that is a part of systems and none itself, such as "sam".
+
+    Example:
+        >>> part_table("sam").source
+        'facebookresearch/segment-anything'
+    """
+    import tomllib
+
+    path = TABLES / "parts" / f"{name}.toml"
+    return build(ReleasedTable, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
 
 
 def row(name: str) -> tuple[str, Released]:

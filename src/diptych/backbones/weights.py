@@ -120,6 +120,17 @@ def _unpickled(path: Path) -> object:
         raise DataError(f"{path} is no readable weight file: download it again.") from error
 
 
+def taken_out(name: str) -> str:
+    """Return the name of the file that ``tensors_alone`` writes for one.
+
+    Example:
+        >>> taken_out("net.pth"), taken_out("model.pth.tar-50"), taken_out("model.pth.tar-10")
+        ('net.tensors.pt', 'model.pth.tar-50.tensors.pt', 'model.pth.tar-10.tensors.pt')
+    """
+    stem, _, end = name.rpartition(".")
+    return f"{stem if stem and end.isalpha() else name}.tensors.pt"
+
+
 def tensors_alone(path: Path, opens: str = "") -> str:
     """Return the command by which a person takes the tensors out of a pickle that holds more.
 
@@ -129,7 +140,7 @@ def tensors_alone(path: Path, opens: str = "") -> str:
     """
     path_of_keys = "".join(f"[{json.dumps(key)}]" for key in opens.split("."))
     inside = f"s{path_of_keys}" if opens else f"next((s[k] for k in {json.dumps(OUTER)} if k in s), s)"
-    files = json.dumps(str(path)), json.dumps(str(path.with_suffix(".tensors.pt")))
+    files = json.dumps(str(path)), json.dumps(str(path.with_name(taken_out(path.name))))
     script = f'import torch; s = torch.load({files[0]}, "cpu", weights_only=False); torch.save({inside}, {files[1]})'
     return f"python -c {shlex.quote(script)}"
 

@@ -38,6 +38,7 @@ from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
 from diptych.tasks.calibrate import Calibration
 from diptych.tasks.classify import with_store
+from diptych.tasks.kept.classifier import about_kept, is_kept, read_kept
 from diptych.tasks.read_rows import OnError, ReadRows, check_on_error, read_rows
 from diptych.tasks.record import now, versions
 
@@ -234,8 +235,9 @@ class Predictor(Guided):
 
 
 def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Predictor:
-    """Read a model that ``diptych board classify --export`` wrote; the folder is untrusted, and nothing in it is run.
-    Without the backbone that it was fitted on, that is loaded by its name onto the device.
+    """Read a model that ``diptych board classify --export`` wrote, or a classifier that ``features.artefacts`` keeps,
+    as released files become; the folder is untrusted, and nothing in it is run. Without the backbone that it was fitted
+    on, that is loaded by its name onto the device.
 
     Raises:
         UsageError: another schema, or another backbone than the one it was fitted on: weights, tokenizer and
@@ -245,7 +247,8 @@ def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = 
     """
     folder = Path(folder)
     about = read_about(folder)
-    if about.get("fitted_sha256") != portable.checksum(folder):
+    exported = (folder / ABOUT).is_file()
+    if exported and about.get("fitted_sha256") != portable.checksum(folder):
         raise DataError(
             f"{folder / ABOUT} and the fitted model beside it were not written together: export the model again."
         )
@@ -253,6 +256,8 @@ def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = 
         from diptych.backbones.sources.load import load as load_backbone
 
         backbone = load_backbone(str(about["spec"]["name"]), device=device)
+    if not exported:
+        return Predictor(read_kept(folder, backbone), None, backbone, about)
     held = portable.load(folder, Kit.of(backbone))
     if not isinstance(held, Calibrated) or not isinstance(held.fitted, FittedClassifier):
         raise DataError(f"{folder} holds no classifier: give a folder that 'diptych board classify' exported.")
@@ -262,15 +267,17 @@ def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = 
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Return what ``model.json`` says.
+    """Return what ``model.json`` says, or the same of a classifier that ``features.artefacts`` keeps.
 
     Raises:
-        DataError: the folder holds no exported model.
-        UsageError: there is no such folder, or the model has another schema.
+        DataError: the folder holds no exported model and nothing that was fitted.
+        UsageError: there is no such folder, the model has another schema, or what was fitted is no classifier.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: name one that 'diptych board classify' exported.")
     if not (folder / ABOUT).is_file():
+        if is_kept(folder):
+            return about_kept(folder)
         raise DataError(
             f"{folder} holds no exported model: give a folder that 'diptych board classify' exported; a backbone "
             f"goes to {{backbone}}."

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from diptych import catalog
 from diptych.backbones.file_kinds import check_weight_file
 from diptych.backbones.released import Released, row, slugs, table
+from diptych.backbones.released_beside import tensor_beside, words_beside
 from diptych.backbones.released_checks import UnfitTensors
 from diptych.backbones.released_names import spelling, translated, wrapper_of
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.backbones.spec import Stated
-from diptych.backbones.weights import read_state
-from diptych.core import Backbone, ClassNames, DataError, Editor, Extender, Kit, Run, Segmenter, UsageError
+from diptych.backbones.weights import read_state, taken_out
+from diptych.core import Backbone, Classifier, ClassNames, DataError, Editor, Extender, Kit, Run, Segmenter, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.modalities import Modality, modality
 from diptych.data.words.templates import ENSEMBLE, read_templates
@@ -65,11 +65,18 @@ def chosen(slug: str, file: Path, name: str = "") -> Released:
         if name not in {one.name for one in rows}:
             raise UsageError(f"{name!r} is not a released file of {slug}: give one of {names}.")
         return row(name)[1]
-    listed = [one for one in rows if file.name in {Path(f).name for f in one.files}]
+    listed = [one for one in rows if file.name in {n for f in one.files for n in _spellings(Path(f).name)}]
     left = listed or ([one for one in rows if not one.unread] or list(rows))
     if len(left) > 1:
         raise UsageError(f"{file} may be one of several released files: give {{released}}, one of {names}.")
     return row(left[0].name)[1]
+
+
+def _spellings(name: str) -> set[str]:
+    """Return what a file of this name in a table may be called: so, with the end that the table leaves out, and as the
+    tensors that a person took out of it.
+    """
+    return {name, taken_out(name), *({f"{name}.pt", f"{name}.tensors.pt"} if "." not in name else ())}
 
 
 def convert(
@@ -115,7 +122,7 @@ def convert(
     parts: dict[str, Any] = {}
     if system.card.needs.hooks:
         parts["main"] = _opened(one, backbone)
-    method = with_settings(system(), {**one.settings, **(settings or {})})
+    method = with_settings(system(), {**one.settings, **words_beside(one, file), **(settings or {})})
     if classes is not None and isinstance(method, Segmenter) and classes.templates == ClassNames(("a",)).templates:
         templates = read_templates(one.template) if one.template else ENSEMBLE
         classes = ClassNames(classes.names, templates, classes.words)
@@ -127,7 +134,7 @@ def convert(
     read = read_state(file, allow_pickle=None, opens=by.opens)
     state, origins = translated(read, by, file)
     state |= {name: torch.tensor(value) for name, value in one.adds.items()}
-    state |= {name: _beside(one, file, other) for name, other in one.beside.items()}
+    state |= {name: tensor_beside(one, file, other) for name, other in one.beside.items()}
     origins |= one.beside
     try:
         fitted = method.from_released(state, Kit(parts), classes, run)
@@ -145,6 +152,8 @@ def _use(system: Any, folder: Path, generator: str | None, inverter: str | None,
     card, kept = system.card, f"--fitted {shlex.quote(str(folder))}'"
     if card.verb in ("segment", "detect"):
         return f"with 'diptych {card.verb} PHOTOS {kept}"
+    if issubclass(system, Classifier):
+        return f"with 'diptych classify PHOTOS --model {shlex.quote(str(folder))}'"
     if issubclass(system, Editor) and system.takes.start == ("nothing",):
         return f"with 'diptych generate TEXT --method {card.slug} {kept}"
     if drawn:
@@ -175,23 +184,6 @@ def _drawing(one: Released, system: Any, generator: str | None, inverter: str | 
     name = drawn_by(generator, inverter, photos=True)
     parts = generator_parts(name, inverter)
     return {"generator": parts["generator"], **map_parts(name, parts.get("inverter"))}
-
-
-def _beside(one: Released, file: Path, other: str) -> torch.Tensor:
-    """Return the array of a .npy file in the folder of the weights.
-
-    Raises:
-        UsageError: it is not there.
-        DataError: it is damaged.
-    """
-    path = file.parent / other
-    if not path.is_file():
-        raise UsageError(f"{one.name} needs {other} of the authors' repository beside {file.name}: there is no {path}.")
-    try:  # mapped, so that no more is read than the file holds
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return torch.from_numpy(np.array(array, dtype=np.float32))
-    except (ValueError, OSError, EOFError, TypeError) as error:
-        raise DataError(f"{path} is not a readable array of numbers: download it again.") from error
 
 
 def _opened(one: Released, backbone: Callable[[], Backbone] | None) -> Backbone:

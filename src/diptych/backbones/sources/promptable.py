@@ -1,4 +1,4 @@
-"""SAM and SAM 2 by name, from folders in transformers' format."""
+"""SAM and SAM 2 by name, from folders in transformers' format; SAM from its authors' file too."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ def load_promptable(name: str, *, offline: bool | None = None) -> PromptableMask
     """Load SAM or SAM 2.
 
     Args:
-        name: "hf:facebook/sam-vit-base", "local:PATH" or a folder in transformers' format.
+        name: "hf:facebook/sam-vit-base", "local:PATH" or a folder in transformers' format, or a file of SAM as its
+            authors released it, such as sam_vit_b_01ec64.pth.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
 
     Raises:
         UsageError: the name is no hub repository or folder, or holds another kind of model.
         NotAvailable: it is not on this machine, and may not or cannot be fetched.
-        DataError: its config is damaged.
+        DataError: its config or its file is damaged.
     """
+    if (file := file_of(name)) is not None:
+        return sam_of(file)
     folder = folder_of(name, offline)
     kind = kind_of(folder)
     if kind not in PROMPTABLE:
@@ -46,6 +49,19 @@ def sam_in(folder: Path, kind: str) -> PromptableMasks:
     return SamMasks(model_in(folder, PROMPTABLE[kind]), processor_in(folder, "AutoImageProcessor") if has else None)
 
 
+def file_of(name: str) -> Path | None:
+    """Return the file that a name or a path gives, None where it gives none."""
+    path = Path(name.removeprefix("local:")).expanduser()
+    return path if path.is_file() else None
+
+
+def sam_of(file: Path) -> PromptableMasks:
+    """Load a SAM of its authors' file."""
+    from diptych.backbones.mask_models.sam_files import read_sam
+
+    return read_sam(file)
+
+
 def folder_of(name: str, offline: bool | None) -> Path:
     """Return the local folder of a name.
 
@@ -62,7 +78,7 @@ def folder_of(name: str, offline: bool | None) -> Path:
     if parsed.path is None:
         return repository(parsed.repository, _FILES, offline=is_offline(offline), revision=parsed.revision)
     if not parsed.path.is_dir():
-        raise UsageError(f"There is no folder {parsed.path}: check the path.")
+        raise UsageError(f"There is no folder or file {parsed.path}: check the path.")
     return parsed.path
 
 

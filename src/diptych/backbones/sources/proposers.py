@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from diptych.backbones.sources.promptable import PROMPTABLE, folder_of, kind_of, model_in, processor_in, sam_in
+from diptych.backbones.sources.promptable import (
+    PROMPTABLE,
+    file_of,
+    folder_of,
+    kind_of,
+    model_in,
+    processor_in,
+    sam_in,
+    sam_of,
+)
 from diptych.core import MaskProposer, UsageError
 
 AUTO = "auto"
@@ -27,7 +36,8 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
         name: "merged-cells", which needs no weights; "merged-cells:SPACE", which adds features of an encoder, such as
             "merged-cells:lite" (see ``sources.vision.load_vision``); "ranked-cells", which was trained on composed
             pictures (``recipes.mask_proposer``); or Mask2Former, SAM or SAM 2 (a grid of points), CLIPSeg, OWL-ViT or
-            OWLv2 (what words name) as "hf:org/name", "local:PATH" or a folder in transformers' format.
+            OWLv2 (what words name) as "hf:org/name", "local:PATH" or a folder in transformers' format; or a file of SAM
+            as its authors released it.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
 
     Raises:
@@ -51,6 +61,10 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
         from diptych.backbones.sources.vision import load_vision
 
         return RankedCells(load_vision("lite:2026-11", offline=offline), load_scorer())
+    if (file := file_of(name)) is not None:
+        from diptych.backbones.mask_models.point_grid import PointGrid
+
+        return PointGrid(sam_of(file))
     folder = folder_of(name, offline)
     kind = kind_of(folder)
     if kind in PROMPTABLE:

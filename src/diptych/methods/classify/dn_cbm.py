@@ -17,6 +17,7 @@ local, global: what concept k adds to the decision for one image, and for a clas
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +44,7 @@ from diptych.core.ranges import above, at_least, check, wrong
 from diptych.data.evidence import held_out, shots
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
+from diptych.features.released_tensors import check_released, named_classes
 from diptych.nn.mixing import first_best
 from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, count_for, fit_dictionary, nearest_words, probe
 
@@ -123,8 +125,7 @@ class DNCBM(Classifier):
         images = embed(backbone.image, evidence.unlabelled, run)
         settings = self.expansion, self.sparsity, self.epochs, self.rate
         sae = run.once(f"dn-cbm, dictionary {settings}", lambda: self._dictionary(images, run))
-        words = self.vocabulary or WordNet.load().general_words()
-        nearest, cosines = nearest_words(sae.decoder, normalize(embed(backbone.text, Texts(words), run), dim=-1))
+        words, cosines = self._named(sae, backbone, run)
         f, y = sae.codes(embed(backbone.image, train.items, run)), torch.tensor(labels)
         pairs = PROBES if self.probe is None else (self.probe,)
         layers = run.once(
@@ -135,7 +136,27 @@ class DNCBM(Classifier):
         if val is not None:
             val_codes, y_val = sae.codes(embed(backbone.image, val[0].items, run)), torch.tensor(val[1])
             (best,) = first_best(torch.stack([((val_codes @ w.T).argmax(dim=1) == y_val).sum() for w in layers]))
-        return FittedDNCBM(classes, backbone, sae, tuple(words[i] for i in nearest.tolist()), cosines, layers[best])
+        return FittedDNCBM(classes, backbone, sae, words, cosines, layers[best])
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedDNCBM:
+        """Return a dictionary and a probe of the authors; concepts are named with ``vocabulary`` anew."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        n = backbone.image.dim
+        m = len(learnt["encoder_bias"]) if "encoder_bias" in learnt and learnt["encoder_bias"].ndim else 1
+        sizes = {"encoder": (m, n), "encoder_bias": (m,), "decoder": (n, m), "bias": (n,), "probe": (len(classes), m)}
+        wanted = {name: torch.empty(size, device="meta") for name, size in sizes.items()}
+        held = check_released(learnt, wanted, f"DN-CBM on {backbone.spec.name} with {len(classes)} classes")
+        sae = SparseAutoencoder(held["encoder"], held["encoder_bias"], held["decoder"], held["bias"])
+        words, cosines = self._named(sae, backbone, run)
+        return FittedDNCBM(classes, backbone, sae, words, cosines, held["probe"])
+
+    def _named(self, sae: SparseAutoencoder, backbone: Backbone, run: Run) -> tuple[tuple[str, ...], Tensor]:
+        """Return the nearest word of each concept, and its cosine."""
+        words = self.vocabulary or WordNet.load().general_words()
+        nearest, cosines = nearest_words(sae.decoder, normalize(embed(backbone.text, Texts(words), run), dim=-1))
+        return tuple(words[i] for i in nearest.tolist()), cosines
 
     def _dictionary(self, x: Tensor, run: Run) -> SparseAutoencoder:
         units = max(1, round(self.expansion * x.shape[1]))
