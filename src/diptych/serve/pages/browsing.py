@@ -17,8 +17,8 @@ from diptych.search_index.where import Condition
 from diptych.serve.pages.state import State
 from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
 from diptych.tasks.search.ask import filled
+from diptych.tasks.search.calibration import calibration
 from diptych.tasks.search.default_cut import DefaultCut
-from diptych.tasks.search.marks import calibration
 
 PHOTOS = 24
 EXAMPLES = 6
