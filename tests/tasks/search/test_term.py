@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import UsageError
-from diptych.tasks.search.term import Term, kind_of, refuse_folders
+from diptych.tasks.search.term import Term, kind_of, only_words, refuse_folders
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,9 @@ def test_words_longer_than_a_file_name_may_be_are_words() -> None:
     assert not Term.parse("a globe on a table " * 40).is_picture
     with pytest.raises(UsageError, match="There is no picture"):
         Term.parse("x" * 400 + ".jpg")
+
+
+def test_only_words_are_those_of_one_part_that_leads_to_them() -> None:
+    assert only_words([Term("a dog", 0.5)]) == "a dog"
+    for terms in ([Term("a dog", -1.0)], [Term("a", photo=True)], [Term("a dog"), Term("night")]):
+        assert only_words(terms) == ""

@@ -29,7 +29,7 @@ from diptych.tasks.search.ask import Answer, ask
 from diptych.tasks.search.calibration import calibration
 from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, read_marks, weights_key
 from diptych.tasks.search.query import combined
-from diptych.tasks.search.term import Term, kind_of
+from diptych.tasks.search.term import Term, kind_of, only_words
 from diptych.verbs.search import weights_of
 
 BOTH = "Mark a right and a wrong answer first: the head learns from both."
@@ -189,7 +189,7 @@ def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
         slots = opened.slots([numbers[name] for name in names])
         shares: Sequence[float | None] = [None] * len(names)
         try:
-            fitted = calibration(opened, kind_of(question.terms), weights)
+            fitted = calibration(opened, kind_of(question.terms), weights).asked(only_words(question.terms))
             known = fitted.at(state.at_least)[0].marks if answer.cut is not None else fitted.marks
             if state.at_least and not names and (nearest_one := ask_index(None).results):
                 (share,) = known.probabilities(np.array([nearest_one[0].score])).tolist()

@@ -27,7 +27,7 @@ from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import CutAnswerRow, CutAnswers
 from diptych.tasks.search.present import nearest_present
 from diptych.tasks.search.query import query_vector
-from diptych.tasks.search.term import Term, kind_of
+from diptych.tasks.search.term import Term, kind_of, only_words
 
 DOUBTFUL = 0.2
 """Share of right answers at a score, below which a first answer is called doubtful (ours)."""
@@ -264,11 +264,10 @@ def ask(
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
     if chosen.get("text") and not len(index.vectors("text")):
         raise UsageError(f"No entry of {index.folder} has a caption: leave out {{captions}}.")
-    words = len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0
+    words = only_words(terms)
     fitted = cut = None
     if at_least is not None:
-        known_by = calibration(index, kind_of(terms), chosen).asked(terms[0].value if words else "")
-        fitted, cut = known_by.at(at_least, depth=cut_depth or k)
+        fitted, cut = calibration(index, kind_of(terms), chosen).asked(words).at(at_least, depth=cut_depth or k)
     present = nearest_present(index, query, k, chosen, where=conditions, exact=exact)
     entries = present.hits
     answers = None
