@@ -51,6 +51,8 @@ def test_everything_is_opened_and_then_the_server_runs(tmp_path: Path, monkeypat
     assert code == 0, said
     assert seen["models"] == ["tiny", "ViT-B-32__openai"]
     assert seen["settings"].max_bytes == 2**20  # type: ignore[attr-defined]
+    places = [said.index(part) for part in ("diptych starts", "tiny: loaded;", "dimensions;", "diptych serves")]
+    assert places == sorted(places), said  # for 25 s nothing was said on a busy machine
     assert "diptych serves http://127.0.0.1:7070" in said
 
 

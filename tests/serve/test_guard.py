@@ -266,3 +266,12 @@ def test_a_packed_body_is_refused_with_what_to_send(client: Any) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "content_encoding")
     assert "Content-Encoding: gzip" in answer.json()["message"]
     assert embeddings(client, "red", headers={"Content-Encoding": "identity"}).status_code == 200
+
+
+def test_headers_that_are_too_large_are_refused_though_they_come_in_one_piece(client: Any) -> None:
+    """uvicorn bounds those that come in parts: 100 kB passed where one read took them all in."""
+    assert client.get("/health", headers={"x-note": "a" * 60_000}).status_code == 200
+    refused = client.get("/health", headers={"x-note": "a" * 66_000})
+    assert refused.status_code == 431
+    assert "may have 65,536 bytes, and these have 66," in refused.json()["message"]
+    assert client.get(f"/health?note={'a' * 33_000}", headers={"x-note": "a" * 33_000}).status_code == 431

@@ -16,14 +16,22 @@ def test_marks_are_in_the_data_and_each_level_in_the_summary() -> None:
     report = IndexReport(Path("photo-index"))
     counts = {"entries": 1, "added": 1, "changed": 0, "unchanged": 0, "removed": 0}
     report.result = SimpleNamespace(**counts, as_dict=dict)  # type: ignore[assignment]
-    cuts = {"0.8": {"share": 0.81, "interval": (0.7, 0.9)}, "0.9": "too few marks"}
+    cuts = {
+        "0.7": {"share": 0.71, "interval": (0.1, 0.9), "by": "default of lite"},
+        "0.8": {"share": 0.81, "interval": (0.7, 0.9), "by": "label"},
+        "0.9": "too few marks",
+    }
     report.marked = {
         "marks": 1200, "queries": 20, "source": "label", "cuts": cuts, "cut_by": "label", "why_not": "",
     }  # fmt: skip
     assert report.data([], [])["cut"] == report.marked
-    first, marks, low, high = report.summary(None)
+    first, marks, others, low, high = report.summary(None)
     assert first == "1 entry in photo-index: 1 added, 0 unchanged, 0 removed"
     assert marks == "1,200 answers to 20 queries, marked by the column label"
+    assert others == (
+        f"  --at-least 0.7: {promise(0.71, (0.1, 0.9))}, by answers marked on other data sets, since these reach it "
+        f"nowhere"
+    )
     assert low == f"  --at-least 0.8: {promise(0.81, (0.7, 0.9))}"
     assert high == "  --at-least 0.9: too few marks"
 

@@ -119,11 +119,13 @@ def serve(
     """
     for package in EXTRAS["serve"]:
         need_extra("serve", "diptych serve", package)
-    from diptych.serve.assembly import server
     from diptych.serve.run import log_requests, refuse_taken, run
 
     settings = _settings(address, bounds, offered, shared)  # before anything is loaded
     refuse_taken(settings)
+    say("diptych starts: it loads torch and what is served, which takes longer on a busy machine.")
+    from diptych.serve.assembly import server
+
     app = server(settings, _content(offered, shared))
     if not offered.quiet:
         log_requests()
@@ -178,7 +180,9 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     models: dict[str, ServedModel] = {}
     for name in names:
         with replace(shared, backbone=name).open() as opened:
-            models[name] = open_model(name, opened.backbone(spaces=True), opened.run)
+            backbone = opened.backbone(spaces=True)
+            say(f"{name}: loaded; now it is tried which of its requests may share batches.")
+            models[name] = open_model(name, backbone, opened.run)
     for name, model in models.items():
         lines = [f"{modality} requests {SHARING[sharing]}" for modality, sharing in model.sharing.items()]
         say(f"{name}: {model.dim} dimensions; {', '.join(lines)}.")

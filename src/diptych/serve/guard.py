@@ -48,6 +48,8 @@ POLICY = (
 """Content security policy of every answer: nothing from elsewhere, no inline script."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE"}
+LARGEST_HEAD = 64 * 1024
+"""Bytes of the address and the headers of a request: uvicorn bounds those alone that come in parts."""
 SLOWEST = 64 * 1024
 """Bytes a second at which a body must come, after the seconds of a request."""
 
@@ -111,6 +113,13 @@ class Guard:
     def _check(self, scope: Scope, headers: dict[str, str], client: str) -> None:
         """Raise Refusal where the request is for another host, from another page, without key or too much."""
         settings = self.settings
+        head = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+        head += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        if head > LARGEST_HEAD:
+            raise Refusal(
+                431, f"The address and headers of a request may have {LARGEST_HEAD:,} bytes, and these have {head:,}: "
+                f"send less in them, and pictures in the body.",
+            )  # fmt: skip
         host = headers.get("host", "")
         names = ("127.0.0.1", "localhost", "::1", *map(str.lower, (settings.host, *settings.hosts)))
         if settings.loopback and "host" in headers and _name(host) not in names:  # HTTP/1.0 has none, browsers have

@@ -71,6 +71,8 @@ class IndexReport(Answer[Any]):
                 lines.append(f"Cuts are not by these: {marked['why_not']}. By answers {marked_by(marked['cut_by'])}:")
             for level, cut in marked["cuts"].items():
                 shown = cut if isinstance(cut, str) else promise(cut["share"], cut["interval"])
+                if not isinstance(cut, str) and cut["by"] != marked["cut_by"]:
+                    shown = f"{shown}, by answers {marked_by(cut['by'])}, since these reach it nowhere"
                 lines.append(f"  --at-least {level}: {shown}")
             if "to_mark" in marked:
                 lines.append(

@@ -52,6 +52,8 @@ def test_examples_are_few_short_and_spread() -> None:
     assert len(examples(named)) == EXAMPLES
     odd = ["train", "2024-07-01", "DSC_0001", "val"]
     assert examples([Entry(f"{i}.jpg", facts={"folder": name}) for i, name in enumerate(odd)]) == PLAIN
+    sources = ["coco_mini", "textile_sim", "flickr8k", "caltech40", "imagenet1k"]
+    assert examples([Entry(f"{i}.jpg", facts={"folder": name}) for i, name in enumerate(sources)]) == PLAIN, "no kinds"
     assert examples([Entry("a.jpg", caption="a dog; a cat"), Entry("b.jpg", caption="x" * 61)]) == PLAIN
     assert examples([Entry("a.jpg", caption="A dog runs .", facts={"label": "dog"})]) == ("A dog runs",)
     assert examples([Entry("a.jpg", facts={"label": "hot_dog", "folder": "food"})]) == ("hot dog",)

@@ -11,9 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -27,6 +29,7 @@ from diptych.serve.project import Project
 from diptych.serve.settings import Settings
 from diptych.tasks.model import read_about
 from diptych.tasks.search.cut import mark
+from diptych.tasks.search.default_cut import DefaultCut
 from diptych.tasks.search.index import index
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.servers.serving import colour_bytes
@@ -287,6 +290,21 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     assert "The nearest picture" not in text
     assert client.post("/v1/search", json={"query": "a lighthouse", "at_least": 0.8}).json()["nothing_here"] is True
     assert '<a href="/?q=a+lighthouse">Show the nearest all the same</a>' in nothing.text
+
+
+def test_the_page_tells_kinds_of_words_apart_as_the_command_does(
+    page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pizza was 63 % likely right on the page, and 36 % for the same score in the command."""
+    shipped = json.loads((files("diptych") / "assets" / "lite" / "cut.json").read_text(encoding="utf-8"))["backbones"]
+    default = DefaultCut("lite", shipped["lite"])
+    monkeypatch.setattr("diptych.tasks.search.calibration.default_cut", lambda _: default)
+    client, _ = page
+    for words, kind in (("a dog", "thing"), ("jumping", "other")):
+        best = client.get("/answers.json", params={"q": words}).json()["results"][0]["score"]
+        curve = shipped["lite"]["curves"][kind]
+        (first, *_) = re.findall(r"(\d+) % likely right", client.get("/", params={"q": words}).text)
+        assert int(first) == pytest.approx(100 * np.interp(best, curve["score"], curve["right"]), abs=0.51), words
 
 
 @pytest.mark.parametrize(

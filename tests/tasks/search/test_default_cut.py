@@ -17,8 +17,9 @@ from diptych.search_index.rows import Entry
 from diptych.tasks.search import cut as of_marks
 from diptych.tasks.search.absent import GROWN, read_absent
 from diptych.tasks.search.ask import ask
+from diptych.tasks.search.calibration import calibration
 from diptych.tasks.search.default_cut import DefaultCut, default_cut
-from diptych.tasks.search.marks import Mark, add_marks, calibration
+from diptych.tasks.search.marks import Mark, add_marks
 from diptych.tasks.search.term import Term
 
 SHIPPED = json.loads((files("diptych") / "assets" / "lite" / "cut.json").read_text(encoding="utf-8"))["backbones"]

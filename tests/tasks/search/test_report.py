@@ -11,7 +11,8 @@ from diptych.core import DataError
 from diptych.search_index.index import Index
 from diptych.search_index.opening import index_at
 from diptych.search_index.rows import Entry
-from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration
+from diptych.tasks.search.calibration import calibration
+from diptych.tasks.search.marks import PEOPLE, Mark, add_marks
 from diptych.tasks.search.report import LEVELS, report
 from tests.tasks.search.test_default_cut import facts
 
@@ -45,7 +46,7 @@ def test_few_marks_are_counted_and_the_default_is_said_to_be_others(folder: Path
 
 
 def test_enough_marks_of_one_kind_stand_behind_those_of_people(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diptych.tasks.search.marks._check", lambda *_: None)  # words are drawn elsewhere
+    monkeypatch.setattr("diptych.tasks.search.calibration._check", lambda *_: None)  # words are drawn elsewhere
     add_marks(folder, [*marks(25, 12, PEOPLE), *marks(30, 10, "label")])
     by_people, by_label = report(folder, PEOPLE), report(folder, "label")
     assert (by_people["cut_by"], by_people["why_not"], by_people["marks"]) == (PEOPLE, "", 300)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import UsageError
-from diptych.tasks.search.term import Term, kind_of, refuse_folders
+from diptych.tasks.search.term import Term, kind_of, only_words, refuse_folders
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,9 @@ def test_a_weight_that_gives_no_direction_is_refused(weight: float) -> None:
 def test_a_number_too_large_for_a_float_is_refused() -> None:
     with pytest.raises(UsageError, match=r"must be a finite number, got -?inf"):
         Term.parse("9" * 400 + ":dog")
+
+
+def test_only_words_are_those_of_one_part_that_leads_to_them() -> None:
+    assert only_words([Term("a dog", 0.5)]) == "a dog"
+    for terms in ([Term("a dog", -1.0)], [Term("a", photo=True)], [Term("a dog"), Term("night")]):
+        assert only_words(terms) == ""

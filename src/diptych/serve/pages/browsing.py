@@ -17,8 +17,8 @@ from diptych.search_index.where import Condition
 from diptych.serve.pages.state import State
 from diptych.serve.pages.tiles import Contents, Slider, Tile, facets
 from diptych.tasks.search.ask import filled
+from diptych.tasks.search.calibration import calibration
 from diptych.tasks.search.default_cut import DefaultCut
-from diptych.tasks.search.marks import calibration
 
 PHOTOS = 24
 EXAMPLES = 6
@@ -78,18 +78,34 @@ def examples(entries: Iterable[Entry]) -> tuple[str, ...]:
     Example:
         >>> examples([Entry("a.jpg", facts={"folder": "train/sea_horse"}), Entry("b.jpg", caption="a red bus.")])
         ('sea horse', 'a red bus')
+        >>> examples([Entry("a.jpg", facts={"folder": "camera"}), Entry("b.jpg", facts={"folder": "2024-07"})])
+        ('an animal', 'people outdoors', 'food on a table', 'a car at night', 'water')
         >>> examples([Entry("IMG_1.jpg")])
         ('an animal', 'people outdoors', 'food on a table', 'a car at night', 'water')
     """
-    words = list(dict.fromkeys(text for entry in entries if (text := _example(entry))))
+    every = list(entries)
+    folders = {_folder(entry): _words(_folder(entry)) for entry in every if _folder(entry) and not _named(entry)}
+    kinds = 2 * sum(map(bool, folders.values())) > len(folders)  # of photos; "coco_2017" and "Camera" are none
+    words = list(dict.fromkeys(text for entry in every if (text := _example(entry, kinds))))
     step = max(1, len(words) // EXAMPLES)
     return tuple(words[::step][:EXAMPLES]) or PLAIN
 
 
-def _example(entry: Entry) -> str:
+def _named(entry: Entry) -> bool:
+    return bool(entry.caption or entry.facts.get("label", ""))
+
+
+def _folder(entry: Entry) -> str:
+    folder = PurePosixPath(str(entry.facts.get("folder", ""))).name
+    return "" if folder.lower() in SPLITS else folder
+
+
+def _example(entry: Entry, kinds: bool) -> str:
     if entry.caption:
         return entry.caption.rstrip(". ") if len(entry.caption) <= LONGEST and ";" not in entry.caption else ""
-    folder = PurePosixPath(str(entry.facts.get("folder", ""))).name
-    name = str(entry.facts.get("label", "")) or ("" if folder.lower() in SPLITS else folder)
+    return _words(str(entry.facts.get("label", "")) or (_folder(entry) if kinds else ""))
+
+
+def _words(name: str) -> str:
     words = tidy(name).strip()
     return words if words.replace(" ", "").isalpha() and len(words) <= LONGEST else ""

@@ -26,9 +26,10 @@ from diptych.serve.pages.tiles import Contents, Slider, Tile, facets, version_of
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, ask
-from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, weights_key
+from diptych.tasks.search.calibration import calibration
+from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, read_marks, weights_key
 from diptych.tasks.search.query import combined
-from diptych.tasks.search.term import Term, kind_of
+from diptych.tasks.search.term import Term, kind_of, only_words
 from diptych.verbs.search import weights_of
 
 BOTH = "Mark a right and a wrong answer first: the head learns from both."
@@ -188,7 +189,8 @@ def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
         slots = opened.slots([numbers[name] for name in names])
         shares: Sequence[float | None] = [None] * len(names)
         try:
-            known = calibration(opened, kind_of(question.terms), weights).marks
+            fitted = calibration(opened, kind_of(question.terms), weights).asked(only_words(question.terms))
+            known = fitted.at(state.at_least)[0].marks if answer.cut is not None else fitted.marks
             if state.at_least and not names and (nearest_one := ask_index(None).results):
                 (share,) = known.probabilities(np.array([nearest_one[0].score])).tolist()
                 remark = f"{remark} The nearest picture is {100 * share:.0f} % likely right.".strip()

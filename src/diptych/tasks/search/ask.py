@@ -6,7 +6,7 @@ import csv
 import io
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -21,12 +21,13 @@ from diptych.search_index.opening import AnyIndex, index_at
 from diptych.search_index.recall import Approximate
 from diptych.search_index.rows import Hit, Modality
 from diptych.search_index.where import Condition
-from diptych.tasks.search.default_cut import DefaultCut, default_cut
+from diptych.tasks.search.calibration import calibration
+from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import Calibrated, CutAnswerRow, CutAnswers, calibration
+from diptych.tasks.search.marks import CutAnswerRow, CutAnswers
 from diptych.tasks.search.present import nearest_present
 from diptych.tasks.search.query import query_vector
-from diptych.tasks.search.term import Term, kind_of
+from diptych.tasks.search.term import Term, kind_of, only_words
 
 DOUBTFUL = 0.2
 """Share of right answers at a score, below which a first answer is called doubtful (ours)."""
@@ -263,12 +264,10 @@ def ask(
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
     if chosen.get("text") and not len(index.vectors("text")):
         raise UsageError(f"No entry of {index.folder} has a caption: leave out {{captions}}.")
-    words = len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0
-    fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
-    if fitted is not None and isinstance(default := fitted.marks, DefaultCut):
-        default = replace(default, query=terms[0].value if words else "")
-        fitted = Calibrated(default, default.source)
-    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
+    words = only_words(terms)
+    fitted = cut = None
+    if at_least is not None:
+        fitted, cut = calibration(index, kind_of(terms), chosen).asked(words).at(at_least, depth=cut_depth or k)
     present = nearest_present(index, query, k, chosen, where=conditions, exact=exact)
     entries = present.hits
     answers = None

@@ -23,7 +23,7 @@ from diptych.search_index.rows import Entry, Modality
 from diptych.tasks.search.absent import GROWN, draw_absent, encoded, read_absent
 from diptych.tasks.search.default_cut import default_cut
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, read_marks, replace_marks, weights_key
+from diptych.tasks.search.marks import CAPTIONS, PEOPLE, Mark, add_marks, read_marks, replace_marks, weights_key
 from diptych.tasks.search.report import report
 from diptych.tasks.search.telling import telling, write_telling
 
@@ -59,7 +59,7 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
         if table := Path(what).suffix.lower() == ".csv":
             rows = _rows(Path(what))
             source, marks = PEOPLE, _of_table(index, Path(what), [r for r in rows if r["right"]], backbone, run)
-        elif what == "captions":
+        elif what == CAPTIONS:
             source, marks = what, _of_captions(index, backbone, run)
         elif what == PEOPLE:
             source, marks = what, _renewed(index, backbone, run)
@@ -104,7 +104,7 @@ def _of_captions(index: AnyIndex, backbone: Backbone, run: Run) -> list[Mark]:
         raise UsageError(f"No picture of {index.folder} has a caption: mark answers with a .csv file.")
     first = {e.caption: e for e in entries}
     chosen = _drawn(sorted(first), run)
-    return marked_answers(index, chosen, [{first[c].key} for c in chosen], lambda e: e.key, "captions", backbone, run)
+    return marked_answers(index, chosen, [{first[c].key} for c in chosen], lambda e: e.key, CAPTIONS, backbone, run)
 
 
 def _of_column(index: AnyIndex, column: str, backbone: Backbone, run: Run) -> list[Mark]:
@@ -223,7 +223,7 @@ def marked_answers(
     """Return marks of answers to each query, right where the value of an entry is one of the query's: all of the first
     ones, and a sample of those below.
     """
-    texts = [tidy(w) if source != "captions" else w for w in words]
+    texts = [tidy(w) if source != CAPTIONS else w for w in words]
     rng, marks = np.random.default_rng(run.integer("answers of a cut")), []
     for text, good, vector in zip(texts, right, encoded(texts, backbone, run), strict=True):
         answers = nearest(index, vector, STRATA[-1], PICTURES, exact=True)

@@ -9,7 +9,8 @@ from typing import Any
 from diptych.core import DataError
 from diptych.search_index.opening import index_at
 from diptych.search_index.rows import Modality
-from diptych.tasks.search.marks import calibrated, calibration, marked_by, read_marks
+from diptych.tasks.search.calibration import calibrated, calibration
+from diptych.tasks.search.marks import marked_by, read_marks
 
 LEVELS = (0.5, 0.7, 0.8, 0.9)
 PICTURES: Mapping[Modality, float] = {"image": 1.0}
@@ -24,8 +25,8 @@ def report(folder: Path, source: str) -> dict[str, Any]:
 
     Returns:
         "source", with its "marks", "queries" and those that are "right"; "cut_by": the source of the marks that a
-        search is cut by, and "why_not": why these are others, "" where they are not; "cuts": level -> share, interval
-        and absent words with an answer, or why there is none.
+        search is cut by, and "why_not": why these are others, "" where they are not; "cuts": level -> share, interval,
+        absent words with an answer and the source of the marks "by" which it is, or why there is none.
 
     Raises:
         DataError: there are none, or too few.
@@ -43,13 +44,13 @@ def report(folder: Path, source: str) -> dict[str, Any]:
     cuts: dict[str, Any] = {}
     for level in LEVELS:
         try:
-            cut = fitted.marks.cut(level)
+            by, cut = fitted.at(level)
         except DataError as error:
             cuts[f"{level:g}"] = str(error)
             continue
         cuts[f"{level:g}"] = {
             "share": cut.share, "interval": [cut.low, cut.high], "above": cut.above, "absent": cut.absent,
-            "absent_words": cut.words, "depth": cut.depth,
+            "absent_words": cut.words, "depth": cut.depth, "by": by.source,
         }  # fmt: skip
     right, queries = sum(bool(m.right) for m in marks), len({m.query for m in marks})
     counted = {"source": source, "marks": len(marks), "queries": queries, "right": right}

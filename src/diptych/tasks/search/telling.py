@@ -22,7 +22,8 @@ from diptych.search_index.nearest import nearest
 from diptych.search_index.opening import AnyIndex
 from diptych.search_index.rows import Modality
 from diptych.tasks.search.absent import encoded
-from diptych.tasks.search.marks import PEOPLE, calibration, read_marks
+from diptych.tasks.search.calibration import calibration
+from diptych.tasks.search.marks import PEOPLE, read_marks
 
 FILE = "to_mark.csv"
 COLUMNS = ("query", "path", "right", "stands_for", "floor")
@@ -86,10 +87,10 @@ def floor_of(index: AnyIndex) -> float:
     Raises:
         DataError: there is no cut yet.
     """
-    fitted = calibration(index, "text", PICTURES).marks
+    fitted = calibration(index, "text", PICTURES)
     for level in (LEVEL, 0.6, 0.7, 0.8, 0.9):
         try:
-            return fitted.cut(level).threshold
+            return fitted.at(level)[1].threshold
         except DataError as error:
             failure = error
     raise failure

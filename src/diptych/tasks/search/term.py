@@ -97,3 +97,8 @@ def kind_of(terms: Sequence[Term]) -> Kind:
     """Return what a query is made of; marks of answers count for queries of their own kind."""
     kinds = {term.is_picture for term in terms}
     return "both" if len(kinds) > 1 else "image" if True in kinds else "text"
+
+
+def only_words(terms: Sequence[Term]) -> str:
+    """Return the words that a query consists of; "" where it has several parts, pictures, or leads away from them."""
+    return terms[0].value if len(terms) == 1 and not terms[0].is_picture and terms[0].weight > 0 else ""
