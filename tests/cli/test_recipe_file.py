@@ -116,7 +116,7 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
     for words, said in (
         (["--recipe", str(tmp_path / "wrong.toml")], "has learning_rate"),
         (["--recipe", str(tmp_path / "other.toml")], "is for finetune"),
-        (["--recipe", str(tmp_path / "none.toml")], "is not a recipe"),
+        (["--recipe", str(tmp_path / "none.toml")], "none.toml cannot be read as a recipe (No such file or directory)"),
         ([tars, "--betas", "0.9"], "two numbers"),
         ([tars, "--schedule", "linear"], "must be one of 'cosine', 'constant', got 'linear'"),
         ([tars, "--cooldown", "5"], "take the constant schedule"),

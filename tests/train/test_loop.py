@@ -563,6 +563,27 @@ def test_steps_that_are_not_read_go_back_at_the_next_one_that_is(tmp_path, monke
         train(with_bad_batches(RUN, (0, 1)), table(), replace(BAD, log_every=5, save_every=None), RUN)
 
 
+@pytest.mark.parametrize("every", [3, None])  # steps, and epochs
+def test_measures_that_are_not_finite_are_a_bad_step(tmp_path, every) -> None:
+    def watch(step: int) -> dict[str, float]:
+        if not seen:
+            seen.append(step)
+            raise Diverged(f"The embeddings are not finite after {step} steps.")
+        return {"seen": float(step)}
+
+    seen: list[int] = []
+    fit = replace(BAD, save_every=4, watch_every=every, skip_bad_steps=1)
+    with pytest.warns(UserWarning, match=r"embeddings are not finite after . steps\. The training goes back to step [04]\."):
+        history = train(Toy(RUN), table(), fit, replace(RUN, out=tmp_path), watch=watch)
+    assert (history.position.step, history.position.bad_steps) == (10, 1)
+    measured = [r["step"] for r in history.records if "seen" in r]
+    assert measured == sorted(set(measured)) and (every is None or measured == [3, 6, 9])
+    for other in (replace(fit, skip_bad_steps=0), replace(fit, watch_every=None, save_every=6)):  # saved before measured
+        seen.clear()
+        with pytest.raises(Diverged, match="embeddings are not finite"):
+            train(Toy(RUN), table(), other, replace(RUN, out=tmp_path / str(other.save_every)), watch=watch)
+
+
 @pytest.mark.parametrize(("every", "steps"), [(1, [*range(1, 11)]), (4, [1, 4, 8, 10]), (50, [1, 10])])
 def test_the_first_and_the_last_step_are_logged_and_every_nth(tmp_path, every, steps) -> None:
     fit = replace(SHORT, steps=10, log_every=every)

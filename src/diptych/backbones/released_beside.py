@@ -46,7 +46,7 @@ def tensor_beside(one: Released, file: Path, other: str) -> Tensor:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return torch.from_numpy(np.array(array, dtype=np.float32))
     except (ValueError, OSError, EOFError, TypeError) as error:
-        raise DataError(f"{path} is no readable array of numbers: download it again.") from error
+        raise DataError(f"{path} is not a readable array of numbers: download it again.") from error
 
 
 def words_beside(one: Released, file: Path) -> dict[str, tuple[str, ...]]:

@@ -32,7 +32,11 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
         return None
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read as a recipe ({error.strerror}): give the recipe.toml of a training."
+        ) from None
+    except ValueError as error:
         raise UsageError(f"{path} is not a recipe ({str(error)[:80]}): give the recipe.toml of a training.") from None
     verb = values.pop("command", context.info_name)
     known = {p.name for p in context.command.params} - NOT_REPEATED

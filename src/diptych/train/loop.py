@@ -71,7 +71,7 @@ def train(
             that is longer than that of the checkpoint lengthens the training, also a finished one, whose last epoch is
             over even where it was cut short.
         watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
-            is called every ``fit.watch_every`` steps, and may raise to end the training.
+            is called every ``fit.watch_every`` steps, and may raise to end the training; Diverged is that of a bad step.
         resumed: called once where the training goes on from a checkpoint, after all that may refuse it.
 
     Returns:
@@ -143,6 +143,7 @@ class _Loop:
             fit.schedule.check_length(self.steps)
         self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.stopping = False
+        self.saved = -1  # step of the latest checkpoint
         self.since = (0, 0.0)  # step and time of the last log record
 
     def run_from(self, resume: bool, resumed: Callable[[], None] | None) -> History:
@@ -206,7 +207,7 @@ class _Loop:
             if saves:
                 taken = self._need_finite(steps, log)
             if taken and self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
-                self._watch(log)
+                saves = self._watch(steps, log) and saves
             if saves:  # after all records of this step: a training that goes on from here adds later ones alone
                 self._save()
             start = self.length.now()
@@ -217,7 +218,7 @@ class _Loop:
             raise DataError(
                 f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: give a smaller batch."
             )
-        self._end_epoch(log)
+        self._end_epoch(steps, log)
 
     def _next(self, read: Reading, stop: Stop) -> tuple[Any, list[Batch]] | None:
         """Return the next step of the epoch; None where it ends, or where a signal stops the training.
@@ -321,13 +322,13 @@ class _Loop:
         warnings.warn(f"{error} The training goes back to step {self.position.step}.", stacklevel=2)
 
     @torch.no_grad()
-    def _end_epoch(self, log: Log) -> None:
+    def _end_epoch(self, steps: Steps, log: Log) -> None:
         clock = self._clock("epoch")
         distributed.equalise(self.weights.module, self.run.world, buffers_only=True)
         self.trainee.after("epoch", clock)
         self.position = replace(self.position, epoch=self.position.epoch + 1, last=None)
         if self.fit.watch_every is None and self.position.step < self.steps:
-            self._watch(log)
+            self._watch(steps, log)
         if self.val is None:
             return
         with self.weights.averaged():
@@ -344,16 +345,26 @@ class _Loop:
         log.write(self.position.step, {"epoch": self.position.epoch, "val": value})
 
     @torch.no_grad()
-    def _watch(self, log: Log) -> None:
+    def _watch(self, steps: Steps, log: Log) -> bool:
+        """Write the measures of the present weights to the log; return False where these measure nothing finite, so
+        that the training has gone back: finite weights may be so large that what they embed is not.
+        """
         if self.watch is None:
-            return
-        with self.weights.averaged(), self.weights.whole():
-            seen = self.watch(self.position.step)
+            return True
+        try:
+            with self.weights.averaged(), self.weights.whole():
+                seen = self.watch(self.position.step)
+        except Diverged as error:
+            if self.saved == self.position.step:  # the latest checkpoint has these very weights
+                raise
+            self._go_back(error, steps, self.position.last, log)
+            return False
         if not seen:
-            return
+            return True
         names = sorted(seen)
         means = distributed.means([torch.tensor(seen[n]) for n in names], self.run.world)
         log.write(self.position.step, {"epoch": self.position.epoch, **dict(zip(names, means, strict=True))})
+        return True
 
     def _clock(self, what: str) -> Clock:
         step, epoch = self.position.step, self.position.epoch
@@ -365,6 +376,7 @@ class _Loop:
     def _save(self) -> None:
         name = f"step-{self.position.step:08d}-epoch-{self.position.epoch:04d}"
         self.weights.save(name, {"place": asdict(self.position), "settings": self._settings()})
+        self.saved = self.position.step
 
     def _restore(self, resume: bool) -> bool:
         saved = reopened(self.run.out, resume, self._settings(), self.weights.parameters)
@@ -372,6 +384,7 @@ class _Loop:
             return False
         self.weights.load(*saved)
         self.position = Position(**saved[1]["place"])
+        self.saved = self.position.step
         self.steps = self._planned()
         return True
 

@@ -44,6 +44,12 @@ def test_named_fields_patterns_and_lists_become_captions() -> None:
         TarColumns(item(record), ("title",))["captions"]
 
 
+def test_named_fields_that_are_not_there_are_known() -> None:
+    fields = ("caption_*", "txt", "capton", "syn_*")
+    assert TarColumns(item({"caption_0": "x"}), fields).lacking() == ("capton", "syn_*")
+    assert TarColumns(item()).lacking() == ()
+
+
 def test_shares_and_weights_of_fields_stand_beside_the_captions() -> None:
     record = {"title": "x", "caption_weights": [0.25, 0.75], "more": ["u", "v"]}
     assert TarColumns(item(record), ("more",))["captions_weights"] == (0.25, 0.75)

@@ -56,7 +56,7 @@ def test_columns_have_shares_as_in_open_clip_and_an_empty_one_leaves_its_own_to_
     found = read(tmp_path / "t.csv", text="blip,alt", shares=(0.2, 0.8))
     assert found["captions"] == [("b", "a"), ("d",)]
     assert found["captions_weights"] == [(0.2, 0.8), (1.0,)]
-    with pytest.raises(UsageError, match=r"caption_weights has 1 numbers, and .* has 2 columns"):
+    with pytest.raises(UsageError, match=r"caption_weights has 1 number, and .* has 2 columns"):
         read(tmp_path / "t.csv", text="blip,alt", shares=(1.0,))
     with pytest.raises(UsageError, match="not all 0, got 0, 0"):
         read(tmp_path / "t.csv", text="blip,alt", shares=(0, 0))

@@ -31,7 +31,7 @@ def test_the_first_pairs_are_held_out_and_the_others_stream(tmp_path: Path) -> N
 
 
 def test_weights_are_one_for_each_source(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"weights has 2 numbers, and there are 1 sources"):
+    with pytest.raises(UsageError, match=r"weights has 2 numbers for 1 source:"):
         Reading(held_out=2, weights=(1, 2)).open(written(tmp_path))
 
 
@@ -44,6 +44,11 @@ def test_captions_of_tars_are_fields_whatever_vectors_lie_beside_them(tmp_path: 
     data, streamed = Reading(held_out=2).open(str(shard(tmp_path)), "txt,syn_text", (1, 1))
     assert data.splits["test"].columns["captions"].values[1] == ("alt 1", "one 1", "two 1")
     assert next(item for _, item in streamed.stream).columns["captions_weights"] == (0.5, 0.25, 0.25)
+
+
+def test_a_field_that_no_held_out_pair_has_is_mentioned(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"None of the first 2 pairs of .*\.tar has captions in captoin: check the names"):
+        Reading(held_out=2).open(str(shard(tmp_path)), "txt,captoin")
 
 
 def chained(root: Path) -> Chained:

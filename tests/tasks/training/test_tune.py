@@ -542,3 +542,17 @@ def test_a_finished_training_is_lengthened_on_request_alone(place: Path, tmp_pat
     )
     assert longer.facts["steps"] == 6
     assert longer.facts["fingerprint"] == whole.facts["fingerprint"]
+
+
+def test_a_finished_training_that_refuses_to_be_lengthened_stays_finished(place: Path, tmp_path: Path) -> None:
+    data, fit = open_data(place / "data"), replace(FIT, steps=4, schedule=Schedule("constant"))
+
+    def tuned(fit: Fit) -> Any:
+        return tune(Full(), load("tiny"), data, fit, Run(workers=0), tmp_path, parts="heads", resume=True)
+
+    first, report = tuned(fit), tmp_path / "report.json"
+    said = report.read_bytes()
+    with pytest.raises(UsageError, match="another fit, seed or groups"):
+        tuned(replace(fit, steps=6, lr=1e-2))
+    assert report.read_bytes() == said
+    assert tuned(fit).facts["fingerprint"] == first.facts["fingerprint"]

@@ -75,7 +75,7 @@ def test_sources_are_weighted_shard_by_shard(tmp_path: Path) -> None:
     assert len({at for at, _ in streamed.stream.outcomes()}) == 12
     assert Pretrain(data=spec, stream=True, held_out=3, resampled=True).opened(None)[1].weights == (1.0, 1.0)
     assert Pretrain(data=spec, stream=True, held_out=3).opened(None)[1].weights is None
-    with pytest.raises(UsageError, match="1 numbers, and there are 2 sources"):
+    with pytest.raises(UsageError, match="1 number for 2 sources"):
         Pretrain(data=spec, stream=True, held_out=3, weights=(2,)).opened(None)
     with pytest.raises(UsageError, match="Numbers with commas between are needed"):
         Pretrain.parsed("command", data=spec, weights="2,x")

@@ -60,13 +60,20 @@ class TarColumns(Mapping[str, Any]):
                 merged = record | merged
         return merged
 
+    def lacking(self) -> tuple[str, ...]:
+        """Return the named fields that the item has not; raises UnreadableItem."""
+        return tuple(f for f in self._fields if not self._matching(f) and f not in self._item.members)
+
+    def _matching(self, name: str) -> Sequence[str]:
+        return [name] if name in self._records else columns_of(self._records, (), name)
+
     @cached_property
     def _captions(self) -> Weighted:
         if not self._fields:
             return self._weighted([self._item.text()], "captions", ())
         cells: list[Any] = []
         for name in self._fields:
-            matching = [name] if name in self._records else columns_of(self._records, (), name)
+            matching = self._matching(name)
             if not matching and name in self._item.members:
                 cells.append(self._item.text(name))
             else:

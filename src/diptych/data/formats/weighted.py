@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diptych.core import Column, DataError, UsageError
+from diptych.core.wording import number_of
 from diptych.data.rows import CAPTION_COLUMNS, SYNTHETIC_COLUMNS, columns_of, text_of
 
 WEIGHTS = "_weights"
@@ -138,8 +139,8 @@ def check_shares(shares: Sequence[float], columns: Sequence[str], weights: Seque
         return
     if len(shares) != len(columns):
         raise UsageError(
-            f"{{caption_weights}} has {len(shares)} numbers, and {table} has {len(columns)} columns of captions"
-            f"{', ' if columns else ''}{', '.join(columns)[:200]}: give one each."
+            f"{{caption_weights}} has {number_of(len(shares), 'number')}, and {table} has "
+            f"{number_of(len(columns), 'column')} of captions{', ' if columns else ''}{', '.join(columns)[:200]}: give one each."
         )
     if not all(0 <= share < math.inf for share in shares) or not sum(shares):
         raise UsageError(f"{{caption_weights}} takes numbers from 0 on, not all 0, got {', '.join(map(str, shares))}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -68,9 +69,18 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
         raise DataError(
             f"{name} has {len(sets)} pairs that can be read, and {count} are to be held out: lower {{held_out}}."
         )
+    if absent := set.intersection(*(set(_lacking(item)) for _, item, _, _ in sets)):
+        words = f"None of the first {count} pairs of {name} has captions in {' or '.join(sorted(absent))}"
+        warnings.warn(f"{words}: check the names of its fields.", stacklevel=2)
     items = InMemory([item for _, item, _, _ in sets], keys=[key for *_, key in sets])
     captions_of = Column("captions", tuple(captions for _, _, captions, _ in sets))
     return LabelledData(name, (), {"test": Table(items, {"captions": captions_of})}), frozenset(p for p, *_ in sets)
+
+
+def _lacking(item: Any) -> Sequence[str]:
+    """Return the fields with captions that were named and that an item has not; () where nothing tells."""
+    lacking = getattr(getattr(item, "columns", None), "lacking", None)
+    return () if lacking is None else lacking()
 
 
 def measured_split(data: LabelledData) -> str:

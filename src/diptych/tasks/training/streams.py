@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import Stream, UsageError
+from diptych.core.wording import number_of
 from diptych.data.files import address_of
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_stream
@@ -81,7 +82,7 @@ class Reading:
             shares = [1.0] * len(names) if self.weights is None else list(map(float, self.weights))
             if len(shares) != len(names):
                 raise UsageError(
-                    f"{{weights}} has {len(shares)} numbers, and there are {len(names)} sources: give one for each."
+                    f"{{weights}} has {number_of(len(shares), 'number')} for {number_of(len(names), 'source')}: give one for each."
                 )
             drawn = Chained(sources).each(shares)
         return data, Streamed(stream, self.shuffle, positions, skip=True, lanes=self.lanes, weights=drawn)

@@ -138,9 +138,8 @@ def tune(
         )
     if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
         return ended
-    if resume and newest(out / "checkpoints") is not None and lengthens(fit, out / "report.json"):
-        (out / "report.json").unlink()  # of the shorter training, whose model is replaced
-    check_free(out, resume=resume)
+    longer = resume and newest(out / "checkpoints") is not None and lengthens(fit, out / "report.json")
+    check_free(out, resume=resume, longer=longer)
     learnt = learns(backbone, parts, unlock)
     if crop is not None and not 0 < crop <= 1:
         raise UsageError(f"{{crop}} must be in (0, 1], got {crop:g}: give another, or leave it out.")
@@ -221,6 +220,8 @@ def tune(
             doubt = error
         folder = out / (DOUBTED if doubt else "model")
         first = run.world.rank == 0
+        if first:  # only now: what refuses to be lengthened, or stops on the way, is as finished as it was
+            (out / "report.json").unlink(missing_ok=True)
         for earlier in (out / "model", out / DOUBTED) if first else ():
             if earlier.exists():
                 shutil.rmtree(earlier)

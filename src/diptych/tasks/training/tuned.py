@@ -101,14 +101,19 @@ def read_finished(method: Objective | Recipe, fit: Fit, parts: str, run: Run, ou
     return Tuned(trained, report["before"], report["after"], facts, folder, failed)
 
 
-def check_free(out: Path, *, resume: bool) -> None:
+def check_free(out: Path, *, resume: bool, longer: bool = False) -> None:
     """Check that nothing in a folder is in the way of a training; one to resume may have all but a report.
+
+    Args:
+        out: the folder.
+        resume: whether a training that is there goes on.
+        longer: whether it is finished and is lengthened, so that it may have a report too.
 
     Raises:
         UsageError: something is.
     """
     again = resume and newest(out / "checkpoints") is not None
-    for name in ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",))):
+    for name in (*(() if longer else ("report.json",)), *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",))):
         path = out / name
         if path.exists() and path.name == "report.json" and resume:
             raise UsageError(
