@@ -573,12 +573,18 @@ def test_measures_that_are_not_finite_are_a_bad_step(tmp_path, every) -> None:
 
     seen: list[int] = []
     fit = replace(BAD, save_every=4, watch_every=every, skip_bad_steps=1)
-    with pytest.warns(UserWarning, match=r"embeddings are not finite after . steps\. The training goes back to step [04]\."):
+    with pytest.warns(
+        UserWarning, match=r"embeddings are not finite after . steps\. The training goes back to step [04]\."
+    ):
         history = train(Toy(RUN), table(), fit, replace(RUN, out=tmp_path), watch=watch)
     assert (history.position.step, history.position.bad_steps) == (10, 1)
     measured = [r["step"] for r in history.records if "seen" in r]
-    assert measured == sorted(set(measured)) and (every is None or measured == [3, 6, 9])
-    for other in (replace(fit, skip_bad_steps=0), replace(fit, watch_every=None, save_every=6)):  # saved before measured
+    assert measured == sorted(set(measured))
+    assert every is None or measured == [3, 6, 9]
+    for other in (
+        replace(fit, skip_bad_steps=0),
+        replace(fit, watch_every=None, save_every=6),
+    ):  # saved before measured
         seen.clear()
         with pytest.raises(Diverged, match="embeddings are not finite"):
             train(Toy(RUN), table(), other, replace(RUN, out=tmp_path / str(other.save_every)), watch=watch)

@@ -71,7 +71,7 @@ def train(
             that is longer than that of the checkpoint lengthens the training, also a finished one, whose last epoch is
             over even where it was cut short.
         watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
-            is called every ``fit.watch_every`` steps, and may raise to end the training; Diverged is that of a bad step.
+            is called every ``fit.watch_every`` steps, and may raise to end the training; Diverged is a bad step.
         resumed: called once where the training goes on from a checkpoint, after all that may refuse it.
 
     Returns:

@@ -47,7 +47,9 @@ def test_captions_of_tars_are_fields_whatever_vectors_lie_beside_them(tmp_path: 
 
 
 def test_a_field_that_no_held_out_pair_has_is_mentioned(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"None of the first 2 pairs of .*\.tar has captions in captoin: check the names"):
+    with pytest.warns(
+        UserWarning, match=r"None of the first 2 pairs of .*\.tar has captions in captoin: check the names"
+    ):
         Reading(held_out=2).open(str(shard(tmp_path)), "txt,captoin")
 
 

@@ -140,7 +140,8 @@ def check_shares(shares: Sequence[float], columns: Sequence[str], weights: Seque
     if len(shares) != len(columns):
         raise UsageError(
             f"{{caption_weights}} has {number_of(len(shares), 'number')}, and {table} has "
-            f"{number_of(len(columns), 'column')} of captions{', ' if columns else ''}{', '.join(columns)[:200]}: give one each."
+            f"{number_of(len(columns), 'column')} of captions{', ' if columns else ''}{', '.join(columns)[:200]}: "
+            f"give one each."
         )
     if not all(0 <= share < math.inf for share in shares) or not sum(shares):
         raise UsageError(f"{{caption_weights}} takes numbers from 0 on, not all 0, got {', '.join(map(str, shares))}.")

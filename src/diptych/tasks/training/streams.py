@@ -82,7 +82,8 @@ class Reading:
             shares = [1.0] * len(names) if self.weights is None else list(map(float, self.weights))
             if len(shares) != len(names):
                 raise UsageError(
-                    f"{{weights}} has {number_of(len(shares), 'number')} for {number_of(len(names), 'source')}: give one for each."
+                    f"{{weights}} has {number_of(len(shares), 'number')} for {number_of(len(names), 'source')}: "
+                    f"give one for each."
                 )
             drawn = Chained(sources).each(shares)
         return data, Streamed(stream, self.shuffle, positions, skip=True, lanes=self.lanes, weights=drawn)

@@ -113,7 +113,11 @@ def check_free(out: Path, *, resume: bool, longer: bool = False) -> None:
         UsageError: something is.
     """
     again = resume and newest(out / "checkpoints") is not None
-    for name in (*(() if longer else ("report.json",)), *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",))):
+    for name in (
+        *(() if longer else ("report.json",)),
+        *(() if again else ("model", DOUBTED)),
+        *(() if resume else ("log.jsonl",)),
+    ):
         path = out / name
         if path.exists() and path.name == "report.json" and resume:
             raise UsageError(
