@@ -184,7 +184,7 @@ def test_score_finds_classes_by_name(colours: Path, model: Model) -> None:
     data = diptych.open_data(colours)
     turned = diptych.systems.ZeroShot().fit(model, names=data.classes[::-1])
     assert turned.score(data["test"]) == diptych.systems.ZeroShot().fit(model, names=data.classes).score(data["test"])
-    with pytest.raises(DataError, match="'green' is no class"):
+    with pytest.raises(DataError, match="'green' is not a class"):
         diptych.systems.ZeroShot().fit(model, names=["red", "blue"]).score(data["test"])
 
 

@@ -112,7 +112,7 @@ def test_files_that_are_missing_twice_there_or_damaged_are_named(tmp_path: Path)
     np.save(tmp_path / "fs3.npy", np.ones((2, 3)))
     assert torch.equal(tensor_beside(one, file, "fs3.npy"), torch.ones(2, 3))
     (tmp_path / "fs3.npy").write_bytes(b"no array")
-    with pytest.raises(DataError, match="no readable array of numbers"):
+    with pytest.raises(DataError, match="not a readable array of numbers"):
         tensor_beside(one, file, "fs3.npy")
 
 

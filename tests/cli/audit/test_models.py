@@ -48,7 +48,7 @@ def test_shortcuts_in_terminal_and_json(diptych: Cli, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("robustness", "--factor", "rain"), "There is no factor 'rain': choose of"),
+        (("robustness", "--factor", "rain"), "There is no factor 'rain': choose from"),
         (("robustness", "--out", "r.html"), "--out writes"),
         (("shortcuts", "--share", "2"), "shortcut must be in (0, 1)"),
         (("shortcuts", "--opacity", "0"), "opacities must be in (0, 1]"),

@@ -182,7 +182,7 @@ def test_a_tar_that_is_away_is_an_error_and_the_pass_goes_on_once_it_is_back(
     own, stream = curator(pool), open_stream(broken_tars)
     plan = own.plan(Kit(), readable(stream), Run())
     away = (tmp_path / "tars" / "2.tar").rename(tmp_path / "away.tar")
-    with pytest.raises(DataError, match=r"2\.tar cannot be read \(No such file or directory\): bring it back"):
+    with pytest.raises(DataError, match=r"2\.tar cannot be read \(No such file or directory\): restore it"):
         apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={}, part=2)
     away.rename(tmp_path / "tars" / "2.tar")
     applied = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={}, part=2, resume=True)

@@ -17,7 +17,7 @@ def test_settings_reach_the_systems_and_their_ranges_are_checked() -> None:
     assert AuditShortcuts(data="x").system() == ShortcutLearning()
     shortcuts = AuditShortcuts(data="x", share=0.7, opacities=(0.2,), draws=3, settings={"most": "80"})
     assert shortcuts.system() == ShortcutLearning(shortcut=0.7, opacities=(0.2,), draws=3, most=80)
-    with pytest.raises(UsageError, match="no factor 'rain': choose of"):
+    with pytest.raises(UsageError, match="no factor 'rain': choose from"):
         diptych.audit.robustness("x", factors="rain")
     with pytest.raises(UsageError, match="shortcut must be in"):
         diptych.audit.shortcuts("x", share=1.5)
