@@ -49,8 +49,8 @@ def test_addresses_of_pictures_are_no_texts(text: str, picture: bool) -> None:
         ("https://example.org/a.png", "not fetched"),
         ("file:///etc/passwd", "not fetched"),
         ("data:image/png,abc", "without base64"),
-        ("a*b", "no base64"),
-        ("abcde", "no base64"),
+        ("a*b", "not base64"),
+        ("abcde", "not base64"),
     ],
 )
 def test_other_strings_are_refused(text: str, words: str) -> None:

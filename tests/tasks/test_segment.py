@@ -159,7 +159,7 @@ def test_things_have_segments_and_unsure_pixels_no_class() -> None:
     assert [found.classes[s.label] for s in found.panoptic.segments if s.thing] == ["red"]
     assert found.confidence is not None
     assert ((found.labels == 255) == (found.confidence < 0.4)).all()
-    with pytest.raises(UsageError, match="'tree' is no class"):
+    with pytest.raises(UsageError, match="'tree' is not a class"):
         one(halves("red", "blue"), things=("tree",))
     with pytest.raises(UsageError, match="not both"):
         one(halves("red", "blue"), background=("grey",), threshold=0.1, unknown=0.2)

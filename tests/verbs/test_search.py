@@ -47,7 +47,7 @@ def test_remarks_and_errors_name_the_arguments_of_python(photos: Path) -> None:
         diptych.search("idx", "red", MODEL, where="year")
     with pytest.raises(DiptychError, match=r"^Nothing to do: give photos to index, remove= PATTERN"):
         diptych.index(out="idx", model=MODEL)
-    with pytest.raises(DiptychError, match="An index that is there has a folder: give out="):
+    with pytest.raises(DiptychError, match="An existing index has a folder: give it as out="):
         diptych.index(remove="*", model=MODEL)
 
 

@@ -45,4 +45,4 @@ def test_sources_in_terminal_and_json(diptych: Cli, tmp_path: Path) -> None:
     assert {f["subject"] for f in found} == {"source=bright", "source=dim", "source=bright+dim"}
     got = diptych("audit", "sources", tmp_path / "set", "--group", "light", "--source", "bright", "--source", "night")
     assert got.code == 2
-    assert "choose of bright, dim" in got.err
+    assert "choose from bright, dim" in got.err

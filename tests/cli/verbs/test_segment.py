@@ -400,7 +400,7 @@ def test_things_write_instances_and_panoptics_for_the_photo_and_the_run(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--things", "cat"], "'cat' is no class"),
+        (["--things", "cat"], "'cat' is not a class"),
         (["--background", "grey", "--threshold", "0.1", "--unknown", "0.2"], "not both"),
         (["--names", "red|blue, blue"], "'blue' stands for two"),
     ],

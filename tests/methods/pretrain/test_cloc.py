@@ -89,7 +89,7 @@ def test_regions_are_labelled_where_there_are_none() -> None:
     (stage,) = CLOC().stages(kit, None, Evidence(train=squares(6), val=squares(3)), RUN)
     assert set(stage.data.columns) == {"captions", "boxes", "phrases"}
     assert len(stage.val) == 3
-    with pytest.raises(MissingPart, match="proposer merged-cells"):
+    with pytest.raises(MissingPart, match="such as merged-cells"):
         next(CLOC().stages(Kit({"main": small()}), None, Evidence(train=squares(6)), RUN))
     with pytest.raises(MissingEvidence, match="no train split"):
         next(CLOC().stages(Kit({"main": small()}), None, Evidence(), RUN))

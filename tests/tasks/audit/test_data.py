@@ -45,7 +45,7 @@ def test_shifts_are_mapped_by_the_names_of_classes() -> None:
 
 def test_a_foreign_class_and_unreadable_items_are_named() -> None:
     wrong = LabelledData("wrong", ("wolf",), {"test": table([0], 3)})
-    with pytest.raises(DataError, match=r"wrong has the class 'wolf', which own has not.*by ood"):
+    with pytest.raises(DataError, match=r"wrong has the class 'wolf', which own does not have.*by ood"):
         gathered(OWN, NAMES, SmallBackbone(), Run(), shifts={"wrong": wrong})
     torn = Torn(tuple(picture(0, i) for i in range(3)))
     broken = replace(OWN, splits={"test": Table(torn, {"label": Column("label", np.array([0, 1, 2]))})})

@@ -53,9 +53,9 @@ def test_lines_go_through_the_models_of_one_record(tmp_path: Path) -> None:
         (["one,0.5"], "model,value", "has no 'measure'", DataError),
         (["one,,0.5"], "model,measure,value", "has no measure", DataError),
         (["four,choices,0.5"], "model,measure,value", "Row 1 .* is about 'four'", UsageError),
-        (["one,choices,50"], "model,measure,value", "Row 1 .* is no result", DataError),
-        (["one,choices,half"], "model,measure,value", "Row 1 .* is no result", DataError),
-        (["one,choices,0.5,0.9,0.1"], "model,measure,value,low,high", "Row 1 .* is no result", DataError),
+        (["one,choices,50"], "model,measure,value", "Row 1 .* is not a result", DataError),
+        (["one,choices,half"], "model,measure,value", "Row 1 .* is not a result", DataError),
+        (["one,choices,0.5,0.9,0.1"], "model,measure,value,low,high", "Row 1 .* is not a result", DataError),
     ],
 )
 def test_bad_tables_get_a_sentence(tmp_path: Path, rows: list[str], head: str, says: str, error: type) -> None:

@@ -23,5 +23,5 @@ def test_each_class_has_a_threshold_and_what_is_reached_stands_beside(tmp_path: 
     assert (result.data["chosen_on"], result.data["items"]) == (15, 15)
     with pytest.raises(UsageError, match="gda learns from photos: give a classifier that sees none"):
         diptych.board.several_labels(table, method="gda")
-    with pytest.raises(UsageError, match="An empty separator= divides no labels"):
+    with pytest.raises(UsageError, match="An empty separator= separates no labels"):
         diptych.board.several_labels(table, separator="")

@@ -15,7 +15,7 @@ def test_a_plan_chooses_from_its_pool_with_what_it_was_given() -> None:
     table = kept.to_pandas()
     assert list(table.columns[:2]) == ["position", "title"]
     assert len(table) == len(kept)
-    with pytest.raises(DiptychError, match=r"^kept holds a curation: give another out=, or resume= to go on"):
+    with pytest.raises(DiptychError, match=r"^kept holds a curation: give another out=, or resume= to continue it"):
         plan.apply("kept", t=5)
     assert plan.apply("kept", t=5, resume=True).kept == len(kept)
 
