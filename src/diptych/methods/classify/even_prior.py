@@ -47,6 +47,7 @@ def even_offsets(values: Tensor) -> Tensor:
         values: (M, K) logits, M >= 1.
 
     Example:
+        >>> import torch
         >>> skewed = torch.tensor([[2.0, 0.0], [1.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
         >>> even = (skewed + even_offsets(skewed)).softmax(dim=1).mean(dim=0)
         >>> [round(float(p), 3) for p in even]
@@ -76,6 +77,7 @@ class EvenPrior(Classifier):
     Source: ours, after Zhao et al. 2021, who make the answer about a text without content even.
 
     Example:
+        >>> import torch
         >>> even_offsets(torch.zeros(3, 2)).tolist()
         [0.0, 0.0]
     """
