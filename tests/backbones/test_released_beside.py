@@ -107,7 +107,7 @@ def test_files_that_are_missing_twice_there_or_damaged_are_named(tmp_path: Path)
         tensor_beside(one, file, pattern)
     (tmp_path / "on_concepts_final_a.pt").unlink()
     (tmp_path / "on_concepts_final_a.tensors.pt").unlink()
-    with pytest.raises(DataError, match=r"holds 2 tensors \(a, b\), where dn-cbm needs one alone"):
+    with pytest.raises(DataError, match=r"holds 2 tensors \(a, b\), and dn-cbm needs exactly one"):
         tensor_beside(one, file, pattern)
     np.save(tmp_path / "fs3.npy", np.ones((2, 3)))
     assert torch.equal(tensor_beside(one, file, "fs3.npy"), torch.ones(2, 3))
@@ -126,5 +126,5 @@ def test_words_that_are_absent_or_damaged(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=said):
             words_beside(one, file)
     (tmp_path / "concept_names.csv").write_bytes(b"0,\xff\xfe\n")
-    with pytest.raises(DataError, match="is no file of words"):
+    with pytest.raises(DataError, match="is not a file of words"):
         words_beside(one, file)

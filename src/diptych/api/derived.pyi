@@ -531,8 +531,8 @@ class _Board:
             templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
             unlabelled: photos for systems that learn from some (default: imagenet1k_sample).
             teacher: backbone whose image encoder teaches, for a method that asks for one.
-            proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
-            masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
+            proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME, a folder or SAM's .pth.
+            masks: SAM or SAM 2 for a method that uses one: hf:NAME, a folder or SAM's .pth; a loaded one in Python.
             background: words for the class "background": "sky, wall".
             threshold: pixels below this probability are background. Must be in [0, 1].
             void: mask values to ignore, besides those marked: "0, 255".
@@ -958,7 +958,7 @@ def classify(
         top: classes shown for each photo. Must be at least 1.
         threshold: leave out classes below this probability. Must be in [0, 1].
         reasons: reasons shown for each photo, from systems that have some. Must be at least 0.
-        classifier: a folder that 'board classify --export' or 'extend' wrote, instead of names.
+        classifier: a folder that 'board', 'extend' or 'systems --weights' wrote, instead of names.
         sets: with an exported classifier: sets of classes that contain the true one for this share of photos, such as 0.9.
         per_class: make these sets reach their coverage within each class too, if it has enough photos.
         unknown_rate: with an exported classifier: call photos unknown, of known classes at most this share, such as 0.05.
@@ -1922,8 +1922,8 @@ def segment(
         captioned: a table of photos with captions to learn from, at least a hundred.
         train: photos with label maps to learn from, about a hundred.
         teacher: backbone whose image encoder teaches, for a method that asks for one.
-        proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
-        masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
+        proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME, a folder or SAM's .pth.
+        masks: SAM or SAM 2 for a method that uses one: hf:NAME, a folder or SAM's .pth; a loaded one in Python.
         fitted: folder of the fitted system: read if it exists, else written.
         fit_workers: processes that load and augment while a system is trained; 0: the training process does it itself. Must be at least 0.
         out: folder for overlays, label maps and areas. None: nothing is written.

@@ -27,21 +27,23 @@ def tensor_beside(one: Released, file: Path, other: str) -> Tensor:
         UsageError: it is not there, or several are.
         DataError: it is damaged, or holds other tensors.
     """
-    found = sorted(file.parent.glob(other)) if "*" in other else [file.parent / other]
-    found = [path for path in found if path.is_file() and path.with_name(taken_out(path.name)) not in found]
-    if not found:
+    paths = sorted(file.parent.glob(other)) if "*" in other else [file.parent / other]
+    paths = [path for path in paths if path.is_file() and path.with_name(taken_out(path.name)) not in paths]
+    if not paths:
         source = "of the authors" if "*" in other else "of the authors' repository"
         raise UsageError(f"{one.name} needs {other} {source} beside {file.name}: there is no {file.parent / other}.")
-    if len(found) > 1:
+    if len(paths) > 1:
         raise UsageError(
-            f"{file.parent} has several files {other}, {first_of(p.name for p in found)}: leave one beside {file.name}."
+            f"{file.parent} has several files {other}, {first_of(p.name for p in paths)}: leave one beside {file.name}."
         )
-    (path,) = found
+    (path,) = paths
     if "*" in other:
-        held = read_state(path, allow_pickle=None, opens="model")
-        if len(held) != 1:
-            raise DataError(f"{path} holds {len(held)} tensors ({first_of(held)}), where {one.name} needs one alone.")
-        return next(iter(held.values())).float()
+        tensors = read_state(path, allow_pickle=None, opens="model")
+        if len(tensors) != 1:
+            raise DataError(
+                f"{path} holds {len(tensors)} tensors ({first_of(tensors)}), and {one.name} needs exactly one."
+            )
+        return next(iter(tensors.values())).float()
     try:  # mapped, so that no more is read than the file holds
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return torch.from_numpy(np.array(array, dtype=np.float32))
@@ -53,7 +55,7 @@ def words_beside(one: Released, file: Path) -> dict[str, tuple[str, ...]]:
     """Return the settings that files of words in the folder of the weights give, each word once.
 
     Raises:
-        DataError: a line of such a file is no "number,word".
+        DataError: a line of such a file is not "number,word".
     """
     settings: dict[str, tuple[str, ...]] = {}
     for name, other in one.words.items():
@@ -64,9 +66,9 @@ def words_beside(one: Released, file: Path) -> dict[str, tuple[str, ...]]:
             with path.open(encoding="utf-8", newline="") as lines:
                 rows = [row for row in csv.reader(lines) if row]
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path} is no file of words: download it again.") from error
+            raise DataError(f"{path} is not a file of words: download it again.") from error
         for n, row in enumerate(rows):
             if len(row) != 2 or not row[0].strip().isdigit() or not row[1].strip():
-                raise DataError(f"{path} has {','.join(row)[:60]!r} in line {n + 1}, which is no number,word.")
+                raise DataError(f"{path} has {','.join(row)[:60]!r} in line {n + 1}: a line must be number,word.")
         settings[name] = tuple(dict.fromkeys(row[1].strip() for row in rows))
     return settings

@@ -81,7 +81,7 @@ class Classify(Verb):
         "Reasons shown for each photo, from systems that have some.", default=0, flag="--explain", range=at_least(0)
     )
     classifier: str | Path | Predictor | SpaceClassifier | None = argument(
-        "A folder that 'board classify --export' or 'extend' wrote, instead of names.", kinds.FITTED, None,
+        "A folder that 'board', 'extend' or 'systems --weights' wrote, instead of names.", kinds.FITTED, None,
         flag="--model",
     )  # fmt: skip
     served: str = argument(

@@ -106,11 +106,11 @@ class Segment(Verb):
     )  # fmt: skip
     proposer: str = argument(
         "Mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), "
-        "merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.",
+        "merged-cells, ranked-cells, a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME, a folder or SAM's .pth.",
         default="auto", panel="Model", reads=needs("MaskProposer"), shipped=SHIPPED[3:],
     )  # fmt: skip
     masks: Any = argument(
-        "SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.",
+        "SAM or SAM 2 for a method that uses one: hf:NAME, a folder or SAM's .pth; a loaded one in Python.",
         default=None, panel="Model", reads=needs("PromptableMasks"), faces=("command", "python"),
     )  # fmt: skip
     fitted: str | Path | None = fitted()

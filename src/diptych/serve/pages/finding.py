@@ -189,7 +189,7 @@ def _answers(index: ServedIndex, question: Question, state: State) -> Contents:
         slots = opened.slots([numbers[name] for name in names])
         shares: Sequence[float | None] = [None] * len(names)
         try:
-            fitted = calibration(opened, kind_of(question.terms), weights).asked(only_words(question.terms))
+            fitted = calibration(opened, kind_of(question.terms), weights).of_query(only_words(question.terms))
             known = fitted.at(state.at_least)[0].marks if answer.cut is not None else fitted.marks
             if state.at_least and not names and (nearest_one := ask_index(None).results):
                 (share,) = known.probabilities(np.array([nearest_one[0].score])).tolist()

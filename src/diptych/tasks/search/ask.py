@@ -267,7 +267,7 @@ def ask(
     words = only_words(terms)
     fitted = cut = None
     if at_least is not None:
-        fitted, cut = calibration(index, kind_of(terms), chosen).asked(words).at(at_least, depth=cut_depth or k)
+        fitted, cut = calibration(index, kind_of(terms), chosen).of_query(words).at(at_least, depth=cut_depth or k)
     present = nearest_present(index, query, k, chosen, where=conditions, exact=exact)
     entries = present.hits
     answers = None

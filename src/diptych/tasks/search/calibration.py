@@ -66,16 +66,16 @@ class Calibrated:
                     return self.instead, self.instead.marks.cut(level, depth=depth)
             raise
 
-    def asked(self, words: str) -> Calibrated:
-        """Return what it says of a query: a default tells kinds of words apart.
+    def of_query(self, words: str) -> Calibrated:
+        """Return the calibration of a query: a default tells kinds of words apart.
 
         Args:
-            words: that are asked for; "": several parts.
+            words: of the query; "": it has several parts, or pictures.
         """
         if isinstance(self.marks, DefaultCut):
             marks = replace(self.marks, query=words)
             return Calibrated(marks, marks.source)
-        return self if self.instead is None else replace(self, instead=self.instead.asked(words))
+        return self if self.instead is None else replace(self, instead=self.instead.of_query(words))
 
 
 def calibration(index: AnyIndex, kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
