@@ -111,6 +111,8 @@ def test_an_interruption_before_the_first_copy_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt_at(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt, match=r"0 of 1 photo is copied into .*out; the same command copies them\."):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"0 of 1 photo is copied into .*out; the same command copies all of them\."
+    ):
         sort_photos(predictions(tmp_path / "in", a_jpg="dress"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

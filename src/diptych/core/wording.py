@@ -98,6 +98,16 @@ def first_of(names: Iterable[str], count: int = 3) -> str:
     return ", ".join(every[:count]) + more
 
 
+def columns_there(names: Iterable[str]) -> str:
+    """Return the first ten columns of a table, for a sentence that says which one it lacks.
+
+    Example:
+        >>> columns_there(["path", "breed"]), columns_there([]), columns_there("abcdefghijkl")[-12:]
+        ('path, breed', 'none', 'j and 2 more')
+    """
+    return first_of(names, 10) or "none"
+
+
 def several_words(texts: Sequence[str], done: str) -> str:
     """Return a remark where each of several texts is one word, as those of a text without quotes are; "" else.
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from diptych.core import DataError, Evidence, MissingEvidence, Table, Text, TextPool, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.formats.captioned import captions_table
 from diptych.data.named_sets import located
 from diptych.data.rows import columns_of, read_columns
@@ -82,7 +83,7 @@ def read_sentences(path: str | Path) -> TextPool:
         named = columns_of(cells, ("caption*",))
         if not named:
             raise UsageError(
-                f"{file} has the columns {', '.join(cells)[:300]}, and none whose name begins with caption: rename one."
+                f"{file} has the columns {columns_there(cells)}, and none whose name begins with caption: rename one."
             )
         values = [str(v or "").strip() for c in named for v in cells[c]]
     texts = tuple(Text(t, writer=file.name) for t in dict.fromkeys(values) if t)

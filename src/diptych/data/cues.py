@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from diptych.core import Column, DataError, Table
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES
 from diptych.data.inside import inside
@@ -64,7 +65,10 @@ def _from_table(table: Path) -> list[tuple[str, str, str]]:
     columns = read_columns(table, {column, SHAPE, TEXTURE}.__contains__)
     for name in (column, SHAPE, TEXTURE):
         if name not in columns:
-            raise DataError(f"{table} has no column {name!r}: a table of cues has path, {SHAPE} and {TEXTURE}.")
+            raise DataError(
+                f"{table} has no column {name!r}, only {columns_there(header(table))}: a table of cues has path, "
+                f"{SHAPE} and {TEXTURE}."
+            )
     return [
         (inside(table.parent, text_of(file), f"Row {i + 1} of {table}"), text_of(shape), text_of(texture))
         for i, (file, shape, texture) in enumerate(zip(columns[column], columns[SHAPE], columns[TEXTURE], strict=True))

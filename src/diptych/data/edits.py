@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import Column, DataError, Samples, Table
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles
 from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
@@ -67,7 +68,10 @@ def attributes(table: Table[Any], column: str) -> tuple[tuple[str, ...], ...]:
     """
     texts = table.columns.get(column)
     if texts is None or texts.kind != "captions":
-        raise DataError(f"This table has no column {column!r}: give a table of edits, see diptych.data.edits.")
+        there = columns_there(table.columns)
+        raise DataError(
+            f"This table has no column {column!r}, only {there}: give a table of edits, see diptych.data.edits."
+        )
     return tuple(tuple(map(str, values)) for values in texts.values)
 
 
@@ -86,8 +90,8 @@ def read_edits(path: str | os.PathLike[str], keys: FileKeys | None = None) -> Ta
     for name in ("source", "edit", "target", SOURCE_ATTRIBUTES, TARGET_ATTRIBUTES):
         if name not in columns:
             raise DataError(
-                f"{table} has no column {name!r}: a table of edits has source, edit, target, {SOURCE_ATTRIBUTES} and "
-                f"{TARGET_ATTRIBUTES}."
+                f"{table} has no column {name!r}, only {columns_there(columns)}: a table of edits has source, edit, "
+                f"target, {SOURCE_ATTRIBUTES} and {TARGET_ATTRIBUTES}."
             )
 
     def files(name: str) -> ImageFiles:

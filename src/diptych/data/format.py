@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from diptych.core import DataError
+from diptych.data.headings import heading_of
 from diptych.data.keys import FileKeys
 from diptych.data.named_sets import absent
 
@@ -88,11 +89,14 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
         raise absent(path)
     if not path.is_file() and not path.is_dir():
         raise DataError(f"{path} is a pipe or a device, which cannot be read twice: write it to a file, and name that.")
-    names = [f.name for f in fit if f.name and not (path.is_file() and f.name.startswith("a folder"))]
+    every = [f.name for f in fit if f.name]
+    names = [name for name in every if not (path.is_file() and name.startswith("a folder"))]
+    heading = heading_of(path) if names else ""
+    names = names or every
     if any(", or " in name for name in names) and names[1:]:  # a list of alternatives needs a larger separator
-        raise DataError(f"{path} is none of these, so give one of them: {'; '.join(names)}.")
+        raise DataError(f"{path} is none of these, so give one of them: {'; '.join(names)}{heading}.")
     mismatch = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
-    raise DataError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")
+    raise DataError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}{heading}.")
 
 
 def files_below(path: Path, endings: tuple[str, ...]) -> Iterator[str]:

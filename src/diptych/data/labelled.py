@@ -64,6 +64,7 @@ class LabelledData(Guided):
             ``classes``.
         things: K marks: True for classes whose objects are counted. (): not stated.
         words: K tuples of the words of each class, see ``core.data.ClassNames``. (): the names.
+        heading: of unlabelled items of a table, the end of a sentence that names its columns, see ``data.headings``.
 
     Example:
         >>> import diptych
@@ -79,6 +80,7 @@ class LabelledData(Guided):
     splits: Mapping[str, Table[Any]]
     things: tuple[bool, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
+    heading: str = ""
 
     def __getitem__(self, name: str) -> NamedTable:
         if not isinstance(name, str):

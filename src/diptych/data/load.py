@@ -24,6 +24,7 @@ from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
 from diptych.data.formats.star_table import STAR_TABLE
 from diptych.data.formats.webdataset import TAR_FOLDER, TARS
+from diptych.data.headings import heading_of
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
@@ -100,6 +101,8 @@ def open_data(
         raise DataError(f"{path} has no table with the column {text!r}: leave out {{text}}, or give one.")
     if need == "classes":
         refuse_one_class(data, path)
+    if not data.classes:
+        data = replace(data, heading=heading_of(path))
     return data if path == Path(spec) else replace(data, name=os.fspath(spec))
 
 

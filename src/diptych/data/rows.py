@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from diptych.core import DataError, UsageError
+from diptych.core.wording import columns_there
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
 PATH_COLUMNS = ("path", "filepath", "image", "image_path", "file_name")
@@ -143,10 +144,10 @@ def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], give
     if not any(columns):
         raise DataError(f"{table} is empty: give a table with a line of column names.")
     if not (matching := columns_of(columns, wanted, given)) and given:
-        raise DataError(f"{table} has no column {given!r}, only {', '.join(columns)[:300]}: name one with {what}.")
+        raise DataError(f"{table} has no column {given!r}, only {columns_there(columns)}: name one with {what}.")
     if not matching:
         renamed = f", or rename it to {wanted[0].rstrip('*')}" if wanted else ""  # not every command has the argument
-        raise UsageError(f"{table} has the columns {', '.join(columns)[:300]}: name the one with {what}{renamed}.")
+        raise UsageError(f"{table} has the columns {columns_there(columns)}: name the one with {what}{renamed}.")
     return matching[0]
 
 

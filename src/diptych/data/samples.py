@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from diptych.core import DataError, Samples, Subset, Table, UnreadableItem, UsageError
-from diptych.core.wording import number_of
+from diptych.core.wording import columns_there, number_of
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.weighted import CAPTION_WEIGHTS, caption_columns
 from diptych.data.images import SUFFIXES, decode_image
@@ -292,7 +292,7 @@ def _frame_column(x: Any, wanted: Sequence[str], what: str) -> str:
     if not columns:
         raise DataError(
             f"The data frame has no column {what} ({' or '.join(wanted)}), only "
-            f"{', '.join(_column_names(x))[:200]}: rename one."
+            f"{columns_there(_column_names(x))}: rename one."
         )
     return columns[0]
 
@@ -323,9 +323,7 @@ def _image_column(x: Any) -> str:
     for name in x.column_names:
         if name in PICTURE_COLUMNS:
             return str(name)
-    raise DataError(
-        f"The dataset has no column of pictures, only {', '.join(x.column_names)[:200]}: cast one to Image."
-    )
+    raise DataError(f"The dataset has no column of pictures, only {columns_there(x.column_names)}: cast one to Image.")
 
 
 def _label_column(x: Any) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import Column, DataError, Table, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles, has_class_folders
 from diptych.data.format import Format, Request
 from diptych.data.inside import inside
@@ -72,7 +73,7 @@ def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None) -> La
     every = [c for chosen in text_columns.values() for c in chosen]
     columns = read_columns(table, {path_column, label_column_name, *NAME_COLUMNS, *every, "split"}.__contains__)
     if path_column is None:
-        held = f"only {', '.join(names)[:200]}" if names else "it is empty"
+        held = f"only {columns_there(names)}" if names else "it is empty"
         raise DataError(
             f"{table} has no column {' or '.join(PATH_COLUMNS)}, {held}: name the column with the pictures so, in the "
             f"first line."

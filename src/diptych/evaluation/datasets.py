@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import Column, DataError, Samples, Table
+from diptych.core.wording import columns_there
 from diptych.data.format import Need
 from diptych.data.formats.anomaly import CLASSES
 from diptych.data.joined import Joined
@@ -238,7 +239,7 @@ def open_linkage(
         records = open_records(name, keys, image=image, text=text)
         lacking = next((i for i, f in enumerate(records.facts) if entity not in f), None)
         if lacking is not None:
-            held = ", ".join(records.facts[lacking])
+            held = columns_there(records.facts[lacking])
             raise DataError(
                 f"Record {lacking} of {name} has no {entity!r}, only {held}: name the column of what records are of by "
                 f"{{entity}}."

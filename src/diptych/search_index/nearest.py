@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, UsageError
+from diptych.core.wording import columns_there
 from diptych.search_index import ann, recall
 from diptych.search_index.database_index import DatabaseIndex
 from diptych.search_index.described import Vectors
@@ -85,7 +86,7 @@ def _check_columns(index: AnyIndex, where: Sequence[Condition]) -> None:
     for c in where:
         if c.column.replace('"', "") not in columns:
             raise UsageError(
-                f"No entry of {index.folder} has {c.column!r}: conditions may ask for {', '.join(columns)}."
+                f"No entry of {index.folder} has {c.column!r}: conditions may ask for {columns_there(columns)}."
             )
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from diptych.core import Card, Evidence, Table, Text, TextPool, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.captions import read_sentences
 from diptych.data.format import Need
 from diptych.data.keys import FileKeys
@@ -92,5 +93,8 @@ def table_of(like: object, need: Need, keys: FileKeys | None = None) -> Table[An
         return open_data(os.fspath(like), keys, need=need).whole()
     table = like if isinstance(like, Table) else as_table(like, keys)
     if need == "captions" and "captions" not in table.columns:
-        raise UsageError('These photos have no captions: give a table with a column "captions".')
+        raise UsageError(
+            f"These photos have no column of captions, only {columns_there(table.columns)}: give a table with a column "
+            f"'captions'."
+        )
     return table

@@ -24,7 +24,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import none_readable
+from diptych.core.wording import columns_there, none_readable
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable
@@ -172,7 +172,8 @@ def link(
         raise UsageError(f"A labelled pair names a record that is not there: left has {len(left)}, right {len(right)}.")
     for records, column in zip((left, right), ids, strict=True):
         if column is not None and not any(column in facts for facts in records.facts):
-            raise DataError(f"There is no column {column!r} to name records by: see {{ids}}.")
+            there = columns_there(dict.fromkeys(c for facts in records.facts for c in facts))
+            raise DataError(f"There is no column {column!r} to name records by, only {there}: see {{ids}}.")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"The threshold must be a finite score, got {threshold}.")
     if grouped and (one_to_one or (threshold is None and not pairs)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import DataError, UsageError
+from diptych.core.wording import columns_there
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import keeping, kinds
 from diptych.verbs.arguments import argument, fit_workers, fitted, method, settings
@@ -164,7 +165,8 @@ def _pairs(given: Any, left: Any, right: Any, ids: tuple[str | None, str | None]
         columns, source = read_columns(Path(given)), str(given)
         if not {"left", "right"} <= set(columns):
             raise DataError(
-                f"{given} has no columns left and right, only {', '.join(columns)}: name the two records of a match so."
+                f"{given} has no columns left and right, only {columns_there(columns)}: name the two records of a "
+                f"match so."
             )
         given = zip(columns["left"], columns["right"], strict=True)
     pairs = []
@@ -190,7 +192,8 @@ def _numbered(records: Any, column: str | None) -> dict[str, int]:
     if column is None:
         return {str(i): i for i in range(len(records))}
     if not any(column in f for f in records.facts):
-        raise DataError(f"There is no column {column!r} to name records by: see {{ids}}.")
+        there = columns_there(dict.fromkeys(c for f in records.facts for c in f))
+        raise DataError(f"There is no column {column!r} to name records by, only {there}: see {{ids}}.")
     positions: dict[str, int] = {}
     for i, facts in enumerate(records.facts):
         if column in facts:

@@ -67,7 +67,7 @@ class Recommend(Verb):
         if not data.classes:
             raise DataError(
                 f"{data.name} has no labels, by which systems are compared: put the photos in a folder for each class, "
-                f"or give a table with a column 'label'."
+                f"or give a table with a column 'label'{data.heading}."
             )
         classes = names_of(self.names, data.classes, self.templates)
         model = context.model()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core import Column, DataError, Samples, Table, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles, image_files
 from diptych.data.format import Format, Request
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images, schema_of
@@ -104,7 +105,7 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
             column = image_column(schema)
             if column is None:
                 raise DataError(
-                    f"{file} has no column of pictures, only {', '.join(schema.names)[:200]}: use read_table for paths."
+                    f"{file} has no column of pictures, only {columns_there(schema.names)}: use read_table for paths."
                 )
             sources.append((str(file), column))
             names |= class_names(schema)

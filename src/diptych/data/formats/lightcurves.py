@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, UnreadableItem
+from diptych.core.wording import columns_there
 from diptych.data.formats.arrays import array_key
 from diptych.data.rows import read_columns, refuse
 
@@ -125,7 +126,7 @@ def read_light_curves(
     )
     cells = read_columns(table, set(wanted.values()).__contains__)
     if missing := [c for c in wanted.values() if c not in cells]:
-        raise DataError(f"{table} has no column {missing[0]!r}, only {', '.join(cells)}: name the columns.")
+        raise DataError(f"{table} has no column {missing[0]!r}, only {columns_there(cells)}: name the columns.")
     names = ["" if v is None else str(v) for v in cells[identity]]
     if "" in names:
         raise DataError(f"Row {names.index('') + 1} of {table} has no {identity}: fill it, or remove the row.")

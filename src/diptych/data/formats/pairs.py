@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from diptych.core import DataError, UnreadableItem, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.formats.weighted import WEIGHTS, check_shares, weighted
@@ -108,7 +109,7 @@ class PairStream:
                     raise DataError(f"{self.path} is empty: give a table with a line of column names.")
                 if missing := [c for c in (self.images, self.texts, *self.further) if c not in heading]:
                     raise DataError(
-                        f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: "
+                        f"{self.path} has no column {' and no column '.join(missing)}, only {columns_there(heading)}: "
                         f"name the columns to read."
                     )
                 at, texts = heading.index(self.images), [heading.index(c) for c in (self.texts, *self.further)]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.core.blocks import Block, chunks
+from diptych.core.wording import columns_there
 from diptych.data.addresses import files_at, opened_at
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request
@@ -156,7 +157,8 @@ class ParquetStream(ShardStream[ParquetPair]):
         text = columns_of(names, ("caption", "title", *CAPTION_COLUMNS), self.texts)
         if (self.images and self.images not in names) or not image or not text:
             raise DataError(
-                f"{shard} has no column with a picture or none with a text, only {', '.join(names)}: name the columns."
+                f"{shard} has no column with a picture or none with a text, only {columns_there(names)}: name the "
+                f"columns."
             )
         texts = text if self.texts else text[:1]
         check_shares(self.shares, texts, columns_of(names, CAPTION_WEIGHTS), shard)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import Column, DataError, Table, UnreadableItem
+from diptych.core.wording import columns_there
 from diptych.data.formats.regions import Boxes, BoxForm, boxes
 from diptych.data.images import image_size
 from diptych.data.labelled import LabelledData
@@ -46,7 +47,7 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
     if at is None or form is None or phrase_column is None:
         raise DataError(
             f"{path} needs a column image or path, x, y, w, h or x0, y0, x1, y1, and phrase or category, and has "
-            f"{', '.join(cells)[:200]}."
+            f"{columns_there(cells)}."
         )
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(cells[at]):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.core import DataError, Subset, Table
+from diptych.core.wording import columns_there
 from diptych.data.format import Format
 from diptych.data.formats.lightcurves import LightCurves, read_light_curves
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
@@ -63,7 +64,7 @@ def read_curves(path: Path, label: str = "") -> LabelledData:
     if missing := [role for role in ("id", "time", "value") if roles[role] is None]:
         usual = ", ".join(COLUMNS[missing[0]])
         raise DataError(
-            f"{table} has no column for the {missing[0]} of a measurement, only {', '.join(names)}: call it one of "
+            f"{table} has no column for the {missing[0]} of a measurement, only {columns_there(names)}: call it one of "
             f"{usual}."
         )
     curves = read_light_curves(
@@ -82,7 +83,9 @@ def _labelled(name: str, curves: LightCurves, stars: Path, label: str) -> Labell
     cells = read_columns(stars)
     identity, label_name = _column("id", tuple(cells)), label or _column("label", tuple(cells))
     if identity is None or (label and label not in cells):
-        raise DataError(f"{stars} has no column {label or 'that names the stars'}, only {', '.join(cells)}: add it.")
+        raise DataError(
+            f"{stars} has no column {label or 'that names the stars'}, only {columns_there(cells)}: add it."
+        )
     ids = [str(c) for c in cells[identity]]
     samples = curves.rows("", ids)
     labels_of = [str(c or "") for c in cells[label_name]] if label_name else [""] * len(ids)

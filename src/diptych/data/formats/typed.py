@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core import Column, ColumnKind, DataError, Samples, Table, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import Boxes, BoxForm, boxes, class_masks
 from diptych.data.inside import all_inside
@@ -76,9 +77,7 @@ def read_typed(
     cells = read_columns(path)
     folder = os.path.dirname(os.path.abspath(path))
     if items not in cells:
-        raise DataError(
-            f"{path} has no column {items!r}, only {', '.join(cells)[:300]}: name the column with the items."
-        )
+        raise DataError(f"{path} has no column {items!r}, only {columns_there(cells)}: name the column with the items.")
     typed = {name: _Reader(Path(path), folder, cells, spec) for name, spec in columns.items()}
     rows: dict[str, list[int]] = {}
     for number, value in enumerate(cells.get("split", ["test"] * len(cells[items]))):
@@ -106,7 +105,7 @@ class _Reader:
         if not self.names or (len(self.names) > 1 and spec.kind not in ("captions", "vector")):
             raise DataError(
                 f"{path} has {len(self.names)} columns {spec.source!r} for {spec.kind}, among "
-                f"{', '.join(cells)[:300]}: name one."
+                f"{columns_there(cells)}: name one."
             )
         self.cells = [cells[c] for c in self.names]
         present = (
@@ -194,8 +193,7 @@ def read_boxes(
     numbers = ("x", "y", "w", "h") if form == "xywh" else ("x0", "y0", "x1", "y1")
     if at is None or any(n not in cells for n in numbers):
         raise DataError(
-            f"{path} needs a column image or path and the columns {', '.join(numbers)}, and has "
-            f"{', '.join(cells)[:200]}."
+            f"{path} needs a column image or path and the columns {', '.join(numbers)}, and has {columns_there(cells)}."
         )
     named = next((c for c in ("category", "label", "class") if c in cells), None)
     values = [_text(v) for v in cells[named]] if named else [""] * len(cells[at])

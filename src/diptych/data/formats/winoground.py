@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import Column, DataError, Table
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles
 from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
@@ -50,7 +51,7 @@ def read_winoground(folder: str | os.PathLike[str], keys: FileKeys | None = None
     sides: dict[str, list[str]] = {}
     for name in ("image_0", "image_1", "caption_0", "caption_1"):
         if name not in cells:
-            raise DataError(f"{listing} has no {name!r}, only {', '.join(cells)[:300]}: give the published file.")
+            raise DataError(f"{listing} has no {name!r}, only {columns_there(cells)}: give the published file.")
         sides[name] = filled(listing, name, cells[name])
     files, captions = [], []
     for i in range(len(sides["image_0"])):

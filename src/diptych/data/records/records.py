@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from diptych.core import DataError, Samples, UnreadableItem
+from diptych.core.wording import columns_there
 from diptych.data.folders import ImageFiles, image_files, tar_files
 from diptych.data.format import Format, Request
 from diptych.data.formats.huggingface import metadata_files
@@ -176,13 +177,15 @@ def _table(path: Path, keys: FileKeys | None, image: str, text: str) -> Records:
     columns = read_columns(path)
     for requested in (image, text):
         if requested and not columns_of(columns, (), requested):
-            raise DataError(f"{path} has no column {requested!r}, only {', '.join(columns)}: name one that is there.")
+            raise DataError(
+                f"{path} has no column {requested!r}, only {columns_there(columns)}: name one that is there."
+            )
     at = next(iter(columns_of(columns, PATH_COLUMNS, image)), None)
     text_column = next(iter(columns_of([c for c in columns if c != at], TEXT_COLUMNS, text)), None)
     if at is None and text_column is None:
         raise DataError(
-            f"{path} has neither a picture nor a text: name columns {PATH_COLUMNS[0]} and caption, or say which hold "
-            f"them."
+            f"{path} has neither a picture nor a text, only the columns {columns_there(columns)}: name columns "
+            f"{PATH_COLUMNS[0]} and caption, or say which hold them."
         )
     n = len(next(iter(columns.values()), ()))
     if not n:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import DataError, Finding, Subject, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.rows import filled, read_columns
 
 NEEDED, OPTIONAL = ("model", "measure", "value"), ("about", "low", "high", "count")
@@ -29,7 +30,7 @@ def with_measured(subjects: Mapping[str, Subject], path: str | os.PathLike[str])
     cells: dict[str, list[Any]] = dict(read_columns(path))
     for name in NEEDED:
         if name not in cells:
-            raise DataError(f"{path} has no {name!r}, only {', '.join(cells)[:300]}: give model, measure and value.")
+            raise DataError(f"{path} has no {name!r}, only {columns_there(cells)}: give model, measure and value.")
         cells[name] = list(filled(Path(path), name, cells[name]))
     findings: dict[str, list[Finding]] = {}
     for i, model in enumerate(cells["model"]):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Run, UsageError
+from diptych.core.wording import columns_there
 from diptych.data.words.classnames import tidy
 from diptych.metrics.cut import STRATA
 from diptych.search_index.described import Vectors
@@ -114,7 +115,7 @@ def _of_column(index: AnyIndex, column: str, backbone: Backbone, run: Run) -> li
 
     values = sorted({v for e in _entries(index) if (v := value(e))})
     if not values and column not in index.columns():
-        raise UsageError(f"No entry of {index.folder} has {column!r}: there is {', '.join(index.columns())}.")
+        raise UsageError(f"No entry of {index.folder} has {column!r}: there is {columns_there(index.columns())}.")
     if len(values) < 2:
         where = "lie in one folder" if column == "folder" else f"have one {column}" if values else f"have no {column}"
         raise UsageError(

@@ -155,7 +155,7 @@ def need_labels_or_captions(method: Method, data: LabelledData) -> None:
     if "train" in method.card.needs.evidence and not labelled:
         raise DataError(
             f"{data.name} has neither labels nor captions, and {method.card.slug} needs one of them: give class "
-            f"folders, or a table with a column 'caption'."
+            f"folders, or a table with a column 'caption'{data.heading}."
         )
 
 

@@ -239,7 +239,8 @@ def _need_classes(data: LabelledData) -> None:
     if not data.classes:
         raise DataError(
             f"A board measures labelled photos, and {data.name} has no classes: give class folders, train/cat/1.jpg "
-            f"and test/cat/2.jpg, or a table with a column class_name; 'diptych classify' names photos without labels."
+            f"and test/cat/2.jpg, or a table with a column class_name; 'diptych classify' names photos without labels"
+            f"{data.heading}."
         )
 
 

@@ -16,6 +16,7 @@ from diptych.verbs.arguments import NAMES, argument
 from diptych.verbs.board.board import DATA, OFFERS, SystemsBoard, classes_of, fitted_folders, the_same
 from diptych.verbs.curate.plan import CuratePlan
 from diptych.verbs.detect import Detect
+from diptych.verbs.photos import naming
 
 if TYPE_CHECKING:
     from diptych.core import Backbone
@@ -132,9 +133,10 @@ class BoardCaption(SystemsBoard):
         from diptych.evaluation.boards.caption import CaptionBench, captioned_photos
         from diptych.verbs.names import texts_of
 
-        data = captioned_photos(
-            os.fspath(self.table), self.references, texts_of(self.texts, sentences=True), context.keys
-        )
+        with naming(text="references"):
+            data = captioned_photos(
+                os.fspath(self.table), self.references, texts_of(self.texts, sentences=True), context.keys
+            )
         backbone, judge = load(), context.model(self.judge) if self.judge else None
         return CaptionBench(data, backbone, context.run(), self.draws, judge)
 
@@ -167,7 +169,8 @@ class BoardCurate(SystemsBoard):
         from diptych.evaluation.boards.caption_pool import caption_pool
         from diptych.evaluation.boards.curate import CurateBench
 
-        pool = caption_pool(os.fspath(self.data), self.captions, self.wrong, self.keep, context.keys)
+        with naming(text="captions"):
+            pool = caption_pool(os.fspath(self.data), self.captions, self.wrong, self.keep, context.keys)
         return CurateBench(pool, load(), context.run(), self.draws, str(self.metadata), head=str(self.head or ""))
 
 
