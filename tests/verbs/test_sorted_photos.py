@@ -71,3 +71,46 @@ def test_a_folder_among_the_photos_and_photos_in_memory_are_refused(tmp_path: Pa
     check_sorting([str(tmp_path / "in")], tmp_path / "in-sorted")
     with pytest.raises(UsageError, match=r"copies files: give photos as paths"):
         check_sorting([object()], tmp_path / "out")
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let Ctrl-C come when half of the copy of this number is written."""
+    copies = iter(range(1, 100))
+
+    def copy(source: str, target: Path) -> None:
+        content = Path(source).read_bytes()
+        if next(copies) == number:
+            target.write_bytes(content[: len(content) // 2])
+            raise KeyboardInterrupt
+        target.write_bytes(content)
+
+    monkeypatch.setattr("shutil.copy2", copy)
+
+
+def test_an_interruption_leaves_whole_copies_and_the_same_call_completes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = predictions(tmp_path / "in", a__1_jpg="dress", b__1_jpg="dress", b__2_jpg="hat", b__3_jpg="")
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        with pytest.raises(KeyboardInterrupt) as interruption:
+            sort_photos(given, out)
+    assert str(interruption.value) == (
+        f"Interrupted: 2 of 4 photos are copied into {out}; the same command with {{overwrite}} copies all of them."
+    )
+    assert files(out) == {"dress/1.jpg": "a__1_jpg", "dress/1 (2).jpg": "b__1_jpg"}
+    assert sorted(os.listdir(out)) == ["dress"]
+    sort_photos(given, out, overwrite=True)
+    assert files(out) == {
+        "dress/1.jpg": "a__1_jpg", "dress/1 (2).jpg": "b__1_jpg", "hat/2.jpg": "b__2_jpg", "unsure/3.jpg": "b__3_jpg",
+    }  # fmt: skip
+
+
+def test_an_interruption_before_the_first_copy_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt, match=r"0 of 1 photo is copied into .*out; the same command copies them\."):
+        sort_photos(predictions(tmp_path / "in", a_jpg="dress"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

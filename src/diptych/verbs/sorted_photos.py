@@ -45,7 +45,8 @@ def check_sorting(photos: Any, folder: Path) -> None:
 def sort_photos(predictions: Sequence[Prediction], folder: Path, *, overwrite: bool = False) -> str:
     """Copy each photo into the folder of its class, with its dates; the photos themselves stay where they are.
 
-    Of two photos of one name in a class the second one gets " (2)" behind its name.
+    Of two photos of one name in a class the second one gets " (2)" behind its name. The names depend on the predictions
+    alone: the same call with ``overwrite``, after an interruption, replaces the copies that it finds and adds the rest.
 
     Args:
         predictions: of photos that lie in files; others are left out and counted.
@@ -57,23 +58,33 @@ def sort_photos(predictions: Sequence[Prediction], folder: Path, *, overwrite: b
 
     Raises:
         UsageError: none of them lies in a file.
+        KeyboardInterrupt: Ctrl-C; it says how many photos are copied, each of them whole, and how to go on.
     """
     files = [p for p in predictions if os.path.isfile(p.name)]
     if predictions and not files:
         raise UsageError(f"{{sort_into}} copies files, and {predictions[0].name} is none: leave {{sort_into}} out.")
     counts: dict[str, int] = {}
     taken: set[str] = set()
-    for item in files:
-        kind = UNSURE if item.unknown or not item.top else folder_name(item.label)
-        counts[kind] = counts.get(kind, 0) + 1
-        copy = folder / _free(kind, Path(item.name).name, taken)
-        with drafted(copy, overwrite=overwrite, sync=False) as draft:
-            shutil.copy2(item.name, draft)
+    try:
+        for item in files:
+            kind = UNSURE if item.unknown or not item.top else folder_name(item.label)
+            copy = folder / _free(kind, Path(item.name).name, taken)
+            with drafted(copy, overwrite=overwrite, sync=False) as draft:
+                shutil.copy2(item.name, draft)
+            counts[kind] = counts.get(kind, 0) + 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_interrupted(sum(counts.values()), len(files), folder)) from None
     by_class = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
     rest = len(predictions) - len(files)
     return f"{number_of(len(files), 'photo')} copied into {folder}: {by_class}" + (
         f"; {rest} are no files" if rest else ""
     )
+
+
+def _interrupted(copied: int, total: int, folder: Path) -> str:
+    """Return what an interruption says. Where the folder is not there, nothing stands in the way of the same command."""
+    again = "the same command with {overwrite} copies all of them" if folder.exists() else "the same command copies them"
+    return f"Interrupted: {copied:,} of {number_of(total, 'photo is', 'photos are')} copied into {folder}; {again}."
 
 
 def folder_name(label: str) -> str:
