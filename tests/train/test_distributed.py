@@ -18,7 +18,19 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core import Clock, DataError, DiptychError, Diverged, Embedded, Row, Run, State, UnreadableItem, UsageError, World
+from diptych.core import (
+    Clock,
+    DataError,
+    DiptychError,
+    Diverged,
+    Embedded,
+    Row,
+    Run,
+    State,
+    UnreadableItem,
+    UsageError,
+    World,
+)
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
@@ -213,7 +225,9 @@ def test_processes_end_together(answers, trouble, ends) -> None:
         assert answers[rank]["ends"][trouble].startswith(ends[rank])
 
 
-def watched(run: Run, out: Path, every: int | None, troubled: int) -> tuple[list[Any], list[dict[str, float]], list[str]]:
+def watched(
+    run: Run, out: Path, every: int | None, troubled: int
+) -> tuple[list[Any], list[dict[str, float]], list[str]]:
     """Train a toy whose measures diverge once, in some processes alone; return its end, its log, and what was said."""
     seen: list[int] = []
 
