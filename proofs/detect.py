@@ -37,6 +37,12 @@ def open_bench(
     return AnomalyBench.open(data, backbone, run, seeds, thing=thing_of(name), rate=None, auxiliary=other)
 
 
+def open_beside(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> AnomalyBench:
+    """Open photos with those of another thing where one is known for them; claims on it name these sets."""
+    known = known_set(name)
+    return open_bench(name, backbone, run, seeds, auxiliary=bool(known and known.auxiliary))
+
+
 @dataclass(frozen=True)
 class MixedWords(WinCLIPStyle):
     """Draws the texts of both of its states from one bag."""
@@ -84,7 +90,20 @@ def another_object(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tu
 swapped_labels = relabelled(lambda labels, run: 1 - labels)
 random_labels = relabelled(lambda labels, run: np.random.default_rng(run.integer("labels")).permutation(labels))
 _HALVES = (Claim(CHANCE, part=HALVES, name="two halves of normal photos"),)
-_OTHER_THING = Claim(CHANCE, arm=Arm("gaussian", spoil=another_object))
+ANOTHER = "normal photos of another thing"
+"""The cheapest explanation of a ranking: what is damaged looks odd beside any photos."""
+
+
+def _over_another(slug: str, on: tuple[str, ...] = ()) -> Claim:
+    return Claim(ANOTHER, base=Arm(slug, spoil=another_object), on=on)
+
+
+def _of_another(slug: str, on: tuple[str, ...] = ()) -> Mapping[str, Claim]:
+    return {"of another thing, over chance": Claim(CHANCE, arm=Arm(slug, spoil=another_object), on=on)}
+
+
+_BOTH = ("magnetic_tile_large", "textile_sim")
+"""Sets for which photos of another thing are known."""
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
@@ -94,10 +113,15 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             controls=_HALVES,
             beside={"pair": Arm("winclip-style", "pair")},
         ),
-        "feature-memory": Trial((Claim(CHANCE),), controls=_HALVES),
+        "feature-memory": Trial(
+            (Claim(CHANCE), _over_another("feature-memory", _BOTH)),
+            controls=_HALVES,
+            beside={**_of_another("feature-memory", _BOTH), "gaussian": Arm("gaussian")},
+            bench=open_beside,
+        ),
         "patch-memory": Trial(
             (Claim(CHANCE),),
-            {"normal photos of another thing": another_object},
+            {ANOTHER: another_object},
             controls=_HALVES,
             beside={
                 "whole pictures": Arm("gaussian"),
@@ -108,16 +132,21 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=partial(open_bench, auxiliary=True),
         ),
         "gaussian": Trial(
-            (Claim(CHANCE), Claim("normal photos of another thing", base=Arm("gaussian", spoil=another_object))),
+            (Claim(CHANCE), _over_another("gaussian")),
             controls=_HALVES,
-            beside={"of another thing, over chance": _OTHER_THING},
+            beside=_of_another("gaussian"),
             bench=partial(open_bench, auxiliary=True),
         ),
         "hyp-oc": Trial(
-            (Claim(CHANCE),),
+            (Claim(CHANCE), _over_another("hyp-oc", _BOTH)),
             {"real features as pseudo-negatives": as_subclass(ResampledNegatives)},
             controls=_HALVES,
-            beside={"euclidean twin": Arm("hyp-oc", "euclidean"), "gaussian": Arm("gaussian")},
+            beside={
+                "euclidean twin": Arm("hyp-oc", "euclidean"),
+                "gaussian": Arm("gaussian"),
+                **_of_another("hyp-oc", _BOTH),
+            },
+            bench=open_beside,
         ),
         "anomalyclip": Trial(
             (Claim("winclip-style", 0, "pair"),),

@@ -73,7 +73,7 @@ WITHOUT = {
     "sam-clip": "needs a SAM, and no weights of one are at hand",
     "cut-and-paste": "optimises nothing of its own", "mosaic": "optimises one picture, not a model",
     "deltaedit": "needs a StyleGAN2 of faces", "clipinverter": "needs a StyleGAN2 of faces and its inverter",
-    "astrom3": "needs spectra beside the curves",
+    "astrom3": "needs spectra beside the curves", "patch-memory": "trains nothing",
     **dict.fromkeys(
         ("coop", "mocoop", "nola", "glsim", "dn-cbm", "clippings", "hyp-oc"),
         "is run whole on boards and in its proof",

@@ -756,7 +756,14 @@ class PatchMemory(DetectorSystem):
     """Remember the patches of a few normal photos in several turns, and measure how far those of an image
     are.
     """
-    def __init__(self, shots: int | None = 16, turns: int = 4, tail: float = 0.01, side: int | None = None) -> None: ...
+    def __init__(
+        self,
+        shots: int | None = 16,
+        turns: int = 4,
+        tail: float = 0.01,
+        side: int | None = None,
+        foreground: float | None = None,
+    ) -> None: ...
 
 class PathGen(OtherSystem):
     """Pick tiles of slides, and write captions for them."""

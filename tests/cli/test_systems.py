@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from diptych import catalog
+from diptych.backbones.weights import read_state
 
 Cli = Callable[..., Any]
 
@@ -110,3 +117,31 @@ def test_a_file_that_is_not_there_or_no_weights_is_named_before_a_released_file_
     assert "web page" in page.err
     assert "--released" not in page.err
     assert "nothing is published" in diptych("systems", "gda", "--weights", tmp_path / "none.pt", "--out", "o").err
+
+
+class Scale(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ctx = torch.nn.Parameter(torch.ones(4, 64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.ctx
+
+
+@pytest.mark.parametrize("slug", [("laclip", "laclip-b16"), ("coop", "coop", "-b", "tiny", "--names", "cat,dog")])
+@pytest.mark.parametrize("kind", ["archive", "objects"])
+def test_a_file_that_can_run_code_is_refused_with_a_command_and_no_flag_that_is_not_there(
+    slug: tuple[str, ...], kind: str, diptych: Cli, tmp_path: Path
+) -> None:
+    file, (system, released, *more) = tmp_path / "w.pt", slug
+    if kind == "archive":
+        torch.jit.script(Scale()).save(str(file))
+    else:
+        torch.save({"state_dict": {"ctx": torch.ones(4, 64)}, "config": argparse.Namespace(rate=1)}, file)
+    refused = diptych("systems", system, "--weights", file, "--released", released, *more, "--out", tmp_path / "o")
+    assert refused.code == 2
+    assert "can run code" in refused.err
+    assert "allow" not in refused.err
+    command = shlex.split(re.search(r"by (python -c '.*')\.$", refused.err.strip())[1])  # type: ignore[index]
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    assert torch.equal(read_state(tmp_path / "w.tensors.pt", allow_pickle=None)["ctx"], torch.ones(4, 64))

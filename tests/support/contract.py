@@ -12,6 +12,7 @@ import pytest
 
 from diptych import catalog
 from diptych.backbones.generators.load import load_generator, load_maps
+from diptych.backbones.language_text import LanguageText
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.mask_queries import MaskLayout
 from diptych.nn.text.agents import AGENTS
@@ -19,6 +20,9 @@ from diptych.nn.vector_head import VectorHead
 from diptych.testing import checks
 from diptych.testing.contract import Check, Exam, exams
 from diptych.testing.parts import Echo
+from diptych.testing.roles.training import LANGUAGE
+from tests.support.checkpoints import small_tokenizer
+from tests.support.language import tiny_llama
 
 MASKS = {"side": 32, "crop": 32, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2}
 SHORT: dict[str, dict[str, Any]] = {
@@ -102,10 +106,22 @@ def short(slug: str) -> dict[str, Any]:
     return {**general, **SHORT.get(slug, {}), **({"head": head_file()} if slug == "vector-head" else {})}
 
 
+@functools.cache
+def language() -> LanguageText:
+    """A language model of transformers with random weights, which can be written."""
+    from transformers import AutoTokenizer
+
+    folder = Path(tempfile.mkdtemp())
+    small_tokenizer(folder, bos="<s>")
+    return LanguageText.of(tiny_llama(20), AutoTokenizer.from_pretrained(str(folder)))
+
+
 def parts(slug: str) -> dict[str, Any]:
     """Parts of which there is no small one in ``diptych.testing``."""
     if slug == "clipinverter":
         return {"generator": load_generator("small")[0], "maps": load_maps("small")}
+    if slug == "llm2clip":
+        return {LANGUAGE: language()}
     return dict.fromkeys(AGENTS, Echo()) if slug == "pathgen" else {}
 
 

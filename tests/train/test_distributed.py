@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,19 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core import Clock, DataError, DiptychError, Embedded, Row, Run, State, UnreadableItem, UsageError, World
+from diptych.core import (
+    Clock,
+    DataError,
+    DiptychError,
+    Diverged,
+    Embedded,
+    Row,
+    Run,
+    State,
+    UnreadableItem,
+    UsageError,
+    World,
+)
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
@@ -25,7 +38,7 @@ from diptych.nn.projector import GatheredNorm
 from diptych.train import distributed
 from diptych.train.averaging import Averaging
 from diptych.train.loop import train
-from tests.train.processes import free_port, quick_start
+from tests.train.processes import free_port, quick_start, together
 from tests.train.toy import FIT, Toy, fit_here, table
 
 CLOCK = Clock(0, 1, 0, torch.Generator())
@@ -210,6 +223,41 @@ def test_buffers_are_those_of_the_first_process(answers) -> None:
 def test_processes_end_together(answers, trouble, ends) -> None:
     for rank in range(2):
         assert answers[rank]["ends"][trouble].startswith(ends[rank])
+
+
+def watched(
+    run: Run, out: Path, every: int | None, troubled: int
+) -> tuple[list[Any], list[dict[str, float]], list[str]]:
+    """Train a toy whose measures diverge once, in some processes alone; return its end, its log, and what was said."""
+    seen: list[int] = []
+
+    def watch(step: int) -> dict[str, float]:
+        seen.append(step)
+        if len(seen) == 2 and run.world.rank >= troubled:
+            raise Diverged(f"The embeddings are not finite after {step} steps.")
+        return {"seen": float(step)}
+
+    fit = replace(FIT, epochs=None, steps=12, save_every=4, watch_every=every, skip_bad_steps=1)
+    toy = Toy(run, dtype=torch.float64, dropout=0.0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        history = train(toy, table(), fit, replace(run, out=out, workers=0), watch=watch)
+    weights = [p.detach().tolist() for p in toy.net.parameters()]
+    return [weights, replace(history.position, seconds=0.0)], list(history.records), [str(w.message) for w in said]
+
+
+@pytest.mark.parametrize("every", [3, None])  # steps, and epochs, which are of three
+@pytest.mark.parametrize("troubled", [0, 1])  # both processes, and the second alone
+def test_measures_that_diverge_in_one_process_take_all_back(tmp_path, every, troubled) -> None:
+    (first, log, said), (second, _, also) = together(2, watched, tmp_path / "two", every, troubled)
+    assert first == second
+    assert (first[1].step, first[1].bad_steps) == (12, 1)
+    assert any("not finite after 6 steps. The training goes back to step 4." in line for line in also)
+    if troubled:
+        assert any("of another process" in line and "goes back to step 4." in line for line in said)
+    (alone, of_one, _) = watched(Run(workers=0), tmp_path / "one", every, 0)
+    torch.testing.assert_close(first[0], alone[0], rtol=1e-6, atol=1e-9)
+    assert [(r["step"], r.get("seen")) for r in log] == [(r["step"], r.get("seen")) for r in of_one]
 
 
 def test_half_a_launch_is_refused(monkeypatch) -> None:

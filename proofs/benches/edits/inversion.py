@@ -195,7 +195,7 @@ def open_inversions(
     run: Run,
     seeds: tuple[int, ...],
     *,
-    items: int = 330,
+    items: int = 1400,
     train: int = 1024,
     optimise: int = 50,
     **less: Any,
@@ -208,7 +208,7 @@ def open_inversions(
         raise NotAvailable(f"{name} has no encoder through feature maps: this proof takes small.")
     method = CLIPInverter(**{**CLIPInverter.card.variants["small"], **less})
     kit = kit_for(CLIPInverter.card, backbone, generator="small")
-    test = Known.draw(items, Run().generator("inversion/test"))
+    test = Known.draw(items, Run().generator("inversion/test/second"))
     fixed = method.untrained(kit, Run())
     wanted = test.asks.wanted()
     start = time.perf_counter()

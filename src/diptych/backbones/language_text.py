@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -59,17 +59,12 @@ class LanguageText:
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         if pad is None:
             raise DataError("The tokenizer of this language model has no padding and no end token: set pad_token.")
-
-        def ids(texts: Sequence[str]) -> list[list[int]]:
-            options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
-            rows = tokenizer(list(texts), **options)["input_ids"] if texts else []
-            return [[int(i) for i in row] for row in rows]
-
         begin = tokenizer.bos_token_id
         first = () if begin is None or begin not in tokenizer("")["input_ids"] else (int(begin),)
 
         words = repr(sorted(tokenizer.get_vocab().items()))
         identity = hashlib.sha256(f"{type(tokenizer).__name__}/{words}".encode()).hexdigest()
+        ids = partial(_token_ids, tokenizer)
         return cls(HuggingFaceLM(model), model.eval(), ids, int(pad), identity, bidirectional, limit, tokenizer, first)
 
     @property
@@ -124,3 +119,10 @@ class LanguageText:
         h = self.lm.states(self.lm.embed(ids), mask, bidirectional=self.bidirectional).float()
         h = h.masked_fill(~counted[..., None], 0.0)
         return h.sum(1) / counted.sum(1, keepdim=True).clamp(min=1)
+
+
+def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of texts without special tokens. No closure: workers that are not forked get the encoder."""
+    options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    rows = tokenizer(list(texts), **options)["input_ids"] if texts else []
+    return [[int(i) for i in row] for row in rows]

@@ -32,9 +32,6 @@ OUTER = ("state_dict", "model_state_dict", "model")
 """Top-level keys under which trainers keep the tensors."""
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that distributed training and compilation put before every name."""
-_PICKLE = (
-    ", which can run code: convert it to safetensors, or pass allow_pickle=True (NAME?allow-pickle) if you trust it."
-)
 
 
 def find_weights(folder: Path) -> Path:
@@ -54,8 +51,8 @@ def find_weights(folder: Path) -> Path:
 
 def read_state(path: Path, *, allow_pickle: bool | None = False, opens: str = "") -> dict[str, Tensor]:
     """Read the tensors of a .safetensors or torch file onto the CPU; ``allow_pickle`` runs the pickle or TorchScript
-    archive in a torch file, which must be trusted; None: no caller can allow it. ``opens`` is the key of the tensors,
-    "a.b" for one inside another, "" one of ``OUTER``.
+    archive in a torch file, which must be trusted; None: as False where no user can allow it, so that no error advises
+    it. ``opens`` is the key of the tensors, "a.b" for one inside another, "" one of ``OUTER``.
 
     Returns:
         Name -> tensor, without the "module." and "_orig_mod." that distributed training and compilation put before most
@@ -81,11 +78,10 @@ def read_state(path: Path, *, allow_pickle: bool | None = False, opens: str = ""
         )
     if _is_torchscript(path):
         if not allow_pickle:
-            raise UsageError(f"{path} is a TorchScript archive{_PICKLE}")
+            raise _is_archive(path, allow_pickle)
         state: object = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
-        more = f"take them out once, where you trust it, by {tensors_alone(path, opens)}"
-        more += "." if allow_pickle is None else ", or pass allow_pickle=True (NAME?allow-pickle)."
+        more = f"take them out once, where you trust it, by {tensors_alone(path, opens)}{_or_allow(allow_pickle)}"
         state = _unpickled(path) if allow_pickle else read_apart(path, more)
     return _tensors(state, path, opens)
 
@@ -106,8 +102,17 @@ def read_nested(path: Path, more: str) -> Any:
         return read_state(path)
     check_weight_file(path)
     if _is_torchscript(path):
-        raise UsageError(f"{path} is a TorchScript archive, which can run code: give the state dict.")
+        raise _is_archive(path, None)
     return read_apart(path, more)
+
+
+def _or_allow(allow_pickle: bool | None) -> str:
+    return "." if allow_pickle is None else ", or pass allow_pickle=True (NAME?allow-pickle)."
+
+
+def _is_archive(path: Path, allow_pickle: bool | None) -> UsageError:
+    more = f"take its tensors out once, where you trust it, by {archive_alone(path)}{_or_allow(allow_pickle)}"
+    return UsageError(f"{path} is a TorchScript archive, which can run code: {more}")
 
 
 def _unpickled(path: Path) -> object:
@@ -142,6 +147,18 @@ def tensors_alone(path: Path, opens: str = "") -> str:
     inside = f"s{path_of_keys}" if opens else f"next((s[k] for k in {json.dumps(OUTER)} if k in s), s)"
     files = json.dumps(str(path)), json.dumps(str(path.with_name(taken_out(path.name))))
     script = f'import torch; s = torch.load({files[0]}, "cpu", weights_only=False); torch.save({inside}, {files[1]})'
+    return f"python -c {shlex.quote(script)}"
+
+
+def archive_alone(path: Path) -> str:
+    """Return the command by which a person takes the tensors out of a TorchScript archive.
+
+    Example:
+        >>> print(archive_alone(Path("a.pt")))
+        python -c 'import torch; torch.save(torch.jit.load("a.pt", "cpu").state_dict(), "a.tensors.pt")'
+    """
+    files = json.dumps(str(path)), json.dumps(str(path.with_name(taken_out(path.name))))
+    script = f'import torch; torch.save(torch.jit.load({files[0]}, "cpu").state_dict(), {files[1]})'
     return f"python -c {shlex.quote(script)}"
 
 

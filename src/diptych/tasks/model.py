@@ -227,9 +227,8 @@ class Predictor(Guided):
         """
         if self.calibration is None:
             raise UsageError(
-                "This model was exported without calibration items, so it cannot promise sets or an unknown: give its "
-                "data a val split,"
-                " or more train items than shots, and export again."
+                "This classifier is kept without calibration items, so it cannot promise sets or an unknown: export "
+                "one with 'diptych board classify', on data with a val split or with more train items than shots."
             )
         return self.calibration
 

@@ -15,11 +15,12 @@ import torch
 
 from diptych import catalog
 from diptych.backbones.file_kinds import check_weight_file
+from diptych.backbones.hub import is_offline
 from diptych.backbones.released import Released, row, slugs, table
 from diptych.backbones.released_beside import tensor_beside, words_beside
 from diptych.backbones.released_checks import UnfitTensors
 from diptych.backbones.released_names import spelling, translated, wrapper_of
-from diptych.backbones.sources.load import load
+from diptych.backbones.sources.openclip_files import from_file
 from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.backbones.spec import Stated
@@ -116,7 +117,8 @@ def convert(
         check_weight_file(file)  # before a row of the table is asked for, and a backbone is loaded
     one, by = chosen(slug, file, released), table(slug)
     if one.architecture:
-        save_backbone(load(f"local:{file.absolute()}", stated=Stated(released=one.name)), folder)
+        stated = Stated(released=one.name)
+        save_backbone(from_file(file.absolute(), offline=is_offline(None), stated=stated, allow_pickle=None), folder)
         return Converted(one.name, folder, f"as a backbone, local:{folder}")
     system: Any = catalog.find(slug)
     parts: dict[str, Any] = {}

@@ -300,11 +300,12 @@ class VisualBackbone(SmallBackbone):
         return VisualBackbone(score=self._score, module=copy.deepcopy(self._module))
 
 
-def small_clip(seed: int = 0, **config: Any) -> Backbone:
+def small_clip(seed: int = 0, *, whole: bool = False, **config: Any) -> Backbone:
     """Return a random ViT CLIP of open_clip with every hook: 32 x 32 pixels in patches of 16, CLIP's own words.
 
     Args:
         seed: of the random weights.
+        whole: with its configuration, so that it can be written.
         config: entries of open_clip's ``model_cfg`` in place of those of ``CLIP``.
     """
     from diptych.backbones.sources.openclip_config import build
@@ -313,4 +314,5 @@ def small_clip(seed: int = 0, **config: Any) -> Backbone:
     pixels = PixelRecipe(32, HALVES, HALVES)
     dim = int(config.get("embed_dim", CLIP["embed_dim"]))
     spec = Spec("small-clip", "openclip", "small", "", "gelu", "clip-bpe", 77, 0, "argmax", dim, pixels)
-    return from_model(build({**CLIP, **config}, seed=seed), spec)
+    settings = {**CLIP, **config}
+    return from_model(build(settings, seed=seed), spec, config=settings if whole else None)

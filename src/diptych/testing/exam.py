@@ -31,7 +31,7 @@ from diptych.features.saved_classes import is_frozen
 from diptych.testing.backbones import SmallBackbone, backbone_for, small_clip
 from diptych.testing.card_promises import check_card, check_parameters
 from diptych.testing.compare import close, contents, digest, global_dice, global_state, same
-from diptych.testing.harm import harms
+from diptych.testing.harm import Harm, harms
 from diptych.testing.promise import ContractBroken, require
 
 SEED = 5
@@ -261,14 +261,14 @@ class Exam(ABC):
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fitted"
-            artefacts.save(fitted, path, system)
+            self.write(self.first.fitted, path)
             require(
                 "diptych." not in (path / "fitted.json").read_text(encoding="utf-8"),
                 "the saved folder names a module of diptych, which may move: hold tensors, plain values or frozen "
                 "dataclasses of the system's file",
             )
             about = artefacts.stated(path)
-            again = self.reloaded(artefacts.load(path, self.kit()))
+            again = self.read(path)
         require(about.system == system, f"the folder says that {about.system} fitted it, and not {system}")
         require(
             same(self.answer(again, self.run()), self.first.answer), "it answers otherwise after saving and loading"
@@ -278,8 +278,8 @@ class Exam(ABC):
         """A folder is refused where tensors are missing, renamed or of another shape, or the backbone is another."""
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / "whole"
-            artefacts.save(self.kept(self.first.fitted), whole, self.make())
-            for number, (fault, harm) in enumerate(harms(whole).items()):
+            self.write(self.first.fitted, whole)
+            for number, (fault, harm) in enumerate(self.harms(whole).items()):
                 path = Path(folder) / str(number)
                 shutil.copytree(whole, path)
                 harm(path)
@@ -287,7 +287,19 @@ class Exam(ABC):
 
     def _read(self, path: Path) -> Any:
         """Return the answer of a folder."""
-        return self.answer(self.reloaded(artefacts.load(path, self.kit())), self.run())
+        return self.answer(self.read(path), self.run())
+
+    def write(self, fitted: Any, path: Path) -> None:
+        """Write what is fitted to a new folder."""
+        artefacts.save(self.kept(fitted), path, self.make())
+
+    def read(self, path: Path) -> Any:
+        """Return the fitted object of a folder."""
+        return self.reloaded(artefacts.load(path, self.kit()))
+
+    def harms(self, path: Path) -> dict[str, Harm]:
+        """Return what can go wrong with the files of a folder, by name."""
+        return harms(path)
 
     def kept(self, fitted: Any) -> Any:
         """Return what is written of a fitted object: itself."""
@@ -364,7 +376,8 @@ class Exam(ABC):
     def promises(self) -> dict[str, Callable[[], None]]:
         """Return the promises that this row is asked for, by name; of a further row, those that a row may break."""
         if self.further:
-            return _named(self.answers_as_its_role_says, *self.row_promises())
+            kept = [self.what_is_fitted_can_be_saved] if self.saves else []
+            return _named(self.answers_as_its_role_says, *self.row_promises(), *kept)
         listed = [
             self.the_card_is_complete, self.parameters_are_frozen_and_documented, self.answers_as_its_role_says,
             self.same_seed_same_bits, self.another_seed_changes_nothing_where_the_card_says_so,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,28 @@ def harms(folder: Path) -> dict[str, Harm]:
     if facts["spaces"]:
         by_name["it is of another backbone"] = _otherwise
     return by_name
+
+
+def weight_harms(folder: Path) -> dict[str, Harm]:
+    """Return what can go wrong with the largest weight file of a folder, by name; whoever reads it must refuse each.
+
+    Args:
+        folder: of a space that was trained, see ``backbones.sources.save``.
+    """
+    file = max(sorted(folder.rglob("*.safetensors")), key=lambda path: path.stat().st_size).relative_to(folder)
+    tensors = load_file(folder / file)
+    name = max(sorted(tensors), key=lambda n: tensors[n].numel())
+
+    def change(path: Path, spoil: Callable[[dict[str, Tensor]], object]) -> None:
+        spoil(spoiled := load_file(path / file))
+        save_file(spoiled, path / file)
+
+    return {
+        "a tensor is left out": lambda path: change(path, lambda t: t.pop(name)),
+        "a tensor has another name": lambda path: change(path, lambda t: t.update(odd=t.pop(name))),
+        "a tensor has another shape": lambda path: change(path, lambda t: t.update({name: t[name][None]})),
+        "the file is cut": lambda path: os.truncate(path / file, (path / file).stat().st_size // 2),
+    }
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

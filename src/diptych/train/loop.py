@@ -348,15 +348,24 @@ class _Loop:
     def _watch(self, steps: Steps, log: Log) -> bool:
         """Write the measures of the present weights to the log; return False where these measure nothing finite, so
         that the training has gone back: finite weights may be so large that what they embed is not.
+
+        One process may see it alone, as its rounding or its rows are its own; all go back together.
         """
         if self.watch is None:
             return True
+        seen: Mapping[str, float] = {}
+        error: Diverged | None = None
         try:
             with self.weights.averaged(), self.weights.whole():
                 seen = self.watch(self.position.step)
-        except Diverged as error:
+        except Diverged as raised:
+            error = raised
+        if distributed.most([error is not None], self.run.world)[0]:
+            error = error or Diverged(
+                f"The measures of another process are not finite after {self.position.step} steps: see what it says."
+            )
             if self.saved == self.position.step:  # the latest checkpoint has these very weights
-                raise
+                raise error
             self._go_back(error, steps, self.position.last, log)
             return False
         if not seen:

@@ -12,7 +12,7 @@ def test_verdicts_that_are_none_or_depend_on_the_start_are_noticed() -> None:
     exam = CuratorExam(CLIPScoreFilter)
     verdicts, plan = exam.first.answer, exam.first.fitted
     exam.verdicts_do_not_depend_on_the_start()
-    for promise in ("verdicts_do_not_depend_on_the_start", "a_plan_can_be_written_and_read"):
+    for promise in ("verdicts_do_not_depend_on_the_start", "what_is_fitted_can_be_saved"):
         with pytest.raises(ContractBroken, match="other verdicts"):
             getattr(answered(CuratorExam(CLIPScoreFilter), verdicts[::-1], plan), promise)()
     with pytest.raises(ContractBroken, match="one verdict per item, in order"):

@@ -17,7 +17,12 @@ from diptych.core import DataError, UsageError
 
 
 def from_file(
-    path: Path, *, offline: bool, stated: Stated = NOTHING_STATED, truncate: bool = False, allow_pickle: bool = False
+    path: Path,
+    *,
+    offline: bool,
+    stated: Stated = NOTHING_STATED,
+    truncate: bool = False,
+    allow_pickle: bool | None = False,
 ) -> OpenClip:
     """Load a bare weight file, which states nothing but tensors.
 
@@ -27,7 +32,7 @@ def from_file(
             the name of a released file, whose table states them.
         offline: as in ``by_name``.
         truncate: as for ``by_name``.
-        allow_pickle: as for ``by_name``.
+        allow_pickle: as for ``weights.read_state``.
 
     Raises:
         UsageError: there is no such file, something is not stated, or the architecture is unknown or contradicts the

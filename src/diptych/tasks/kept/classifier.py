@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diptych.core import Backbone, Classifier, FittedClassifier, Kit, UsageError
+from diptych.core import Backbone, Classifier, DataError, FittedClassifier, Kit, UsageError
+from diptych.core.wording import first_of
 from diptych.features import artefacts, portable, spaces
 from diptych.features.artefacts import About
 
@@ -40,11 +41,17 @@ def read_kept(folder: Path, backbone: Backbone) -> FittedClassifier:
 
     Raises:
         UsageError: it was fitted on another backbone, or is no classifier.
-        DataError: it is damaged.
+        DataError: it is damaged, or states other classes than those of the classifier.
     """
     about, fitted = artefacts.stated(folder), artefacts.load(folder, Kit.of(backbone))
     if not isinstance(fitted, FittedClassifier):
         raise _no_classifier(folder, about)
+    if about.classes and fitted.classes.names != about.classes:
+        lists = ((len(names), first_of(names)) for names in (about.classes, fitted.classes.names))
+        stated, own = (f"{count} classes ({names})" for count, names in lists)
+        raise DataError(
+            f"{folder / portable.DESCRIPTION} states {stated}, and its classifier knows {own}: write the folder anew."
+        )
     return fitted
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
 
-from diptych.core import Curator, Evidence, Kit, Plan, Run, Verdict
+from diptych.core import Curator, DiptychError, Evidence, Kit, Plan, Run, Verdict
 from diptych.testing.compare import same
 from diptych.testing.exam import Exam, Fitting
 from diptych.testing.parts import Echo
@@ -70,7 +71,6 @@ class CuratorExam(Exam):
     """A stream of 24 pictures with texts, or without where it creates them, and a small CLIP."""
 
     role = Curator
-    saves = False  # a plan writes itself
     hookless = False
     clip = True
     part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer"}
@@ -112,16 +112,39 @@ class CuratorExam(Exam):
         rest = list(self.make().apply(self.kit(), self.first.fitted, self.stream.seek(7), self.run()))
         require(same(rest, self.first.answer[7:]), "a stream that begins at item 7 gets other verdicts")
 
-    def a_plan_can_be_written_and_read(self) -> None:
+    def what_is_fitted_can_be_saved(self) -> None:
         """Verdicts are the same with a plan that was written and read."""
         with tempfile.TemporaryDirectory() as folder:
-            self.first.fitted.write(Path(folder) / "plan")
-            plan = self.make().read_plan(Path(folder) / "plan")
+            path = Path(folder) / "plan"
+            self.write(self.first.fitted, path)
+            plan = self.read(path)
             require(same(self.answer(plan, self.run()), self.first.answer), "a plan that was read gives other verdicts")
+
+    def a_folder_that_does_not_fit_is_refused(self) -> None:
+        """A plan is refused where its file is missing, empty or cut in half."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "plan"
+            self.write(self.first.fitted, path)
+            whole = path.read_bytes()
+            faults_of = {"it is missing": None, "it is empty": b"", "half of it is left": whole[: len(whole) // 2]}
+            for fault, content in faults_of.items():
+                path.unlink(missing_ok=True)
+                if content is not None:
+                    path.write_bytes(content)
+                self.refuses(partial(self.read, path), DiptychError, f"a plan that fits: {fault}")
+
+    def write(self, fitted: Plan, path: Path) -> None:
+        """Write a plan."""
+        fitted.write(path)
+
+    def read(self, path: Path) -> Plan:
+        """Return the plan of a file."""
+        plan: Plan = self.make().read_plan(path)
+        return plan
 
     def role_promises(self) -> list[Callable[[], None]]:
         """Return the promises of curators."""
-        return [self.verdicts_do_not_depend_on_the_start, self.a_plan_can_be_written_and_read]
+        return [self.verdicts_do_not_depend_on_the_start]
 
     def row_promises(self) -> list[Callable[[], None]]:
         """Return what each further row is asked."""

@@ -71,5 +71,5 @@ class RetrieverExam(Exam):
         """Return what each further row is asked: it may train something else."""
         return [
             self.same_seed_same_bits, self.inputs_are_not_written, self.order_does_not_matter,
-            self.no_items_get_no_answers, self.what_is_fitted_can_be_saved,
+            self.no_items_get_no_answers,
         ]  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -15,11 +17,29 @@ from PIL import Image
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.language_text import LanguageText
-from diptych.core import ClassNames, Column, Evidence, Kit, MissingEvidence, Objective, Recipe, Row, Run, Table, Trained
+from diptych.backbones.sources.load import load
+from diptych.backbones.sources.save import load_parts, save
+from diptych.core import (
+    ClassNames,
+    Column,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    Objective,
+    Recipe,
+    Row,
+    Run,
+    Table,
+    Texts,
+    Trained,
+)
 from diptych.data.formats.regions import boxes
+from diptych.features.embed import embed
 from diptych.nn.text.small_lm import SmallLM
 from diptych.testing.backbones import small_clip
+from diptych.testing.compare import same
 from diptych.testing.exam import Exam, Fitting
+from diptych.testing.harm import Harm, weight_harms
 from diptych.testing.parts import Echo, random_diffusion
 from diptych.testing.promise import faults, require
 from diptych.train import recipe
@@ -90,7 +110,6 @@ class TrainingExam(Exam):
     """Twenty coloured squares with captions, labels and boxes, a small CLIP, and small language models."""
 
     role = Recipe
-    saves = False  # a space is written by ``pretrain`` and ``finetune``
     hookless = False
     clip = True
 
@@ -137,6 +156,45 @@ class TrainingExam(Exam):
     def answer(self, fitted: Trained, run: Run) -> str:
         """Return the fingerprint of the trained space."""
         return fitted.space.fingerprint
+
+    @cached_property
+    def backbone(self) -> Any:
+        """The small CLIP with its configuration, with which it can be written."""
+        return self.placed(small_clip(whole=True))
+
+    def what_is_fitted_can_be_saved(self) -> None:
+        """The folder of a trained space, as ``pretrain`` and ``finetune`` write it, gives the same vectors, and the
+        same tensors of the parts that were trained beside it.
+        """
+        trained: Trained = self.first.fitted
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            self.write(trained, path)
+            again = self.read(path)
+            parts = load_parts(path)
+        require(same(self._vectors(again), self._vectors(trained)), "its vectors differ after saving and loading")
+        before = {name: dict(part.state_dict()) for name, part in trained.parts.items()}
+        require(same(parts, before), "the parts beside the space differ after saving and loading")
+
+    def _vectors(self, trained: Trained) -> dict[str, Any]:
+        """Return the vectors of the squares and of their captions."""
+        rows, space, run = self.evidence.train, trained.space, self.run()
+        assert rows is not None
+        texts = Texts(tuple(dict.fromkeys(text for texts in rows.columns["captions"].values for text in texts)))
+        items = {"image": rows.items, "text": texts}
+        return {name: embed(space.encoders[name], items[name], run) for name in space.encoders if name in items}
+
+    def write(self, fitted: Trained, path: Path) -> None:
+        """Write a trained space with its parts."""
+        save(fitted.space, path, fitted.parts)
+
+    def read(self, path: Path) -> Trained:
+        """Return the space of a folder."""
+        return Trained(load(f"local:{path}", offline=True))
+
+    def harms(self, path: Path) -> dict[str, Harm]:
+        """Return what can go wrong with the weights of a folder."""
+        return weight_harms(path)
 
     def check_answer(self, fitting: Fitting) -> None:
         """Raise where the space has another shape or the same weights, or its log is not whole and finite."""
