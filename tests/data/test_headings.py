@@ -54,5 +54,5 @@ def test_captions_that_are_missing_are_looked_for_in_the_table_that_is_there(pho
 @pytest.mark.parametrize("need", ["masks", "anomalies"])
 def test_a_table_where_a_folder_is_needed_is_refused_in_a_sentence(photos: Path, need: str) -> None:
     (photos / "rows.csv").write_text("path,class\na.png,pug\n")
-    with pytest.raises(DataError, match=r"rows\.csv is n(ot|either) a folder .*: give one"):
+    with pytest.raises(DataError, match=r"rows\.csv is (not|neither) a folder .*: give one"):
         open_data(photos / "rows.csv", need=need)  # type: ignore[arg-type]

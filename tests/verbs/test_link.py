@@ -41,7 +41,7 @@ def test_python_links_tables_and_writes_only_where_it_is_asked_to(tables: Path) 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"ids": "number"}, "no column 'number' to name records by: see ids="),
+        ({"ids": "number"}, r"no column 'number' to name records by, only [^:]+: see ids="),
         ({"pairs": [("x", "b0")], "ids": "id"}, "names 'x', which is in no table: see ids="),
         ({"pairs": [("a0", "b7")], "ids": "id"}, "give at least 5, or threshold="),
         ({"text_columns": ("a", "b", "c")}, "one column for both tables"),

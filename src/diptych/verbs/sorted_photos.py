@@ -82,10 +82,8 @@ def sort_photos(predictions: Sequence[Prediction], folder: Path, *, overwrite: b
 
 
 def _interrupted(copied: int, total: int, folder: Path) -> str:
-    """Return what an interruption says. Where the folder is not there, the same command needs no other flag."""
-    again = (
-        "the same command with {overwrite} copies all of them" if folder.exists() else "the same command copies them"
-    )
+    """Return what an interruption says: a folder that is there stands in the way of the same command."""
+    again = f"the same command {'with {overwrite} ' if folder.exists() else ''}copies all of them"
     return f"Interrupted: {copied:,} of {number_of(total, 'photo is', 'photos are')} copied into {folder}; {again}."
 
 
