@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from diptych.core import Column, DataError, Table, UsageError
 from diptych.core.wording import Guided
+from diptych.data.headings import heading_of
 from diptych.data.joined import Joined
 
 SPLITS = ("train", "val", "test")
@@ -64,7 +66,7 @@ class LabelledData(Guided):
             ``classes``.
         things: K marks: True for classes whose objects are counted. (): not stated.
         words: K tuples of the words of each class, see ``core.data.ClassNames``. (): the names.
-        heading: of unlabelled items of a table, the end of a sentence that names its columns, see ``data.headings``.
+        source: file or folder of unlabelled items, whose columns an error may name.
 
     Example:
         >>> import diptych
@@ -80,7 +82,12 @@ class LabelledData(Guided):
     splits: Mapping[str, Table[Any]]
     things: tuple[bool, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
-    heading: str = ""
+    source: Path | None = None
+
+    @property
+    def heading(self) -> str:
+        """The end of a sentence that names the columns of ``source``, see ``data.headings``; "" where none is known."""
+        return heading_of(self.source) if self.source is not None else ""
 
     def __getitem__(self, name: str) -> NamedTable:
         if not isinstance(name, str):

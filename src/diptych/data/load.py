@@ -24,7 +24,6 @@ from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
 from diptych.data.formats.star_table import STAR_TABLE
 from diptych.data.formats.webdataset import TAR_FOLDER, TARS
-from diptych.data.headings import heading_of
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
@@ -102,7 +101,7 @@ def open_data(
     if need == "classes":
         refuse_one_class(data, path)
     if not data.classes:
-        data = replace(data, heading=heading_of(path))
+        data = replace(data, source=path)
     return data if path == Path(spec) else replace(data, name=os.fspath(spec))
 
 
